@@ -1,0 +1,108 @@
+//! What the function needs: its configuration, and the App that is built of it once per process.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chrono::Utc;
+use shared::config::{DatabaseConfig, Environment};
+use shared::model::ServiceSpec;
+use shared::store::services::Origin;
+use shared::store::{PoolSize, Store, services};
+use tokio::sync::OnceCell;
+
+use crate::attempt::Clients;
+use crate::defaults;
+
+/// Where checks run from unless AWS says otherwise.
+const LOCAL_REGION: &str = "local";
+
+/// The function's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where services are read and results stored.
+    pub database: DatabaseConfig,
+    /// What the probe itself needs.
+    pub probe: ProbeConfig,
+}
+
+/// What the probe needs beside the database.
+#[derive(Debug, Clone)]
+pub struct ProbeConfig {
+    /// The three default services, as far as their addresses are set.
+    pub default_services: Vec<ServiceSpec>,
+    /// `AWS_REGION`: where the checks run from.
+    pub region: String,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        Self { database: DatabaseConfig::read(environment), probe: ProbeConfig::read(environment) }
+    }
+}
+
+impl ProbeConfig {
+    /// Reads `BACKEND_API_URL`, `ADMIN_CONSOLE_URL` and `AWS_REGION`.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        Self {
+            default_services: defaults::read(environment),
+            region: environment.optional("AWS_REGION").unwrap_or_else(|| LOCAL_REGION.to_owned()),
+        }
+    }
+}
+
+/// Everything that a round needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) store: Store,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) region: String,
+    default_services: Arc<[ServiceSpec]>,
+    defaults_stored: Arc<OnceCell<()>>,
+}
+
+impl App {
+    /// The App of a Lambda environment: a pool of its own.
+    ///
+    /// # Errors
+    /// When the connection string can't be used.
+    pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
+        let store = Store::new(&config.database, "watchkeeper-probe", PoolSize::LAMBDA)
+            .context("DATABASE_URL can't be used")?;
+        Self::new(store, config.probe)
+    }
+
+    /// An App on a store that is there already.
+    ///
+    /// # Errors
+    /// When no HTTP client can be set up.
+    pub fn new(store: Store, config: ProbeConfig) -> anyhow::Result<Self> {
+        Ok(Self {
+            store,
+            clients: Arc::new(Clients::new().context("set up the HTTP client")?),
+            region: config.region,
+            default_services: config.default_services.into(),
+            defaults_stored: Arc::default(),
+        })
+    }
+
+    /// Stores the default services, once per process; tried again at the next call when the database is away.
+    ///
+    /// # Errors
+    /// When the database can't be used.
+    pub async fn ensure_default_services(&self) -> anyhow::Result<()> {
+        if self.default_services.is_empty() {
+            return Ok(());
+        }
+        let specs = &self.default_services;
+        let now = Utc::now();
+        let store = || async move {
+            self.store
+                .run(|client| async move { services::upsert(&client, specs, Origin::Environment, now).await })
+                .await
+                .context("store the default services")?;
+            anyhow::Ok(())
+        };
+        self.defaults_stored.get_or_try_init(store).await.map(|()| ())
+    }
+}

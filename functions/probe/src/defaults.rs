@@ -1,0 +1,82 @@
+//! The three default services: what a team gets probed by setting two addresses.
+
+use shared::config::Environment;
+use shared::model::{DEFAULT_ENVIRONMENT, ServiceSpec};
+
+/// Reads `BACKEND_API_URL` (services `backend` and `database`) and `ADMIN_CONSOLE_URL` (service `frontend`).
+pub fn read(environment: &mut Environment<'_>) -> Vec<ServiceSpec> {
+    let mut services = Vec::new();
+    if let Some(base) = environment.optional("BACKEND_API_URL") {
+        services.push(service("backend", "admin-console-backend", join(&base, "/health")));
+        services.push(service("database", "database", join(&base, "/health/db")));
+        check(environment, "BACKEND_API_URL", &services);
+    }
+    if let Some(url) = environment.optional("ADMIN_CONSOLE_URL") {
+        let frontend = service("frontend", "admin-console-frontend", url.trim().to_owned());
+        check(environment, "ADMIN_CONSOLE_URL", std::slice::from_ref(&frontend));
+        services.push(frontend);
+    }
+    services
+}
+
+fn service(name: &str, application: &str, url: String) -> ServiceSpec {
+    ServiceSpec {
+        name: name.to_owned(),
+        environment: DEFAULT_ENVIRONMENT.to_owned(),
+        application: application.to_owned(),
+        url,
+        expected_status: ServiceSpec::DEFAULT_EXPECTED_STATUS,
+        timeout: ServiceSpec::DEFAULT_TIMEOUT,
+        interval: None,
+        enabled: true,
+    }
+}
+
+fn join(base: &str, path: &str) -> String {
+    format!("{}{path}", base.trim().trim_end_matches('/'))
+}
+
+fn check(environment: &mut Environment<'_>, variable: &str, services: &[ServiceSpec]) {
+    for service in services {
+        if let Err(error) = service.clone().validated() {
+            environment.problem(variable, error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_from(values: &[(&str, &str)]) -> Result<Vec<ServiceSpec>, shared::config::ConfigError> {
+        let lookup = |name: &str| values.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Environment::from_lookup(lookup).read(read)
+    }
+
+    #[test]
+    fn two_addresses_make_three_services() {
+        let services = read_from(&[
+            ("BACKEND_API_URL", "https://api.example.com/"),
+            ("ADMIN_CONSOLE_URL", "https://console.example.com"),
+        ])
+        .unwrap();
+        let told: Vec<_> =
+            services.iter().map(|it| (it.name.as_str(), it.application.as_str(), it.url.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("backend", "admin-console-backend", "https://api.example.com/health"),
+                ("database", "database", "https://api.example.com/health/db"),
+                ("frontend", "admin-console-frontend", "https://console.example.com"),
+            ]
+        );
+        assert_eq!((services[0].timeout.as_secs(), services[0].expected_status), (5, 200));
+    }
+
+    #[test]
+    fn no_address_means_no_service_and_a_wrong_one_is_named() {
+        assert_eq!(read_from(&[]).unwrap(), []);
+        let error = read_from(&[("BACKEND_API_URL", "api.example.com")]).unwrap_err().to_string();
+        assert!(error.contains("BACKEND_API_URL"), "{error}");
+    }
+}

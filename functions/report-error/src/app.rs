@@ -1,0 +1,48 @@
+//! What the function needs: its configuration, and the App that is built of it once per process.
+
+use anyhow::Context as _;
+use shared::config::{AccessConfig, DatabaseConfig, Environment};
+use shared::http::{Exposure, Gate};
+use shared::intake::Intake;
+use shared::store::{PoolSize, Store};
+
+/// The function's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where reports are stored.
+    pub database: DatabaseConfig,
+    /// Who may report.
+    pub access: AccessConfig,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        Self { database: DatabaseConfig::read(environment), access: AccessConfig::read(environment) }
+    }
+}
+
+/// Everything that a request needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) gate: Gate,
+    pub(crate) intake: Intake,
+}
+
+impl App {
+    /// The App of a Lambda environment: a pool of its own, open to the world.
+    ///
+    /// # Errors
+    /// When the connection string can't be used.
+    pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
+        let store = Store::new(&config.database, "watchkeeper-report-error", PoolSize::LAMBDA)
+            .context("DATABASE_URL can't be used")?;
+        Ok(Self::new(Intake::new(store), config.access, Exposure::Public))
+    }
+
+    /// An App on an intake that is there already.
+    #[must_use]
+    pub fn new(intake: Intake, access: AccessConfig, exposure: Exposure) -> Self {
+        Self { gate: Gate::new(access.ingest_key, exposure, "INGEST_API_KEY"), intake }
+    }
+}

@@ -1,0 +1,249 @@
+//! From bytes to a report. Every refusal names the field.
+
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use shared::http::ApiError;
+use shared::model::{DeliveryKey, Report, Severity};
+
+/// What reports of this API are called where the caller names no source.
+const SOURCE: &str = "api";
+
+/// Refuses a body that says it is not JSON. (A browser page of another origin can send text and forms without
+/// asking first, but not JSON: this also keeps strangers' pages from writing to a stack on localhost.)
+///
+/// # Errors
+/// 415.
+pub fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || essence.ends_with("+json") || essence == "text/json" {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "Content-Type must be application/json",
+    ))
+}
+
+/// The report that a request's body holds.
+///
+/// # Errors
+/// 400, naming the field, when the body is not JSON or not of the documented shape.
+pub fn report(headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Report, ApiError> {
+    let Value::Object(mut body) = json(body)? else {
+        return Err(ApiError::invalid("the body must be a JSON object"));
+    };
+    let mut error = required_object(&mut body, "error")?;
+    let message = required_text(&mut error, "message", "error.message")?;
+    let error_type = optional_text(&mut error, "type", "error.type")?;
+    let stack = optional_text(&mut error, "stack", "error.stack")?;
+    let context = optional_object(&mut body, "context")?.unwrap_or_default();
+    let of_context = |name: &str| text_of(context.get(name), &format!("context.{name}"));
+    let application = of_context("application")?;
+    let environment = of_context("environment")?;
+    let endpoint = of_context("endpoint")?;
+    let chosen = optional_text(&mut body, "severity", "severity")?;
+    let severity = chosen.as_deref().and_then(Severity::parse);
+    let mut report = Report {
+        delivery_key: delivery_key(headers, now),
+        source: optional_text(&mut body, "source", "source")?
+            .filter(|source| !source.trim().is_empty())
+            .unwrap_or_else(|| SOURCE.to_owned()),
+        message,
+        error_type,
+        stack,
+        application: application.unwrap_or_default(),
+        environment: environment.unwrap_or_default(),
+        endpoint,
+        severity,
+        context,
+        received_at: now,
+    };
+    if let (Some(word), None) = (chosen, severity) {
+        report.keep_in_context("severity", Value::String(word));
+    }
+    Ok(report)
+}
+
+fn delivery_key(headers: &HeaderMap, now: DateTime<Utc>) -> DeliveryKey {
+    match headers.get("idempotency-key").map(|key| key.as_bytes().trim_ascii()) {
+        Some(key) if !key.is_empty() => DeliveryKey::named("api", key),
+        _ => DeliveryKey::unique("api", now),
+    }
+}
+
+/// Parses the body. Half a surrogate pair (a string cut in the middle of an emoji, as JavaScript sends it) is no
+/// reason to lose an error: it is replaced by U+FFFD.
+fn json(body: &[u8]) -> Result<Value, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::invalid("the body is not UTF-8"))?;
+    serde_json::from_str(text).or_else(|error| {
+        serde_json::from_str(&without_lone_surrogates(text))
+            .map_err(|_| ApiError::invalid(format!("the body is not JSON: {error}")))
+    })
+}
+
+/// Replaces each `\uD800`…`\uDFFF` escape that has no partner by `\uFFFD`.
+fn without_lone_surrogates(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        clean.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let length = match surrogate(rest) {
+            Some(true) if surrogate(&rest[6..]) == Some(false) => 12,
+            Some(_) => {
+                clean.push_str("\\uFFFD");
+                rest = &rest[6..];
+                continue;
+            }
+            // Any other escape: the backslash and the character after it.
+            None => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        clean.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// Whether the text begins with the escape of a leading (true) or trailing (false) surrogate.
+fn surrogate(text: &str) -> Option<bool> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    match u16::from_str_radix(digits, 16).ok()? {
+        0xD800..=0xDBFF => Some(true),
+        0xDC00..=0xDFFF => Some(false),
+        _ => None,
+    }
+}
+
+fn required_object(parent: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, ApiError> {
+    optional_object(parent, name)?.ok_or_else(|| ApiError::invalid(format!("`{name}` is missing")))
+}
+
+fn optional_object(parent: &mut Map<String, Value>, name: &str) -> Result<Option<Map<String, Value>>, ApiError> {
+    match parent.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(ApiError::invalid(format!("`{name}` must be an object"))),
+    }
+}
+
+fn required_text(parent: &mut Map<String, Value>, name: &str, path: &str) -> Result<String, ApiError> {
+    let text = optional_text(parent, name, path)?.ok_or_else(|| ApiError::invalid(format!("`{path}` is missing")))?;
+    if text.trim().is_empty() {
+        return Err(ApiError::invalid(format!("`{path}` must not be empty")));
+    }
+    Ok(text)
+}
+
+fn optional_text(parent: &mut Map<String, Value>, name: &str, path: &str) -> Result<Option<String>, ApiError> {
+    text_of(parent.remove(name).as_ref(), path)
+}
+
+fn text_of(value: Option<&Value>, path: &str) -> Result<Option<String>, ApiError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(ApiError::invalid(format!("`{path}` must be a string"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<Report, ApiError> {
+        report(&HeaderMap::new(), body.as_bytes(), DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_full_request_becomes_a_report() {
+        let report = parse(include_str!("../fixtures/full.json")).unwrap();
+        assert_eq!(report.message, "Payment processing failed: card 4242 declined");
+        assert_eq!(report.error_type.as_deref(), Some("PaymentError"));
+        assert_eq!(report.application, "shop-backend");
+        assert_eq!(report.environment, "staging");
+        assert_eq!(report.endpoint.as_deref(), Some("/api/checkout"));
+        assert_eq!(report.severity, Some(Severity::Critical));
+        assert_eq!(report.source, "checkout-worker");
+        assert_eq!(report.context["order"], 1017);
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        for (body, named) in [
+            ("", "not JSON"),
+            ("[]", "JSON object"),
+            ("null", "JSON object"),
+            ("{}", "`error` is missing"),
+            (r#"{"error": "boom"}"#, "`error` must be an object"),
+            (r#"{"error": {}}"#, "`error.message` is missing"),
+            (r#"{"error": {"message": null}}"#, "`error.message` is missing"),
+            (r#"{"error": {"message": "  "}}"#, "`error.message` must not be empty"),
+            (r#"{"error": {"message": 42}}"#, "`error.message` must be a string"),
+            (r#"{"error": {"message": "x", "type": []}}"#, "`error.type`"),
+            (r#"{"error": {"message": "x", "stack": {}}}"#, "`error.stack`"),
+            (r#"{"error": {"message": "x"}, "context": "c"}"#, "`context` must be an object"),
+            (r#"{"error": {"message": "x"}, "context": {"application": 1}}"#, "`context.application`"),
+            (r#"{"error": {"message": "x"}, "context": {"endpoint": 1}}"#, "`context.endpoint`"),
+            (r#"{"error": {"message": "x"}, "severity": 1}"#, "`severity`"),
+            (r#"{"error": {"message": "x"}, "source": true}"#, "`source`"),
+            (r#"{"error": {"message": "x"#, "not JSON"),
+        ] {
+            let message = format!("{:?}", parse(body).unwrap_err());
+            assert!(message.contains(named), "{body} → {message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_severity_is_ignored_and_kept() {
+        let report = parse(r#"{"error": {"message": "x"}, "severity": "urgent"}"#).unwrap();
+        assert_eq!((report.severity, &report.context["severity"]), (None, &Value::from("urgent")));
+    }
+
+    #[test]
+    fn half_an_emoji_does_not_lose_the_error() {
+        for (escaped, read) in [
+            (r"cut \ud83d", "cut \u{FFFD}"),
+            (r"\ude00 tail", "\u{FFFD} tail"),
+            (r"\ud83d\ud83d\ude00 whole", "\u{FFFD}😀 whole"),
+            (r"\\ud83d and \ud83d", "\\ud83d and \u{FFFD}"),
+        ] {
+            let report = parse(&format!(r#"{{"error": {{"message": "{escaped}"}}}}"#)).unwrap();
+            assert_eq!(report.message, read);
+        }
+    }
+
+    #[test]
+    fn a_callers_key_is_its_delivery_and_without_one_each_request_is_another() {
+        let key = |value: &str| {
+            let headers = HeaderMap::from_iter([(
+                axum::http::HeaderName::from_static("idempotency-key"),
+                value.parse().unwrap(),
+            )]);
+            delivery_key(&headers, DateTime::UNIX_EPOCH)
+        };
+        assert_eq!(key("order-1"), key(" order-1 "));
+        assert_ne!(key("order-1"), key("order-2"));
+        assert_ne!(key(""), key(""));
+    }
+
+    #[test]
+    fn only_json_is_taken_for_json() {
+        for (value, taken) in [
+            ("application/json", true),
+            ("application/json; charset=utf-8", true),
+            ("application/problem+json", true),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+            assert_eq!(check_content_type(&headers).is_ok(), taken, "{value}");
+        }
+        assert!(check_content_type(&HeaderMap::new()).is_ok());
+    }
+}

@@ -1,0 +1,29 @@
+//! `status`: how things stand, for people and machines.
+//!
+//! - Trigger: `GET` routes (API Gateway HTTP API, or the local stack).
+//! - Guarantees: reads only; `/health` touches nothing.
+//! - Idempotency key: none needed.
+//!
+//! One file per route: [`health`], [`ready`], [`overview`] (`/status`), [`incidents`].
+
+pub mod app;
+pub mod health;
+pub mod incidents;
+pub mod overview;
+pub mod ready;
+
+use axum::Router;
+use axum::routing::get;
+
+pub use app::App;
+
+/// The function's routes.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/health", get(health::show))
+        .route("/ready", get(ready::show))
+        .route("/status", get(overview::show))
+        .route("/api/incidents", get(incidents::list))
+        .route("/api/incidents/{id}", get(incidents::show))
+        .with_state(app)
+}

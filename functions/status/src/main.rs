@@ -1,0 +1,14 @@
+//! The Lambda binary of `status`.
+
+use shared::config::Environment;
+use shared::{http, telemetry};
+use status::App;
+use status::app::Config;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    let environment = Environment::of_process();
+    telemetry::init(environment.optional("RUST_LOG").as_deref());
+    let app = App::for_lambda(environment.read(Config::read)?)?;
+    lambda_http::run(http::with_fallbacks(status::router(app))).await
+}

@@ -1,0 +1,133 @@
+//! `GET /status`: overall health and score, per environment and service.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::http::ApiError;
+use shared::model::{Service, ServiceState, Severity};
+use shared::store::{services, status};
+
+use crate::App;
+
+type OpenIncidents = BTreeMap<Severity, i64>;
+
+/// How everything stands.
+#[derive(Debug, Serialize)]
+pub struct Overview {
+    /// The worst of the environments.
+    pub status: ServiceState,
+    /// 0 to 100: the share of the checked services that are healthy, a degraded one counting half; none when
+    /// nothing has been checked yet.
+    pub score: Option<f64>,
+    /// Open incidents by severity.
+    pub open_incidents: OpenIncidents,
+    /// The same, for each environment.
+    pub environments: BTreeMap<String, EnvironmentOverview>,
+    /// When this was true.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// How one environment stands.
+#[derive(Debug, Serialize)]
+pub struct EnvironmentOverview {
+    /// The worst of its services.
+    pub status: ServiceState,
+    /// As for the whole.
+    pub score: Option<f64>,
+    /// Open incidents by severity.
+    pub open_incidents: OpenIncidents,
+    /// Its services.
+    pub services: Vec<Service>,
+}
+
+/// 200 with an [`Overview`].
+///
+/// # Errors
+/// 401 without the read token; 503 when the database can't be used.
+pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<Json<Overview>, ApiError> {
+    app.gate.check(&headers)?;
+    let (services, open) = app
+        .store
+        .run(|client| async move { Ok((services::list(&client).await?, status::count_open_incidents(&client).await?)) })
+        .await?;
+    Ok(Json(overview(services, open, Utc::now())))
+}
+
+fn overview(services: Vec<Service>, open: BTreeMap<String, OpenIncidents>, timestamp: DateTime<Utc>) -> Overview {
+    let mut by_environment: BTreeMap<String, (Vec<Service>, OpenIncidents)> = BTreeMap::new();
+    let states: Vec<ServiceState> = services.iter().map(|service| service.state).collect();
+    for service in services {
+        by_environment.entry(service.environment.clone()).or_default().0.push(service);
+    }
+    let mut all_open = OpenIncidents::new();
+    for (environment, counts) in open {
+        for (severity, count) in &counts {
+            *all_open.entry(*severity).or_default() += count;
+        }
+        by_environment.entry(environment).or_default().1 = counts;
+    }
+    let environments = by_environment
+        .into_iter()
+        .map(|(name, (services, open_incidents))| {
+            let states: Vec<ServiceState> = services.iter().map(|service| service.state).collect();
+            let overview =
+                EnvironmentOverview { status: worst(&states), score: score(&states), open_incidents, services };
+            (name, overview)
+        })
+        .collect();
+    Overview { status: worst(&states), score: score(&states), open_incidents: all_open, environments, timestamp }
+}
+
+/// Down before degraded before healthy; unknown only when nothing else is known.
+fn worst(states: &[ServiceState]) -> ServiceState {
+    [ServiceState::Down, ServiceState::Degraded, ServiceState::Healthy]
+        .into_iter()
+        .find(|state| states.contains(state))
+        .unwrap_or(ServiceState::Unknown)
+}
+
+fn score(states: &[ServiceState]) -> Option<f64> {
+    let points: Vec<f64> = states
+        .iter()
+        .filter_map(|state| match state {
+            ServiceState::Healthy => Some(100.0),
+            ServiceState::Degraded => Some(50.0),
+            ServiceState::Down => Some(0.0),
+            ServiceState::Unknown => None,
+        })
+        .collect();
+    let count = u32::try_from(points.len()).ok().filter(|count| *count > 0)?;
+    Some((points.iter().sum::<f64>() / f64::from(count) * 10.0).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ServiceState::{Degraded, Down, Healthy, Unknown};
+
+    #[test]
+    fn the_whole_is_as_bad_as_its_worst_part() {
+        for (states, expected) in [
+            (vec![], Unknown),
+            (vec![Unknown], Unknown),
+            (vec![Unknown, Healthy], Healthy),
+            (vec![Healthy, Degraded], Degraded),
+            (vec![Healthy, Degraded, Down, Unknown], Down),
+        ] {
+            assert_eq!(worst(&states), expected, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn the_score_counts_what_was_checked() {
+        assert_eq!(score(&[]), None);
+        assert_eq!(score(&[Unknown]), None);
+        assert_eq!(score(&[Healthy, Unknown]), Some(100.0));
+        assert_eq!(score(&[Healthy, Degraded, Down]), Some(50.0));
+        assert_eq!(score(&[Healthy, Healthy, Down]), Some(66.7));
+    }
+}

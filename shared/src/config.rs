@@ -1,0 +1,121 @@
+//! The process's environment, read once at its edge: the only place that touches `std::env`.
+//!
+//! Each program composes its own configuration of the groups here. All that is missing or wrong is reported
+//! together, each with its variable's name. An empty variable counts as not set.
+//!
+//! Users: every function and the local stack.
+
+use secrecy::SecretString;
+
+/// Where the values come from, and what was wrong with them so far.
+pub struct Environment<'a> {
+    lookup: Box<dyn Fn(&str) -> Option<String> + 'a>,
+    problems: Vec<String>,
+}
+
+/// What is missing or wrong, one line per variable.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the environment is not usable:\n  {}", .0.join("\n  "))]
+pub struct ConfigError(Vec<String>);
+
+impl<'a> Environment<'a> {
+    /// The environment of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Values from anywhere else, such as a test's map.
+    #[must_use]
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + 'a) -> Self {
+        Self { lookup: Box::new(lookup), problems: Vec::new() }
+    }
+
+    /// Reads a whole configuration.
+    ///
+    /// # Errors
+    /// Everything that is missing or wrong, together.
+    pub fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, ConfigError> {
+        let config = read(&mut self);
+        if self.problems.is_empty() { Ok(config) } else { Err(ConfigError(self.problems)) }
+    }
+
+    /// The variable's value, if it has one.
+    #[must_use]
+    pub fn optional(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// The variable's value as a secret, if it has one.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<SecretString> {
+        self.optional(name).map(|value| SecretString::from(value.trim()))
+    }
+
+    /// The variable's value; its absence is a problem.
+    pub fn required(&mut self, name: &str, meaning: &str) -> String {
+        self.optional(name).unwrap_or_else(|| {
+            self.problems.push(format!("{name} is not set ({meaning})"));
+            String::new()
+        })
+    }
+
+    /// Notes a value that can't be used.
+    pub fn problem(&mut self, name: &str, what: impl std::fmt::Display) {
+        self.problems.push(format!("{name}: {what}"));
+    }
+}
+
+/// How to reach Postgres.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// `DATABASE_URL`: where queries go, usually the transaction pooler.
+    pub url: SecretString,
+    /// `DATABASE_CA`: the certificates that sign the server's, as PEM text or the path of a PEM file.
+    pub ca: Option<String>,
+}
+
+impl DatabaseConfig {
+    /// Reads `DATABASE_URL` and `DATABASE_CA`.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        let url = environment.required("DATABASE_URL", "the Postgres connection string");
+        Self { url: SecretString::from(url.trim()), ca: environment.optional("DATABASE_CA") }
+    }
+}
+
+/// Who may call: the keys and tokens that are configured.
+#[derive(Debug, Clone, Default)]
+pub struct AccessConfig {
+    /// `INGEST_API_KEY`: may report errors.
+    pub ingest_key: Option<SecretString>,
+    /// `READ_TOKEN`: may read state.
+    pub read_token: Option<SecretString>,
+}
+
+impl AccessConfig {
+    /// Reads `INGEST_API_KEY` and `READ_TOKEN`.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        Self { ingest_key: environment.secret("INGEST_API_KEY"), read_token: environment.secret("READ_TOKEN") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_wrong_is_told_at_once_by_name() {
+        let result = Environment::from_lookup(|_| None).read(|environment| {
+            let _ = DatabaseConfig::read(environment);
+            environment.problem("PORT", "\"x\" is not a port");
+        });
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("DATABASE_URL is not set") && message.contains("PORT: "), "{message}");
+    }
+
+    #[test]
+    fn an_empty_variable_is_not_set() {
+        let environment = Environment::from_lookup(|_| Some("  ".to_owned()));
+        assert_eq!(environment.optional("READ_TOKEN"), None);
+    }
+}

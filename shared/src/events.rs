@@ -1,0 +1,144 @@
+//! What happened, for whoever wants to act on it: the events of bus `watchkeeper`, past tense.
+//!
+//! An event is written to `event_outbox` in the statement that makes it true, and published from there; its `id`
+//! makes every consumer safe to call twice. A detail carries `version` (its shape) and `id`.
+//!
+//! Users: `intake`, `probe`.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::model::{AlertType, Category, IncidentId, ServiceState, Severity};
+
+/// The shape of every detail; raised when a field changes its meaning.
+const VERSION: u32 = 1;
+
+/// One thing that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Event<'a> {
+    /// A problem that was not known before.
+    IncidentOpened {
+        /// The new incident.
+        incident_id: &'a IncidentId,
+        /// How bad it is.
+        severity: Severity,
+        /// Which part of the system.
+        category: Category,
+        /// The failing application.
+        application: &'a str,
+        /// Where it runs.
+        environment: &'a str,
+        /// One line.
+        title: &'a str,
+        /// When it began.
+        detected_at: DateTime<Utc>,
+    },
+    /// A problem is over. The store adds `incident_id`.
+    IncidentResolved {
+        /// The application that is well again.
+        application: &'a str,
+        /// Where it runs.
+        environment: &'a str,
+        /// When it ended.
+        resolved_at: DateTime<Utc>,
+    },
+    /// A service went from one state to another.
+    ServiceStateChanged {
+        /// The service.
+        service: &'a str,
+        /// Where it runs.
+        environment: &'a str,
+        /// What it was.
+        from: ServiceState,
+        /// What it is.
+        to: ServiceState,
+        /// Since when.
+        changed_at: DateTime<Utc>,
+    },
+    /// Somebody should know. The store adds `incident_id`.
+    AlertRaised {
+        /// The alert's id.
+        alert_id: Uuid,
+        /// The service that it is about.
+        service: &'a str,
+        /// Where it runs.
+        environment: &'a str,
+        /// What kind.
+        alert_type: AlertType,
+        /// One line.
+        message: &'a str,
+    },
+    /// What somebody was told is over. The store adds `alert_id`.
+    AlertResolved {
+        /// The service that it was about.
+        service: &'a str,
+        /// Where it runs.
+        environment: &'a str,
+        /// When it ended.
+        resolved_at: DateTime<Utc>,
+    },
+}
+
+/// An event as the outbox holds it.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutboxEvent {
+    /// Makes a consumer safe to call twice.
+    pub id: Uuid,
+    /// The event's name on the bus.
+    pub detail_type: &'static str,
+    /// What a consumer reads.
+    pub detail: Value,
+}
+
+impl Event<'_> {
+    /// The event's name on the bus.
+    #[must_use]
+    pub fn detail_type(&self) -> &'static str {
+        match self {
+            Self::IncidentOpened { .. } => "IncidentOpened",
+            Self::IncidentResolved { .. } => "IncidentResolved",
+            Self::ServiceStateChanged { .. } => "ServiceStateChanged",
+            Self::AlertRaised { .. } => "AlertRaised",
+            Self::AlertResolved { .. } => "AlertResolved",
+        }
+    }
+
+    /// The event with an id of its own, ready for the outbox.
+    #[must_use]
+    pub fn into_outbox(self, now: DateTime<Utc>) -> OutboxEvent {
+        let id = crate::model::uuid_at(now);
+        let mut detail = json!({ "version": VERSION, "id": id });
+        if let (Value::Object(all), Ok(Value::Object(own))) = (&mut detail, serde_json::to_value(&self)) {
+            all.extend(own);
+        }
+        OutboxEvent { id, detail_type: self.detail_type(), detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_carries_its_version_its_id_and_its_fields() {
+        let event = Event::ServiceStateChanged {
+            service: "backend",
+            environment: "production",
+            from: ServiceState::Healthy,
+            to: ServiceState::Down,
+            changed_at: DateTime::UNIX_EPOCH,
+        };
+        let stored = event.into_outbox(DateTime::UNIX_EPOCH);
+        assert_eq!(stored.detail_type, "ServiceStateChanged");
+        assert_eq!(
+            stored.detail,
+            json!({
+                "version": 1, "id": stored.id, "service": "backend", "environment": "production",
+                "from": "healthy", "to": "down", "changed_at": "1970-01-01T00:00:00Z",
+            })
+        );
+    }
+}

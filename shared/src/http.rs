@@ -1,0 +1,241 @@
+//! The HTTP edge: one shape of error, one way to read a body, one way to tell who may call.
+//!
+//! Users: `report-error`, `status`, the local stack.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+
+use crate::store::StoreError;
+
+/// A JSON route's body may have this many bytes.
+pub const JSON_BODY_BYTES: usize = 1024 * 1024;
+
+/// A caller that gets 503 may try again after this many seconds.
+const RETRY_AFTER_SECONDS: &str = "2";
+
+/// An answer that is not a success: `{"error": {"code": …, "message": …}}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    /// 400: what the caller sent can't be understood; the message names the field.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+
+    /// 401: no key, or a wrong one.
+    #[must_use]
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// 404.
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 413: more than [`JSON_BODY_BYTES`].
+    #[must_use]
+    pub fn too_large() -> Self {
+        let message = format!("the body has more than {JSON_BODY_BYTES} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    /// 503 with `Retry-After`: our fault, and passing.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        let message = "the database can't be reached; try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
+    /// Any other status.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    /// The only mapping of store errors to statuses. What the caller may not see is logged here, once.
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Data(_) => {
+                tracing::warn!(error = %crate::store::chain(&error), "refused by the database");
+                Self::invalid("the request holds a value that can't be stored")
+            }
+            StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Schema(_) => {
+                tracing::error!(error = %crate::store::chain(&error), "the database can't be used");
+                Self::unavailable()
+            }
+            StoreError::Internal(_) => {
+                tracing::error!(error = %crate::store::chain(&error), "a statement failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": { "code": self.code, "message": self.message } });
+        let mut response = (self.status, axum::Json(body)).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"watchkeeper\""));
+        }
+        response
+    }
+}
+
+/// Answers for paths and methods that no route has, in the same shape.
+#[must_use]
+pub fn with_fallbacks(router: Router) -> Router {
+    router.fallback(|| async { ApiError::not_found("no such path") }).method_not_allowed_fallback(|| async {
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+    })
+}
+
+/// The whole body, if it is no larger than a JSON route takes. Counted as it arrives: a large one is not buffered.
+///
+/// # Errors
+/// 413 when it is larger, 400 when the connection breaks in the middle.
+pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
+    let mut body = body;
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::invalid("the body ended too early"))?;
+        if let Ok(data) = frame.into_data() {
+            if bytes.len() + data.len() > JSON_BODY_BYTES {
+                return Err(ApiError::too_large());
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// Whether strangers can reach the server that an App runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// It listens on the loopback interface only.
+    Loopback,
+    /// Anybody may send requests.
+    Public,
+}
+
+/// Decides who may call a route.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    token: Option<SecretString>,
+    exposure: Exposure,
+    variable: &'static str,
+}
+
+impl Gate {
+    /// A gate that this token opens. Without one it is open on the loopback interface and closed elsewhere;
+    /// `variable` is where the token is configured.
+    #[must_use]
+    pub fn new(token: Option<SecretString>, exposure: Exposure, variable: &'static str) -> Self {
+        Self { token, exposure, variable }
+    }
+
+    /// Lets the caller pass who sent the token as `Authorization: Bearer`, as the password of HTTP Basic, or as
+    /// `X-Api-Key`.
+    ///
+    /// # Errors
+    /// 401 for everybody else.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        match (&self.token, self.exposure) {
+            (None, Exposure::Loopback) => Ok(()),
+            (None, Exposure::Public) => {
+                tracing::error!(variable = self.variable, "refused: no {} is configured", self.variable);
+                Err(ApiError::unauthorized("this server has no key configured, so nobody may call it"))
+            }
+            (Some(token), _) => {
+                let given = presented_token(headers)
+                    .ok_or_else(|| ApiError::unauthorized("a key is needed: Authorization: Bearer KEY"))?;
+                let right = given.as_bytes().ct_eq(token.expose_secret().as_bytes());
+                if bool::from(right) { Ok(()) } else { Err(ApiError::unauthorized("the key is wrong")) }
+            }
+        }
+    }
+}
+
+fn presented_token(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(key) = text("x-api-key") {
+        return Some(key.trim().to_owned());
+    }
+    let (scheme, credentials) = text(AUTHORIZATION.as_str())?.trim().split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(credentials.trim().to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = String::from_utf8(BASE64.decode(credentials.trim()).ok()?).ok()?;
+        return decoded.split_once(':').map(|(_, password)| password.to_owned());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(axum::http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())])
+    }
+
+    fn gate(token: Option<&str>, exposure: Exposure) -> Gate {
+        Gate::new(token.map(SecretString::from), exposure, "INGEST_API_KEY")
+    }
+
+    #[test]
+    fn the_token_opens_in_each_of_its_three_forms() {
+        let gate = gate(Some("s3cret"), Exposure::Public);
+        for (name, value) in [
+            ("x-api-key", "s3cret"),
+            ("authorization", "Bearer s3cret"),
+            ("authorization", "bearer  s3cret"),
+            ("authorization", "Basic YW55Om8zM2NyZXQ6eA=="),
+        ] {
+            let passes = gate.check(&headers(name, value)).is_ok();
+            assert_eq!(passes, !value.starts_with("Basic"), "{value}");
+        }
+        let basic = format!("Basic {}", BASE64.encode("anybody:s3cret"));
+        assert!(gate.check(&headers("authorization", &basic)).is_ok());
+    }
+
+    #[test]
+    fn everything_else_stays_outside() {
+        let gate = gate(Some("s3cret"), Exposure::Loopback);
+        for value in ["", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cretx", "Basic !!", "Digest s3cret"] {
+            assert!(gate.check(&headers("authorization", value)).is_err(), "{value}");
+        }
+        assert!(gate.check(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn without_a_token_only_the_loopback_interface_is_open() {
+        assert!(gate(None, Exposure::Loopback).check(&HeaderMap::new()).is_ok());
+        assert!(gate(None, Exposure::Public).check(&HeaderMap::new()).is_err());
+    }
+}

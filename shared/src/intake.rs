@@ -1,0 +1,138 @@
+//! The error journey after a request has become a [`Report`]: decide (pure), write (one statement), answer.
+//!
+//! Users: `report-error`; every later function that takes in errors joins here.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::classify::Classifier;
+use crate::events::Event;
+use crate::fingerprint::Fingerprint;
+use crate::model::{Report, uuid_at};
+use crate::store::reports::{self, ClassifiedReport, Receipt};
+use crate::store::{Store, StoreError, chain, settings};
+
+/// Why a report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// Its delivery key belongs to another error.
+    #[error("the delivery key was used before, for another error")]
+    KeyReused,
+    /// It could not be stored.
+    #[error("the report could not be stored")]
+    Store(#[from] StoreError),
+}
+
+/// Takes in reports: holds the rules in force and the way to the database. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    store: Store,
+    rules: Arc<RwLock<Rules>>,
+}
+
+#[derive(Default)]
+struct Rules {
+    classifier: Arc<Classifier>,
+    /// None = at once.
+    read_again_at: Option<Instant>,
+}
+
+impl Intake {
+    /// A change of the operators' rules takes effect within this time.
+    const RULES_MAX_AGE: Duration = Duration::from_secs(300);
+    /// After a failed attempt to read them, the next one waits this long: a report must not pay for each.
+    const RULES_RETRY: Duration = Duration::from_secs(15);
+
+    /// An intake that writes to this store, with the built-in rules until [`Intake::refresh_rules`] has run.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store, rules: Arc::default() }
+    }
+
+    /// Takes in one report. A delivery that was taken before gets the answer of the first time and counts nothing.
+    ///
+    /// # Errors
+    /// When the key was used for another error, or nothing could be stored.
+    pub async fn record(&self, report: Report) -> Result<Receipt, IntakeError> {
+        let classified = &[classified(report.storable(), &*self.classifier().await)];
+        let written = self.store.run(|client| async move { reports::insert(&client, classified).await }).await?;
+        match written.into_iter().next() {
+            Some(receipt) => {
+                tracing::info!(incident.id = %receipt.incident_id, created = receipt.created, "report stored as {}", receipt.incident_id);
+                Ok(receipt)
+            }
+            None => self.answer_again(&classified[0]).await,
+        }
+    }
+
+    /// Reads the operators' rules anew. Rules that can't be used are logged by name, and the built-in ones serve.
+    pub async fn refresh_rules(&self) {
+        let found = self.store.run(|client| async move { settings::find_classification_rules(&client).await }).await;
+        let (classifier, wait) = match found.map(|rules| rules.map(|rules| Classifier::with_operator_rules(&rules))) {
+            Ok(None) => (Some(Classifier::default()), Self::RULES_MAX_AGE),
+            Ok(Some(Ok(classifier))) => (Some(classifier), Self::RULES_MAX_AGE),
+            Ok(Some(Err(error))) => {
+                tracing::error!(error = %chain(&error), "operators' classification rules refused; the built-in rules are in force");
+                (Some(Classifier::default()), Self::RULES_MAX_AGE)
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "operators' classification rules could not be read; the last ones stay in force");
+                (None, Self::RULES_RETRY)
+            }
+        };
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(classifier) = classifier {
+            rules.classifier = Arc::new(classifier);
+        }
+        rules.read_again_at = Instant::now().checked_add(wait);
+    }
+
+    async fn classifier(&self) -> Arc<Classifier> {
+        if self.rules_are_old() {
+            self.refresh_rules().await;
+        }
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).classifier)
+    }
+
+    fn rules_are_old(&self) -> bool {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.read_again_at.is_none_or(|at| at <= Instant::now())
+    }
+
+    async fn answer_again(&self, again: &ClassifiedReport) -> Result<Receipt, IntakeError> {
+        let key = &again.report.delivery_key;
+        let earlier = self
+            .store
+            .run(|client| async move { reports::find_earlier(&client, key).await })
+            .await?
+            .ok_or_else(|| StoreError::Internal("a delivery without an audit row".into()))?;
+        if earlier.content_hash.is_some_and(|hash| hash != again.report.content_hash()) {
+            return Err(IntakeError::KeyReused);
+        }
+        tracing::info!(incident.id = %earlier.receipt.incident_id, "delivered again: {}", earlier.receipt.incident_id);
+        Ok(earlier.receipt)
+    }
+}
+
+fn classified(report: Report, classifier: &Classifier) -> ClassifiedReport {
+    let classification = classifier.classify(&report);
+    let incident_id = report.candidate_incident_id();
+    let opened = Event::IncidentOpened {
+        incident_id: &incident_id,
+        severity: classification.severity,
+        category: classification.category,
+        application: &report.application,
+        environment: &report.environment,
+        title: report.title(),
+        detected_at: report.received_at,
+    }
+    .into_outbox(report.received_at);
+    ClassifiedReport {
+        classification,
+        fingerprint: Fingerprint::of_error(report.error_type.as_deref(), &report.message),
+        action_id: uuid_at(report.received_at),
+        incident_id,
+        opened,
+        report,
+    }
+}

@@ -1,0 +1,21 @@
+//! What two or more functions share: the vocabulary, the pure decisions, the store and the process edge.
+//!
+//! An error's journey through this crate:
+//! 1. a function parses a request into a [`model::Report`] (every length and character made storable);
+//! 2. [`intake::record`] gives it a [`fingerprint::Fingerprint`] and a [`classify::Classification`];
+//! 3. [`store::reports`] writes delivery, incident, audit row and event in one statement.
+//!
+//! `model` imports nothing of ours; `classify` and `fingerprint` are pure over it; `events` and `store` know
+//! `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
+//! SQL stands only in `store`, `std::env` only in `config`; the clock is read at the edge and passed in.
+
+pub mod classify;
+pub mod config;
+pub mod events;
+pub mod fingerprint;
+pub mod http;
+pub mod intake;
+pub mod model;
+pub mod store;
+pub mod telemetry;
+pub mod tls;

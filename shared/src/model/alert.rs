@@ -1,0 +1,100 @@
+//! What somebody should know about a service.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What kind of alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertType {
+    /// A service fails its checks.
+    ServiceDown,
+    /// A service answers, but not well.
+    ServiceDegraded,
+    /// A service that was down is well again; stored resolved.
+    Recovery,
+    /// A certificate ends soon.
+    CertificateExpiring,
+}
+
+impl AlertType {
+    /// Every type.
+    pub const ALL: [Self; 4] = [Self::ServiceDown, Self::ServiceDegraded, Self::Recovery, Self::CertificateExpiring];
+
+    /// The spelling in columns, answers and events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceDown => "service_down",
+            Self::ServiceDegraded => "service_degraded",
+            Self::Recovery => "recovery",
+            Self::CertificateExpiring => "certificate_expiring",
+        }
+    }
+
+    /// The type of exactly this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Where an alert stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertStatus {
+    /// Nobody has reacted yet.
+    Active,
+    /// Somebody is on it.
+    Acknowledged,
+    /// Over.
+    Resolved,
+}
+
+impl AlertStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Acknowledged, Self::Resolved];
+
+    /// The spelling in columns, answers and events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
+
+    /// The status of exactly this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+/// An alert as stored. Field names are the column names.
+#[derive(Debug, Clone, Serialize)]
+pub struct Alert {
+    /// The row's id.
+    pub id: Uuid,
+    /// The service that it is about.
+    pub service_name: String,
+    /// Where that runs.
+    pub environment: String,
+    /// What kind.
+    pub alert_type: AlertType,
+    /// Where it stands.
+    pub status: AlertStatus,
+    /// One line for a person.
+    pub message: Option<String>,
+    /// More for a machine.
+    pub details: Option<Value>,
+    /// When it was raised.
+    pub created_at: DateTime<Utc>,
+    /// When somebody took it.
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub resolved_at: Option<DateTime<Utc>>,
+}

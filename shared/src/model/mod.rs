@@ -1,0 +1,24 @@
+//! The vocabulary: the nouns that every part of Watchkeeper speaks of, with their spelling in SQL and JSON.
+//!
+//! Used by every function. Imports nothing of ours. An enum's `as_str` is its one spelling: in a column, in an
+//! answer, in an event.
+
+mod alert;
+mod category;
+mod check;
+mod incident;
+mod report;
+mod service;
+mod severity;
+pub mod text;
+
+pub use alert::{Alert, AlertStatus, AlertType};
+pub use category::Category;
+pub use check::{CheckId, FailureReason};
+pub use incident::{Incident, IncidentId, IncidentStatus};
+pub use report::{DeliveryKey, Report};
+pub(crate) use report::{hex, uuid_at};
+pub use service::{
+    DEFAULT_ENVIRONMENT, Service, ServiceSpec, ServiceSpecError, ServiceState, severity_of_failed_check,
+};
+pub use severity::Severity;

@@ -1,0 +1,221 @@
+//! One received error, normalised: what every intake function makes of its own wire format.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::service::DEFAULT_ENVIRONMENT;
+use super::text::{first_chars, storable, storable_object};
+use super::{IncidentId, Severity};
+
+/// The application of a report that names none.
+const UNKNOWN_APPLICATION: &str = "unknown";
+
+/// What makes a redelivered report recognisable: unique per delivery, at most 200 bytes of ASCII.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryKey(String);
+
+impl DeliveryKey {
+    /// The key of a delivery that its sender named. `namespace` keeps senders of different kinds apart; the name
+    /// may be anything: it is hashed, so that neither its length nor its bytes matter.
+    #[must_use]
+    pub fn named(namespace: &str, name: &[u8]) -> Self {
+        Self(format!("{namespace}:{}", hex(&Sha256::digest(name))))
+    }
+
+    /// The key of a delivery that nobody named: never seen again.
+    #[must_use]
+    pub fn unique(namespace: &str, now: DateTime<Utc>) -> Self {
+        Self(format!("{namespace}:{}", uuid_at(now)))
+    }
+
+    /// The key as stored.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DeliveryKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// One received error, normalised. [`Report::storable`] makes it fit its columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Recognises a redelivery.
+    pub delivery_key: DeliveryKey,
+    /// Who reported it, in the reporter's own word (`api` where it gave none).
+    pub source: String,
+    /// The error's message; never blank.
+    pub message: String,
+    /// The exception's class, as the language names it.
+    pub error_type: Option<String>,
+    /// The stack trace, as text.
+    pub stack: Option<String>,
+    /// Which application failed (`unknown` where not told).
+    pub application: String,
+    /// Where it runs (`production` where not told).
+    pub environment: String,
+    /// The route or operation that failed.
+    pub endpoint: Option<String>,
+    /// A severity that the reporter chose; wins over the rules.
+    pub severity: Option<Severity>,
+    /// Everything else that the reporter told.
+    pub context: Map<String, Value>,
+    /// When it reached us.
+    pub received_at: DateTime<Utc>,
+}
+
+impl Report {
+    /// Column widths, in characters.
+    const TITLE: usize = 255;
+    const ERROR_TYPE: usize = 50;
+    const APPLICATION: usize = 100;
+    const ENVIRONMENT: usize = 64;
+    const ENDPOINT: usize = 500;
+    const SOURCE: usize = 100;
+
+    /// The report with every NUL replaced, every value cut to its column and the whole of a cut value kept in
+    /// the context (under its own name where the reporter used that name for nothing else).
+    #[must_use]
+    pub fn storable(mut self) -> Self {
+        self.context = storable_object(self.context);
+        self.message = storable(&self.message).into_owned();
+        self.stack = self.stack.map(|stack| storable(&stack).into_owned());
+        self.source = self.bounded("source", &self.source.clone(), Self::SOURCE);
+        self.application = self.bounded("application", &self.application.clone(), Self::APPLICATION);
+        self.environment = self.bounded("environment", &self.environment.clone(), Self::ENVIRONMENT);
+        self.endpoint = self.endpoint.take().map(|endpoint| self.bounded("endpoint", &endpoint, Self::ENDPOINT));
+        self.error_type =
+            self.error_type.take().map(|error_type| self.bounded("error_type", &error_type, Self::ERROR_TYPE));
+        if self.application.trim().is_empty() {
+            self.application = UNKNOWN_APPLICATION.to_owned();
+        }
+        if self.environment.trim().is_empty() {
+            DEFAULT_ENVIRONMENT.clone_into(&mut self.environment);
+        }
+        self
+    }
+
+    /// The incident's title: the message's first 255 characters.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        first_chars(&self.message, Self::TITLE)
+    }
+
+    /// Keeps a value that has no column of its own in the context, without touching what the reporter put there.
+    pub fn keep_in_context(&mut self, name: &str, value: Value) {
+        match self.context.get(name) {
+            Some(present) if *present == value => {}
+            Some(_) => {
+                self.context.insert(format!("reported_{name}"), value);
+            }
+            None => {
+                self.context.insert(name.to_owned(), value);
+            }
+        }
+    }
+
+    /// Tells two reports apart that carry the same delivery key: a hash over what the error is.
+    #[must_use]
+    pub fn content_hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        let parts = [Some(&self.message), self.error_type.as_ref(), Some(&self.application), Some(&self.environment)];
+        for part in parts {
+            let part = part.map_or("", String::as_str);
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hex(&hasher.finalize())
+    }
+
+    /// The id that its incident gets if it opens one.
+    #[must_use]
+    pub fn candidate_incident_id(&self) -> IncidentId {
+        IncidentId::for_report(self.received_at)
+    }
+
+    fn bounded(&mut self, name: &str, value: &str, limit: usize) -> String {
+        let value = storable(value);
+        let cut = first_chars(&value, limit);
+        if cut.len() < value.len() {
+            self.keep_in_context(name, Value::String(value.clone().into_owned()));
+        }
+        cut.to_owned()
+    }
+}
+
+/// A time-ordered id (`UUIDv7`) of this instant.
+pub(crate) fn uuid_at(now: DateTime<Utc>) -> uuid::Uuid {
+    let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
+    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, now.timestamp_subsec_nanos()))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn report(context: Value) -> Report {
+        let Value::Object(context) = context else { unreachable!() };
+        Report {
+            delivery_key: DeliveryKey::named("api", b"1"),
+            source: "api".into(),
+            message: "boom".into(),
+            error_type: None,
+            stack: None,
+            application: String::new(),
+            environment: String::new(),
+            endpoint: None,
+            severity: None,
+            context,
+            received_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_cut_value_is_kept_whole_in_the_context() {
+        let long = "E".repeat(60);
+        let mut given = report(json!({"error_type": "mine"}));
+        given.error_type = Some(long.clone());
+        given.endpoint = Some("/".repeat(501));
+        let stored = given.storable();
+        assert_eq!(stored.error_type.as_deref(), Some(&long[..50]));
+        assert_eq!(stored.context["error_type"], "mine");
+        assert_eq!(stored.context["reported_error_type"], long);
+        assert_eq!(stored.context["endpoint"], "/".repeat(501));
+    }
+
+    #[test]
+    fn the_title_is_255_characters_even_across_an_emoji() {
+        let mut given = report(json!({}));
+        given.message = "😀".repeat(300);
+        assert_eq!(given.title().chars().count(), 255);
+    }
+
+    #[test]
+    fn application_and_environment_have_defaults() {
+        let stored = report(json!({})).storable();
+        assert_eq!((stored.application.as_str(), stored.environment.as_str()), ("unknown", "production"));
+    }
+
+    #[test]
+    fn a_delivery_key_is_short_whatever_the_sender_calls_it() {
+        assert!(DeliveryKey::named("api", &[0xff; 9000]).as_str().len() < 200);
+        assert_ne!(DeliveryKey::named("api", b"a"), DeliveryKey::named("sentry", b"a"));
+    }
+}

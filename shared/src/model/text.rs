@@ -1,0 +1,66 @@
+//! Text that Postgres and its columns can hold: no NUL characters, lengths counted in characters.
+//!
+//! Users: `model::Report` and the probe's results.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+/// At most the first `limit` characters (not bytes) of the text: never cuts a character in two.
+#[must_use]
+pub fn first_chars(text: &str, limit: usize) -> &str {
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}
+
+/// The text with each NUL, which Postgres refuses, replaced by U+FFFD.
+#[must_use]
+pub fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}
+
+/// The JSON object with each NUL in its keys and strings replaced by U+FFFD.
+#[must_use]
+pub fn storable_object(object: Map<String, Value>) -> Map<String, Value> {
+    object
+        .into_iter()
+        .map(|(key, value)| match storable(&key) {
+            Cow::Borrowed(_) => (key, storable_value(value)),
+            Cow::Owned(clean) => (clean, storable_value(value)),
+        })
+        .collect()
+}
+
+fn storable_value(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains('\0') => Value::String(storable(&text).into_owned()),
+        Value::Array(items) => Value::Array(items.into_iter().map(storable_value).collect()),
+        Value::Object(object) => Value::Object(storable_object(object)),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{first_chars, storable, storable_object};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn cutting_counts_characters_and_splits_none() {
+        assert_eq!(first_chars("ab😀cd", 3), "ab😀");
+        assert_eq!(first_chars("ab", 3), "ab");
+        assert_eq!(first_chars("", 0), "");
+    }
+
+    #[test]
+    fn nul_characters_are_replaced_at_every_depth() {
+        assert_eq!(storable("a\0b"), "a\u{FFFD}b");
+        let Value::Object(hostile) = json!({"k\0": ["\0", {"x": "y\0"}], "n": 1}) else { unreachable!() };
+        assert_eq!(
+            Value::Object(storable_object(hostile)),
+            json!({"k\u{FFFD}": ["\u{FFFD}", {"x": "y\u{FFFD}"}], "n": 1})
+        );
+    }
+}

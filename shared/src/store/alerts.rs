@@ -1,0 +1,160 @@
+//! `alert_events`: what somebody should know about a service. The probe writes its rows through [`super::checks`].
+
+use chrono::{DateTime, Duration, Utc};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::row::{column, word};
+use super::{Client, StoreError};
+use crate::model::{Alert, AlertStatus, AlertType};
+
+/// An alert to be stored.
+#[derive(Debug, Clone)]
+pub struct NewAlert<'a> {
+    /// Which service.
+    pub service_name: &'a str,
+    /// Where it runs.
+    pub environment: &'a str,
+    /// What kind.
+    pub alert_type: AlertType,
+    /// Where it stands; none = active.
+    pub status: Option<AlertStatus>,
+    /// One line for a person.
+    pub message: Option<&'a str>,
+}
+
+const COLUMNS: &str = "id, service_name::text AS service_name, environment, alert_type, status, message, details, \
+    created_at, acknowledged_at, resolved_at";
+
+/// The most that a list returns.
+const LIMIT: i64 = 1_000;
+
+/// Stores an alert; none when an unresolved one of its service, environment and type is there already.
+///
+/// # Errors
+/// Any store error.
+pub async fn insert(client: &Client, alert: &NewAlert<'_>, now: DateTime<Utc>) -> Result<Option<Alert>, StoreError> {
+    let sql = format!(
+        "INSERT INTO public.alert_events (service_name, environment, alert_type, status, message, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (service_name, environment, alert_type) WHERE status <> 'resolved' DO NOTHING
+        RETURNING {COLUMNS}"
+    );
+    let rows = client
+        .query_typed(
+            &sql,
+            &[
+                (&alert.service_name, Type::TEXT),
+                (&alert.environment, Type::TEXT),
+                (&alert.alert_type.as_str(), Type::TEXT),
+                (&alert.status.unwrap_or(AlertStatus::Active).as_str(), Type::TEXT),
+                (&alert.message, Type::TEXT),
+                (&now, Type::TIMESTAMPTZ),
+            ],
+        )
+        .await?;
+    rows.first().map(alert_of).transpose()
+}
+
+/// Active alerts, newest first; of one service or of all.
+///
+/// # Errors
+/// Any store error.
+pub async fn list_active(client: &Client, service_name: Option<&str>) -> Result<Vec<Alert>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}
+        FROM public.alert_events
+        WHERE status = 'active' AND ($1::text IS NULL OR service_name = $1)
+        ORDER BY created_at DESC, id DESC
+        LIMIT $2"
+    );
+    let rows = client.query_typed(&sql, &[(&service_name, Type::TEXT), (&LIMIT, Type::INT8)]).await?;
+    rows.iter().map(alert_of).collect()
+}
+
+/// Marks an active alert as taken; none when there is no such active alert.
+///
+/// # Errors
+/// Any store error.
+pub async fn mark_acknowledged(client: &Client, id: Uuid, now: DateTime<Utc>) -> Result<Option<Alert>, StoreError> {
+    let sql = format!(
+        "UPDATE public.alert_events SET status = 'acknowledged', acknowledged_at = $2
+        WHERE id = $1 AND status = 'active'
+        RETURNING {COLUMNS}"
+    );
+    mark(client, &sql, id, now).await
+}
+
+/// Marks an alert as over; none when there is no such unresolved alert.
+///
+/// # Errors
+/// Any store error.
+pub async fn mark_resolved(client: &Client, id: Uuid, now: DateTime<Utc>) -> Result<Option<Alert>, StoreError> {
+    let sql = format!(
+        "UPDATE public.alert_events SET status = 'resolved', resolved_at = $2
+        WHERE id = $1 AND status <> 'resolved'
+        RETURNING {COLUMNS}"
+    );
+    mark(client, &sql, id, now).await
+}
+
+async fn mark(client: &Client, sql: &str, id: Uuid, now: DateTime<Utc>) -> Result<Option<Alert>, StoreError> {
+    let rows = client.query_typed(sql, &[(&id, Type::UUID), (&now, Type::TIMESTAMPTZ)]).await?;
+    rows.first().map(alert_of).transpose()
+}
+
+/// The newest alert of a service and type that is no older than `within`: a second one would be a duplicate.
+///
+/// # Errors
+/// Any store error.
+pub async fn find_recent(
+    client: &Client,
+    service_name: &str,
+    alert_type: AlertType,
+    within: Duration,
+    now: DateTime<Utc>,
+) -> Result<Option<Alert>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}
+        FROM public.alert_events
+        WHERE service_name = $1 AND alert_type = $2 AND created_at >= $3
+        ORDER BY created_at DESC, id DESC
+        LIMIT 1"
+    );
+    let rows = client
+        .query_typed(
+            &sql,
+            &[(&service_name, Type::TEXT), (&alert_type.as_str(), Type::TEXT), (&(now - within), Type::TIMESTAMPTZ)],
+        )
+        .await?;
+    rows.first().map(alert_of).transpose()
+}
+
+/// Deletes resolved alerts older than this many days, and returns how many rows that was. What is not resolved stays:
+/// it is still true.
+///
+/// # Errors
+/// Any store error.
+pub async fn delete_older_than(client: &Client, days: u16, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    let sql = "
+        DELETE FROM public.alert_events
+        WHERE status = 'resolved' AND created_at < $2 - make_interval(days => $1)";
+    let parameters = [(&i32::from(days) as _, Type::INT4), (&now as _, Type::TIMESTAMPTZ)];
+    Ok(client.execute_typed(sql, &parameters).await?)
+}
+
+fn alert_of(row: &Row) -> Result<Alert, StoreError> {
+    Ok(Alert {
+        id: column(row, "id")?,
+        service_name: column(row, "service_name")?,
+        environment: column(row, "environment")?,
+        alert_type: word(row, "alert_type", AlertType::parse)?,
+        status: word(row, "status", AlertStatus::parse)?,
+        message: column(row, "message")?,
+        details: column(row, "details")?,
+        created_at: column(row, "created_at")?,
+        acknowledged_at: column(row, "acknowledged_at")?,
+        resolved_at: column(row, "resolved_at")?,
+    })
+}

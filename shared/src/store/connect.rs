@@ -1,0 +1,307 @@
+//! A connection string, read with our own rules for TLS: encrypted and verified unless it is a socket, the
+//! loopback interface, or explicitly opted out.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use tokio_postgres::config::{Host, SslMode};
+
+use crate::config::DatabaseConfig;
+use crate::tls::Trust;
+
+/// What stands between us and Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// Nothing, or a session pooler: a connection is one backend.
+    Session,
+    /// A transaction pooler: no session state, no start-up options.
+    Transaction,
+}
+
+/// Why a connection string can't be used. Never shows the string: it holds a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Not `postgresql://…`.
+    #[error("not a connection string of the form postgresql://user:password@host:port/database")]
+    NotAUrl,
+    /// The driver can't read it.
+    #[error("the connection string can't be read: {0}")]
+    Malformed(String),
+    /// A word that is no `sslmode`.
+    #[error("sslmode={0} is not known; use verify-full, require, no-verify, or disable for a local server")]
+    UnknownSslMode(String),
+    /// Unencrypted over a network.
+    #[error("sslmode=disable is only for a socket or the loopback interface, not for {0}")]
+    UnencryptedNetwork(String),
+    /// `DATABASE_CA` names a file that can't be read.
+    #[error("DATABASE_CA: {path} can't be read: {reason}")]
+    UnreadableCa {
+        /// The file.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+/// How to connect: what a connection string means under our rules.
+#[derive(Clone)]
+pub struct ConnectionSettings {
+    /// For the driver; holds the password.
+    pub(crate) driver: tokio_postgres::Config,
+    /// None = no TLS.
+    pub(crate) trust: Option<Trust>,
+    /// What stands in between.
+    pub pooling: Pooling,
+    /// What an operator should know about the string, if anything.
+    pub warnings: Vec<String>,
+}
+
+/// Options that the driver understands; others are ignored with a warning (`pgbouncer=true`, …).
+const DRIVER_OPTIONS: [&str; 14] = [
+    "user",
+    "password",
+    "dbname",
+    "host",
+    "hostaddr",
+    "port",
+    "options",
+    "application_name",
+    "connect_timeout",
+    "tcp_user_timeout",
+    "keepalives",
+    "keepalives_idle",
+    "target_session_attrs",
+    "channel_binding",
+];
+
+/// Where Supabase's transaction pooler listens.
+const TRANSACTION_POOLER_PORT: u16 = 6543;
+
+impl ConnectionSettings {
+    /// A server that does not answer the connection attempt for this long is not available.
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+    /// Reads the connection string.
+    ///
+    /// # Errors
+    /// When it can't be understood, or asks for less protection than its host needs.
+    pub fn parse(config: &DatabaseConfig, application_name: &str) -> Result<Self, ConnectError> {
+        let url = config.url.expose_secret();
+        if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+            return Err(ConnectError::NotAUrl);
+        }
+        let options = Options::split(url);
+        let mut driver = tokio_postgres::Config::from_str(&options.url_for_driver)
+            .map_err(|error| ConnectError::Malformed(super::chain(&error)))?;
+        if driver.get_hosts().is_empty() && driver.get_hostaddrs().is_empty() {
+            return Err(ConnectError::NotAUrl);
+        }
+        let trust = trust_of(options.sslmode.as_deref(), &driver, config.ca.as_deref())?;
+        let mut warnings = options.warnings;
+        if trust == Some(Trust::Anybody) {
+            warnings.push("sslmode=no-verify: whoever stands in between can read and change everything".into());
+        }
+        driver.ssl_mode(if trust.is_some() { SslMode::Require } else { SslMode::Disable });
+        if driver.get_application_name().is_none() {
+            driver.application_name(application_name);
+        }
+        if driver.get_connect_timeout().is_none() {
+            driver.connect_timeout(Self::CONNECT_TIMEOUT);
+        }
+        let pooling = if options.says_pgbouncer || driver.get_ports().contains(&TRANSACTION_POOLER_PORT) {
+            Pooling::Transaction
+        } else {
+            Pooling::Session
+        };
+        Ok(Self { driver, trust, pooling, warnings })
+    }
+
+    /// Lets the server end each statement after this time. Not through a pooler, which refuses start-up options.
+    pub(crate) fn limit_statements(&mut self, limit: Duration) {
+        let behind_a_pooler = self.pooling == Pooling::Transaction
+            || self
+                .driver
+                .get_hosts()
+                .iter()
+                .any(|host| matches!(host, Host::Tcp(name) if name.ends_with(".pooler.supabase.com")));
+        if behind_a_pooler {
+            return;
+        }
+        let own = format!("-c statement_timeout={}", limit.as_millis());
+        let options = match self.driver.get_options() {
+            Some(given) => format!("{own} {given}"),
+            None => own,
+        };
+        self.driver.options(options);
+    }
+
+    /// The hosts and ports, for a message (no user, no password).
+    #[must_use]
+    pub fn place(&self) -> String {
+        let ports = self.driver.get_ports();
+        let hosts: Vec<String> = self
+            .driver
+            .get_hosts()
+            .iter()
+            .enumerate()
+            .map(|(index, host)| {
+                let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+                match host {
+                    Host::Tcp(name) => format!("{name}:{port}"),
+                    #[cfg(unix)]
+                    Host::Unix(path) => format!("{}/.s.PGSQL.{port}", path.display()),
+                }
+            })
+            .collect();
+        hosts.join(",")
+    }
+}
+
+struct Options {
+    url_for_driver: String,
+    sslmode: Option<String>,
+    says_pgbouncer: bool,
+    warnings: Vec<String>,
+}
+
+impl Options {
+    /// Takes out of the query part what the driver would refuse.
+    fn split(url: &str) -> Self {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut kept = Vec::new();
+        let mut options =
+            Self { url_for_driver: String::new(), sslmode: None, says_pgbouncer: false, warnings: Vec::new() };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match name {
+                "sslmode" => options.sslmode = Some(value.to_owned()),
+                name if DRIVER_OPTIONS.contains(&name) => kept.push(pair),
+                name => {
+                    options.says_pgbouncer |= name == "pgbouncer" && value == "true";
+                    let hint = if name == "sslrootcert" { " (set DATABASE_CA instead)" } else { "" };
+                    options.warnings.push(format!("the connection string's option \"{name}\" is ignored{hint}"));
+                }
+            }
+        }
+        options.url_for_driver = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+        options
+    }
+}
+
+fn trust_of(
+    sslmode: Option<&str>,
+    driver: &tokio_postgres::Config,
+    ca: Option<&str>,
+) -> Result<Option<Trust>, ConnectError> {
+    let far = driver.get_hosts().iter().find(|host| !is_local(host));
+    let only_sockets = driver.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_)));
+    match sslmode {
+        _ if only_sockets => Ok(None),
+        Some("disable") => match far {
+            Some(Host::Tcp(name)) => Err(ConnectError::UnencryptedNetwork(name.clone())),
+            _ => Ok(None),
+        },
+        Some("no-verify") => Ok(Some(Trust::Anybody)),
+        None | Some("" | "allow" | "prefer" | "require" | "verify-ca" | "verify-full") => match ca {
+            Some(ca) => Ok(Some(Trust::Only(read_pem(ca)?))),
+            None => Ok(Some(Trust::PublicRoots)),
+        },
+        Some(other) => Err(ConnectError::UnknownSslMode(other.to_owned())),
+    }
+}
+
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    }
+}
+
+fn read_pem(ca: &str) -> Result<String, ConnectError> {
+    if ca.contains("-----BEGIN") {
+        // An environment variable often holds the line ends of a PEM as the two characters \n.
+        return Ok(ca.replace("\\n", "\n"));
+    }
+    std::fs::read_to_string(Path::new(ca))
+        .map_err(|error| ConnectError::UnreadableCa { path: ca.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    fn parse(url: &str) -> Result<ConnectionSettings, ConnectError> {
+        let config = DatabaseConfig { url: SecretString::from(url), ca: None };
+        ConnectionSettings::parse(&config, "test")
+    }
+
+    #[test]
+    fn a_network_is_always_encrypted_and_verified() {
+        for mode in ["", "?sslmode=prefer", "?sslmode=require", "?sslmode=verify-ca", "?sslmode=verify-full"] {
+            let settings = parse(&format!("postgresql://u:p@db.example.com/app{mode}")).unwrap();
+            assert_eq!(settings.trust, Some(Trust::PublicRoots), "{mode}");
+            assert_eq!(settings.driver.get_ssl_mode(), SslMode::Require);
+        }
+    }
+
+    #[test]
+    fn disable_is_for_the_same_machine_only() {
+        for host in ["localhost", "127.0.0.1", "[::1]", "%2Ftmp%2Fsocket"] {
+            let settings = parse(&format!("postgresql://u:p@{host}/app?sslmode=disable")).unwrap();
+            assert_eq!(settings.trust, None, "{host}");
+        }
+        assert_eq!(
+            parse("postgresql://u:p@db.example.com/app?sslmode=disable").err(),
+            Some(ConnectError::UnencryptedNetwork("db.example.com".into()))
+        );
+    }
+
+    #[test]
+    fn opting_out_is_possible_and_warned_of() {
+        let settings = parse("postgresql://u:p@db.example.com/app?sslmode=no-verify").unwrap();
+        assert_eq!(settings.trust, Some(Trust::Anybody));
+        assert_eq!(settings.warnings.len(), 1);
+    }
+
+    #[test]
+    fn unknown_options_are_ignored_and_warned_of() {
+        let settings =
+            parse("postgresql://u:p@h:5432/app?pgbouncer=true&connection_limit=1&application_name=mine").unwrap();
+        assert_eq!(settings.warnings.len(), 2);
+        assert_eq!(settings.pooling, Pooling::Transaction);
+        assert_eq!(settings.driver.get_application_name(), Some("mine"));
+    }
+
+    #[test]
+    fn the_transaction_pooler_is_known_by_its_port_and_gets_no_start_up_options() {
+        let mut settings = parse("postgresql://postgres.ref:p@aws-0-eu.pooler.supabase.com:6543/postgres").unwrap();
+        assert_eq!(settings.pooling, Pooling::Transaction);
+        settings.limit_statements(Duration::from_secs(5));
+        assert_eq!(settings.driver.get_options(), None);
+        let mut settings = parse("postgresql://u:p@h:5432/app?options=-c%20jit%3Doff").unwrap();
+        settings.limit_statements(Duration::from_secs(5));
+        assert_eq!(settings.driver.get_options(), Some("-c statement_timeout=5000 -c jit=off"));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_refused_without_showing_the_password() {
+        for url in ["", "h:5432", "host=h user=u password=s3cret", "mysql://u:s3cret@h/x", "postgresql:///app"] {
+            let error = parse(url).err().unwrap().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        let error = parse("postgresql://u:s3cret@h:notaport/app?sslmode=require").err().unwrap().to_string();
+        assert!(!error.contains("s3cret"), "{error}");
+        assert!(matches!(parse("postgresql://h/x?sslmode=on"), Err(ConnectError::UnknownSslMode(_))));
+    }
+
+    #[test]
+    fn the_place_names_hosts_and_nothing_secret() {
+        assert_eq!(parse("postgresql://u:p@db.example.com/app").unwrap().place(), "db.example.com:5432");
+    }
+}

@@ -1,0 +1,102 @@
+//! What can go wrong with the database, told apart by what a caller can do about it.
+
+use std::error::Error;
+use std::time::Duration;
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It can't be reached, is starting, stopping or full: try again later.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// It did not answer in time; whether the statement took effect is not known.
+    #[error("the database did not answer within {0:?}")]
+    Timeout(Duration),
+    /// It lacks a table, column or function: `watchkeeper migrate` was not run.
+    #[error("the database's schema is not up to date; run `watchkeeper migrate`")]
+    Schema(#[source] tokio_postgres::Error),
+    /// It refuses a value.
+    #[error("the database refused a value")]
+    Data(#[source] tokio_postgres::Error),
+    /// A statement or a row is not what we think: a defect.
+    #[error("the database answered something unexpected")]
+    Internal(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// Whether the same statement on a fresh connection may well succeed. Only for writes that have a key.
+    pub(crate) fn is_worth_a_retry(&self) -> bool {
+        match self {
+            Self::Unavailable(source) => source
+                .downcast_ref::<tokio_postgres::Error>()
+                .is_some_and(|error| error.is_closed() || error.as_db_error().is_some() || is_io(error)),
+            _ => false,
+        }
+    }
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|source| source.is::<std::io::Error>())
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(state) = error.code() else {
+            return if error.is_closed() || is_io(&error) || is_connect(&error) {
+                Self::Unavailable(Box::new(error))
+            } else {
+                Self::Internal(Box::new(error))
+            };
+        };
+        match state.code().get(..2) {
+            // 08 connection, 53 resources, 57 operator intervention, 58 system, 25 read-only, 40 serialisation, 28 login
+            Some("08" | "53" | "57" | "58" | "25" | "40" | "28" | "3D") => Self::Unavailable(Box::new(error)),
+            Some("22" | "54") => Self::Data(error),
+            Some("42") if is_missing_object(state) => Self::Schema(error),
+            _ => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+fn is_missing_object(state: &SqlState) -> bool {
+    [
+        &SqlState::UNDEFINED_TABLE,
+        &SqlState::UNDEFINED_COLUMN,
+        &SqlState::UNDEFINED_FUNCTION,
+        &SqlState::INVALID_COLUMN_REFERENCE,
+    ]
+    .contains(&state)
+}
+
+/// An error while connecting carries no code: TLS refused, authentication not possible, host not found.
+fn is_connect(error: &tokio_postgres::Error) -> bool {
+    let text = error.to_string();
+    ["error connecting", "TLS handshake", "authentication error", "connect timeout"]
+        .iter()
+        .any(|start| text.contains(start))
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::from(error),
+            other => Self::Unavailable(Box::new(other)),
+        }
+    }
+}
+
+/// The error with all that caused it, for a log line.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

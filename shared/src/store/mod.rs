@@ -1,0 +1,24 @@
+//! Everything that Postgres holds: all SQL stands here, one file per aggregate, long statements in `sql/`.
+//!
+//! Statements are typed and unnamed (`query_typed`): one round trip each, and safe behind a transaction pooler.
+//! Results use built-in types only. Every write has a key of its own, so that [`Store::run`] may repeat it.
+//!
+//! Users: `intake`, `probe`, `status`, the operator's tool.
+
+pub mod alerts;
+pub mod checks;
+mod connect;
+mod error;
+pub mod health_checks;
+pub mod incidents;
+mod pool;
+pub mod reports;
+mod row;
+pub mod services;
+pub mod settings;
+pub mod status;
+
+pub use connect::{ConnectError, ConnectionSettings, Pooling};
+pub use deadpool_postgres::Client;
+pub use error::{StoreError, chain};
+pub use pool::{PoolSize, Store};

@@ -1,0 +1,101 @@
+//! The pool: built once per process, connects at first use, replaces what has died.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::NoTls;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{ConnectError, ConnectionSettings, StoreError};
+use crate::config::DatabaseConfig;
+use crate::tls;
+
+/// How many connections a process may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSize(pub usize);
+
+impl PoolSize {
+    /// A Lambda environment serves one request at a time.
+    pub const LAMBDA: Self = Self(2);
+    /// The local stack serves whatever comes.
+    pub const LOCAL: Self = Self(8);
+}
+
+/// A pool of connections, cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+    deadline: Duration,
+}
+
+impl Store {
+    /// A statement that has not answered by then is given up, and its connection with it.
+    const DEADLINE: Duration = Duration::from_secs(5);
+    /// Waiting for a free connection, and for a new one, ends after this time.
+    const WAIT: Duration = Duration::from_secs(4);
+
+    /// Sets up the pool; touches no network. Warnings about the connection string are logged.
+    ///
+    /// # Errors
+    /// When the connection string can't be used.
+    pub fn new(config: &DatabaseConfig, application_name: &str, size: PoolSize) -> Result<Self, ConnectError> {
+        let mut settings = ConnectionSettings::parse(config, application_name)?;
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        settings.limit_statements(Self::DEADLINE);
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match &settings.trust {
+            None => Manager::from_config(settings.driver, NoTls, recycling),
+            Some(trust) => {
+                let tls = tls::client_config(trust).map_err(|error| ConnectError::Malformed(super::chain(&error)))?;
+                Manager::from_config(settings.driver, MakeRustlsConnect::new(tls), recycling)
+            }
+        };
+        let pool = Pool::builder(manager)
+            .max_size(size.0)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(Self::WAIT))
+            .create_timeout(Some(Self::WAIT))
+            .recycle_timeout(Some(Self::WAIT))
+            .build()
+            .map_err(|error| ConnectError::Malformed(error.to_string()))?;
+        Ok(Self { pool, deadline: Self::DEADLINE })
+    }
+
+    /// Runs an operation on a connection, within the deadline. When the connection turns out to be dead, it is run
+    /// once more on a fresh one: whatever it writes must have a key that makes the second time harmless.
+    ///
+    /// # Errors
+    /// What the operation returns, or that the database is not available.
+    pub async fn run<T, F, O>(&self, operation: O) -> Result<T, StoreError>
+    where
+        O: Fn(Arc<Client>) -> F,
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        match self.run_once(&operation).await {
+            Err(error) if error.is_worth_a_retry() => {
+                tracing::warn!(error = %super::chain(&error), "connection lost; trying once more");
+                // What killed one idle connection has likely killed the others.
+                self.pool.retain(|_, _| false);
+                self.run_once(&operation).await
+            }
+            result => result,
+        }
+    }
+
+    async fn run_once<T, F, O>(&self, operation: &O) -> Result<T, StoreError>
+    where
+        O: Fn(Arc<Client>) -> F,
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let client = Arc::new(self.pool.get().await?);
+        let answer = tokio::time::timeout(self.deadline, operation(Arc::clone(&client))).await;
+        answer.unwrap_or_else(|_| {
+            // The server may still be busy with it: this connection is not for the next caller.
+            Arc::into_inner(client).map(Object::take);
+            Err(StoreError::Timeout(self.deadline))
+        })
+    }
+}
