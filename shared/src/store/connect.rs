@@ -7,8 +7,12 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Connection, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::StoreError;
 use crate::config::DatabaseConfig;
 use crate::tls::Trust;
 
@@ -138,6 +142,20 @@ impl ConnectionSettings {
         self.driver.options(options);
     }
 
+    /// One connection of its own, outside of any pool: for migrations and maintenance.
+    ///
+    /// # Errors
+    /// When the server can't be reached or refuses us.
+    pub async fn connect(&self) -> Result<tokio_postgres::Client, StoreError> {
+        match &self.trust {
+            None => Ok(spawned(self.driver.connect(NoTls).await?)),
+            Some(trust) => {
+                let tls = crate::tls::client_config(trust).map_err(|error| StoreError::Internal(Box::new(error)))?;
+                Ok(spawned(self.driver.connect(MakeRustlsConnect::new(tls)).await?))
+            }
+        }
+    }
+
     /// The hosts and ports, for a message (no user, no password).
     #[must_use]
     pub fn place(&self) -> String {
@@ -158,6 +176,20 @@ impl ConnectionSettings {
             .collect();
         hosts.join(",")
     }
+}
+
+/// Lets the connection do its work in the background; it ends with the client.
+fn spawned<S, T>((client, connection): (tokio_postgres::Client, Connection<S, T>)) -> tokio_postgres::Client
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %super::chain(&error), "connection ended");
+        }
+    });
+    client
 }
 
 struct Options {

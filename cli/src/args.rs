@@ -1,0 +1,97 @@
+//! What the command line understands. Wrong use ends with exit code 2 (clap's own).
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The monitoring agent: errors in, health checks each minute, classified incidents in Postgres.
+#[derive(Debug, Parser)]
+#[command(name = "watchkeeper", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where the local stack keeps its data
+    #[arg(long, global = true, default_value = ".local", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything here: database, HTTP endpoints, the minute's checks
+    Start(Start),
+    /// Bring the database's schema up to date (`DIRECT_URL`, else `DATABASE_URL`, else the running stack's)
+    Migrate,
+    /// Create or change the services of a TOML file
+    Apply(Apply),
+    /// Check every service now
+    Check,
+    /// Show how everything stands
+    Status,
+    /// List incidents, newest first
+    Incidents(Incidents),
+    /// Report an error, to see what becomes of it
+    SendTestError(SendTestError),
+}
+
+/// `start`
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The port to listen on, on 127.0.0.1 (0 = any free one) [default: PORT, else 8080]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Walk through the main job on a demo service, print what became of it, and end
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// `apply`
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The services, as `[[services]]` tables
+    #[arg(value_name = "FILE.toml")]
+    pub file: PathBuf,
+}
+
+/// `incidents`
+#[derive(Debug, Args)]
+pub struct Incidents {
+    /// Only those that are detected, acknowledged or resolved
+    #[arg(long)]
+    pub status: Option<String>,
+    /// Only those that are CRITICAL, HIGH, MEDIUM or LOW
+    #[arg(long)]
+    pub severity: Option<String>,
+    /// Only those of this application
+    #[arg(long)]
+    pub application: Option<String>,
+    /// Only those of this environment
+    #[arg(long)]
+    pub environment: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub limit: u16,
+}
+
+/// `send-test-error`
+#[derive(Debug, Args)]
+pub struct SendTestError {
+    /// The error's message
+    #[arg(long, default_value = "Test error sent by watchkeeper")]
+    pub message: String,
+    /// CRITICAL, HIGH, MEDIUM or LOW; the rules decide otherwise
+    #[arg(long)]
+    pub severity: Option<String>,
+}

@@ -1,0 +1,42 @@
+//! One file per command. Exit codes: 0 healthy or done, 1 unhealthy or failed, 2 wrong use.
+
+mod apply;
+mod check;
+pub mod incidents;
+mod migrate;
+mod send_test_error;
+mod start;
+mod status;
+
+use std::process::ExitCode;
+
+use shared::config::Environment;
+
+use crate::args::{Arguments, Command};
+use crate::config::Config;
+use crate::output;
+use crate::stack::logs;
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever stops it; printed by `main`, exit code 1.
+pub async fn run(arguments: Arguments, environment: Environment<'_>) -> anyhow::Result<ExitCode> {
+    let config = match environment.read(Config::read) {
+        Ok(config) => config,
+        Err(error) => return Ok(output::misused(error)),
+    };
+    let global = &arguments.global;
+    if !matches!(arguments.command, Command::Start(_)) {
+        logs::to_terminal(config.rust_log.as_deref());
+    }
+    match arguments.command {
+        Command::Start(start) => start::run(start, global, config).await,
+        Command::Migrate => migrate::run(global, &config).await,
+        Command::Apply(apply) => apply::run(&apply, global, &config).await,
+        Command::Check => check::run(global, config).await,
+        Command::Status => status::run(global, &config).await,
+        Command::Incidents(incidents) => incidents::run(&incidents, global, &config).await,
+        Command::SendTestError(error) => send_test_error::run(&error, global, &config).await,
+    }
+}

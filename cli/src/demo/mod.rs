@@ -1,0 +1,142 @@
+//! `watchkeeper start --demo`: the main job on real input, step by step, ending by itself.
+//!
+//! Errors go in over HTTP; a small demo service is probed while it is well, while it fails, and after it has
+//! recovered. The last step looks at the incidents, and the exit code tells whether they are as they should be.
+
+mod target;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use chrono::Utc;
+use serde_json::{Value, json};
+use shared::model::{ServiceSpec, ServiceState};
+use shared::store::services::Origin;
+use shared::store::{Store, services};
+
+use crate::commands::incidents;
+use crate::output::say;
+use crate::remote::Remote;
+use crate::stack::Stack;
+use target::Target;
+
+/// The demo's service, and the environment of everything in the demo.
+const SERVICE: &str = "demo-shop";
+const ENVIRONMENT: &str = "demo";
+
+/// Walks through the demo. Exit code 0 when everything became what it should.
+///
+/// # Errors
+/// When a step can't be taken, or the outcome is not as it should be.
+pub async fn run(
+    stack: &Stack,
+    store: &Store,
+    ingest_key: Option<&str>,
+    read_token: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    let remote = Remote::new(stack.url())?;
+    say("\n1. Errors come in over POST /api/autonomous/error");
+    send_errors(&remote, ingest_key).await?;
+    let incident = watch_a_service(stack, store).await?;
+    say("\n4. What an operator sees: watchkeeper incidents");
+    let page = remote.get("/api/incidents", &[("environment", ENVIRONMENT), ("limit", "20")], read_token).await?;
+    incidents::print(&page);
+    let resolved = remote.get(&format!("/api/incidents/{incident}"), &[], read_token).await?;
+    ensure!(resolved["status"] == "resolved", "{incident} should be resolved, but is {}", resolved["status"]);
+    say(format_args!("\nThe outage of {SERVICE} was found, told and closed: {incident}."));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Errors as applications report them; the second and third are the same one again.
+fn errors() -> [Value; 6] {
+    let error = |message: &str, kind: &str, application: &str, endpoint: Option<&str>| {
+        json!({
+            "error": { "message": message, "type": kind },
+            "context": { "application": application, "environment": ENVIRONMENT, "endpoint": endpoint },
+        })
+    };
+    [
+        error("Database connection failed: timeout after 5000 ms", "PoolError", "shop", None),
+        error("Payment processing failed for order 1017", "PaymentError", "shop", Some("/api/checkout")),
+        error("Payment processing failed for order 1018", "PaymentError", "shop", Some("/api/checkout")),
+        error("TypeError: undefined is not a function", "TypeError", "shop-frontend", None),
+        error("Slow query: 2300 ms in db", "SlowQuery", "shop", None),
+        error("Warning: missing image logo.png", "AssetWarning", "shop-frontend", None),
+    ]
+}
+
+async fn send_errors(remote: &Remote, ingest_key: Option<&str>) -> anyhow::Result<()> {
+    for error in errors() {
+        let answer = remote.post("/api/autonomous/error", &error, ingest_key).await?;
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        let what = if answer["created"] == true { "opens" } else { "one more of" };
+        let message = error["error"]["message"].as_str().unwrap_or_default();
+        say(format_args!("   {:<50} {:<11} {} ({}, {})", message, what, text("incident_id"), text("severity"), text("category")));
+    }
+    Ok(())
+}
+
+/// Probes the demo service through an outage; returns the incident that it opened.
+async fn watch_a_service(stack: &Stack, store: &Store) -> anyhow::Result<String> {
+    let target = Target::start().await.context("start the demo service")?;
+    let service = &[service(target.url())];
+    store
+        .run(|client| async move { services::upsert(&client, service, Origin::File, Utc::now()).await })
+        .await
+        .context("store the demo service")?;
+    say(format_args!("\n2. {SERVICE} is probed while it is well, and then fails"));
+    settle(stack, ServiceState::Healthy).await?;
+    target.set_failing(true);
+    let (_, first) = round(stack).await?;
+    let (_, second) = round(stack).await?;
+    let incident = first.context("the outage should have opened an incident")?;
+    ensure!(second.as_ref() == Some(&incident), "a second failed check should stay in the same incident");
+    say(format_args!("\n3. {SERVICE} recovers: two good checks in a row end the outage"));
+    target.set_failing(false);
+    round(stack).await?;
+    let (state, _) = round(stack).await?;
+    ensure!(state == ServiceState::Healthy, "two good checks should have ended the outage");
+    Ok(incident)
+}
+
+/// Probes until the service is in this state: an earlier demo may have been cut off in the middle of its outage.
+async fn settle(stack: &Stack, wanted: ServiceState) -> anyhow::Result<()> {
+    for _ in 0..3 {
+        if round(stack).await?.0 == wanted {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("{SERVICE} should be {wanted} by now")
+}
+
+/// One round; what became of the demo service.
+async fn round(stack: &Stack) -> anyhow::Result<(ServiceState, Option<String>)> {
+    let report = probe::check_now(stack.probe()).await?;
+    if let Some(switch) = report.stopped_by {
+        anyhow::bail!("the demo can't probe: {switch} says so");
+    }
+    let checked = report
+        .checked
+        .iter()
+        .find(|checked| checked.service == SERVICE && checked.environment == ENVIRONMENT)
+        .context("the demo service was not checked")?;
+    let status = checked.http_status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
+    let incident = checked.incident_id.as_ref().map(ToString::to_string);
+    let told = incident.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
+    say(format_args!("   {SERVICE}: {status} in {} ms, {}{told}", checked.response_time_ms, checked.state));
+    Ok((checked.state, incident))
+}
+
+fn service(url: String) -> ServiceSpec {
+    ServiceSpec {
+        name: SERVICE.to_owned(),
+        environment: ENVIRONMENT.to_owned(),
+        application: "shop".to_owned(),
+        url,
+        expected_status: 200,
+        timeout: Duration::from_secs(1),
+        interval: None,
+        enabled: true,
+    }
+}

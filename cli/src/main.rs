@@ -1,0 +1,20 @@
+//! The binary `watchkeeper`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use shared::config::Environment;
+use watchkeeper::args::Arguments;
+use watchkeeper::{commands, output};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::failed(&error.into()),
+    };
+    let result = runtime.block_on(commands::run(arguments, Environment::of_process()));
+    // What still runs in the background (a hung check) must not hold the process.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| output::failed(&error))
+}

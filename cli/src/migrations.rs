@@ -1,0 +1,97 @@
+//! Applies `migrations/*.sql` over a direct connection, under an advisory lock: any number of runs, at any time, by
+//! anybody, leave the same schema. All pending files are one transaction.
+
+use anyhow::{Context as _, bail};
+use refinery::{Migration, Runner};
+use shared::config::DatabaseConfig;
+use shared::store::{ConnectionSettings, Pooling};
+
+/// Where refinery keeps its history.
+const HISTORY_TABLE: &str = "public.watchkeeper_migrations";
+
+/// The advisory lock's key: "watchkpr" in ASCII.
+const LOCK: i64 = 0x7761_7463_686b_7072;
+
+macro_rules! migration {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../migrations/", $name, ".sql")))
+    };
+}
+/// The files, oldest first. A test holds this list against the folder.
+pub const FILES: [(&str, &str); 9] = [
+    migration!("20261101000000_enable_extensions"),
+    migration!("20261101000100_create_required_tables"),
+    migration!("20261101000200_create_own_tables"),
+    migration!("20261101000300_secure_tables"),
+    migration!("20261101000400_upgrade_older_tables"),
+    migration!("20261101000500_create_indexes"),
+    migration!("20261101000600_guard_agent_actions"),
+    migration!("20261101000700_tune_storage"),
+    migration!("20261101000800_seed_system_config"),
+];
+
+/// Brings the schema up to date; returns the names of the files that were applied now.
+///
+/// # Errors
+/// When the database can't be reached, is behind a transaction pooler, or refuses a statement: nothing is changed.
+pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
+    let settings = ConnectionSettings::parse(database, "watchkeeper-migrate")?;
+    if settings.pooling == Pooling::Transaction {
+        bail!(
+            "{} is a transaction pooler, which can't run migrations: set DIRECT_URL to the session or direct \
+             connection (port 5432 on Supabase)",
+            settings.place()
+        );
+    }
+    let mut client =
+        settings.connect().await.with_context(|| format!("can't reach the database at {}", settings.place()))?;
+    // Held until the connection ends, whatever happens.
+    client
+        .batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))
+        .await
+        .context("take the migration lock")?;
+    let migrations = FILES
+        .iter()
+        .map(|(name, sql)| Migration::unapplied(&refinery_name(name), sql))
+        .collect::<Result<Vec<_>, _>>()
+        .context("read the migrations")?;
+    let mut runner = Runner::new(&migrations).set_grouped(true).set_abort_missing(false);
+    runner.set_migration_table_name(HISTORY_TABLE);
+    let report = runner.run_async(&mut client).await.map_err(refused)?;
+    Ok(report.applied_migrations().iter().map(|migration| format!("{}_{}", migration.version(), migration.name())).collect())
+}
+
+/// Supabase's `20261101000000_name` as refinery's `V20261101000000__name`.
+fn refinery_name(name: &str) -> String {
+    format!("V{}", name.replacen('_', "__", 1))
+}
+
+/// What Postgres itself says, instead of the wrappings around it.
+fn refused(error: refinery::Error) -> anyhow::Error {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = next {
+        if let Some(refusal) = cause.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.as_db_error()) {
+            let hint = refusal.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            return anyhow::anyhow!("migration refused, nothing was changed: {}{hint}", refusal.message());
+        }
+        next = cause.source();
+    }
+    anyhow::Error::new(error).context("migrate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_the_folder() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let listed: Vec<String> = FILES.iter().map(|(name, _)| format!("{name}.sql")).collect();
+        assert_eq!(listed, names);
+    }
+}

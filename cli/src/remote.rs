@@ -1,0 +1,67 @@
+//! A running Watchkeeper, spoken to over HTTP: what `status`, `incidents` and `send-test-error` use, and the demo.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use shared::tls::{self, Trust};
+
+/// A running Watchkeeper.
+pub struct Remote {
+    client: reqwest::Client,
+    url: String,
+}
+
+impl Remote {
+    const TIMEOUT: Duration = Duration::from_secs(15);
+
+    /// The Watchkeeper at this address; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When no HTTP client can be set up.
+    pub fn new(url: String) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::client_config(&Trust::PublicRoots)?)
+            .timeout(Self::TIMEOUT)
+            .no_proxy()
+            .build()
+            .context("set up the HTTP client")?;
+        Ok(Self { client, url })
+    }
+
+    /// The JSON at a path, with these query parameters.
+    ///
+    /// # Errors
+    /// When it can't be reached or refuses.
+    pub async fn get(&self, path: &str, query: &[(&str, &str)], token: Option<&str>) -> anyhow::Result<Value> {
+        let mut url = reqwest::Url::parse(&format!("{}{path}", self.url))
+            .with_context(|| format!("{} is not an address", self.url))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.send(self.client.get(url), token).await
+    }
+
+    /// The answer to a JSON body.
+    ///
+    /// # Errors
+    /// When it can't be reached or refuses.
+    pub async fn post(&self, path: &str, body: &Value, token: Option<&str>) -> anyhow::Result<Value> {
+        self.send(self.client.post(format!("{}{path}", self.url)).json(body), token).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, token: Option<&str>) -> anyhow::Result<Value> {
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let response = request.send().await.with_context(|| format!("can't reach Watchkeeper at {}", self.url))?;
+        let status = response.status();
+        let body: Value = response.json().await.unwrap_or_default();
+        if !status.is_success() {
+            let message = body["error"]["message"].as_str().unwrap_or("no reason given");
+            bail!("{} answered {status}: {message}", self.url);
+        }
+        Ok(body)
+    }
+}

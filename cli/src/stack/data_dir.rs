@@ -1,0 +1,96 @@
+//! The data directory: one stack at a time, and the `env` file that tells scripts and other commands where it is.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+/// The file that a running stack leaves for `psql` and scripts: `DATABASE_URL=…`, `WATCHKEEPER_URL=…`.
+#[must_use]
+pub fn env_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("env")
+}
+
+/// A data directory that belongs to this process until it ends.
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if there is none, and takes it.
+    ///
+    /// # Errors
+    /// When another stack has it, or it can't be written to.
+    pub fn take(path: &Path) -> anyhow::Result<Self> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(path)
+            .with_context(|| format!("make the data directory {}", path.display()))?;
+        let path = path.canonicalize().with_context(|| format!("find {}", path.display()))?;
+        let file = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&file)
+            .with_context(|| format!("open {}", file.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // Only for the message: an empty pid is still a clear sentence.
+                let _ = lock.read_to_string(&mut pid);
+                bail!(
+                    "another watchkeeper (process {}) is running on {}: stop it, or choose another --data-dir",
+                    pid.trim(),
+                    path.display()
+                );
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("lock {}", file.display()));
+            }
+        }
+        lock.set_len(0)?;
+        lock.rewind()?;
+        write!(lock, "{}", std::process::id())?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The directory, as an absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Tells scripts and other commands where the stack is. Readable by the owner only: it holds a password.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_env(&self, database_url: &str, url: &str) -> anyhow::Result<()> {
+        let file = env_file(&self.path);
+        let new = self.path.join("env.new");
+        let text = format!("DATABASE_URL={database_url}\nWATCHKEEPER_URL={url}\n");
+        let write = || -> std::io::Result<()> {
+            if new.exists() {
+                std::fs::remove_file(&new)?;
+            }
+            let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+            open.write_all(text.as_bytes())?;
+            std::fs::rename(&new, &file)
+        };
+        write().with_context(|| format!("write {}", file.display()))
+    }
+
+    /// Takes back what [`Self::write_env`] wrote: nothing is there any more.
+    pub fn remove_env(&self) {
+        if let Err(error) = std::fs::remove_file(env_file(&self.path)) {
+            tracing::debug!(%error, "no env file to remove");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The local stack: every HTTP function's own router on one port, and the minute's tick, in one process.
+//!
+//! A later function joins here: an HTTP one by merging its router in [`routes`], a scheduled one in [`scheduler`].
+//! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
+
+pub mod data_dir;
+pub mod logs;
+mod scheduler;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use probe::app::ProbeConfig;
+use shared::config::{AccessConfig, DatabaseConfig};
+use shared::http::{Exposure, with_fallbacks};
+use shared::intake::Intake;
+use shared::store::{PoolSize, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What a stack is made of.
+#[derive(Debug, Clone)]
+pub struct StackConfig {
+    /// A migrated database.
+    pub database: DatabaseConfig,
+    /// Who may call.
+    pub access: AccessConfig,
+    /// What the probe needs.
+    pub probe: ProbeConfig,
+    /// Whether the minute's tick is fired.
+    pub ticks: Ticks,
+}
+
+/// Who starts a probe round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticks {
+    /// The wall clock, on each minute.
+    EachMinute,
+    /// Nobody but the caller of [`Stack::probe`]'s App.
+    None,
+}
+
+/// A running stack.
+pub struct Stack {
+    address: SocketAddr,
+    probe: probe::App,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    scheduler: Option<JoinHandle<()>>,
+}
+
+/// Reserves a port on the loopback interface.
+///
+/// # Errors
+/// When another program has it.
+pub async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| {
+        format!("can't listen on port {port} of 127.0.0.1: is another program using it? Choose another with --port")
+    })
+}
+
+impl Stack {
+    /// A request that is still being answered when the stack stops gets this long.
+    const LAST_REQUESTS: Duration = Duration::from_millis(1_200);
+
+    /// Starts the stack on a reserved port.
+    ///
+    /// # Errors
+    /// When its configuration can't be used. Does not touch the database.
+    pub async fn start(listener: TcpListener, config: StackConfig) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let store = Store::new(&config.database, "watchkeeper-local", PoolSize::LOCAL)
+            .context("the database's connection string can't be used")?;
+        let intake = Intake::new(store.clone());
+        intake.refresh_rules().await;
+        let probe = probe::App::new(store.clone(), config.probe)?;
+        let router = routes(&store, &intake, &config.access);
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::spawn(serve(listener, router, stopped.clone()));
+        let scheduler = (config.ticks == Ticks::EachMinute)
+            .then(|| tokio::spawn(scheduler::run(probe.clone(), intake, stopped)));
+        Ok(Self { address, probe, stop, server, scheduler })
+    }
+
+    /// Where it listens, as `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The probe of this stack, for a round out of turn.
+    #[must_use]
+    pub fn probe(&self) -> &probe::App {
+        &self.probe
+    }
+
+    /// Stops taking requests, lets the last ones end, and returns within about a second.
+    pub async fn stop(self) {
+        // Fails only when everything has ended already.
+        let _ = self.stop.send(true);
+        if let Some(scheduler) = self.scheduler {
+            // A round that is cut off leaves its claims, which end by themselves.
+            scheduler.abort();
+        }
+        let server = self.server.abort_handle();
+        if tokio::time::timeout(Self::LAST_REQUESTS, self.server).await.is_err() {
+            tracing::warn!("a request was still running and was cut off");
+            server.abort();
+        }
+    }
+}
+
+/// Every HTTP function's own router on one port.
+fn routes(store: &Store, intake: &Intake, access: &AccessConfig) -> Router {
+    let report_error = report_error::App::new(intake.clone(), access.clone(), Exposure::Loopback);
+    let status = status::App::new(store.clone(), access.clone(), Exposure::Loopback);
+    with_fallbacks(Router::new().merge(report_error::router(report_error)).merge(status::router(status)))
+}
+
+async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(until_true(stopped)).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the HTTP server ended");
+    }
+}
+
+fn until_true(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send {
+    async move {
+        // An error means that the stack is gone, which is a stop too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}

@@ -1,0 +1,38 @@
+//! The minute's tick, on the wall-clock minute, as EventBridge fires it in AWS.
+
+use std::time::Duration;
+
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use shared::intake::Intake;
+use shared::store::chain;
+use tokio::sync::watch;
+
+/// The clock is looked at this often while waiting: a laptop that slept must not sleep on.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Fires until the stack stops. A round that takes long does not delay the next tick.
+pub(super) async fn run(probe: probe::App, intake: Intake, stopped: watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        let tick = next_minute(Utc::now()).await;
+        let (probe, intake) = (probe.clone(), intake.clone());
+        tokio::spawn(async move {
+            if let Err(error) = probe::handle(&probe, tick).await {
+                tracing::error!(%tick, error = %chain(error.as_ref()), "the minute's round failed");
+            }
+            intake.refresh_rules().await;
+        });
+    }
+}
+
+/// Waits for the wall clock's next minute, and returns it.
+async fn next_minute(from: DateTime<Utc>) -> DateTime<Utc> {
+    let minute = |instant: DateTime<Utc>| instant.duration_trunc(TimeDelta::minutes(1)).unwrap_or(instant);
+    let due = minute(from) + TimeDelta::minutes(1);
+    loop {
+        let now = Utc::now();
+        match (due - now).to_std() {
+            Ok(left) if !left.is_zero() => tokio::time::sleep(left.min(LOOK)).await,
+            _ => return minute(now),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A Postgres proxy that reads the wire: it counts round trips and commits, and can lose an answer.
+//!
+//! It understands just enough of the protocol (version 3, no TLS) to cut the stream into messages: after the start-up
+//! packet each message is one type byte and a length. `Sync` and `Query` end a round trip, and each one that runs
+//! outside of a transaction block is one commit.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::Database;
+
+/// A proxy in front of a test's database; ends when dropped.
+pub struct Proxy {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    round_trips: AtomicUsize,
+    named_statements: AtomicUsize,
+    transaction_blocks: AtomicUsize,
+    lose_next_answer: AtomicBool,
+    answers_lost: AtomicUsize,
+}
+
+impl Proxy {
+    /// Starts a proxy in front of the database.
+    pub async fn start(database: &Database) -> Self {
+        let upstream = upstream_of(&database.url());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there should be a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let seen = Arc::new(Seen::default());
+        let shared = Arc::clone(&seen);
+        let server = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(relay(client, upstream, Arc::clone(&shared)));
+            }
+        });
+        Self { address, seen, server }
+    }
+
+    /// The database's connection string, through this proxy.
+    #[must_use]
+    pub fn url(&self, database: &Database) -> String {
+        database.url().replace(&upstream_of(&database.url()).to_string(), &self.address.to_string())
+    }
+
+    /// Round trips so far: messages that made the server answer.
+    #[must_use]
+    pub fn round_trips(&self) -> usize {
+        self.seen.round_trips.load(Ordering::SeqCst)
+    }
+
+    /// Statements with a name so far: none survives a transaction pooler.
+    #[must_use]
+    pub fn named_statements(&self) -> usize {
+        self.seen.named_statements.load(Ordering::SeqCst)
+    }
+
+    /// Transactions so far that took more than one round trip.
+    #[must_use]
+    pub fn transaction_blocks(&self) -> usize {
+        self.seen.transaction_blocks.load(Ordering::SeqCst)
+    }
+
+    /// The next statement is carried out, and its answer never arrives: the connection breaks instead.
+    pub fn lose_next_answer(&self) {
+        self.seen.lose_next_answer.store(true, Ordering::SeqCst);
+    }
+
+    /// How many answers were lost.
+    #[must_use]
+    pub fn answers_lost(&self) -> usize {
+        self.seen.answers_lost.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn upstream_of(url: &str) -> SocketAddr {
+    let after_user = url.rsplit('@').next().unwrap_or_default();
+    let place = after_user.split('/').next().unwrap_or_default();
+    place.parse().unwrap_or_else(|error| panic!("{place} is no address: {error}"))
+}
+
+async fn relay(client: TcpStream, upstream: SocketAddr, seen: Arc<Seen>) {
+    let server = TcpStream::connect(upstream).await.expect("the test server should answer");
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let (answered, lost) = tokio::sync::oneshot::channel();
+    let back = tokio::spawn(relay_back(from_server, to_client, Arc::clone(&seen), answered));
+    tokio::select! {
+        // Errors on either side end the relay, as a broken line would.
+        _ = relay_forth(from_client, to_server, &seen) => {}
+        _ = lost => {}
+    }
+    back.abort();
+}
+
+async fn relay_forth(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: &Seen) -> std::io::Result<()> {
+    // The start-up packet has no type byte.
+    let length = from.read_u32().await?;
+    to.write_u32(length).await?;
+    copy(&mut from, &mut to, length - 4).await?;
+    loop {
+        let (kind, body) = message(&mut from).await?;
+        match kind {
+            b'S' => {
+                seen.round_trips.fetch_add(1, Ordering::SeqCst);
+            }
+            b'Q' => {
+                seen.round_trips.fetch_add(1, Ordering::SeqCst);
+                count_block(&body, seen);
+            }
+            b'P' => {
+                if body.first() != Some(&0) {
+                    seen.named_statements.fetch_add(1, Ordering::SeqCst);
+                }
+                count_block(&body, seen);
+            }
+            _ => {}
+        }
+        write_message(&mut to, kind, &body).await?;
+    }
+}
+
+fn count_block(body: &[u8], seen: &Seen) {
+    let text = String::from_utf8_lossy(body).to_ascii_uppercase();
+    if text.trim_start_matches('\0').starts_with("BEGIN") || text.trim_start_matches('\0').starts_with("START TRANSACTION") {
+        seen.transaction_blocks.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Loses an answer only when a statement has been carried out: at the `CommandComplete` that tells of it.
+async fn relay_back(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    seen: Arc<Seen>,
+    lost: tokio::sync::oneshot::Sender<()>,
+) -> std::io::Result<()> {
+    let mut held = Vec::new();
+    loop {
+        let (kind, body) = message(&mut from).await?;
+        let losing = seen.lose_next_answer.load(Ordering::SeqCst);
+        if losing && kind == b'Z' && !held.is_empty() {
+            seen.lose_next_answer.store(false, Ordering::SeqCst);
+            seen.answers_lost.fetch_add(1, Ordering::SeqCst);
+            // Fails only when the relay has ended already.
+            let _ = lost.send(());
+            return Ok(());
+        }
+        // What the server says about a statement is held back until it is sure that it is to be lost.
+        held.push((kind, body));
+        if !losing || kind == b'Z' {
+            for (kind, body) in held.drain(..) {
+                write_message(&mut to, kind, &body).await?;
+            }
+        }
+    }
+}
+
+async fn message(from: &mut OwnedReadHalf) -> std::io::Result<(u8, Vec<u8>)> {
+    let kind = from.read_u8().await?;
+    let length = from.read_u32().await?;
+    let mut body = vec![0; usize::try_from(length).unwrap_or_default().saturating_sub(4)];
+    from.read_exact(&mut body).await?;
+    Ok((kind, body))
+}
+
+async fn write_message(to: &mut OwnedWriteHalf, kind: u8, body: &[u8]) -> std::io::Result<()> {
+    let mut bytes = Vec::with_capacity(body.len() + 5);
+    bytes.push(kind);
+    bytes.extend_from_slice(&u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes());
+    bytes.extend_from_slice(body);
+    to.write_all(&bytes).await
+}
+
+async fn copy(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, length: u32) -> std::io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+    from.read_exact(&mut bytes).await?;
+    to.write_all(&bytes).await
+}

@@ -1,0 +1,194 @@
+//! The local stack, in this process, on a database and a port of its own.
+
+use chrono::Utc;
+use probe::app::ProbeConfig;
+use probe::{RoundReport, check_now};
+use secrecy::SecretString;
+use serde_json::Value;
+use shared::config::{AccessConfig, DatabaseConfig};
+use shared::model::ServiceSpec;
+use shared::store::services::{self, Origin};
+use watchkeeper::stack::{Stack, StackConfig, Ticks, listen};
+
+use crate::Database;
+
+/// A running stack. Fires no ticks of its own: a test calls [`TestStack::check_now`].
+pub struct TestStack {
+    /// Its database.
+    pub database: Database,
+    stack: Stack,
+    http: reqwest::Client,
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The JSON body; null when there is none.
+    pub body: Value,
+}
+
+impl Answer {
+    /// A text field of the body.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.body[name].as_str().unwrap_or_else(|| panic!("no text {name:?} in {}", self.body))
+    }
+
+    /// The message of an error answer.
+    #[must_use]
+    pub fn error(&self) -> &str {
+        self.body["error"]["message"].as_str().unwrap_or_else(|| panic!("no error in {}", self.body))
+    }
+}
+
+/// How a stack differs from the usual one.
+#[derive(Default)]
+pub struct TestStackBuilder {
+    access: AccessConfig,
+    default_services: Vec<ServiceSpec>,
+    database_url: Option<String>,
+}
+
+impl TestStackBuilder {
+    /// Errors are reported with this key only.
+    #[must_use]
+    pub fn ingest_key(mut self, key: &str) -> Self {
+        self.access.ingest_key = Some(SecretString::from(key));
+        self
+    }
+
+    /// State is read with this token only.
+    #[must_use]
+    pub fn read_token(mut self, token: &str) -> Self {
+        self.access.read_token = Some(SecretString::from(token));
+        self
+    }
+
+    /// Services from the environment.
+    #[must_use]
+    pub fn default_services(mut self, services: Vec<ServiceSpec>) -> Self {
+        self.default_services = services;
+        self
+    }
+
+    /// Reaches its database at another address, such as a proxy's.
+    #[must_use]
+    pub fn database_url(mut self, url: String) -> Self {
+        self.database_url = Some(url);
+        self
+    }
+
+    /// Starts it on this database.
+    pub async fn start(self, database: Database) -> TestStack {
+        let url = self.database_url.unwrap_or_else(|| database.url());
+        let config = StackConfig {
+            database: DatabaseConfig { url: SecretString::from(url), ca: None },
+            access: self.access,
+            probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },
+            ticks: Ticks::None,
+        };
+        let listener = listen(0).await.expect("there should be a free port");
+        let stack = Stack::start(listener, config).await.expect("the stack should start");
+        TestStack { database, stack, http: reqwest_client() }
+    }
+}
+
+fn reqwest_client() -> reqwest::Client {
+    let tls = shared::tls::client_config(&shared::tls::Trust::PublicRoots).expect("TLS should be there");
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .timeout(std::time::Duration::from_secs(30))
+        .build()
+        .expect("an HTTP client should be there")
+}
+
+impl TestStack {
+    /// A stack on a migrated database of its own.
+    pub async fn start() -> Self {
+        Self::builder().start(Database::migrated().await).await
+    }
+
+    /// A stack that differs from the usual one.
+    #[must_use]
+    pub fn builder() -> TestStackBuilder {
+        TestStackBuilder::default()
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.stack.url()
+    }
+
+    /// Its probe.
+    #[must_use]
+    pub fn probe(&self) -> &probe::App {
+        self.stack.probe()
+    }
+
+    /// Reports an error, as JSON.
+    pub async fn report(&self, body: Value) -> Answer {
+        self.send(self.request("POST", "/api/autonomous/error").json(&body)).await
+    }
+
+    /// Reports an error that must be taken.
+    pub async fn report_ok(&self, body: Value) -> Answer {
+        let answer = self.report(body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer
+    }
+
+    /// Posts these bytes as they are to the error API.
+    pub async fn report_bytes(&self, body: impl Into<reqwest::Body>, content_type: Option<&str>) -> Answer {
+        let mut request = self.request("POST", "/api/autonomous/error").body(body);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        self.send(request).await
+    }
+
+    /// Gets a path.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path)).await
+    }
+
+    /// A request to this stack, to be completed.
+    #[must_use]
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method's name");
+        self.http.request(method, format!("{}{path}", self.url()))
+    }
+
+    /// Sends a request.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.expect("the stack should answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.expect("the answer should be complete");
+        Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+    }
+
+    /// Configures services, as `watchkeeper apply` does.
+    pub async fn apply(&self, services: &[ServiceSpec]) {
+        self.database
+            .store()
+            .run(|client| async move { services::upsert(&client, services, Origin::File, Utc::now()).await })
+            .await
+            .expect("the services should be stored");
+    }
+
+    /// A probe round of every service, now.
+    pub async fn check_now(&self) -> RoundReport {
+        check_now(self.probe()).await.expect("the round should be recorded")
+    }
+
+    /// Stops it.
+    pub async fn stop(self) -> Database {
+        self.stack.stop().await;
+        self.database
+    }
+}
