@@ -132,10 +132,9 @@ fn running(data_dir: &Path, name: &str) -> anyhow::Result<String> {
     let file = data_dir::env_file(data_dir);
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-            "no stack is running in {}: run `watchkeeper start` first, or set {name}",
-            data_dir.display()
-        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("no stack is running in {}: run `watchkeeper start` first, or set {name}", data_dir.display())
+        }
         Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
     };
     text.lines()

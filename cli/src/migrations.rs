@@ -46,10 +46,7 @@ pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
     let mut client =
         settings.connect().await.with_context(|| format!("can't reach the database at {}", settings.place()))?;
     // Held until the connection ends, whatever happens.
-    client
-        .batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))
-        .await
-        .context("take the migration lock")?;
+    client.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")).await.context("take the migration lock")?;
     let migrations = FILES
         .iter()
         .map(|(name, sql)| Migration::unapplied(&refinery_name(name), sql))
@@ -58,7 +55,11 @@ pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
     let mut runner = Runner::new(&migrations).set_grouped(true).set_abort_missing(false);
     runner.set_migration_table_name(HISTORY_TABLE);
     let report = runner.run_async(&mut client).await.map_err(refused)?;
-    Ok(report.applied_migrations().iter().map(|migration| format!("{}_{}", migration.version(), migration.name())).collect())
+    Ok(report
+        .applied_migrations()
+        .iter()
+        .map(|migration| format!("{}_{}", migration.version(), migration.name()))
+        .collect())
 }
 
 /// Supabase's `20261101000000_name` as refinery's `V20261101000000__name`.
@@ -86,10 +87,8 @@ mod tests {
     #[test]
     fn the_list_is_the_folder() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
-        let mut names: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         let listed: Vec<String> = FILES.iter().map(|(name, _)| format!("{name}.sql")).collect();
         assert_eq!(listed, names);

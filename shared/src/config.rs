@@ -7,9 +7,11 @@
 
 use secrecy::SecretString;
 
+type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// Where the values come from, and what was wrong with them so far.
 pub struct Environment<'a> {
-    lookup: Box<dyn Fn(&str) -> Option<String> + 'a>,
+    lookup: Box<Lookup<'a>>,
     problems: Vec<String>,
 }
 

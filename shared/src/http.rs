@@ -107,7 +107,6 @@ impl IntoResponse for ApiError {
 }
 
 /// Answers for paths and methods that no route has, in the same shape.
-#[must_use]
 pub fn with_fallbacks(router: Router) -> Router {
     router.fallback(|| async { ApiError::not_found("no such path") }).method_not_allowed_fallback(|| async {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")

@@ -1,4 +1,6 @@
-//! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+//! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run. Folders mirror the routes.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+mod probe;
 mod report_error;
+mod status;

@@ -138,7 +138,9 @@ async fn relay_forth(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: &See
 
 fn count_block(body: &[u8], seen: &Seen) {
     let text = String::from_utf8_lossy(body).to_ascii_uppercase();
-    if text.trim_start_matches('\0').starts_with("BEGIN") || text.trim_start_matches('\0').starts_with("START TRANSACTION") {
+    if text.trim_start_matches('\0').starts_with("BEGIN")
+        || text.trim_start_matches('\0').starts_with("START TRANSACTION")
+    {
         seen.transaction_blocks.fetch_add(1, Ordering::SeqCst);
     }
 }

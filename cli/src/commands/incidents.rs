@@ -39,7 +39,10 @@ pub fn print(page: &Value) {
         return;
     }
     let rows = incidents.iter().map(row).collect();
-    say(table(&["INCIDENT", "SEVERITY", "STATUS", "CATEGORY", "APPLICATION", "ENVIRONMENT", "COUNT", "SINCE", "TITLE"], rows));
+    say(table(
+        &["INCIDENT", "SEVERITY", "STATUS", "CATEGORY", "APPLICATION", "ENVIRONMENT", "COUNT", "SINCE", "TITLE"],
+        rows,
+    ));
     if page["next_cursor"].is_string() {
         say("There are more: raise --limit, or filter.");
     }

@@ -59,7 +59,8 @@ async fn serve(
     };
     let stack = Stack::start(listener, stack_config).await?;
     stack.probe().ensure_default_services().await?;
-    let services = store.run(|client| async move { services::list(&client).await }).await.context("read the services")?;
+    let services =
+        store.run(|client| async move { services::list(&client).await }).await.context("read the services")?;
     data_dir.write_env(database.queries.url.expose_secret(), &stack.url())?;
     introduce(database, data_dir, applied.len(), services.len(), &stack.url(), start.demo);
     let code = if start.demo {
@@ -107,7 +108,8 @@ impl Database {
     async fn bring_up(config: &Config, data_dir: &Path) -> anyhow::Result<Self> {
         if let Some(url) = &config.database_url {
             let queries = config.database(url.clone());
-            let place = ConnectionSettings::parse(&queries, "watchkeeper").context("DATABASE_URL can't be used")?.place();
+            let place =
+                ConnectionSettings::parse(&queries, "watchkeeper").context("DATABASE_URL can't be used")?.place();
             let direct = config.direct_url.as_ref().unwrap_or(url);
             return Ok(Self { embedded: None, migrations: config.database(direct.clone()), queries, place });
         }

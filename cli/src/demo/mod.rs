@@ -72,7 +72,14 @@ async fn send_errors(remote: &Remote, ingest_key: Option<&str>) -> anyhow::Resul
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         let what = if answer["created"] == true { "opens" } else { "one more of" };
         let message = error["error"]["message"].as_str().unwrap_or_default();
-        say(format_args!("   {:<50} {:<11} {} ({}, {})", message, what, text("incident_id"), text("severity"), text("category")));
+        say(format_args!(
+            "   {:<50} {:<11} {} ({}, {})",
+            message,
+            what,
+            text("incident_id"),
+            text("severity"),
+            text("category")
+        ));
     }
     Ok(())
 }

@@ -46,28 +46,16 @@ impl Binaries {
     pub(crate) fn locate(install_dir: &Path, account: Account, outside: &Outside) -> Result<Self> {
         let bin = install_dir.join(INSTALL).join("bin");
         if !bin.join("postgres").exists() || !bin.join("initdb").exists() {
-            return Err(EmbeddedError::NotInstalled {
-                dir: install_dir.to_owned(),
-            }
-            .into());
+            return Err(EmbeddedError::NotInstalled { dir: install_dir.to_owned() }.into());
         }
-        let source = install_dir
-            .canonicalize()
-            .with_context(|| format!("resolving {}", install_dir.display()))?;
+        let source = install_dir.canonicalize().with_context(|| format!("resolving {}", install_dir.display()))?;
         let root = if usable_in_place(&source, account)? {
             source
         } else {
-            copy_once(&source, account, outside).with_context(|| {
-                format!(
-                    "copying Postgres out of {}, which {account} cannot read",
-                    source.display()
-                )
-            })?
+            copy_once(&source, account, outside)
+                .with_context(|| format!("copying Postgres out of {}, which {account} cannot read", source.display()))?
         };
-        Ok(Self {
-            dir: root.join(INSTALL).join("bin"),
-            account,
-        })
+        Ok(Self { dir: root.join(INSTALL).join("bin"), account })
     }
 
     /// A command that runs `program` as the server's user, away from our terminal's signals and
@@ -123,9 +111,7 @@ fn usable_in_place(source: &Path, account: Account) -> Result<bool> {
     let install = source.join(INSTALL);
     for dir in ["bin", "lib", "share"] {
         let dir = install.join(dir);
-        let dir = dir
-            .canonicalize()
-            .with_context(|| format!("resolving {}", dir.display()))?;
+        let dir = dir.canonicalize().with_context(|| format!("resolving {}", dir.display()))?;
         if account.obstacle(&dir)?.is_some() {
             return Ok(false);
         }
@@ -141,23 +127,12 @@ fn usable_in_place(source: &Path, account: Account) -> Result<bool> {
 /// The copy's root, which is made unless it is there. Its name says which unpacking it is of.
 fn copy_once(source: &Path, account: Account, outside: &Outside) -> Result<PathBuf> {
     let stamp = fs::metadata(source.join(INSTALL).join("bin/postgres"))?;
-    let identity = format!(
-        "{}\n{}.{}\n{}",
-        source.display(),
-        stamp.mtime(),
-        stamp.mtime_nsec(),
-        stamp.size()
-    );
-    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, identity.as_bytes())
-        .simple()
-        .to_string();
+    let identity = format!("{}\n{}.{}\n{}", source.display(), stamp.mtime(), stamp.mtime_nsec(), stamp.size());
+    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, identity.as_bytes()).simple().to_string();
     let target = outside.pick(&format!("embedded-postgres-{}", &hash[..16]), account)?;
     if let Ok(found) = fs::symlink_metadata(&target) {
         if !found.is_dir() || found.uid() != 0 {
-            bail!(
-                "{} is not a directory of root's: remove it",
-                target.display()
-            );
+            bail!("{} is not a directory of root's: remove it", target.display());
         }
         return Ok(target);
     }
@@ -246,10 +221,7 @@ mod tests {
                 std::thread::spawn(move || copy_once(&source, account, &outside).unwrap())
             })
             .collect();
-        let copies: Vec<_> = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect();
+        let copies: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         assert!(copies.iter().all(|copy| *copy == copies[0]));
         assert_eq!(fs::read_dir(dir.join("shared")).unwrap().count(), 1);
         let program = copies[0].join(INSTALL).join("bin/postgres");

@@ -49,9 +49,7 @@ impl Address {
 
     /// Creates our database unless it is there.
     pub(crate) async fn ensure_database(&self, data: &Path) -> Result<()> {
-        self.ask(data, true)
-            .await
-            .with_context(|| format!("creating the database {DATABASE}"))
+        self.ask(data, true).await.with_context(|| format!("creating the database {DATABASE}"))
     }
 
     async fn ask(&self, data: &Path, create: bool) -> Result<()> {
@@ -83,15 +81,9 @@ impl Address {
 async fn check_directory(client: &Client, data: &Path) -> Result<()> {
     let row = client.query_one("SHOW data_directory", &[]).await?;
     let found: &str = row.try_get(0)?;
-    let same = Path::new(found) == data
-        || Path::new(found)
-            .canonicalize()
-            .is_ok_and(|found| found == data);
+    let same = Path::new(found) == data || Path::new(found).canonicalize().is_ok_and(|found| found == data);
     if !same {
-        bail!(
-            "the server that answers serves {found}, not {}",
-            data.display()
-        );
+        bail!("the server that answers serves {found}, not {}", data.display());
     }
     Ok(())
 }
@@ -118,10 +110,7 @@ mod tests {
 
     #[test]
     fn a_database_name_is_escaped_in_its_url() {
-        let address = Address {
-            port: 15_001,
-            password: "p".to_owned(),
-        };
+        let address = Address { port: 15_001, password: "p".to_owned() };
         let expected = "postgresql://watchkeeper:p@127.0.0.1:15001/a%2Fb%3F-1?sslmode=disable";
         assert_eq!(address.url("a/b?-1"), expected);
     }

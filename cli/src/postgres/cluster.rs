@@ -21,12 +21,7 @@ pub(crate) async fn ensure(home: &Home, binaries: &Binaries, durable: bool) -> R
     let program = binaries.major_version().await?;
     let version = read(&data.join("PG_VERSION"))?.map(|text| text.trim().to_owned());
     match version {
-        Some(found) if found != program => Err(EmbeddedError::OtherVersion {
-            data,
-            found,
-            program,
-        }
-        .into()),
+        Some(found) if found != program => Err(EmbeddedError::OtherVersion { data, found, program }.into()),
         Some(_) if data.join("global/pg_control").exists() => Ok(()),
         _ => {
             set_aside(&data)?;

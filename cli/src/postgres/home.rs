@@ -46,15 +46,9 @@ impl Home {
     pub(crate) fn open(data_dir: &Path, account: Account, outside: &Outside) -> Result<Self> {
         let place = place(data_dir, account, outside)?;
         account.private_dir(&place)?;
-        let dir = place
-            .canonicalize()
-            .with_context(|| format!("resolving {}", place.display()))?;
+        let dir = place.canonicalize().with_context(|| format!("resolving {}", place.display()))?;
         let lock = hold(&dir.join("lock"), data_dir)?;
-        Ok(Self {
-            dir,
-            account,
-            _lock: lock,
-        })
+        Ok(Self { dir, account, _lock: lock })
     }
 
     /// The cluster's directory.
@@ -112,11 +106,7 @@ impl Home {
                 return Ok(port);
             }
         }
-        bail!(
-            "no free port found on 127.0.0.1 between {} and {}",
-            PORTS.start,
-            PORTS.end
-        )
+        bail!("no free port found on 127.0.0.1 between {} and {}", PORTS.start, PORTS.end)
     }
 
     /// The log, open for appending, and its present length.
@@ -139,9 +129,7 @@ impl Home {
         let read = || -> io::Result<String> {
             let mut log = options().read(true).open(self.log_path())?;
             let length = log.metadata()?.len();
-            log.seek(SeekFrom::Start(
-                from.max(length.saturating_sub(TAIL_BYTES)).min(length),
-            ))?;
+            log.seek(SeekFrom::Start(from.max(length.saturating_sub(TAIL_BYTES)).min(length)))?;
             let mut bytes = Vec::new();
             log.take(TAIL_BYTES).read_to_end(&mut bytes)?;
             let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -168,11 +156,7 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32, owner: Option<Account>
         if fs::symlink_metadata(&draft).is_ok() {
             fs::remove_file(&draft)?;
         }
-        let mut file = options()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&draft)?;
+        let mut file = options().write(true).create_new(true).mode(mode).open(&draft)?;
         if let Some(owner) = owner {
             owner.own(&file)?;
         }
@@ -186,10 +170,7 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32, owner: Option<Account>
 /// The text of a small file, if it is there.
 pub(crate) fn read(path: &Path) -> Result<Option<String>> {
     let mut text = String::new();
-    let read = options()
-        .read(true)
-        .open(path)
-        .and_then(|file| file.take(TAIL_BYTES).read_to_string(&mut text));
+    let read = options().read(true).open(path).and_then(|file| file.take(TAIL_BYTES).read_to_string(&mut text));
     match read {
         Ok(_) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -222,10 +203,7 @@ fn hold(path: &Path, data_dir: &Path) -> Result<File> {
                 std::thread::sleep(Duration::from_millis(50));
             }
             Err(TryLockError::WouldBlock) => {
-                return Err(EmbeddedError::InUse {
-                    data_dir: data_dir.to_owned(),
-                }
-                .into());
+                return Err(EmbeddedError::InUse { data_dir: data_dir.to_owned() }.into());
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("locking {}", path.display()));
@@ -262,9 +240,7 @@ fn place(data_dir: &Path, account: Account, outside: &Outside) -> Result<PathBuf
         return Ok(home);
     };
     let path = data_dir.as_os_str().as_encoded_bytes();
-    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, path)
-        .simple()
-        .to_string();
+    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, path).simple().to_string();
     let target = outside.pick(&hash[..16], account)?;
     tracing::info!(
         closed = %closed.display(),
@@ -299,9 +275,7 @@ fn linked(home: &Path, account: Account, outside: &Outside) -> Result<Option<Pat
             );
         }
         let found = home.canonicalize();
-        return found
-            .map(Some)
-            .with_context(|| format!("resolving {}", home.display()));
+        return found.map(Some).with_context(|| format!("resolving {}", home.display()));
     }
     if there {
         return Ok(Some(target));

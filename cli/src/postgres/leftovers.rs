@@ -31,9 +31,7 @@ struct Member {
 /// The name that the processes of the server on `data` (a canonical path) bear.
 pub(crate) fn server_name(data: &Path) -> String {
     let path = data.as_os_str().as_encoded_bytes();
-    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, path)
-        .simple()
-        .to_string();
+    let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, path).simple().to_string();
     format!("watchkeeper-{hash}")
 }
 
@@ -57,10 +55,7 @@ pub(crate) async fn clear(data: &Path) -> Result<()> {
         }
     }
     let left: Vec<i32> = members(&name).await?.iter().map(|m| m.pid).collect();
-    bail!(
-        "processes {left:?} of the database in {} do not end: stop them",
-        data.display()
-    )
+    bail!("processes {left:?} of the database in {} do not end: stop them", data.display())
 }
 
 /// Signals the postmaster and waits for the whole server to end, but no longer than `patience`.
@@ -107,10 +102,7 @@ async fn drop_foreign_lock(data: &Path) -> Result<()> {
     let Some(lock) = read(&path)? else {
         return Ok(());
     };
-    let pid = lock
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse().ok());
+    let pid = lock.lines().next().and_then(|line| line.trim().parse().ok());
     let Some(pid) = pid.filter(|pid| *pid > 0) else {
         return remove_lock(&path);
     };
@@ -146,10 +138,7 @@ fn may_be_ours_moved(command: &str) -> bool {
 
 async fn members(name: &str) -> Result<Vec<Member>> {
     let found = processes().await?;
-    Ok(found
-        .iter()
-        .filter_map(|(pid, command)| member(*pid, command, name))
-        .collect())
+    Ok(found.iter().filter_map(|(pid, command)| member(*pid, command, name)).collect())
 }
 
 fn member(pid: i32, command: &str, name: &str) -> Option<Member> {
@@ -218,9 +207,7 @@ mod tests {
     fn a_moved_server_is_recognised_by_where_it_was() {
         let gone = "/x/postgres -D /no/such place/data -c cluster_name=watchkeeper-1 -c a=b";
         assert!(may_be_ours_moved(gone));
-        assert!(!may_be_ours_moved(
-            &gone.replace("/no/such place/data", "/")
-        ));
+        assert!(!may_be_ours_moved(&gone.replace("/no/such place/data", "/")));
         assert!(!may_be_ours_moved("sleep 60"));
     }
 

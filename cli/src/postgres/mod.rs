@@ -170,9 +170,7 @@ impl EmbeddedPostgres {
         if self.stop.send(()).is_err() {
             tracing::warn!("the watcher of the embedded Postgres has ended before its time");
         }
-        self.task
-            .await
-            .context("the watcher of the embedded Postgres failed")?
+        self.task.await.context("the watcher of the embedded Postgres failed")?
     }
 }
 
@@ -196,10 +194,7 @@ fn prepare(config: &EmbeddedConfig) -> Result<Server> {
     let binaries = Binaries::locate(&config.install_dir, account, &outside)?;
     let data_dir = make_data_dir(&config.data_dir)?;
     let home = Home::open(&data_dir, account, &outside)?;
-    let address = Address {
-        port: 0,
-        password: home.password()?,
-    };
+    let address = Address { port: 0, password: home.password()? };
     Ok(Server {
         home,
         binaries,

@@ -9,9 +9,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{
-    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink,
-};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -37,18 +35,12 @@ impl Account {
     pub(crate) fn for_home(home: &Path) -> Self {
         let uid = geteuid();
         if !uid.is_root() {
-            return Self {
-                uid: uid.as_raw(),
-                gid: getegid().as_raw(),
-                switch: false,
-            };
+            return Self { uid: uid.as_raw(), gid: getegid().as_raw(), switch: false };
         }
         match fs::metadata(home) {
-            Ok(found) if found.uid() != 0 => Self::other(
-                User::from_uid(Uid::from_raw(found.uid())),
-                found.uid(),
-                found.gid(),
-            ),
+            Ok(found) if found.uid() != 0 => {
+                Self::other(User::from_uid(Uid::from_raw(found.uid())), found.uid(), found.gid())
+            }
             _ => Self::other(User::from_name("nobody"), NOBODY, NOBODY),
         }
     }
@@ -58,11 +50,7 @@ impl Account {
             Ok(Some(user)) => (user.uid.as_raw(), user.gid.as_raw()),
             _ => (uid, gid),
         };
-        Self {
-            uid,
-            gid,
-            switch: true,
-        }
+        Self { uid, gid, switch: true }
     }
 
     /// Whether the server runs as another user than ours.
@@ -121,8 +109,7 @@ impl Account {
         }
         let dir = open_dir(path, 0o700)?;
         self.check_owner(path, dir.metadata()?.uid())?;
-        self.own(&dir)
-            .with_context(|| format!("giving {} to user {}", path.display(), self.uid))?;
+        self.own(&dir).with_context(|| format!("giving {} to user {}", path.display(), self.uid))?;
         dir.set_permissions(Permissions::from_mode(0o700))
             .with_context(|| format!("setting the mode of {}", path.display()))
     }
@@ -171,10 +158,7 @@ pub(crate) struct Outside {
 
 impl Default for Outside {
     fn default() -> Self {
-        Self {
-            shared: PathBuf::from("/var/lib/watchkeeper"),
-            fallback: PathBuf::from("/var/tmp"),
-        }
+        Self { shared: PathBuf::from("/var/lib/watchkeeper"), fallback: PathBuf::from("/var/tmp") }
     }
 }
 
@@ -193,12 +177,9 @@ impl Outside {
 
     /// Whether `pick` could have answered `path`.
     pub(crate) fn is_one(&self, path: &Path) -> bool {
-        let named = |path: &Path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("watchkeeper-"))
-        };
-        path.parent() == Some(&self.shared)
-            || (path.parent() == Some(&self.fallback) && named(path))
+        let named =
+            |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("watchkeeper-"));
+        path.parent() == Some(&self.shared) || (path.parent() == Some(&self.fallback) && named(path))
     }
 
     fn open_shared(&self, account: Account) -> Result<()> {
@@ -209,10 +190,7 @@ impl Outside {
         }
         let owner = dir.metadata()?.uid();
         if owner != 0 && owner != account.uid {
-            bail!(
-                "{} belongs to user {owner}, not to root",
-                self.shared.display()
-            );
+            bail!("{} belongs to user {owner}, not to root", self.shared.display());
         }
         usable(&self.shared, account)
     }
@@ -261,11 +239,7 @@ mod tests {
     }
 
     fn stranger() -> Account {
-        Account {
-            uid: 4_000_001,
-            gid: 4_000_001,
-            switch: true,
-        }
+        Account { uid: 4_000_001, gid: 4_000_001, switch: true }
     }
 
     #[test]

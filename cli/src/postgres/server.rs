@@ -119,10 +119,7 @@ impl Server {
             let port = self.address.port;
             return EmbeddedError::PortTaken { port }.into();
         }
-        anyhow!(
-            "Postgres ended while starting ({status}); its log, {}, ends:\n{tail}",
-            self.home.log_path().display()
-        )
+        anyhow!("Postgres ended while starting ({status}); its log, {}, ends:\n{tail}", self.home.log_path().display())
     }
 
     /// Waits until the child has ended; forever when there is none.
@@ -152,10 +149,7 @@ impl Server {
             }
             tracing::warn!(%signal, "Postgres has not ended; asking harder");
         }
-        bail!(
-            "Postgres (process {}) does not end: stop it",
-            self.pid.load(Ordering::Relaxed)
-        )
+        bail!("Postgres (process {}) does not end: stop it", self.pid.load(Ordering::Relaxed))
     }
 
     /// Ends the server for good: afterwards no file says that it runs.

@@ -29,9 +29,9 @@ pub fn to_files(data_dir: &Path, rust_log: Option<&str>) -> anyhow::Result<()> {
         .build(&folder)
         .with_context(|| format!("write logs to {}", folder.display()))?;
     let to_file = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(file);
-    let to_terminal = std::io::stderr().is_terminal().then(|| {
-        tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr)
-    });
+    let to_terminal = std::io::stderr()
+        .is_terminal()
+        .then(|| tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr));
     // An error means that a subscriber is set already, which only a test does.
     let _ = tracing_subscriber::registry().with(to_file).with(to_terminal).with(filter(rust_log)).try_init();
     Ok(())

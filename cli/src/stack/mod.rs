@@ -7,7 +7,6 @@ pub mod data_dir;
 pub mod logs;
 mod scheduler;
 
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -81,8 +80,8 @@ impl Stack {
         let router = routes(&store, &intake, &config.access);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
-        let scheduler = (config.ticks == Ticks::EachMinute)
-            .then(|| tokio::spawn(scheduler::run(probe.clone(), intake, stopped)));
+        let scheduler =
+            (config.ticks == Ticks::EachMinute).then(|| tokio::spawn(scheduler::run(probe.clone(), intake, stopped)));
         Ok(Self { address, probe, stop, server, scheduler })
     }
 
@@ -128,9 +127,7 @@ async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<b
     }
 }
 
-fn until_true(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> + Send {
-    async move {
-        // An error means that the stack is gone, which is a stop too.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
+async fn until_true(mut stopped: watch::Receiver<bool>) {
+    // An error means that the stack is gone, which is a stop too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

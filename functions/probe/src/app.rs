@@ -103,6 +103,7 @@ impl App {
                 .context("store the default services")?;
             anyhow::Ok(())
         };
-        self.defaults_stored.get_or_try_init(store).await.map(|()| ())
+        self.defaults_stored.get_or_try_init(store).await?;
+        Ok(())
     }
 }

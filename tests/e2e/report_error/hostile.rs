@@ -1,0 +1,141 @@
+//! Input that is malformed, hostile, or merely strange: never a 500, and never a lost error that could be kept.
+
+use harness::TestStack;
+use serde_json::{Value, json};
+
+const JSON: Option<&str> = Some("application/json");
+
+#[tokio::test]
+async fn what_is_not_a_report_is_refused_by_the_name_of_the_field() {
+    let stack = TestStack::start().await;
+    for (body, named) in [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[1]", "object"),
+        ("{}", "`error`"),
+        (r#"{"error": {"message": ""}}"#, "`error.message`"),
+        (r#"{"error": {"message": 1}}"#, "`error.message`"),
+        (r#"{"error": {"message": "x"}, "context": []}"#, "`context`"),
+        (r#"{"error": {"message": 1e999999}}"#, "not JSON"),
+    ] {
+        let answer = stack.report_bytes(body, JSON).await;
+        assert_eq!(answer.status, 400, "{body}");
+        assert!(answer.error().contains(named), "{body} → {}", answer.error());
+    }
+    let nested =
+        format!(r#"{{"error": {{"message": "x"}}, "context": {{"a": {}1{}}}}}"#, "[".repeat(5_000), "]".repeat(5_000));
+    assert_eq!(stack.report_bytes(nested, JSON).await.status, 400);
+    let invalid = stack.report_bytes(b"{\"error\": {\"message\": \"\xff\xfe\"}}".to_vec(), JSON).await;
+    assert_eq!(invalid.status, 400);
+    assert_eq!(stack.database.count("incidents").await, 0);
+}
+
+#[tokio::test]
+async fn a_body_may_have_one_mebibyte_and_not_one_byte_more() {
+    let stack = TestStack::start().await;
+    let body = |length: usize| {
+        let frame = r#"{"error": {"message": ""}}"#.len();
+        json!({"error": {"message": "m".repeat(length - frame)}})
+            .to_string()
+            .replace("\":{", "\": {")
+            .replace("\":\"", "\": \"")
+    };
+    let (largest, too_large) = (body(1024 * 1024), body(1024 * 1024 + 1));
+    assert_eq!((largest.len(), too_large.len()), (1024 * 1024, 1024 * 1024 + 1));
+    assert_eq!(stack.report_bytes(largest, JSON).await.status, 200);
+    assert_eq!(stack.report_bytes(too_large, JSON).await.status, 413);
+    let stored: i32 = stack.database.value("SELECT length(error_message) FROM incidents").await;
+    assert!(stored > 1_000_000);
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_not_json_is_refused() {
+    let stack = TestStack::start().await;
+    let body = r#"{"error": {"message": "x"}}"#;
+    for (content_type, status) in [
+        (Some("text/plain"), 415),
+        (Some("application/x-www-form-urlencoded"), 415),
+        (Some("multipart/form-data; boundary=x"), 415),
+        (Some("application/json; charset=utf-8"), 200),
+        (None, 200),
+    ] {
+        assert_eq!(stack.report_bytes(body, content_type).await.status, status, "{content_type:?}");
+    }
+}
+
+#[tokio::test]
+async fn nul_characters_are_stored_as_replacement_characters() {
+    let stack = TestStack::start().await;
+    let body = r#"{"error": {"message": "a\u0000b", "type": "T\u0000", "stack": "\u0000"},
+        "context": {"application": "ap\u0000p", "environment": "e\u0000", "endpoint": "\u0000",
+            "k\u0000": ["\u0000", {"deep\u0000": "\u0000"}]}, "severity": "\u0000", "source": "s\u0000"}"#;
+    let answer = stack.report_bytes(body, JSON).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let incident = stack.get(&format!("/api/incidents/{}", answer.text("incident_id"))).await.body;
+    assert_eq!(incident["error_message"], "a\u{FFFD}b");
+    assert_eq!(incident["application"], "ap\u{FFFD}p");
+    assert_eq!(incident["context"]["k\u{FFFD}"], json!(["\u{FFFD}", {"deep\u{FFFD}": "\u{FFFD}"}]));
+}
+
+#[tokio::test]
+async fn an_unknown_severity_is_ignored_and_kept_in_the_context() {
+    let stack = TestStack::start().await;
+    let answer = stack.report_ok(json!({"error": {"message": "data loss"}, "severity": "apocalyptic"})).await;
+    assert_eq!(answer.text("severity"), "CRITICAL");
+    let incident = stack.get(&format!("/api/incidents/{}", answer.text("incident_id"))).await.body;
+    assert_eq!(incident["context"]["severity"], "apocalyptic");
+}
+
+#[tokio::test]
+async fn an_object_with_very_many_keys_is_stored() {
+    let stack = TestStack::start().await;
+    let context: serde_json::Map<String, Value> = (0..80_000).map(|number| (format!("k{number}"), json!(1))).collect();
+    let answer = stack.report_ok(json!({"error": {"message": "many keys"}, "context": context})).await;
+    let keys: i64 = stack.database.value("SELECT count(*) FROM incidents, jsonb_object_keys(context)").await;
+    assert_eq!(keys, 80_000, "{answer:?}");
+    // A million keys are more than a body may hold.
+    let million: String = (0..1_000_000).map(|number| format!("\"{number}\":1,")).collect();
+    let body = format!("{{\"error\":{{\"message\":\"x\"}},\"context\":{{{million}\"z\":1}}}}");
+    assert_eq!(stack.report_bytes(body, JSON).await.status, 413);
+}
+
+#[tokio::test]
+async fn strange_but_valid_texts_are_kept_as_they_are() {
+    let stack = TestStack::start().await;
+    for message in
+        ["Ünïcödé 漢字 🧨", "'; DROP TABLE incidents; --", "\u{202e}right to left", "\n\t line", "$1 %s {} \\"]
+    {
+        let answer = stack.report_ok(json!({"error": {"message": message, "type": message}})).await;
+        let incident = stack.get(&format!("/api/incidents/{}", answer.text("incident_id"))).await.body;
+        assert_eq!(incident["error_message"], message);
+    }
+    let half_an_emoji = stack.report_bytes(r#"{"error": {"message": "cut \ud83d"}}"#, JSON).await;
+    assert_eq!(half_an_emoji.status, 200);
+}
+
+#[tokio::test]
+async fn hostile_headers_are_no_error_of_ours() {
+    let stack = TestStack::start().await;
+    let body = json!({"error": {"message": "x"}});
+    for (name, value) in [
+        ("idempotency-key", vec![0xfe, 0xff]),
+        ("idempotency-key", vec![b'k'; 6_000]),
+        ("authorization", vec![0xff]),
+        ("x-api-key", b"anything".to_vec()),
+    ] {
+        let request = stack.request("POST", "/api/autonomous/error").header(name, value).json(&body);
+        assert_eq!(stack.send(request).await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_answer_in_the_same_shape() {
+    let stack = TestStack::start().await;
+    for (method, path, status) in
+        [("GET", "/", 404), ("GET", "/api/autonomous/error", 405), ("PUT", "/health", 405), ("POST", "/nowhere", 404)]
+    {
+        let answer = stack.send(stack.request(method, path)).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert!(answer.body["error"]["code"].is_string(), "{answer:?}");
+    }
+}
