@@ -6,10 +6,12 @@
 //! - [`Database`]: a database of one's own, and SQL on it.
 //! - [`TestStack`]: the local stack on such a database, spoken to over HTTP.
 //! - [`Target`]: a service to probe, which answers as it is told to.
+//! - [`lambda::Lambda`]: a Lambda environment for one of our real binaries.
 //! - [`proxy::Proxy`]: a Postgres proxy that counts, and that loses answers on demand.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't be set up has failed")]
 
 mod database;
+pub mod lambda;
 pub mod proxy;
 mod stack;
 mod target;

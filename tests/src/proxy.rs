@@ -34,8 +34,14 @@ struct Seen {
 impl Proxy {
     /// Starts a proxy in front of the database.
     pub async fn start(database: &Database) -> Self {
-        let upstream = upstream_of(&database.url());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there should be a free port");
+        Self::start_on(listener, database)
+    }
+
+    /// Starts a proxy in front of the database, on a port that is reserved already.
+    #[must_use]
+    pub fn start_on(listener: TcpListener, database: &Database) -> Self {
+        let upstream = upstream_of(&database.url());
         let address = listener.local_addr().expect("a bound socket has an address");
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);

@@ -158,7 +158,6 @@ impl TestStack {
     }
 
     /// A request to this stack, to be completed.
-    #[must_use]
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = method.parse().expect("a method's name");
         self.http.request(method, format!("{}{path}", self.url()))

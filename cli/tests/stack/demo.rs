@@ -1,0 +1,25 @@
+//! `watchkeeper start --demo`.
+
+use std::time::Duration;
+
+use crate::process::Start;
+use crate::scratch::Scratch;
+
+#[tokio::test]
+async fn the_demo_ends_by_itself_with_the_table_of_incidents_and_can_be_shown_again() {
+    let scratch = Scratch::new();
+    for round in 1..=2 {
+        let ended = Start::on(&scratch).argument("--demo").run().await.with_code(0);
+        eprintln!("round {round} took {:?}", ended.took);
+        assert!(ended.took < Duration::from_secs(15), "{:?}", ended.took);
+        let header = ended.stdout.lines().find(|line| line.contains("INCIDENT") && line.contains("SEVERITY"));
+        assert!(header.is_some(), "{}", ended.stdout);
+        let mut rows = ended.stdout.lines().skip_while(|line| Some(*line) != header).skip(1);
+        let outage = rows.find(|row| row.contains("demo-shop")).unwrap_or_else(|| panic!("{}", ended.stdout));
+        assert!(outage.contains("INC-HEALTH-") && outage.contains("resolved"), "{outage}");
+        assert!(ended.stdout.contains("Database connection failed"), "{}", ended.stdout);
+        assert_eq!(ended.stderr, "");
+        assert!(scratch.processes().is_empty(), "{:?}", scratch.processes());
+        assert!(!scratch.path().join("data/env").exists() && !scratch.path().join("data/postgres.pid").exists());
+    }
+}

@@ -1,0 +1,20 @@
+//! The binary `watchkeeper` as its operators meet it: real processes, real signals, a data directory for each test.
+//!
+//! - [`process`]: starts the binary and looks at it from outside.
+//! - one file for each thing that is asked of it; [`commands`] and its neighbours for those that end by themselves.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::print_stderr, reason = "a test says how long things took")]
+
+#[path = "../scratch/mod.rs"]
+mod scratch;
+
+mod commands;
+mod demo;
+mod files;
+mod incidents;
+mod minute;
+mod places;
+mod process;
+mod recovery;
+mod refusals;
+mod start_stop;

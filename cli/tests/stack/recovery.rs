@@ -1,0 +1,165 @@
+//! What is killed comes back: the stack by its next start, the database by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+
+use crate::process::{Stack, Start, eventually};
+use crate::scratch::Scratch;
+
+/// A request, and an answer to it.
+struct Sample {
+    status: u16,
+    says_when_to_retry: bool,
+    took: Duration,
+    wrote: bool,
+}
+
+/// Sends requests until it is told to stop, reading and writing in turn.
+async fn traffic(client: reqwest::Client, url: String, message: &'static str, stop: Arc<AtomicBool>) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let mut wrote = false;
+    while !stop.load(Ordering::SeqCst) {
+        wrote = !wrote;
+        let request = if wrote {
+            client.post(format!("{url}/api/autonomous/error")).json(&json!({"error": {"message": message}}))
+        } else {
+            client.get(format!("{url}/ready"))
+        };
+        let began = Instant::now();
+        let answer = request.send().await.expect("every request is answered");
+        let (status, says_when_to_retry) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+        let _ = answer.bytes().await.unwrap();
+        samples.push(Sample { status, says_when_to_retry, took: began.elapsed(), wrote });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    samples
+}
+
+/// Kills the database, and waits until another process of it answers requests.
+async fn kill_database(stack: &Stack) -> Duration {
+    let killed = stack.postmaster();
+    kill(killed, Signal::SIGKILL).unwrap();
+    let began = Instant::now();
+    eventually("another server runs", Duration::from_secs(15), async || (stack.postmaster() != killed).then_some(()))
+        .await;
+    eventually("requests succeed again", Duration::from_secs(15), async || {
+        (stack.get("/ready").await.0 == 200).then_some(())
+    })
+    .await;
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_killed_database_comes_back_within_seconds_and_requests_meanwhile_get_503() {
+    let scratch = Scratch::new();
+    let stack = Start::on(&scratch).ready().await;
+    let (url, database) = (stack.url(), stack.env("DATABASE_URL"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(traffic(stack.client.clone(), url.clone(), "in the thick of it", Arc::clone(&stop))))
+        .collect();
+    eventually("there is traffic", Duration::from_secs(5), async || {
+        (stack.occurrences_of("in the thick of it").await > 0).then_some(())
+    })
+    .await;
+    let away = kill_database(&stack).await;
+    stack.report_message("right afterwards").await;
+    stop.store(true, Ordering::SeqCst);
+    let mut samples = Vec::new();
+    for sender in senders {
+        samples.extend(sender.await.unwrap());
+    }
+    let longest = samples.iter().map(|sample| sample.took).max().unwrap();
+    let refused = samples.iter().filter(|sample| sample.status == 503).count();
+    eprintln!("back after {away:?}; {} requests, {refused} refused, the longest took {longest:?}", samples.len());
+    assert!(away < Duration::from_secs(10), "{away:?}");
+    assert!(longest < Duration::from_millis(5_500), "{longest:?}");
+    for sample in &samples {
+        assert!(matches!(sample.status, 200 | 503), "{}", sample.status);
+        assert_eq!(sample.says_when_to_retry, sample.status == 503);
+    }
+    assert!(refused > 0, "no request met the outage");
+    // What was accepted is there; what was refused may be.
+    let written = |status: u16| samples.iter().filter(|it| it.wrote && it.status == status).count();
+    let (accepted, refused) = (i64::try_from(written(200)).unwrap(), i64::try_from(written(503)).unwrap());
+    let stored = stack.occurrences_of("in the thick of it").await;
+    assert!((accepted..=accepted + refused).contains(&stored), "{accepted} accepted, {refused} refused: {stored}");
+    assert_eq!((stack.url(), stack.env("DATABASE_URL")), (url, database));
+}
+
+#[tokio::test]
+async fn a_database_killed_again_and_again_keeps_its_data() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    for _ in 0..3 {
+        stack.report_message("kept").await;
+        eprintln!("back after {:?}", kill_database(&stack).await);
+    }
+    assert_eq!(stack.occurrences_of("kept").await, 3);
+    let server = stack.server();
+    stack.stop().await;
+    assert!(server.processes().is_empty(), "{:?}", server.processes());
+}
+
+#[tokio::test]
+async fn a_stop_while_the_database_is_dead_takes_under_three_seconds() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    let server = stack.server();
+    kill(stack.postmaster(), Signal::SIGKILL).unwrap();
+    let ended = stack.stop().await;
+    assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+    assert!(server.processes().is_empty(), "{:?}", server.processes());
+    assert!(!stack.file("postgres.pid").exists());
+}
+
+#[tokio::test]
+async fn after_a_sigkill_the_next_start_takes_over_and_finds_the_data() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    stack.report_message("told before the end").await;
+    let (database, orphan) = (stack.env("DATABASE_URL"), stack.postmaster());
+    stack.kill().await;
+    assert!(scratch.processes().iter().any(|process| process.pid == orphan), "the database outlives its stack");
+
+    let mut stack = Start::on(&scratch).ready().await;
+    eprintln!("serving {:?} after the start", stack.began.elapsed());
+    assert_ne!(stack.postmaster(), orphan);
+    assert_eq!(stack.env("DATABASE_URL"), database);
+    assert_eq!(stack.occurrences_of("told before the end").await, 1);
+    stack.report_message("told before the end").await;
+    assert_eq!(stack.occurrences_of("told before the end").await, 2);
+    stack.stop().await;
+    assert!(scratch.processes().is_empty(), "{:?}", scratch.processes());
+}
+
+#[tokio::test]
+async fn after_a_sigkill_of_stack_and_database_the_next_start_finds_the_data() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    stack.report_message("told before the end").await;
+    let postmaster = stack.postmaster();
+    stack.kill().await;
+    kill(postmaster, Signal::SIGKILL).unwrap();
+
+    let stack = Start::on(&scratch).ready().await;
+    assert_eq!(stack.occurrences_of("told before the end").await, 1);
+}
+
+#[tokio::test]
+async fn after_a_sigkill_while_the_database_is_made_the_next_start_makes_it_anew() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).spawn();
+    let draft = stack.file("postgres/data.new");
+    while !draft.exists() {
+        assert!(stack.began.elapsed() < Duration::from_secs(20), "initdb never begins");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stack.kill().await;
+    let stack = Start::on(&scratch).ready().await;
+    stack.report_message("after all").await;
+}

@@ -1,0 +1,180 @@
+//! Starting, and stopping: quickly, all of it, whatever is going on.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use serde_json::{Value, json};
+
+use crate::process::{Stack, Start, eventually};
+use crate::scratch::Scratch;
+
+/// How long a stop may take.
+const STOP: Duration = Duration::from_secs(3);
+
+/// Sends a signal by `send`, and checks that everything has ended in time.
+async fn ends_with_everything(scratch: &Scratch, stack: &mut Stack, send: impl FnOnce(&Stack)) {
+    let server = stack.server();
+    assert!(!server.processes().is_empty());
+    send(stack);
+    let ended = stack.ended().await.with_code(0);
+    eprintln!("stopped in {:?}", ended.took);
+    assert!(ended.took < STOP, "{:?}", ended.took);
+    assert!(server.processes().is_empty(), "{:?}", server.processes());
+    assert!(scratch.processes().is_empty(), "{:?}", scratch.processes());
+    assert!(!stack.file("env").exists(), "nothing is there any more");
+    assert!(!stack.file("postgres.pid").exists(), "nothing is there any more");
+    assert_eq!(ended.stderr, "");
+}
+
+#[tokio::test]
+async fn sigterm_ends_everything_in_under_three_seconds() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    ends_with_everything(&scratch, &mut stack, |stack| stack.signal(Signal::SIGTERM)).await;
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_everything_in_under_three_seconds() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).own_group().ready().await;
+    // A terminal tells the whole process group.
+    ends_with_everything(&scratch, &mut stack, |stack| killpg(stack.pid(), Signal::SIGINT).unwrap()).await;
+}
+
+#[tokio::test]
+async fn open_sessions_and_unanswered_requests_do_not_hold_up_a_stop() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    let address = stack.url().strip_prefix("http://").unwrap().to_owned();
+    let mut half = TcpStream::connect(&address).unwrap();
+    half.write_all(b"POST /api/autonomous/error HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{").unwrap();
+    let idle = TcpStream::connect(&address).unwrap();
+    let psql = connect(&stack.env("DATABASE_URL")).await;
+    psql.batch_execute("BEGIN; LOCK TABLE incidents").await.unwrap();
+    let (client, url) = (stack.client.clone(), format!("{}/api/autonomous/error", stack.url()));
+    let body = json!({"error": {"message": "waits for the lock"}});
+    let waiting = tokio::spawn(async move { client.post(url).json(&body).send().await });
+    let query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    eventually("the request waits for the lock", Duration::from_secs(5), async || {
+        let count: i64 = psql.query_one(query, &[]).await.unwrap().get(0);
+        (count > 0).then_some(())
+    })
+    .await;
+    ends_with_everything(&scratch, &mut stack, |stack| stack.signal(Signal::SIGTERM)).await;
+    drop((half, idle));
+    drop(waiting.await);
+}
+
+#[tokio::test]
+async fn a_second_signal_while_stopping_changes_nothing() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    ends_with_everything(&scratch, &mut stack, |stack| {
+        stack.signal(Signal::SIGINT);
+        stack.signal(Signal::SIGINT);
+        stack.signal(Signal::SIGTERM);
+    })
+    .await;
+}
+
+/// Stops a first start as soon as this file of its data directory is there.
+async fn stopped_at(file: &str) {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).spawn();
+    let file = stack.file(file);
+    while !file.exists() {
+        assert!(stack.began.elapsed() < Duration::from_secs(20), "{} never appears", file.display());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let told = Instant::now();
+    stack.signal(Signal::SIGTERM);
+    let ended = stack.ended().await.with_code(0);
+    assert!(ended.took < STOP, "{:?}", ended.took);
+    let left = STOP.saturating_sub(told.elapsed());
+    eventually("nothing runs any more", left, async || scratch.processes().is_empty().then_some(())).await;
+    assert!(!stack.file("postgres.pid").exists(), "it names a process that has ended");
+    assert!(!stack.file("env").exists());
+    let mut again = Start::on(&scratch).ready().await;
+    again.report_message("after all").await;
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_while_the_database_is_made_leaves_nothing_running() {
+    stopped_at("postgres/data.new").await;
+}
+
+#[tokio::test]
+async fn a_stop_while_the_database_starts_leaves_nothing_running() {
+    stopped_at("postgres.pid").await;
+}
+
+#[tokio::test]
+async fn a_start_on_fresh_data_and_the_next_one_take_a_bounded_time_and_the_data_is_found_again() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    let first = stack.began.elapsed();
+    stack.report_message("Database connection failed").await;
+    let database = stack.env("DATABASE_URL");
+    stack.stop().await;
+
+    let stack = Start::on(&scratch).ready().await;
+    let second = stack.began.elapsed();
+    eprintln!("serving {first:?} after the first start, {second:?} after the second");
+    assert!(first < Duration::from_secs(10), "{first:?}");
+    assert!(second < Duration::from_secs(5), "{second:?}");
+    assert_eq!(stack.env("DATABASE_URL"), database, "what a script has noted stays true");
+    assert_eq!(stack.occurrences_of("Database connection failed").await, 1);
+    assert!(stack.stdout().contains("up to date"), "{}", stack.stdout());
+}
+
+#[tokio::test]
+async fn a_start_says_what_it_does_in_a_few_readable_lines() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).ready().await;
+    let (url, password) = (stack.url(), stack.password());
+    let said = stack.stop().await.stdout;
+    assert!(said.lines().count() <= 12, "{said}");
+    for needed in ["watchkeeper 0.1.0", &url, &scratch.path().display().to_string(), "migrations", "Ctrl-C", "stopping"] {
+        assert!(said.contains(needed), "{needed:?} is missing: {said}");
+    }
+    assert!(!said.contains(&password), "{said}");
+    assert!(said.chars().all(|c| c == '\n' || !c.is_control()), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_start_with_json_prints_json() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).argument("--json").spawn();
+    eventually("the stack serves", Duration::from_secs(20), async || stack.file("env").exists().then_some(())).await;
+    let url = stack.url();
+    let password = stack.password();
+    let said = stack.stop().await.stdout;
+    for line in said.lines() {
+        let _: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
+    }
+    assert!(said.contains(&url), "{said}");
+    assert!(!said.contains(&password), "{said}");
+}
+
+#[tokio::test]
+async fn every_function_is_served_on_the_one_port_of_the_loopback_interface() {
+    let scratch = Scratch::new();
+    let stack = Start::on(&scratch).ready().await;
+    for path in ["/health", "/ready", "/status", "/api/incidents"] {
+        let (status, body) = stack.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+    }
+    stack.report_message("hello").await;
+    let (status, body) = stack.get("/no/such/path").await;
+    assert_eq!((status, &body["error"]["code"]), (404, &json!("not_found")));
+    assert!(stack.stdout().contains(&stack.url()), "{}", stack.stdout());
+}
+
+async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}

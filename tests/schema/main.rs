@@ -1,0 +1,14 @@
+//! The database's tests: its schema, its migrations, its guards, and the store's operations, on a real Postgres.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod alerts;
+mod catalog;
+mod contract;
+mod guards;
+mod health_checks;
+mod migrate;
+mod older;
+mod pgvector;
+mod reports;
+mod roles;
+mod schema;
