@@ -34,6 +34,12 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Table {
     table
 }
 
+/// `1 service`, `2 services`.
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// The text without control characters.
 #[must_use]
 pub fn one_line(text: &str) -> String {

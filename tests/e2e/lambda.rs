@@ -15,8 +15,7 @@ const ROUTE: &str = "/api/autonomous/error";
 #[tokio::test]
 async fn report_error_takes_plain_and_base64_bodies() {
     let database = Database::migrated().await;
-    let lambda =
-        Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", "key")]).await;
+    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", "key")]).await;
     let (status, first) = lambda.request("POST", ROUTE, Some(ERROR), false).await;
     assert_eq!((status, &first["created"], &first["severity"]), (200, &json!(true), &json!("CRITICAL")));
     let (status, second) = lambda.request("POST", ROUTE, Some(ERROR_BASE64), true).await;

@@ -103,7 +103,9 @@ impl Lambda {
 fn binary(function: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let found = test.ancestors().map(|folder| folder.join(function)).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("the binary `{function}` is not built: run `make test`, or `cargo build --workspace --bins`"))
+    found.unwrap_or_else(|| {
+        panic!("the binary `{function}` is not built: run `make test`, or `cargo build --workspace --bins`")
+    })
 }
 
 async fn next(State(runtime): State<Arc<Runtime>>) -> Response {

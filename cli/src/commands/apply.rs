@@ -10,7 +10,7 @@ use shared::store::{PoolSize, Store};
 
 use crate::args::{Apply, Global};
 use crate::config::Config;
-use crate::output::{misused, say};
+use crate::output::{counted, misused, say};
 use crate::services_file;
 
 pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
@@ -28,7 +28,8 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
     if global.json {
         say(json!({ "services": specs.len(), "changed": changed }));
     } else {
-        say(format_args!("{} services in {}, {changed} new or changed.", specs.len(), apply.file.display()));
+        let services = counted(specs.len(), "service");
+        say(format_args!("{services} in {}, {changed} new or changed.", apply.file.display()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
 use shared::config::DatabaseConfig;
 use shared::store::{ConnectionSettings, PoolSize, Store, services};
 use tokio::net::TcpListener;
@@ -12,11 +13,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Global, Start};
 use crate::config::{self, Config};
-use crate::output::say;
+use crate::output::{counted, say};
 use crate::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use crate::stack::data_dir::DataDir;
 use crate::stack::{self, Stack, StackConfig, Ticks, logs};
 use crate::{demo, migrations};
+
+/// An error to try it with.
+const EXAMPLE: &str = r#"{"error": {"message": "Database connection failed"}}"#;
 
 /// Connections that the embedded server takes: the stack's own, and some for `psql` and Lambdas under test.
 const MAX_CONNECTIONS: u16 = 100;
@@ -26,21 +30,30 @@ pub(super) async fn run(start: Start, global: &Global, config: Config) -> anyhow
     let data_dir = DataDir::take(&global.data_dir)?;
     let listener = stack::listen(start.port.unwrap_or(config.port)).await?;
     logs::to_files(data_dir.path(), config.rust_log.as_deref())?;
-    say(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")));
+    let launch = Launch { data_dir, demo: start.demo, json: global.json };
+    if !launch.json {
+        say(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")));
+    }
     let database = tokio::select! {
-        database = Database::bring_up(&config, data_dir.path()) => database?,
+        database = Database::bring_up(&config, launch.data_dir.path()) => database?,
         () = signals.stop() => return Ok(ExitCode::SUCCESS),
     };
-    let result = serve(&start, config, &data_dir, &database, listener, &mut signals).await;
+    let result = serve(&launch, config, &database, listener, &mut signals).await;
     database.stop().await?;
     result
 }
 
+/// How this stack was started.
+struct Launch {
+    data_dir: DataDir,
+    demo: bool,
+    json: bool,
+}
+
 /// Migrates, serves until it is told to stop (or the demo is over), and lets the last requests end.
 async fn serve(
-    start: &Start,
+    launch: &Launch,
     config: Config,
-    data_dir: &DataDir,
     database: &Database,
     listener: TcpListener,
     signals: &mut Signals,
@@ -55,15 +68,15 @@ async fn serve(
         database: database.queries.clone(),
         access: config.access,
         probe: config.probe,
-        ticks: if start.demo { Ticks::None } else { Ticks::EachMinute },
+        ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },
     };
     let stack = Stack::start(listener, stack_config).await?;
     stack.probe().ensure_default_services().await?;
     let services =
         store.run(|client| async move { services::list(&client).await }).await.context("read the services")?;
-    data_dir.write_env(database.queries.url.expose_secret(), &stack.url())?;
-    introduce(database, data_dir, applied.len(), services.len(), &stack.url(), start.demo);
-    let code = if start.demo {
+    launch.data_dir.write_env(database.queries.url.expose_secret(), &stack.url())?;
+    launch.introduce(database, applied.len(), services.len(), &stack.url());
+    let code = if launch.demo {
         tokio::select! {
             code = demo::run(&stack, &store, ingest_key.as_deref(), read_token.as_deref()) => code,
             () = signals.stop() => Ok(ExitCode::SUCCESS),
@@ -72,26 +85,42 @@ async fn serve(
         signals.stop().await;
         Ok(ExitCode::SUCCESS)
     };
-    say("stopping");
-    data_dir.remove_env();
+    if !launch.json {
+        say("stopping");
+    }
+    launch.data_dir.remove_env();
     stack.stop().await;
     code
 }
 
-fn introduce(database: &Database, data_dir: &DataDir, applied: usize, services: usize, url: &str, demo: bool) {
-    let schema = if applied == 0 { "up to date".to_owned() } else { format!("{applied} migrations applied") };
-    say(format_args!("  database   {} ({schema})", database.place));
-    say(format_args!("  listening  {url}"));
-    say(format_args!("  files      {} (env for psql and scripts, logs)", data_dir.path().display()));
-    if demo {
-        return;
+impl Launch {
+    /// Tells what runs where.
+    fn introduce(&self, database: &Database, applied: usize, services: usize, url: &str) {
+        let files = self.data_dir.path().display();
+        if self.json {
+            say(json!({
+                "url": url,
+                "database": database.place,
+                "migrations_applied": applied,
+                "data_dir": files.to_string(),
+                "services": services,
+            }));
+            return;
+        }
+        let schema = if applied == 0 { "up to date".to_owned() } else { format!("{applied} migrations applied") };
+        say(format_args!("  database   {} ({schema})", database.place));
+        say(format_args!("  listening  {url}"));
+        say(format_args!("  files      {files} (env for psql and scripts, logs)"));
+        if self.demo {
+            return;
+        }
+        let hint = if services == 0 { ": add some with `watchkeeper apply FILE.toml`" } else { "" };
+        say(format_args!("  probing    {}, on each minute{hint}", counted(services, "service")));
+        say(format_args!(
+            "  try        curl {url}/api/autonomous/error -H 'Content-Type: application/json' -d '{EXAMPLE}'"
+        ));
+        say("Ctrl-C stops it.");
     }
-    let hint = if services == 0 { ": add some with `watchkeeper apply FILE.toml`" } else { "" };
-    say(format_args!("  probing    {services} services, on each minute{hint}"));
-    say(format_args!(
-        "  try        curl {url}/api/autonomous/error -H 'Content-Type: application/json' -d '{{\"error\": {{\"message\": \"Database connection failed\"}}}}'"
-    ));
-    say("Ctrl-C stops it.");
 }
 
 /// The database that the stack runs on.

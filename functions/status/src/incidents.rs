@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
 use serde::Serialize;
 use shared::http::ApiError;
-use shared::model::{Category, Incident, IncidentId, IncidentStatus, Severity};
+use shared::model::{Category, Incident, IncidentId, IncidentStatus, IncidentSummary, Severity};
 use shared::store::incidents::{self, Filter, Position};
 use uuid::Uuid;
 
@@ -17,11 +17,12 @@ use crate::App;
 const DEFAULT_LIMIT: u16 = 50;
 const MAX_LIMIT: u16 = 200;
 
-/// One page of the list.
+/// One page of the list. What may be long (message, stack, context) stands only in the single incident: a Lambda's
+/// answer ends at 6 MB.
 #[derive(Debug, Serialize)]
 pub struct Page {
     /// The incidents, newest first.
-    pub incidents: Vec<Incident>,
+    pub incidents: Vec<IncidentSummary>,
     /// Where the next page begins (`?cursor=`); none on the last one.
     pub next_cursor: Option<String>,
 }
@@ -123,7 +124,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
     query.map(|pairs| pairs.0).unwrap_or_default()
 }
 
-fn cursor_after(incident: &Incident) -> String {
+fn cursor_after(incident: &IncidentSummary) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}/{}", incident.detected_at.timestamp_micros(), incident.id))
 }
 

@@ -103,9 +103,9 @@ impl IncidentStatus {
     }
 }
 
-/// An incident as an operator reads it. Field names are the column names.
+/// An incident as a list shows it. Field names are the column names.
 #[derive(Debug, Clone, Serialize)]
-pub struct Incident {
+pub struct IncidentSummary {
     /// The row's id.
     pub id: uuid::Uuid,
     /// The id that people speak of.
@@ -122,16 +122,10 @@ pub struct Incident {
     pub application: String,
     /// Where that runs.
     pub environment: String,
-    /// The whole message.
-    pub error_message: String,
     /// The exception's class.
     pub error_type: Option<String>,
-    /// The stack trace.
-    pub stack_trace: Option<String>,
     /// The failing route or operation.
     pub endpoint: Option<String>,
-    /// Everything else that was told.
-    pub context: Option<Value>,
     /// How many reports it stands for.
     pub occurrences: i64,
     /// When it began.
@@ -142,6 +136,20 @@ pub struct Incident {
     pub resolved_at: Option<DateTime<Utc>>,
     /// Seconds from detection to resolution.
     pub time_to_resolution_seconds: Option<f64>,
+}
+
+/// An incident with everything that was told of it, which may be a megabyte or two.
+#[derive(Debug, Clone, Serialize)]
+pub struct Incident {
+    /// What a list shows.
+    #[serde(flatten)]
+    pub summary: IncidentSummary,
+    /// The whole message.
+    pub error_message: String,
+    /// The stack trace.
+    pub stack_trace: Option<String>,
+    /// Everything else that was told.
+    pub context: Option<Value>,
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub mod text;
 pub use alert::{Alert, AlertStatus, AlertType};
 pub use category::Category;
 pub use check::{CheckId, FailureReason};
-pub use incident::{Incident, IncidentId, IncidentStatus};
+pub use incident::{Incident, IncidentId, IncidentStatus, IncidentSummary};
 pub use report::{DeliveryKey, Report};
 pub(crate) use report::{hex, uuid_at};
 pub use service::{

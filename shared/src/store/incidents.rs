@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::row::{column, word};
 use super::{Client, StoreError};
-use crate::model::{Incident, IncidentId, IncidentStatus, Severity};
+use crate::model::{Incident, IncidentId, IncidentStatus, IncidentSummary, Severity};
 
 /// Which incidents; `None` = any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,12 +33,11 @@ pub struct Position {
     pub id: Uuid,
 }
 
-const COLUMNS: &str = "
+const SUMMARY: &str = "
     id, incident_id::text AS incident_id, title::text AS title, status::text AS status, severity::text AS severity,
-    category::text AS category, application::text AS application, environment, error_message,
-    error_type::text AS error_type, stack_trace, endpoint::text AS endpoint, context, occurrences,
-    coalesce(detected_at, last_seen_at) AS detected_at, last_seen_at, resolved_at,
-    extract(epoch FROM time_to_resolution)::double precision AS time_to_resolution_seconds";
+    category::text AS category, application::text AS application, environment, error_type::text AS error_type,
+    endpoint::text AS endpoint, occurrences, coalesce(detected_at, last_seen_at) AS detected_at, last_seen_at,
+    resolved_at, extract(epoch FROM time_to_resolution)::double precision AS time_to_resolution_seconds";
 
 /// Incidents that pass the filter, newest first, from just after `after` on; at most `limit`.
 ///
@@ -49,9 +48,9 @@ pub async fn list(
     filter: &Filter,
     after: Option<Position>,
     limit: u16,
-) -> Result<Vec<Incident>, StoreError> {
+) -> Result<Vec<IncidentSummary>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS}
+        "SELECT {SUMMARY}
         FROM public.incidents
         WHERE ($1::text IS NULL OR status = $1)
             AND ($2::text IS NULL OR severity = $2)
@@ -77,7 +76,7 @@ pub async fn list(
             ],
         )
         .await?;
-    rows.iter().map(incident_of).collect()
+    rows.iter().map(summary_of).collect()
 }
 
 /// The incident of this id, if there is one.
@@ -85,13 +84,14 @@ pub async fn list(
 /// # Errors
 /// Any store error.
 pub async fn find(client: &Client, id: &IncidentId) -> Result<Option<Incident>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM public.incidents WHERE incident_id = $1");
+    let sql =
+        format!("SELECT {SUMMARY}, error_message, stack_trace, context FROM public.incidents WHERE incident_id = $1");
     let rows = client.query_typed(&sql, &[(&id.as_str(), Type::TEXT)]).await?;
     rows.first().map(incident_of).transpose()
 }
 
-fn incident_of(row: &Row) -> Result<Incident, StoreError> {
-    Ok(Incident {
+fn summary_of(row: &Row) -> Result<IncidentSummary, StoreError> {
+    Ok(IncidentSummary {
         id: column(row, "id")?,
         incident_id: IncidentId::from_stored(column(row, "incident_id")?),
         title: column(row, "title")?,
@@ -100,15 +100,21 @@ fn incident_of(row: &Row) -> Result<Incident, StoreError> {
         category: column(row, "category")?,
         application: column(row, "application")?,
         environment: column(row, "environment")?,
-        error_message: column(row, "error_message")?,
         error_type: column(row, "error_type")?,
-        stack_trace: column(row, "stack_trace")?,
         endpoint: column(row, "endpoint")?,
-        context: column(row, "context")?,
         occurrences: column(row, "occurrences")?,
         detected_at: column(row, "detected_at")?,
         last_seen_at: column(row, "last_seen_at")?,
         resolved_at: column(row, "resolved_at")?,
         time_to_resolution_seconds: column(row, "time_to_resolution_seconds")?,
+    })
+}
+
+fn incident_of(row: &Row) -> Result<Incident, StoreError> {
+    Ok(Incident {
+        summary: summary_of(row)?,
+        error_message: column(row, "error_message")?,
+        stack_trace: column(row, "stack_trace")?,
+        context: column(row, "context")?,
     })
 }
