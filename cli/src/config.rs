@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use probe::app::ProbeConfig;
+use sentry_webhook::app::SentryConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::config::{AccessConfig, DatabaseConfig, Environment};
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub database_ca: Option<String>,
     /// Who may call the local stack.
     pub access: AccessConfig,
+    /// What is known of Sentry.
+    pub sentry: SentryConfig,
     /// What the probe needs.
     pub probe: ProbeConfig,
     /// `PORT`.
@@ -46,6 +49,7 @@ impl Config {
             direct_url: environment.secret("DIRECT_URL"),
             database_ca: environment.optional("DATABASE_CA"),
             access: AccessConfig::read(environment),
+            sentry: SentryConfig::read(environment),
             probe: ProbeConfig::read(environment),
             port: port(environment),
             url: environment.optional("WATCHKEEPER_URL"),

@@ -18,7 +18,7 @@ macro_rules! migration {
     };
 }
 /// The files, oldest first. A test holds this list against the folder.
-pub const FILES: [(&str, &str); 9] = [
+pub const FILES: [(&str, &str); 10] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
     migration!("20261101000200_create_own_tables"),
@@ -28,6 +28,7 @@ pub const FILES: [(&str, &str); 9] = [
     migration!("20261101000600_guard_agent_actions"),
     migration!("20261101000700_tune_storage"),
     migration!("20261101000800_seed_system_config"),
+    migration!("20261102000000_group_upstream_incidents"),
 ];
 
 /// Brings the schema up to date; returns the names of the files that were applied now.

@@ -50,6 +50,16 @@ impl Remote {
         self.send(self.client.post(format!("{}{path}", self.url)).json(body), token).await
     }
 
+    /// The answer to these bytes, sent as JSON with these headers.
+    ///
+    /// # Errors
+    /// When it can't be reached or refuses.
+    pub async fn post_bytes(&self, path: &str, body: String, headers: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let request = self.client.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.send(request.body(body), None).await
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder, token: Option<&str>) -> anyhow::Result<Value> {
         let request = match token {
             Some(token) => request.bearer_auth(token),

@@ -172,8 +172,11 @@ impl Classifier {
             let first = set.matches(&report.message).into_iter().next()?;
             rules.get(first)
         });
-        let severity =
-            report.severity.or(rule.map(|rule| rule.severity)).unwrap_or_else(|| built_in_severity(&report.message));
+        let by_rules = || {
+            let found = rule.map_or_else(|| built_in_severity(&report.message), |rule| rule.severity);
+            report.at_least.map_or(found, |least| found.max(least))
+        };
+        let severity = report.severity.unwrap_or_else(by_rules);
         let category = rule.and_then(|rule| rule.category).unwrap_or_else(|| category_of(report));
         Classification { severity, category }
     }
@@ -186,25 +189,14 @@ impl Classifier {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     use super::*;
     use crate::model::DeliveryKey;
 
     fn report(message: &str) -> Report {
-        Report {
-            delivery_key: DeliveryKey::named("api", b"1"),
-            source: "api".into(),
-            message: message.into(),
-            error_type: None,
-            stack: None,
-            application: "shop".into(),
-            environment: "production".into(),
-            endpoint: None,
-            severity: None,
-            context: Map::new(),
-            received_at: DateTime::UNIX_EPOCH,
-        }
+        let key = DeliveryKey::named("api", b"1");
+        Report { application: "shop".into(), ..Report::new(key, "api", message.into(), DateTime::UNIX_EPOCH) }
     }
 
     fn severity(message: &str) -> Severity {
@@ -237,6 +229,15 @@ mod tests {
         let mut chosen = report("data loss");
         chosen.severity = Some(Severity::Low);
         assert_eq!(Classifier::default().classify(&chosen).severity, Severity::Low);
+    }
+
+    #[test]
+    fn the_rules_find_nothing_milder_than_the_report_allows() {
+        for (message, expected) in [("a warning", Severity::Medium), ("data loss", Severity::Critical)] {
+            let mut given = report(message);
+            given.at_least = Some(Severity::Medium);
+            assert_eq!(Classifier::default().classify(&given).severity, expected);
+        }
     }
 
     #[test]

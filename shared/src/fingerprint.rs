@@ -12,7 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::text::first_chars;
+use crate::model::Report;
+use crate::model::text::{first_chars, hex};
 
 /// A grouping key: one open incident per application, environment and fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -24,6 +25,21 @@ impl Fingerprint {
     /// generated SQL at the end differ each time.
     const MESSAGE_CHARS: usize = 1_000;
 
+    /// An upstream group's id up to this length stands in the fingerprint as it is.
+    const UPSTREAM_CHARS: usize = 64;
+
+    /// The fingerprint of a report: its reporter's own grouping where it has one (`sentry:4711`), else the error's.
+    #[must_use]
+    pub fn of_report(report: &Report) -> Self {
+        match &report.upstream_group {
+            Some(group) if group.id.len() <= Self::UPSTREAM_CHARS && group.id.bytes().all(|b| b.is_ascii_graphic()) => {
+                Self(format!("{}:{}", group.system, group.id))
+            }
+            Some(group) => Self(format!("{}:{}", group.system, hex(&Sha256::digest(&group.id)))),
+            None => Self::of_error(report.error_type.as_deref(), &report.message),
+        }
+    }
+
     /// The fingerprint of an error.
     #[must_use]
     pub fn of_error(error_type: Option<&str>, message: &str) -> Self {
@@ -32,7 +48,7 @@ impl Fingerprint {
         hasher.update([0]);
         hasher.update(normalise(first_chars(message, Self::MESSAGE_CHARS)));
         let digest = hasher.finalize();
-        Self(format!("v1:{}", crate::model::hex(&digest[..16])))
+        Self(format!("v1:{}", hex(&digest[..16])))
     }
 
     /// The fingerprint of a service's failing health check.

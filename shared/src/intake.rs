@@ -1,13 +1,19 @@
 //! The error journey after a request has become a [`Report`]: decide (pure), write (one statement), answer.
 //!
-//! Users: `report-error`; every later function that takes in errors joins here.
+//! Users: `report-error`, `sentry-webhook`; every later function that takes in errors joins here.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
 use crate::classify::Classifier;
 use crate::events::Event;
 use crate::fingerprint::Fingerprint;
+use crate::http::ApiError;
 use crate::model::{Report, uuid_at};
 use crate::store::reports::{self, ClassifiedReport, Receipt};
 use crate::store::{Store, StoreError, chain, settings};
@@ -21,6 +27,32 @@ pub enum IntakeError {
     /// It could not be stored.
     #[error("the report could not be stored")]
     Store(#[from] StoreError),
+}
+
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "this Idempotency-Key was used before, for another error",
+            ),
+            IntakeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl IntoResponse for Receipt {
+    /// 200 with `{incident_id, created, severity, category}`: the answer of every function that takes in errors.
+    fn into_response(self) -> Response {
+        Json(json!({
+            "incident_id": self.incident_id,
+            "created": self.created,
+            "severity": self.severity,
+            "category": self.category,
+        }))
+        .into_response()
+    }
 }
 
 /// Takes in reports: holds the rules in force and the way to the database. Cheap to clone.
@@ -106,7 +138,8 @@ impl Intake {
             .run(|client| async move { reports::find_earlier(&client, key).await })
             .await?
             .ok_or_else(|| StoreError::Internal("a delivery without an audit row".into()))?;
-        if earlier.content_hash.is_some_and(|hash| hash != again.report.content_hash()) {
+        let another = || earlier.content_hash.as_ref().is_some_and(|hash| *hash != again.report.content_hash());
+        if key.chosen_by_caller() && another() {
             return Err(IntakeError::KeyReused);
         }
         tracing::info!(incident.id = %earlier.receipt.incident_id, "delivered again: {}", earlier.receipt.incident_id);
@@ -129,7 +162,7 @@ fn classified(report: Report, classifier: &Classifier) -> ClassifiedReport {
     .into_outbox(report.received_at);
     ClassifiedReport {
         classification,
-        fingerprint: Fingerprint::of_error(report.error_type.as_deref(), &report.message),
+        fingerprint: Fingerprint::of_report(&report),
         action_id: uuid_at(report.received_at),
         incident_id,
         opened,

@@ -4,4 +4,5 @@
 mod lambda;
 mod probe;
 mod report_error;
+mod sentry;
 mod status;

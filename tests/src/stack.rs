@@ -3,6 +3,7 @@
 use chrono::Utc;
 use probe::app::ProbeConfig;
 use probe::{RoundReport, check_now};
+use sentry_webhook::app::SentryConfig;
 use secrecy::SecretString;
 use serde_json::Value;
 use shared::config::{AccessConfig, DatabaseConfig};
@@ -49,6 +50,7 @@ impl Answer {
 #[derive(Default)]
 pub struct TestStackBuilder {
     access: AccessConfig,
+    sentry: SentryConfig,
     default_services: Vec<ServiceSpec>,
     database_url: Option<String>,
 }
@@ -65,6 +67,13 @@ impl TestStackBuilder {
     #[must_use]
     pub fn read_token(mut self, token: &str) -> Self {
         self.access.read_token = Some(SecretString::from(token));
+        self
+    }
+
+    /// Sentry signs with this secret.
+    #[must_use]
+    pub fn sentry_secret(mut self, secret: &str) -> Self {
+        self.sentry.client_secret = Some(SecretString::from(secret));
         self
     }
 
@@ -88,6 +97,7 @@ impl TestStackBuilder {
         let config = StackConfig {
             database: DatabaseConfig { url: SecretString::from(url), ca: None },
             access: self.access,
+            sentry: self.sentry,
             probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },
             ticks: Ticks::None,
         };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
+use sentry_webhook::app::SentryConfig;
 use serde_json::json;
 use shared::config::DatabaseConfig;
 use shared::store::{ConnectionSettings, PoolSize, Store, services};
@@ -62,11 +63,21 @@ async fn serve(
         applied = migrations::apply(&database.migrations) => applied?,
         () = signals.stop() => return Ok(ExitCode::SUCCESS),
     };
-    let (ingest_key, read_token) = (config.ingest_key().map(str::to_owned), config.read_token().map(str::to_owned));
+    let sentry_secret = match config.sentry.client_secret {
+        // The demo plays Sentry, so it needs to know the secret.
+        None if launch.demo => Some(SecretString::from(uuid::Uuid::new_v4().to_string())),
+        given => given,
+    };
+    let keys = demo::Keys {
+        ingest: config.access.ingest_key.clone(),
+        read: config.access.read_token.clone(),
+        sentry: sentry_secret.clone(),
+    };
     let store = Store::new(&database.queries, "watchkeeper-start", PoolSize::LAMBDA)?;
     let stack_config = StackConfig {
         database: database.queries.clone(),
         access: config.access,
+        sentry: SentryConfig { client_secret: sentry_secret },
         probe: config.probe,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },
     };
@@ -78,7 +89,7 @@ async fn serve(
     launch.introduce(database, applied.len(), services.len(), &stack.url());
     let code = if launch.demo {
         tokio::select! {
-            code = demo::run(&stack, &store, ingest_key.as_deref(), read_token.as_deref()) => code,
+            code = demo::run(&stack, &store, &keys) => code,
             () = signals.stop() => Ok(ExitCode::SUCCESS),
         }
     } else {

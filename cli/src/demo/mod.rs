@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use chrono::Utc;
+use secrecy::{ExposeSecret, SecretString};
+use sentry_webhook::signature::sign;
 use serde_json::{Value, json};
 use shared::model::{ServiceSpec, ServiceState};
 use shared::store::services::Origin;
@@ -25,19 +27,33 @@ use target::Target;
 const SERVICE: &str = "demo-shop";
 const ENVIRONMENT: &str = "demo";
 
+/// What the demo presents to the stack.
+pub struct Keys {
+    /// For reporting errors.
+    pub ingest: Option<SecretString>,
+    /// For reading.
+    pub read: Option<SecretString>,
+    /// What Sentry signs with.
+    pub sentry: Option<SecretString>,
+}
+
+fn exposed(key: Option<&SecretString>) -> Option<&str> {
+    key.map(ExposeSecret::expose_secret)
+}
+
 /// Walks through the demo. Exit code 0 when everything became what it should.
 ///
 /// # Errors
 /// When a step can't be taken, or the outcome is not as it should be.
-pub async fn run(
-    stack: &Stack,
-    store: &Store,
-    ingest_key: Option<&str>,
-    read_token: Option<&str>,
-) -> anyhow::Result<ExitCode> {
+pub async fn run(stack: &Stack, store: &Store, keys: &Keys) -> anyhow::Result<ExitCode> {
+    let (ingest_key, read_token) = (exposed(keys.ingest.as_ref()), exposed(keys.read.as_ref()));
     let remote = Remote::new(stack.url())?;
     say("\n1. Errors come in over POST /api/autonomous/error");
     send_errors(&remote, ingest_key).await?;
+    if let Some(secret) = &keys.sentry {
+        say("   and from Sentry over POST /webhooks/sentry");
+        play_sentry(&remote, secret).await?;
+    }
     let incident = watch_a_service(stack, store).await?;
     say("\n4. What an operator sees: watchkeeper incidents");
     let page = remote.get("/api/incidents", &[("environment", ENVIRONMENT), ("limit", "20")], read_token).await?;
@@ -69,19 +85,41 @@ fn errors() -> [Value; 6] {
 async fn send_errors(remote: &Remote, ingest_key: Option<&str>) -> anyhow::Result<()> {
     for error in errors() {
         let answer = remote.post("/api/autonomous/error", &error, ingest_key).await?;
-        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-        let what = if answer["created"] == true { "opens" } else { "one more of" };
-        let message = error["error"]["message"].as_str().unwrap_or_default();
-        say(format_args!(
-            "   {:<50} {:<11} {} ({}, {})",
-            message,
-            what,
-            text("incident_id"),
-            text("severity"),
-            text("category")
-        ));
+        tell(error["error"]["message"].as_str().unwrap_or_default(), &answer);
     }
     Ok(())
+}
+
+/// A webhook as Sentry sends it: a real event, signed over its bytes.
+async fn play_sentry(remote: &Remote, secret: &SecretString) -> anyhow::Result<()> {
+    let event_id = uuid::Uuid::new_v4().simple().to_string();
+    let body = json!({
+        "action": "created",
+        "data": { "error": {
+            "event_id": event_id, "issue_id": "4711", "level": "error", "environment": ENVIRONMENT,
+            "title": "ZeroDivisionError: division by zero",
+            "exception": { "values": [{
+                "type": "ZeroDivisionError", "value": "division by zero",
+                "stacktrace": { "frames": [{ "function": "rate", "filename": "shop/rates.py", "lineno": 12 }] },
+            }] },
+            "url": format!("https://sentry.io/api/0/projects/acme/shop/events/{event_id}/"),
+            "web_url": format!("https://acme.sentry.io/issues/4711/events/{event_id}/"),
+        } },
+    })
+    .to_string();
+    let signature = sign(secret, body.as_bytes());
+    let headers = [("sentry-hook-resource", "error"), ("sentry-hook-signature", signature.as_str())];
+    let answer = remote.post_bytes("/webhooks/sentry", body.clone(), &headers).await?;
+    tell("ZeroDivisionError: division by zero", &answer);
+    Ok(())
+}
+
+/// One line for one report and what became of it.
+fn tell(message: &str, answer: &Value) {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    let what = if answer["created"] == true { "opens" } else { "one more of" };
+    let (id, severity, category) = (text("incident_id"), text("severity"), text("category"));
+    say(format_args!("   {message:<50} {what:<11} {id} ({severity}, {category})"));
 }
 
 /// Probes the demo service through an outage; returns the incident that it opened.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use probe::app::ProbeConfig;
+use sentry_webhook::app::SentryConfig;
 use shared::config::{AccessConfig, DatabaseConfig};
 use shared::http::{Exposure, with_fallbacks};
 use shared::intake::Intake;
@@ -28,6 +29,8 @@ pub struct StackConfig {
     pub database: DatabaseConfig,
     /// Who may call.
     pub access: AccessConfig,
+    /// What is known of Sentry.
+    pub sentry: SentryConfig,
     /// What the probe needs.
     pub probe: ProbeConfig,
     /// Whether the minute's tick is fired.
@@ -77,7 +80,7 @@ impl Stack {
         let intake = Intake::new(store.clone());
         intake.refresh_rules().await;
         let probe = probe::App::new(store.clone(), config.probe)?;
-        let router = routes(&store, &intake, &config.access);
+        let router = routes(&store, &intake, &config.access, &config.sentry);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let scheduler =
@@ -114,10 +117,16 @@ impl Stack {
 }
 
 /// Every HTTP function's own router on one port.
-fn routes(store: &Store, intake: &Intake, access: &AccessConfig) -> Router {
+fn routes(store: &Store, intake: &Intake, access: &AccessConfig, sentry: &SentryConfig) -> Router {
     let report_error = report_error::App::new(intake.clone(), access.clone(), Exposure::Loopback);
+    let sentry_webhook = sentry_webhook::App::new(intake.clone(), sentry.clone());
     let status = status::App::new(store.clone(), access.clone(), Exposure::Loopback);
-    with_fallbacks(Router::new().merge(report_error::router(report_error)).merge(status::router(status)))
+    with_fallbacks(
+        Router::new()
+            .merge(report_error::router(report_error))
+            .merge(sentry_webhook::router(sentry_webhook))
+            .merge(status::router(status)),
+    )
 }
 
 async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {

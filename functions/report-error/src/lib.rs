@@ -4,9 +4,8 @@
 //! - Guarantees: what was answered with 200 is committed; a delivery counts once.
 //! - Idempotency key: the caller's `Idempotency-Key` header, else a fresh one for each request.
 //!
-//! Steps: [`app`] (who may call) → [`parse`] (bytes to a report) → `shared::intake` (decide and write) → [`answer`].
+//! Steps: [`app`] (who may call) → [`parse`] (bytes to a report) → `shared::intake` (decide, write, answer).
 
-pub mod answer;
 pub mod app;
 pub mod parse;
 
@@ -14,10 +13,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Response;
 use axum::routing::post;
 use chrono::Utc;
 use shared::http::{ApiError, read_body};
+use shared::store::reports::Receipt;
 
 pub use app::App;
 
@@ -26,11 +25,10 @@ pub fn router(app: App) -> Router {
     Router::new().route("/api/autonomous/error", post(report_error)).with_state(app)
 }
 
-async fn report_error(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+async fn report_error(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Receipt, ApiError> {
     app.gate.check(&headers)?;
     parse::check_content_type(&headers)?;
     let body = read_body(body).await?;
     let report = parse::report(&headers, &body, Utc::now())?;
-    let receipt = app.intake.record(report).await.map_err(answer::refusal)?;
-    Ok(answer::accepted(&receipt))
+    Ok(app.intake.record(report).await?)
 }

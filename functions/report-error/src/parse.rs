@@ -47,12 +47,9 @@ pub fn report(headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Re
     let endpoint = of_context("endpoint")?;
     let chosen = optional_text(&mut body, "severity", "severity")?;
     let severity = chosen.as_deref().and_then(Severity::parse);
+    let source = optional_text(&mut body, "source", "source")?.filter(|source| !source.trim().is_empty());
+    let source = source.as_deref().unwrap_or(SOURCE);
     let mut report = Report {
-        delivery_key: delivery_key(headers, now),
-        source: optional_text(&mut body, "source", "source")?
-            .filter(|source| !source.trim().is_empty())
-            .unwrap_or_else(|| SOURCE.to_owned()),
-        message,
         error_type,
         stack,
         application: application.unwrap_or_default(),
@@ -60,7 +57,7 @@ pub fn report(headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Re
         endpoint,
         severity,
         context,
-        received_at: now,
+        ..Report::new(delivery_key(headers, now), source, message, now)
     };
     if let (Some(word), None) = (chosen, severity) {
         report.keep_in_context("severity", Value::String(word));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::service::DEFAULT_ENVIRONMENT;
-use super::text::{first_chars, storable, storable_object};
+use super::text::{first_chars, hex, storable, storable_object};
 use super::{IncidentId, Severity};
 
 /// The application of a report that names none.
@@ -15,33 +15,57 @@ const UNKNOWN_APPLICATION: &str = "unknown";
 
 /// What makes a redelivered report recognisable: unique per delivery, at most 200 bytes of ASCII.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeliveryKey(String);
+pub struct DeliveryKey {
+    text: String,
+    chosen_by_caller: bool,
+}
 
 impl DeliveryKey {
     /// The key of a delivery that its sender named. `namespace` keeps senders of different kinds apart; the name
     /// may be anything: it is hashed, so that neither its length nor its bytes matter.
     #[must_use]
     pub fn named(namespace: &str, name: &[u8]) -> Self {
-        Self(format!("{namespace}:{}", hex(&Sha256::digest(name))))
+        Self { text: format!("{namespace}:{}", hex(&Sha256::digest(name))), chosen_by_caller: true }
+    }
+
+    /// The key of a delivery that its own content tells from every other, such as an event's id.
+    #[must_use]
+    pub fn derived(namespace: &str, content: &[u8]) -> Self {
+        Self { chosen_by_caller: false, ..Self::named(namespace, content) }
     }
 
     /// The key of a delivery that nobody named: never seen again.
     #[must_use]
     pub fn unique(namespace: &str, now: DateTime<Utc>) -> Self {
-        Self(format!("{namespace}:{}", uuid_at(now)))
+        Self { text: format!("{namespace}:{}", uuid_at(now)), chosen_by_caller: false }
+    }
+
+    /// Whether the caller made it up, and so may have used it twice by mistake.
+    #[must_use]
+    pub fn chosen_by_caller(&self) -> bool {
+        self.chosen_by_caller
     }
 
     /// The key as stored.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for DeliveryKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
+}
+
+/// What a report stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// The error happened once more.
+    Occurrence,
+    /// Somebody else has begun to follow the error: opens an incident, but is no occurrence beside those reported.
+    Announcement,
 }
 
 /// One received error, normalised. [`Report::storable`] makes it fit its columns.
@@ -53,6 +77,8 @@ pub struct Report {
     pub source: String,
     /// The error's message; never blank.
     pub message: String,
+    /// The incident's title, where it is not just the message's beginning.
+    pub title: Option<String>,
     /// The exception's class, as the language names it.
     pub error_type: Option<String>,
     /// The stack trace, as text.
@@ -65,6 +91,12 @@ pub struct Report {
     pub endpoint: Option<String>,
     /// A severity that the reporter chose; wins over the rules.
     pub severity: Option<Severity>,
+    /// The rules may not find it milder than this.
+    pub at_least: Option<Severity>,
+    /// The reporter's own grouping, such as `sentry:4711`: one incident across environments.
+    pub upstream_group: Option<UpstreamGroup>,
+    /// What it stands for.
+    pub counting: Counting,
     /// Everything else that the reporter told.
     pub context: Map<String, Value>,
     /// When it reached us.
@@ -86,6 +118,7 @@ impl Report {
     pub fn storable(mut self) -> Self {
         self.context = storable_object(self.context);
         self.message = storable(&self.message).into_owned();
+        self.title = self.title.map(|title| storable(&title).into_owned());
         self.stack = self.stack.map(|stack| storable(&stack).into_owned());
         self.source = self.bounded("source", &self.source.clone(), Self::SOURCE);
         self.application = self.bounded("application", &self.application.clone(), Self::APPLICATION);
@@ -102,10 +135,32 @@ impl Report {
         self
     }
 
-    /// The incident's title: the message's first 255 characters.
+    /// A report of this message, and nothing else known about it.
+    #[must_use]
+    pub fn new(delivery_key: DeliveryKey, source: &str, message: String, received_at: DateTime<Utc>) -> Self {
+        Self {
+            delivery_key,
+            source: source.to_owned(),
+            message,
+            title: None,
+            error_type: None,
+            stack: None,
+            application: String::new(),
+            environment: String::new(),
+            endpoint: None,
+            severity: None,
+            at_least: None,
+            upstream_group: None,
+            counting: Counting::Occurrence,
+            context: Map::new(),
+            received_at,
+        }
+    }
+
+    /// The incident's title: at most 255 characters.
     #[must_use]
     pub fn title(&self) -> &str {
-        first_chars(&self.message, Self::TITLE)
+        first_chars(self.title.as_deref().unwrap_or(&self.message), Self::TITLE)
     }
 
     /// Keeps a value that has no column of its own in the context, without touching what the reporter put there.
@@ -150,19 +205,19 @@ impl Report {
     }
 }
 
+/// Another system's own id for a group of errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamGroup {
+    /// Which system, in lower-case letters.
+    pub system: &'static str,
+    /// Its id of the group.
+    pub id: String,
+}
+
 /// A time-ordered id (`UUIDv7`) of this instant.
 pub(crate) fn uuid_at(now: DateTime<Utc>) -> uuid::Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
     uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, now.timestamp_subsec_nanos()))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing into a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -172,19 +227,8 @@ mod tests {
 
     fn report(context: Value) -> Report {
         let Value::Object(context) = context else { unreachable!() };
-        Report {
-            delivery_key: DeliveryKey::named("api", b"1"),
-            source: "api".into(),
-            message: "boom".into(),
-            error_type: None,
-            stack: None,
-            application: String::new(),
-            environment: String::new(),
-            endpoint: None,
-            severity: None,
-            context,
-            received_at: DateTime::UNIX_EPOCH,
-        }
+        let key = DeliveryKey::named("api", b"1");
+        Report { context, ..Report::new(key, "api", "boom".into(), DateTime::UNIX_EPOCH) }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Text that Postgres and its columns can hold: no NUL characters, lengths counted in characters.
+//! Text that Postgres and its columns can hold: no NUL characters, lengths counted in characters; and bytes as text.
 //!
-//! Users: `model::Report` and the probe's results.
+//! Users: `model::Report`, `fingerprint`, the probe's results, signatures.
 
 use std::borrow::Cow;
 
@@ -31,6 +31,17 @@ pub fn storable_object(object: Map<String, Value>) -> Map<String, Value> {
             Cow::Owned(clean) => (clean, storable_value(value)),
         })
         .collect()
+}
+
+/// Bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing into a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn storable_value(value: Value) -> Value {

@@ -27,6 +27,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Two first reports of one of Sentry's groups met, from two environments: the second finds the first's incident.
+    const RACED_INDEX: &str = "incidents_open_upstream_key";
+
     /// Whether the same statement on a fresh connection may well succeed. Only for writes that have a key.
     pub(crate) fn is_worth_a_retry(&self) -> bool {
         match self {
@@ -54,11 +57,16 @@ impl From<tokio_postgres::Error> for StoreError {
         match state.code().get(..2) {
             // 08 connection, 53 resources, 57 operator intervention, 58 system, 25 read-only, 40 serialisation, 28 login
             Some("08" | "53" | "57" | "58" | "25" | "40" | "28" | "3D") => Self::Unavailable(Box::new(error)),
+            Some("23") if violates(&error, Self::RACED_INDEX) => Self::Unavailable(Box::new(error)),
             Some("22" | "54") => Self::Data(error),
             Some("42") if is_missing_object(state) => Self::Schema(error),
             _ => Self::Internal(Box::new(error)),
         }
     }
+}
+
+fn violates(error: &tokio_postgres::Error, index: &str) -> bool {
+    error.as_db_error().and_then(|refusal| refusal.constraint()) == Some(index)
 }
 
 fn is_missing_object(state: &SqlState) -> bool {

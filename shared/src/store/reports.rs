@@ -9,7 +9,7 @@ use super::{Client, StoreError};
 use crate::classify::Classification;
 use crate::events::OutboxEvent;
 use crate::fingerprint::Fingerprint;
-use crate::model::{Category, DeliveryKey, IncidentId, Report, Severity};
+use crate::model::{Category, Counting, DeliveryKey, IncidentId, Report, Severity};
 
 /// A report with everything that was decided about it.
 #[derive(Debug, Clone)]
@@ -130,6 +130,7 @@ struct Columns<'a> {
     action_description: Vec<String>,
     event_id: Vec<Uuid>,
     event_detail: Vec<String>,
+    announces: Vec<bool>,
 }
 
 impl<'a> Columns<'a> {
@@ -158,11 +159,12 @@ impl<'a> Columns<'a> {
             action_description: each(reports, description),
             event_id: each(reports, |it| it.opened.id),
             event_detail: each(reports, |it| it.opened.detail.to_string()),
+            announces: each(reports, |it| it.report.counting == Counting::Announcement),
         }
     }
 
     /// In the order of the statement's parameters.
-    fn parameters(&self) -> [(&(dyn ToSql + Sync), Type); 20] {
+    fn parameters(&self) -> [(&(dyn ToSql + Sync), Type); 21] {
         let text = || Type::TEXT_ARRAY;
         [
             (&self.delivery_key, text()),
@@ -185,6 +187,7 @@ impl<'a> Columns<'a> {
             (&self.action_description, text()),
             (&self.event_id, Type::UUID_ARRAY),
             (&self.event_detail, text()),
+            (&self.announces, Type::BOOL_ARRAY),
         ]
     }
 }

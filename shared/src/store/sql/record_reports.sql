@@ -6,11 +6,11 @@ WITH input AS (
     FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::uuid[], $6::text[], $7::text[], $8::text[],
         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[],
-        $17::text[], $18::text[], $19::uuid[], $20::text[]
+        $17::text[], $18::text[], $19::uuid[], $20::text[], $21::bool[]
     ) WITH ORDINALITY AS report (
         delivery_key, content_hash, source, received_at, action_id, incident_id, title, severity,
         category, application, environment, fingerprint, error_message, error_type, stack_trace, endpoint,
-        context, action_description, event_id, event_detail, position
+        context, action_description, event_id, event_detail, announces, position
     )
     ORDER BY delivery_key, position
 ),
@@ -22,34 +22,57 @@ delivered AS (
     ON CONFLICT (delivery_key) DO NOTHING
     RETURNING delivery_key
 ),
-fresh AS (
+homed AS (
+    -- A group of Sentry's is one incident whatever the environment: that of the open incident, else the batch's first.
     SELECT
         input.*,
-        row_number() OVER same_incident AS nth,
-        count(*) OVER every_one AS reports,
-        max(input.received_at) OVER every_one AS last_received_at,
-        max(array_position(ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], input.severity)) OVER every_one AS worst
+        CASE WHEN fingerprint LIKE 'sentry:%' THEN coalesce(
+            (
+                SELECT known.environment FROM public.incidents AS known
+                WHERE known.application = input.application
+                    AND known.fingerprint = input.fingerprint
+                    AND known.fingerprint LIKE 'sentry:%'
+                    AND known.status <> 'resolved'
+                LIMIT 1
+            ),
+            first_value(environment) OVER (PARTITION BY application, fingerprint ORDER BY position)
+        ) ELSE environment END AS home
     FROM input
     JOIN delivered USING (delivery_key)
+),
+fresh AS (
+    SELECT
+        homed.*,
+        row_number() OVER same_incident AS nth,
+        count(*) FILTER (WHERE NOT announces) OVER every_one AS reports,
+        max(received_at) OVER every_one AS last_received_at,
+        max(array_position(ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], severity)) OVER every_one AS worst
+    FROM homed
     WINDOW
-        every_one AS (PARTITION BY application, environment, fingerprint),
-        same_incident AS (PARTITION BY application, environment, fingerprint ORDER BY position)
+        every_one AS (PARTITION BY application, home, fingerprint),
+        same_incident AS (PARTITION BY application, home, fingerprint ORDER BY position)
 ),
 counted AS (
+    -- An incident that was only announced stands at 1 until its first report, which is that one.
     INSERT INTO public.incidents AS stored (
         incident_id, title, severity, category, application, environment, fingerprint, error_message, error_type,
-        stack_trace, endpoint, context, occurrences, detected_at, last_seen_at, updated_at
+        stack_trace, endpoint, context, occurrences, announced_only, detected_at, last_seen_at, updated_at
     )
     SELECT
-        incident_id, title, (ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'])[worst], category, application, environment,
-        fingerprint, error_message, error_type, stack_trace, endpoint, context::jsonb, reports, received_at,
-        last_received_at, last_received_at
+        incident_id, title, (ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'])[worst], category, application, home,
+        fingerprint, error_message, error_type, stack_trace, endpoint, context::jsonb, greatest(reports, 1),
+        reports = 0, received_at, last_received_at, last_received_at
     FROM fresh
     WHERE nth = 1
-    ORDER BY application COLLATE "C", environment COLLATE "C", fingerprint COLLATE "C"
+    ORDER BY application COLLATE "C", home COLLATE "C", fingerprint COLLATE "C"
     ON CONFLICT (application, environment, fingerprint) WHERE status <> 'resolved'
     DO UPDATE SET
-        occurrences = stored.occurrences + EXCLUDED.occurrences,
+        occurrences = stored.occurrences + CASE
+            WHEN EXCLUDED.announced_only THEN 0
+            WHEN stored.announced_only THEN EXCLUDED.occurrences - 1
+            ELSE EXCLUDED.occurrences
+        END,
+        announced_only = stored.announced_only AND EXCLUDED.announced_only,
         last_seen_at = greatest(stored.last_seen_at, EXCLUDED.last_seen_at),
         updated_at = greatest(stored.updated_at, EXCLUDED.updated_at),
         severity = CASE
@@ -68,7 +91,7 @@ placed AS (
         counted.incident_id = fresh.incident_id AS created
     FROM fresh
     JOIN counted ON counted.application = fresh.application
-        AND counted.environment = fresh.environment
+        AND counted.environment = fresh.home
         AND counted.fingerprint = fresh.fingerprint
 ),
 audited AS (

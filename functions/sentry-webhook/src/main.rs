@@ -1,0 +1,14 @@
+//! The Lambda binary of `sentry-webhook`.
+
+use sentry_webhook::App;
+use sentry_webhook::app::Config;
+use shared::config::Environment;
+use shared::{http, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    let environment = Environment::of_process();
+    telemetry::init(environment.optional("RUST_LOG").as_deref());
+    let app = App::for_lambda(environment.read(Config::read)?)?;
+    lambda_http::run(http::with_fallbacks(sentry_webhook::router(app))).await
+}

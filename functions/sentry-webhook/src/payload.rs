@@ -1,0 +1,92 @@
+//! From bytes to a delivery: what kind it is, and its `data`. Any field may be missing, null or of another type.
+
+use axum::http::HeaderMap;
+use serde_json::{Map, Value};
+use shared::http::ApiError;
+
+/// The kinds whose `data` has one key of its own: the header's word, and that key.
+const DATA_KEYS: [(&str, &str); 5] = [
+    ("error", "error"),
+    ("event_alert", "event"),
+    ("issue", "issue"),
+    ("metric_alert", "metric_alert"),
+    ("installation", "installation"),
+];
+
+/// One authentic delivery.
+#[derive(Debug)]
+pub struct Delivery {
+    resource: String,
+    body: Map<String, Value>,
+}
+
+impl Delivery {
+    /// Reads the body. The header that names the resource is not signed: it must agree with the body, and where it
+    /// is missing the body tells.
+    ///
+    /// # Errors
+    /// 400 when the body is no JSON object, or is of another kind than the header says.
+    pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+        let body = match serde_json::from_slice(body) {
+            Ok(Value::Object(body)) => body,
+            // A call of a UI component may have an empty body: authentic, and nothing to us.
+            _ if body.is_empty() => Map::new(),
+            Ok(_) => return Err(ApiError::invalid("the body must be a JSON object")),
+            Err(error) => return Err(ApiError::invalid(format!("the body is not JSON: {error}"))),
+        };
+        let named = headers.get("sentry-hook-resource").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let found = body.get("data").and_then(Value::as_object).and_then(|data| {
+            DATA_KEYS.iter().find(|(_, key)| data.contains_key(*key)).map(|(resource, _)| *resource)
+        });
+        let resource = match found {
+            Some(found) if named.is_empty() => found,
+            // An activity alert carries an issue too.
+            Some(found) if found != named && DATA_KEYS.iter().any(|(resource, _)| *resource == named) => {
+                return Err(ApiError::invalid(format!(
+                    "the header Sentry-Hook-Resource says \"{named}\", but the body is of kind \"{found}\""
+                )));
+            }
+            _ => named,
+        };
+        Ok(Self { resource: resource.to_owned(), body })
+    }
+
+    /// What it is about: `error`, `event_alert`, `issue`, …
+    #[must_use]
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    /// What happened: `created`, `triggered`, …; empty when it is not told.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        self.body.get("action").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A part of `data`; null when it is missing.
+    #[must_use]
+    pub fn data(&self, key: &str) -> &Value {
+        self.body.get("data").and_then(|data| data.get(key)).unwrap_or(&Value::Null)
+    }
+}
+
+/// A text that says something.
+#[must_use]
+pub fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// An id, which Sentry writes now as text and now as a number.
+#[must_use]
+pub fn id(value: &Value, name: &str) -> Option<String> {
+    match value.get(name)? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The items of a list; none when it is no list.
+pub fn items<'a>(value: &'a Value, name: &str) -> impl DoubleEndedIterator<Item = &'a Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}

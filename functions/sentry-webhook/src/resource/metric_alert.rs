@@ -1,0 +1,37 @@
+//! `metric_alert.critical` and `.warning`: a measurement has crossed a threshold.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use shared::model::{Report, Severity, UpstreamGroup};
+
+use super::{Meaning, SOURCE, delivery_key, keep};
+use crate::payload::{Delivery, id, items, text};
+
+/// The report of a metric alert.
+pub(super) fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> Meaning {
+    if !alert.is_object() {
+        return Meaning::Ignored("the delivery holds no metric alert");
+    }
+    let rule = alert.get("alert_rule").unwrap_or(&Value::Null);
+    let told = |name: &str| delivery.data(name).as_str().map(str::trim).filter(|text| !text.is_empty());
+    let title = text(alert, "title").or_else(|| told("description_title")).or_else(|| text(rule, "name"));
+    let message = told("description_text").or(title).unwrap_or("a metric alert without a title").to_owned();
+    let alert_id = id(alert, "id");
+    let action = delivery.action();
+    // One alert may become worse: each of its steps is a delivery of its own.
+    let key = delivery_key("metric-alert", alert_id.as_ref().map(|id| format!("{id}/{action}")).as_deref(), alert);
+    let mut report = Report::new(key, SOURCE, message, now);
+    report.title = title.map(str::to_owned);
+    report.error_type = Some("metric_alert".to_owned());
+    report.severity = (action == "critical").then_some(Severity::Critical);
+    let mut projects = items(alert, "projects").chain(items(rule, "projects")).filter_map(Value::as_str);
+    report.application = projects.next().unwrap_or_default().to_owned();
+    report.environment = text(rule, "environment").unwrap_or_default().to_owned();
+    report.upstream_group = alert_id.map(|id| UpstreamGroup { system: SOURCE, id: format!("metric-alert-{id}") });
+    keep(&mut report, "level", action);
+    for (name, key) in [("aggregate", "aggregate"), ("query", "query"), ("dataset", "dataset"), ("name", "alert_rule")] {
+        keep(&mut report, key, text(rule, name).unwrap_or_default());
+    }
+    keep(&mut report, "sentry_url", told("web_url").unwrap_or_default());
+    Meaning::Report(Box::new(report))
+}
