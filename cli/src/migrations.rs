@@ -55,12 +55,31 @@ pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
         .context("read the migrations")?;
     let mut runner = Runner::new(&migrations).set_grouped(true).set_abort_missing(false);
     runner.set_migration_table_name(HISTORY_TABLE);
-    let report = runner.run_async(&mut client).await.map_err(refused)?;
+    let report = match runner.run_async(&mut client).await {
+        Ok(report) => report,
+        Err(error) => {
+            forget_empty_history(&client).await;
+            return Err(refused(error));
+        }
+    };
     Ok(report
         .applied_migrations()
         .iter()
         .map(|migration| format!("{}_{}", migration.version(), migration.name()))
         .collect())
+}
+
+/// refinery makes its history before the transaction that secures it: a first run that was refused takes it back.
+async fn forget_empty_history(client: &tokio_postgres::Client) {
+    let sql = format!(
+        "DO $$ BEGIN
+            IF NOT EXISTS (SELECT FROM {HISTORY_TABLE}) THEN DROP TABLE {HISTORY_TABLE}; END IF;
+        EXCEPTION WHEN undefined_table THEN NULL;
+        END $$"
+    );
+    if let Err(error) = client.batch_execute(&sql).await {
+        tracing::warn!(error = %shared::store::chain(&error), "{HISTORY_TABLE} could not be taken back");
+    }
 }
 
 /// Supabase's `20261101000000_name` as refinery's `V20261101000000__name`.

@@ -179,6 +179,7 @@ alert_events
 pub(crate) const OURS: &str = "
 incidents
     fingerprint text not null default ('unfingerprinted:'::text || (gen_random_uuid())::text)
+    announced_only boolean not null default false
 service_health_checks
     environment text not null default 'production'
     region text
@@ -249,6 +250,7 @@ alert_events USING btree (status)
 alert_events USING btree (service_name, status)
 
 unique incidents USING btree (application, environment, fingerprint) WHERE ((status)::text <> 'resolved'::text)
+unique incidents USING btree (application, fingerprint) WHERE (((status)::text <> 'resolved'::text) AND (fingerprint ~~ 'sentry:%'::text))
 unique alert_events USING btree (service_name, environment, alert_type) WHERE (status <> 'resolved'::text)
 unique services USING btree (name, environment)
 

@@ -13,7 +13,7 @@ pub enum AlertType {
     ServiceDown,
     /// A service answers, but not well.
     ServiceDegraded,
-    /// A service that was down is well again; stored resolved.
+    /// A service that was down is well again; the probe stores it resolved.
     Recovery,
     /// A certificate ends soon.
     CertificateExpiring,

@@ -36,8 +36,9 @@ const LIMIT: i64 = 1_000;
 /// Any store error.
 pub async fn insert(client: &Client, alert: &NewAlert<'_>, now: DateTime<Utc>) -> Result<Option<Alert>, StoreError> {
     let sql = format!(
-        "INSERT INTO public.alert_events (service_name, environment, alert_type, status, message, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO public.alert_events
+            (service_name, environment, alert_type, status, message, created_at, acknowledged_at, resolved_at)
+        VALUES ($1, $2, $3, $4, $5, $6, CASE $4 WHEN 'acknowledged' THEN $6 END, CASE $4 WHEN 'resolved' THEN $6 END)
         ON CONFLICT (service_name, environment, alert_type) WHERE status <> 'resolved' DO NOTHING
         RETURNING {COLUMNS}"
     );
@@ -139,7 +140,7 @@ pub async fn find_recent(
 pub async fn delete_older_than(client: &Client, days: u16, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let sql = "
         DELETE FROM public.alert_events
-        WHERE status = 'resolved' AND created_at < $2 - make_interval(days => $1)";
+        WHERE status = 'resolved' AND created_at < $2 - make_interval(hours => 24 * $1)";
     let parameters = [(&i32::from(days) as _, Type::INT4), (&now as _, Type::TIMESTAMPTZ)];
     Ok(client.execute_typed(sql, &parameters).await?)
 }

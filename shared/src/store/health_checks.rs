@@ -61,8 +61,8 @@ pub enum NewHealthCheckError {
     Store(#[from] StoreError),
 }
 
-const COLUMNS: &str = "id, service_name::text AS service_name, environment, status, latency_ms, \
-    coalesce(checked_at, created_at) AS checked_at, error_message";
+const COLUMNS: &str =
+    "id, service_name::text AS service_name, environment, status, latency_ms, checked_at, error_message";
 
 /// Stores one measurement and returns its id.
 ///
@@ -114,7 +114,9 @@ pub async fn list(client: &Client, service_name: Option<&str>, limit: u16) -> Re
     let sql = format!(
         "SELECT {COLUMNS}
         FROM public.service_health_checks
-        WHERE $1::text IS NULL OR service_name = $1
+        WHERE ($1::text IS NULL OR service_name = $1)
+            -- What an older database kept of other shapes is no result.
+            AND checked_at IS NOT NULL AND status IN ('healthy', 'degraded', 'down')
         ORDER BY checked_at DESC, id DESC
         LIMIT $2"
     );
@@ -127,7 +129,7 @@ pub async fn list(client: &Client, service_name: Option<&str>, limit: u16) -> Re
 /// # Errors
 /// Any store error.
 pub async fn delete_older_than(client: &Client, days: u16, now: DateTime<Utc>) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM public.service_health_checks WHERE created_at < $2 - make_interval(days => $1)";
+    let sql = "DELETE FROM public.service_health_checks WHERE created_at < $2 - make_interval(hours => 24 * $1)";
     let parameters = [(&i32::from(days) as _, Type::INT4), (&now as _, Type::TIMESTAMPTZ)];
     Ok(client.execute_typed(sql, &parameters).await?)
 }

@@ -64,7 +64,8 @@ counted AS (
         reports = 0, received_at, last_received_at, last_received_at
     FROM fresh
     WHERE nth = 1
-    ORDER BY application COLLATE "C", home COLLATE "C", fingerprint COLLATE "C"
+    -- The order of the narrower of the two unique indexes first.
+    ORDER BY application COLLATE "C", fingerprint COLLATE "C", home COLLATE "C"
     ON CONFLICT (application, environment, fingerprint) WHERE status <> 'resolved'
     DO UPDATE SET
         occurrences = stored.occurrences + CASE
@@ -106,7 +107,12 @@ audited AS (
 ),
 announced AS (
     INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-    SELECT event_id, 'IncidentOpened', event_detail::jsonb, received_at
+    SELECT
+        event_id, 'IncidentOpened',
+        event_detail::jsonb || jsonb_build_object(
+            'severity', (ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'])[worst], 'environment', home
+        ),
+        received_at
     FROM placed
     WHERE created
 )
