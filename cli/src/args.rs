@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use shared::model::{IncidentStatus, Severity};
 
 /// The monitoring agent: errors in, health checks each minute, classified incidents in Postgres.
 #[derive(Debug, Parser)]
@@ -69,10 +70,10 @@ pub struct Apply {
 #[derive(Debug, Args)]
 pub struct Incidents {
     /// Only those that are detected, acknowledged or resolved
-    #[arg(long)]
+    #[arg(long, value_parser = status)]
     pub status: Option<String>,
     /// Only those that are CRITICAL, HIGH, MEDIUM or LOW
-    #[arg(long)]
+    #[arg(long, value_parser = severity)]
     pub severity: Option<String>,
     /// Only those of this application
     #[arg(long)]
@@ -94,4 +95,16 @@ pub struct SendTestError {
     /// CRITICAL, HIGH, MEDIUM or LOW; the rules decide otherwise
     #[arg(long)]
     pub severity: Option<String>,
+}
+
+fn status(word: &str) -> Result<String, String> {
+    IncidentStatus::parse(&word.to_ascii_lowercase())
+        .map(|status| status.as_str().to_owned())
+        .ok_or_else(|| "must be detected, acknowledged or resolved".to_owned())
+}
+
+fn severity(word: &str) -> Result<String, String> {
+    Severity::parse(word)
+        .map(|severity| severity.as_str().to_owned())
+        .ok_or_else(|| "must be CRITICAL, HIGH, MEDIUM or LOW".to_owned())
 }

@@ -7,6 +7,7 @@ use probe::app::ProbeConfig;
 use sentry_webhook::app::SentryConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::config::{AccessConfig, DatabaseConfig, Environment};
+use shared::publish::BusConfig;
 
 use crate::stack::data_dir;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub database_ca: Option<String>,
     /// Who may call the local stack.
     pub access: AccessConfig,
+    /// Who is told of what has happened.
+    pub bus: BusConfig,
     /// What is known of Sentry.
     pub sentry: SentryConfig,
     /// What the probe needs.
@@ -49,6 +52,7 @@ impl Config {
             direct_url: environment.secret("DIRECT_URL"),
             database_ca: environment.optional("DATABASE_CA"),
             access: AccessConfig::read(environment),
+            bus: BusConfig::read(environment),
             sentry: SentryConfig::read(environment),
             probe: ProbeConfig::read(environment),
             port: port(environment),
@@ -108,7 +112,7 @@ impl Config {
     /// What to present for reporting errors.
     #[must_use]
     pub fn ingest_key(&self) -> Option<&str> {
-        self.access.ingest_key.as_ref().or(self.token.as_ref()).map(|token| token.expose_secret())
+        self.token.as_ref().or(self.access.ingest_key.as_ref()).map(|token| token.expose_secret())
     }
 }
 
@@ -133,16 +137,12 @@ fn port(environment: &mut Environment<'_>) -> u16 {
 }
 
 fn running(data_dir: &Path, name: &str) -> anyhow::Result<String> {
-    let file = data_dir::env_file(data_dir);
-    let text = match std::fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("no stack is running in {}: run `watchkeeper start` first, or set {name}", data_dir.display())
-        }
-        Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
-    };
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-        .map(str::to_owned)
-        .with_context(|| format!("{} holds no {name}", file.display()))
+    match data_dir::read_env(data_dir, name) {
+        Ok(found) => found.with_context(|| format!("{} holds no {name}", data_dir::env_file(data_dir).display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "no stack is running in {}: run `watchkeeper start` first, or set {name}",
+            data_dir.display()
+        ),
+        Err(error) => Err(error).with_context(|| format!("read {}", data_dir::env_file(data_dir).display())),
+    }
 }

@@ -14,13 +14,13 @@ pub fn say(line: impl std::fmt::Display) {
 
 /// Prints why a command failed, with all its causes; exit code 1.
 pub fn failed(error: &anyhow::Error) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "watchkeeper: {error:#}");
+    let _ = writeln!(std::io::stderr(), "watchkeeper: {}", harmless(&format!("{error:#}")));
     ExitCode::FAILURE
 }
 
 /// Prints why a command was used wrongly; exit code 2.
 pub fn misused(reason: impl std::fmt::Display) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "watchkeeper: {reason}");
+    let _ = writeln!(std::io::stderr(), "watchkeeper: {}", harmless(&reason.to_string()));
     ExitCode::from(2)
 }
 
@@ -40,10 +40,16 @@ pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// The text without control characters.
+/// The text on one line, without anything that could act on a terminal.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    harmless(text).replace('\n', " ")
+}
+
+/// The text without anything that could act on a terminal: control characters, and those that turn text around.
+fn harmless(text: &str) -> String {
+    let acts = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if acts(c) { ' ' } else { c }).collect()
 }
 
 /// The text's beginning, with an ellipsis where it goes on.

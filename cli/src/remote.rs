@@ -67,11 +67,14 @@ impl Remote {
         };
         let response = request.send().await.with_context(|| format!("can't reach Watchkeeper at {}", self.url))?;
         let status = response.status();
-        let body: Value = response.json().await.unwrap_or_default();
-        if !status.is_success() {
-            let message = body["error"]["message"].as_str().unwrap_or("no reason given");
-            bail!("{} answered {status}: {message}", self.url);
+        let body: Option<Value> = response.json().await.ok();
+        match body {
+            Some(body) if status.is_success() => Ok(body),
+            None if status.is_success() => bail!("what answers at {} is no Watchkeeper", self.url),
+            body => {
+                let message = body.as_ref().and_then(|body| body["error"]["message"].as_str());
+                bail!("{} answered {status}: {}", self.url, message.unwrap_or("no reason given"));
+            }
         }
-        Ok(body)
     }
 }

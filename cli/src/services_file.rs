@@ -34,7 +34,7 @@ struct Entry {
 
 /// `"5s"`, `"1m 30s"`, or a number of seconds.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a time must be text such as \"5s\", or a whole number of seconds")]
 enum Time {
     Seconds(u32),
     Text(String),

@@ -2,6 +2,9 @@
 //!
 //! Users: `report-error`, `status`, the local stack.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -19,6 +22,9 @@ use crate::store::StoreError;
 
 /// A JSON route's body may have this many bytes.
 pub const JSON_BODY_BYTES: usize = 1024 * 1024;
+
+/// A body that has not arrived by then is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A caller that gets 503 may try again after this many seconds.
 const RETRY_AFTER_SECONDS: &str = "2";
@@ -116,9 +122,13 @@ pub fn with_fallbacks(router: Router) -> Router {
 /// The whole body, if it is no larger than a JSON route takes. Counted as it arrives: a large one is not buffered.
 ///
 /// # Errors
-/// 413 when it is larger, 400 when the connection breaks in the middle.
+/// 413 when it is larger, 400 when the connection breaks in the middle, 408 when it takes too long.
 pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    let mut body = body;
+    let slow = || ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time");
+    tokio::time::timeout(BODY_PATIENCE, collect(body)).await.unwrap_or_else(|_| Err(slow()))
+}
+
+async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::invalid("the body ended too early"))?;
@@ -164,7 +174,7 @@ impl Gate {
     /// 401 for everybody else.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         match (&self.token, self.exposure) {
-            (None, Exposure::Loopback) => Ok(()),
+            (None, Exposure::Loopback) => refuse_other_sites(headers),
             (None, Exposure::Public) => {
                 tracing::error!(variable = self.variable, "refused: no {} is configured", self.variable);
                 Err(ApiError::unauthorized("this server has no key configured, so nobody may call it"))
@@ -177,6 +187,27 @@ impl Gate {
             }
         }
     }
+}
+
+/// Who listens on the loopback interface without a key must not serve the pages of strangers that a browser shows:
+/// neither by a name that was bound to this machine, nor by a request from another site.
+fn refuse_other_sites(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host_is_ours = text("host").is_none_or(is_this_machine);
+    let origin_is_ours = text("origin").is_none_or(|origin| origin.split_once("://").is_some_and(|(_, host)| is_this_machine(host)));
+    if host_is_ours && origin_is_ours && text("sec-fetch-site") != Some("cross-site") {
+        return Ok(());
+    }
+    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", "this server answers this machine only; configure a key to open it"))
+}
+
+fn is_this_machine(place: &str) -> bool {
+    let host = match place.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => place,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn presented_token(headers: &HeaderMap) -> Option<String> {
@@ -230,6 +261,25 @@ mod tests {
             assert!(gate.check(&headers("authorization", value)).is_err(), "{value}");
         }
         assert!(gate.check(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn an_open_server_is_closed_to_pages_of_other_sites() {
+        let gate = gate(None, Exposure::Loopback);
+        for (name, value, open) in [
+            ("host", "localhost:8080", true),
+            ("host", "127.0.0.1:8080", true),
+            ("host", "[::1]:8080", true),
+            ("host", "evil.example", false),
+            ("host", "localhost.evil.example:8080", false),
+            ("origin", "http://localhost:3000", true),
+            ("origin", "https://evil.example", false),
+            ("origin", "null", false),
+            ("sec-fetch-site", "same-origin", true),
+            ("sec-fetch-site", "cross-site", false),
+        ] {
+            assert_eq!(gate.check(&headers(name, value)).is_ok(), open, "{name}: {value}");
+        }
     }
 
     #[test]

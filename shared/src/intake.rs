@@ -15,6 +15,7 @@ use crate::events::Event;
 use crate::fingerprint::Fingerprint;
 use crate::http::ApiError;
 use crate::model::{Report, uuid_at};
+use crate::publish::Publisher;
 use crate::store::reports::{self, ClassifiedReport, Receipt};
 use crate::store::{Store, StoreError, chain, settings};
 
@@ -59,6 +60,7 @@ impl IntoResponse for Receipt {
 #[derive(Clone)]
 pub struct Intake {
     store: Store,
+    publisher: Publisher,
     rules: Arc<RwLock<Rules>>,
 }
 
@@ -75,10 +77,11 @@ impl Intake {
     /// After a failed attempt to read them, the next one waits this long: a report must not pay for each.
     const RULES_RETRY: Duration = Duration::from_secs(15);
 
-    /// An intake that writes to this store, with the built-in rules until [`Intake::refresh_rules`] has run.
+    /// An intake that writes to this store and tells this publisher, with the built-in rules until
+    /// [`Intake::refresh_rules`] has run.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store, rules: Arc::default() }
+    pub fn new(store: Store, publisher: Publisher) -> Self {
+        Self { store, publisher, rules: Arc::default() }
     }
 
     /// Takes in one report. A delivery that was taken before gets the answer of the first time and counts nothing.
@@ -87,14 +90,29 @@ impl Intake {
     /// When the key was used for another error, or nothing could be stored.
     pub async fn record(&self, report: Report) -> Result<Receipt, IntakeError> {
         let classified = &[classified(report.storable(), &*self.classifier().await)];
-        let written = self.store.run(|client| async move { reports::insert(&client, classified).await }).await?;
-        match written.into_iter().next() {
-            Some(receipt) => {
-                tracing::info!(incident.id = %receipt.incident_id, created = receipt.created, "report stored as {}", receipt.incident_id);
-                Ok(receipt)
-            }
-            None => self.answer_again(&classified[0]).await,
+        if let Some(receipt) = self.write(classified).await? {
+            return Ok(receipt);
         }
+        if let Some(receipt) = self.answer_again(&classified[0]).await? {
+            return Ok(receipt);
+        }
+        // Its first answer is beyond retention, so this is a delivery as any other.
+        let key = &classified[0].report.delivery_key;
+        self.store.run(|client| async move { reports::delete_forgotten(&client, key).await }).await?;
+        let written = self.write(classified).await?;
+        written.ok_or_else(|| StoreError::Internal("a delivery that is neither new nor known".into()).into())
+    }
+
+    /// Writes the report, and tells the bus if it opened an incident; none when it was delivered before.
+    async fn write(&self, classified: &[ClassifiedReport; 1]) -> Result<Option<Receipt>, StoreError> {
+        let written = self.store.run(|client| async move { reports::insert(&client, classified).await }).await?;
+        let Some(receipt) = written.into_iter().next() else { return Ok(None) };
+        if receipt.created {
+            self.publisher.publish(&[classified[0].opened.id]).await;
+        }
+        let id = &receipt.incident_id;
+        tracing::info!(incident.id = %id, created = receipt.created, "report stored as {id}");
+        Ok(Some(receipt))
     }
 
     /// Reads the operators' rules anew. Rules that can't be used are logged by name, and the built-in ones serve.
@@ -131,19 +149,17 @@ impl Intake {
         rules.read_again_at.is_none_or(|at| at <= Instant::now())
     }
 
-    async fn answer_again(&self, again: &ClassifiedReport) -> Result<Receipt, IntakeError> {
+    async fn answer_again(&self, again: &ClassifiedReport) -> Result<Option<Receipt>, IntakeError> {
         let key = &again.report.delivery_key;
-        let earlier = self
-            .store
-            .run(|client| async move { reports::find_earlier(&client, key).await })
-            .await?
-            .ok_or_else(|| StoreError::Internal("a delivery without an audit row".into()))?;
+        let earlier = self.store.run(|client| async move { reports::find_earlier(&client, key).await }).await?;
+        let Some(earlier) = earlier else { return Ok(None) };
         let another = || earlier.content_hash.as_ref().is_some_and(|hash| *hash != again.report.content_hash());
         if key.chosen_by_caller() && another() {
             return Err(IntakeError::KeyReused);
         }
-        tracing::info!(incident.id = %earlier.receipt.incident_id, "delivered again: {}", earlier.receipt.incident_id);
-        Ok(earlier.receipt)
+        let id = &earlier.receipt.incident_id;
+        tracing::info!(incident.id = %id, "delivered again: {id}");
+        Ok(Some(earlier.receipt))
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! An error's journey through this crate:
 //! 1. a function parses a request into a [`model::Report`] (every length and character made storable);
-//! 2. [`intake::record`] gives it a [`fingerprint::Fingerprint`] and a [`classify::Classification`];
+//! 2. [`intake::Intake::record`] gives it a [`fingerprint::Fingerprint`] and a [`classify::Classification`];
 //! 3. [`store::reports`] writes delivery, incident, audit row and event in one statement.
+//!
+//! 4. [`publish`] tells the bus of a new incident, before the caller has its answer.
 //!
 //! `model` imports nothing of ours; `classify` and `fingerprint` are pure over it; `events` and `store` know
 //! `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
@@ -14,8 +16,11 @@ pub mod config;
 pub mod events;
 pub mod fingerprint;
 pub mod http;
+#[cfg(feature = "publish")]
 pub mod intake;
 pub mod model;
+#[cfg(feature = "publish")]
+pub mod publish;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

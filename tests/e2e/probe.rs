@@ -202,7 +202,7 @@ async fn the_switches_stop_probing() {
             format!("UPDATE system_config SET value = '{{\"enabled\": {enabled}}}' WHERE key = '{key}'")
         };
         stack.database.execute(&set(value)).await;
-        assert_eq!(stack.check_now().await.stopped_by, Some(key));
+        assert_eq!(stack.check_now().await.stopped_by.as_deref(), Some(key));
         stack.database.execute(&set(!value)).await;
     }
     assert_eq!(target.requests(), 0);
@@ -265,4 +265,128 @@ async fn an_outage_that_an_operator_closed_too_early_is_opened_again_and_told_ag
     stack.check_now().await;
     assert_eq!(stack.database.count("incidents WHERE status = 'detected'").await, 1);
     assert_eq!(stack.database.count("alert_events WHERE status = 'active'").await, 1);
+}
+
+#[tokio::test]
+async fn a_claim_whose_round_died_is_taken_up_by_the_next_tick() {
+    let target = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    let mut daily = target.spec("shop", "production");
+    daily.interval = Some(Duration::from_secs(86_400));
+    stack.apply(&[daily]).await;
+    let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
+    // As a claimer leaves it that was killed.
+    stack
+        .database
+        .execute(
+            "UPDATE services SET claimed_by = gen_random_uuid(), claimed_until = now() - interval '1 s',
+                last_slot = floor(extract(epoch FROM now()) / 86400)",
+        )
+        .await;
+    let report = probe::handle(stack.probe(), tick).await.unwrap();
+    assert_eq!(report.checked.len(), 1);
+    assert_eq!(stack.database.count("incidents").await, 1);
+}
+
+#[tokio::test]
+async fn a_changed_interval_loses_no_check() {
+    let target = Target::start(Behaviour::Status(200)).await;
+    let stack = TestStack::start().await;
+    let tick = Utc::now().duration_trunc(TimeDelta::minutes(2)).unwrap() + TimeDelta::minutes(2);
+    stack.apply(&[target.spec("shop", "production")]).await;
+    probe::handle(stack.probe(), tick).await.unwrap();
+    let mut slower = target.spec("shop", "production");
+    slower.interval = Some(Duration::from_secs(120));
+    stack.apply(&[slower]).await;
+    target.behave(Behaviour::Status(500));
+    let report = probe::handle(stack.probe(), tick + TimeDelta::minutes(1)).await.unwrap();
+    assert_eq!(report.checked.len(), 1);
+    assert_eq!(stack.database.count("monitoring_checks").await, 2);
+    assert_eq!(stack.database.count("incidents").await, 1);
+}
+
+#[tokio::test]
+async fn a_service_that_hangs_holds_up_nobody_elses_result() {
+    let hanging = Target::start(Behaviour::Hang).await;
+    let failing = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    let mut slow = hanging.spec("slow", "production");
+    slow.timeout = Duration::from_secs(5);
+    stack.apply(&[slow, failing.spec("quick", "production")]).await;
+    let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
+    let round = probe::handle(stack.probe(), tick);
+    tokio::pin!(round);
+    let told_early = loop {
+        tokio::select! {
+            _ = &mut round => break false,
+            () = tokio::time::sleep(Duration::from_millis(50)) => {
+                if stack.database.count("incidents WHERE title LIKE '%quick'").await == 1 {
+                    break true;
+                }
+            }
+        }
+    };
+    assert!(told_early, "the quick one is stored while the slow one is still being asked");
+}
+
+#[tokio::test]
+async fn a_switch_whose_value_makes_no_sense_stops_probing() {
+    let target = Target::start(Behaviour::Status(200)).await;
+    let stack = TestStack::start().await;
+    stack.apply(&[target.spec("shop", "production")]).await;
+    for (key, off) in [("agent_kill_switch", "{\"enabled\": false}"), ("agent_monitoring_enabled", "{\"enabled\": true}")] {
+        for value in ["{\"enabled\": \"maybe\"}", "true", "\"on\"", "[]", "null", "{}"] {
+            let sql = format!("UPDATE system_config SET value = '{value}' WHERE key = '{key}'");
+            stack.database.execute(&sql).await;
+            assert_eq!(stack.check_now().await.stopped_by.as_deref(), Some(key), "{value}");
+        }
+        stack.database.execute(&format!("UPDATE system_config SET value = '{off}' WHERE key = '{key}'")).await;
+    }
+    stack.database.execute("DELETE FROM system_config").await;
+    assert_eq!(stack.check_now().await.checked.len(), 1, "without the rows nothing is switched off");
+}
+
+#[tokio::test]
+async fn an_outage_survives_a_change_of_application_and_ends_when_its_service_is_switched_off() {
+    let target = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    stack.apply(&[target.spec("shop", "production")]).await;
+    stack.check_now().await;
+    let mut moved = target.spec("shop", "production");
+    moved.application = "another".into();
+    stack.apply(std::slice::from_ref(&moved)).await;
+    stack.check_now().await;
+    let occurrences: i64 = stack.database.value("SELECT occurrences FROM incidents").await;
+    assert_eq!(occurrences, 2);
+    moved.enabled = false;
+    stack.apply(&[moved]).await;
+    assert_eq!(stack.database.count("incidents WHERE status <> 'resolved'").await, 0);
+    assert_eq!(stack.database.count("alert_events WHERE status <> 'resolved'").await, 0);
+    assert_eq!(stack.check_now().await.checked.len(), 0);
+}
+
+#[tokio::test]
+async fn more_services_than_one_claim_takes_are_all_checked_once() {
+    let target = Target::start(Behaviour::Status(200)).await;
+    let stack = TestStack::start().await;
+    let services: Vec<_> = (0..230).map(|number| target.spec(&format!("s{number}"), "production")).collect();
+    stack.apply(&services).await;
+    let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
+    assert_eq!(probe::handle(stack.probe(), tick).await.unwrap().checked.len(), 230);
+    assert_eq!(probe::handle(stack.probe(), tick).await.unwrap().checked.len(), 0);
+    assert_eq!(stack.check_now().await.checked.len(), 230);
+    assert_eq!(target.requests(), 460);
+}
+
+#[tokio::test]
+async fn what_is_not_checked_any_more_becomes_unknown() {
+    let target = Target::start(Behaviour::Status(200)).await;
+    let stack = TestStack::start().await;
+    stack.apply(&[target.spec("shop", "production")]).await;
+    stack.check_now().await;
+    assert_eq!(stack.get("/status").await.text("status"), "healthy");
+    stack.database.execute("UPDATE services SET last_checked_at = now() - interval '4 minutes'").await;
+    stack.database.execute("UPDATE system_config SET value = '{\"enabled\": true}' WHERE key = 'agent_kill_switch'").await;
+    let status = stack.get("/status").await;
+    assert_eq!((status.text("status"), status.text("probing_stopped_by")), ("unknown", "agent_kill_switch"));
 }

@@ -129,5 +129,6 @@ async fn an_incident_is_found_by_its_id_and_no_id_is_an_error_of_ours() {
         assert_eq!(answer.status, 404, "{id}");
         assert_ne!(answer.body, Value::Null);
     }
-    assert_eq!(stack.get("/api/incidents/%FF").await.status, 400);
+    let no_text = stack.get("/api/incidents/%FF").await;
+    assert_eq!((no_text.status, &no_text.body["error"]["code"]), (404, &json!("not_found")));
 }

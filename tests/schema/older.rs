@@ -127,6 +127,7 @@ fn expected_changes() -> Vec<(&'static str, String, &'static str, Value)> {
         incident(4, "severity", json!("MEDIUM")),
         incident(4, "status", json!("resolved")),
         incident(5, "context", json!({"previous_status": null})),
+        incident(5, "detected_at", json!("2025-02-02T02:02:02+00:00")),
         incident(5, "severity", json!("LOW")),
         incident(5, "status", json!("detected")),
     ]

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use shared::config::{AccessConfig, DatabaseConfig};
 use shared::model::ServiceSpec;
+use shared::publish::BusConfig;
 use shared::store::services::{self, Origin};
 use watchkeeper::stack::{Stack, StackConfig, Ticks, listen};
 
@@ -51,6 +52,7 @@ impl Answer {
 pub struct TestStackBuilder {
     access: AccessConfig,
     sentry: SentryConfig,
+    event_bus_name: Option<String>,
     default_services: Vec<ServiceSpec>,
     database_url: Option<String>,
 }
@@ -77,6 +79,13 @@ impl TestStackBuilder {
         self
     }
 
+    /// Events go to this bus.
+    #[must_use]
+    pub fn event_bus(mut self, name: &str) -> Self {
+        self.event_bus_name = Some(name.to_owned());
+        self
+    }
+
     /// Services from the environment.
     #[must_use]
     pub fn default_services(mut self, services: Vec<ServiceSpec>) -> Self {
@@ -97,6 +106,7 @@ impl TestStackBuilder {
         let config = StackConfig {
             database: DatabaseConfig { url: SecretString::from(url), ca: None },
             access: self.access,
+            bus: BusConfig { event_bus_name: self.event_bus_name },
             sentry: self.sentry,
             probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },
             ticks: Ticks::None,

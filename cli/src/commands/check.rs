@@ -5,27 +5,33 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use probe::{Checked, RoundReport};
 use serde_json::{Value, json};
+use shared::model::ServiceState;
+use shared::publish::Publisher;
 use shared::store::{PoolSize, Store};
 
 use crate::args::Global;
 use crate::config::Config;
-use crate::output::{say, table};
+use crate::output::{counted, say, table};
 
 pub(super) async fn run(global: &Global, config: Config) -> anyhow::Result<ExitCode> {
     let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
-    let app = probe::App::new(store, config.probe)?;
+    let publisher = Publisher::new(store.clone(), config.bus);
+    let app = probe::App::new(store, publisher, config.probe)?;
     let report = probe::check_now(&app).await.context("check the services")?;
     if global.json {
         say(as_json(&report));
-    } else if let Some(switch) = report.stopped_by {
+    } else if let Some(switch) = &report.stopped_by {
         say(format_args!("Nothing was checked: {switch} says so."));
-    } else if report.checked.is_empty() {
+    } else if report.configured == 0 {
         say("No services are configured: add some with `watchkeeper apply FILE.toml`.");
+    } else if report.checked.is_empty() {
+        say(format_args!("{} being checked by another round; try again.", counted(report.configured, "service")));
     } else {
         say(as_table(&report.checked));
     }
-    let failing = report.checked.iter().any(|checked| !checked.passed);
-    Ok(if failing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let all_well = report.checked.iter().all(|checked| checked.passed && checked.state != ServiceState::Down);
+    let missed = report.stopped_by.is_none() && report.checked.is_empty() && report.configured > 0;
+    Ok(if all_well && !missed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What was found, one line per service.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chrono::Utc;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
 use serde_json::json;
@@ -77,19 +78,21 @@ async fn serve(
     let stack_config = StackConfig {
         database: database.queries.clone(),
         access: config.access,
+        bus: config.bus,
         sentry: SentryConfig { client_secret: sentry_secret },
         probe: config.probe,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },
     };
     let stack = Stack::start(listener, stack_config).await?;
     stack.probe().ensure_default_services().await?;
+    let now = Utc::now();
     let services =
-        store.run(|client| async move { services::list(&client).await }).await.context("read the services")?;
+        store.run(|client| async move { services::list(&client, now).await }).await.context("read the services")?;
     launch.data_dir.write_env(database.queries.url.expose_secret(), &stack.url())?;
     launch.introduce(database, applied.len(), services.len(), &stack.url());
     let code = if launch.demo {
         tokio::select! {
-            code = demo::run(&stack, &store, &keys) => code,
+            code = demo::run(&stack, &store, &keys, launch.json) => code,
             () = signals.stop() => Ok(ExitCode::SUCCESS),
         }
     } else {

@@ -25,6 +25,9 @@ fn print(status: &Value) {
     let score = status["score"].as_f64().map_or_else(|| "-".to_owned(), |score| format!("{score}"));
     say(format_args!("{} (score {score})", status["status"].as_str().unwrap_or("unknown")));
     say(format_args!("open incidents: {}", counts(&status["open_incidents"])));
+    if let Some(switch) = status["probing_stopped_by"].as_str() {
+        say(format_args!("probing is stopped by {switch}"));
+    }
     let mut rows = Vec::new();
     for (environment, overview) in status["environments"].as_object().into_iter().flatten() {
         for service in overview["services"].as_array().into_iter().flatten() {

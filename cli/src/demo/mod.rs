@@ -18,7 +18,7 @@ use shared::store::services::Origin;
 use shared::store::{Store, services};
 
 use crate::commands::incidents;
-use crate::output::say;
+use crate::output;
 use crate::remote::Remote;
 use crate::stack::Stack;
 use target::Target;
@@ -45,23 +45,141 @@ fn exposed(key: Option<&SecretString>) -> Option<&str> {
 ///
 /// # Errors
 /// When a step can't be taken, or the outcome is not as it should be.
-pub async fn run(stack: &Stack, store: &Store, keys: &Keys) -> anyhow::Result<ExitCode> {
-    let (ingest_key, read_token) = (exposed(keys.ingest.as_ref()), exposed(keys.read.as_ref()));
-    let remote = Remote::new(stack.url())?;
-    say("\n1. Errors come in over POST /api/autonomous/error");
-    send_errors(&remote, ingest_key).await?;
-    if let Some(secret) = &keys.sentry {
-        say("   and from Sentry over POST /webhooks/sentry");
-        play_sentry(&remote, secret).await?;
-    }
-    let incident = watch_a_service(stack, store).await?;
-    say("\n4. What an operator sees: watchkeeper incidents");
-    let page = remote.get("/api/incidents", &[("environment", ENVIRONMENT), ("limit", "20")], read_token).await?;
-    incidents::print(&page);
-    let resolved = remote.get(&format!("/api/incidents/{incident}"), &[], read_token).await?;
-    ensure!(resolved["status"] == "resolved", "{incident} should be resolved, but is {}", resolved["status"]);
-    say(format_args!("\nThe outage of {SERVICE} was found, told and closed: {incident}."));
+pub async fn run(stack: &Stack, store: &Store, keys: &Keys, json: bool) -> anyhow::Result<ExitCode> {
+    let demo = Demo { stack, store, keys, remote: Remote::new(stack.url())?, json };
+    demo.send_errors().await?;
+    let incident = demo.watch_a_service().await?;
+    demo.show(&incident).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+struct Demo<'a> {
+    stack: &'a Stack,
+    store: &'a Store,
+    keys: &'a Keys,
+    remote: Remote,
+    json: bool,
+}
+
+impl Demo<'_> {
+    /// Tells a person; as JSON, only the outcome is printed.
+    fn say(&self, line: impl std::fmt::Display) {
+        if !self.json {
+            output::say(line);
+        }
+    }
+
+    async fn send_errors(&self) -> anyhow::Result<()> {
+        self.say("\n1. Errors come in over POST /api/autonomous/error");
+        for error in errors() {
+            let answer = self.remote.post("/api/autonomous/error", &error, exposed(self.keys.ingest.as_ref())).await?;
+            self.tell(error["error"]["message"].as_str().unwrap_or_default(), &answer);
+        }
+        match &self.keys.sentry {
+            Some(secret) => self.play_sentry(secret).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A webhook as Sentry sends it: a real event, signed over its bytes.
+    async fn play_sentry(&self, secret: &SecretString) -> anyhow::Result<()> {
+        self.say("   and from Sentry over POST /webhooks/sentry");
+        let event_id = uuid::Uuid::new_v4().simple().to_string();
+        let body = json!({
+            "action": "created",
+            "data": { "error": {
+                "event_id": event_id, "issue_id": "4711", "level": "error", "environment": ENVIRONMENT,
+                "title": "ZeroDivisionError: division by zero",
+                "exception": { "values": [{
+                    "type": "ZeroDivisionError", "value": "division by zero",
+                    "stacktrace": { "frames": [{ "function": "rate", "filename": "shop/rates.py", "lineno": 12 }] },
+                }] },
+                "url": format!("https://sentry.io/api/0/projects/acme/shop/events/{event_id}/"),
+                "web_url": format!("https://acme.sentry.io/issues/4711/events/{event_id}/"),
+            } },
+        })
+        .to_string();
+        let signature = sign(secret, body.as_bytes());
+        let headers = [("sentry-hook-resource", "error"), ("sentry-hook-signature", signature.as_str())];
+        let answer = self.remote.post_bytes("/webhooks/sentry", body, &headers).await?;
+        self.tell("ZeroDivisionError: division by zero", &answer);
+        Ok(())
+    }
+
+    /// One line for one report and what became of it.
+    fn tell(&self, message: &str, answer: &Value) {
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        let what = if answer["created"] == true { "opens" } else { "one more of" };
+        let (id, severity, category) = (text("incident_id"), text("severity"), text("category"));
+        self.say(format_args!("   {message:<50} {what:<11} {id} ({severity}, {category})"));
+    }
+
+    /// Probes the demo service through an outage; returns the incident that it opened.
+    async fn watch_a_service(&self) -> anyhow::Result<String> {
+        let target = Target::start().await.context("start the demo service")?;
+        let service = &[service(target.url())];
+        self.store
+            .run(|client| async move { services::upsert(&client, service, Origin::File, Utc::now()).await })
+            .await
+            .context("store the demo service")?;
+        self.say(format_args!("\n2. {SERVICE} is probed while it is well, and then fails"));
+        self.settle(ServiceState::Healthy).await?;
+        target.set_failing(true);
+        let (_, first) = self.round().await?;
+        let (_, second) = self.round().await?;
+        let incident = first.context("the outage should have opened an incident")?;
+        ensure!(second.as_ref() == Some(&incident), "a second failed check should stay in the same incident");
+        self.say(format_args!("\n3. {SERVICE} recovers: two good checks in a row end the outage"));
+        target.set_failing(false);
+        self.round().await?;
+        let (state, _) = self.round().await?;
+        ensure!(state == ServiceState::Healthy, "two good checks should have ended the outage");
+        Ok(incident)
+    }
+
+    /// Probes until the service is in this state: an earlier demo may have been cut off in the middle of its outage.
+    async fn settle(&self, wanted: ServiceState) -> anyhow::Result<()> {
+        for _ in 0..3 {
+            if self.round().await?.0 == wanted {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("{SERVICE} should be {wanted} by now")
+    }
+
+    /// One round; what became of the demo service.
+    async fn round(&self) -> anyhow::Result<(ServiceState, Option<String>)> {
+        let report = probe::check_now(self.stack.probe()).await?;
+        if let Some(switch) = report.stopped_by {
+            anyhow::bail!("the demo can't probe: {switch} says so");
+        }
+        let checked = report
+            .checked
+            .iter()
+            .find(|checked| checked.service == SERVICE && checked.environment == ENVIRONMENT)
+            .context("the demo service was not checked")?;
+        let status = checked.http_status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
+        let incident = checked.incident_id.as_ref().map(ToString::to_string);
+        let told = incident.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
+        self.say(format_args!("   {SERVICE}: {status} in {} ms, {}{told}", checked.response_time_ms, checked.state));
+        Ok((checked.state, incident))
+    }
+
+    /// What an operator sees in the end.
+    async fn show(&self, incident: &str) -> anyhow::Result<()> {
+        self.say("\n4. What an operator sees: watchkeeper incidents");
+        let token = exposed(self.keys.read.as_ref());
+        let page = self.remote.get("/api/incidents", &[("environment", ENVIRONMENT), ("limit", "20")], token).await?;
+        if self.json {
+            output::say(&page);
+        } else {
+            incidents::print(&page);
+        }
+        let ended = self.remote.get(&format!("/api/incidents/{incident}"), &[], token).await?;
+        ensure!(ended["status"] == "resolved", "{incident} should be resolved, but is {}", ended["status"]);
+        self.say(format_args!("\nThe outage of {SERVICE} was found, told and closed: {incident}."));
+        Ok(())
+    }
 }
 
 /// Errors as applications report them; the second and third are the same one again.
@@ -80,97 +198,6 @@ fn errors() -> [Value; 6] {
         error("Slow query: 2300 ms in db", "SlowQuery", "shop", None),
         error("Warning: missing image logo.png", "AssetWarning", "shop-frontend", None),
     ]
-}
-
-async fn send_errors(remote: &Remote, ingest_key: Option<&str>) -> anyhow::Result<()> {
-    for error in errors() {
-        let answer = remote.post("/api/autonomous/error", &error, ingest_key).await?;
-        tell(error["error"]["message"].as_str().unwrap_or_default(), &answer);
-    }
-    Ok(())
-}
-
-/// A webhook as Sentry sends it: a real event, signed over its bytes.
-async fn play_sentry(remote: &Remote, secret: &SecretString) -> anyhow::Result<()> {
-    let event_id = uuid::Uuid::new_v4().simple().to_string();
-    let body = json!({
-        "action": "created",
-        "data": { "error": {
-            "event_id": event_id, "issue_id": "4711", "level": "error", "environment": ENVIRONMENT,
-            "title": "ZeroDivisionError: division by zero",
-            "exception": { "values": [{
-                "type": "ZeroDivisionError", "value": "division by zero",
-                "stacktrace": { "frames": [{ "function": "rate", "filename": "shop/rates.py", "lineno": 12 }] },
-            }] },
-            "url": format!("https://sentry.io/api/0/projects/acme/shop/events/{event_id}/"),
-            "web_url": format!("https://acme.sentry.io/issues/4711/events/{event_id}/"),
-        } },
-    })
-    .to_string();
-    let signature = sign(secret, body.as_bytes());
-    let headers = [("sentry-hook-resource", "error"), ("sentry-hook-signature", signature.as_str())];
-    let answer = remote.post_bytes("/webhooks/sentry", body.clone(), &headers).await?;
-    tell("ZeroDivisionError: division by zero", &answer);
-    Ok(())
-}
-
-/// One line for one report and what became of it.
-fn tell(message: &str, answer: &Value) {
-    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    let what = if answer["created"] == true { "opens" } else { "one more of" };
-    let (id, severity, category) = (text("incident_id"), text("severity"), text("category"));
-    say(format_args!("   {message:<50} {what:<11} {id} ({severity}, {category})"));
-}
-
-/// Probes the demo service through an outage; returns the incident that it opened.
-async fn watch_a_service(stack: &Stack, store: &Store) -> anyhow::Result<String> {
-    let target = Target::start().await.context("start the demo service")?;
-    let service = &[service(target.url())];
-    store
-        .run(|client| async move { services::upsert(&client, service, Origin::File, Utc::now()).await })
-        .await
-        .context("store the demo service")?;
-    say(format_args!("\n2. {SERVICE} is probed while it is well, and then fails"));
-    settle(stack, ServiceState::Healthy).await?;
-    target.set_failing(true);
-    let (_, first) = round(stack).await?;
-    let (_, second) = round(stack).await?;
-    let incident = first.context("the outage should have opened an incident")?;
-    ensure!(second.as_ref() == Some(&incident), "a second failed check should stay in the same incident");
-    say(format_args!("\n3. {SERVICE} recovers: two good checks in a row end the outage"));
-    target.set_failing(false);
-    round(stack).await?;
-    let (state, _) = round(stack).await?;
-    ensure!(state == ServiceState::Healthy, "two good checks should have ended the outage");
-    Ok(incident)
-}
-
-/// Probes until the service is in this state: an earlier demo may have been cut off in the middle of its outage.
-async fn settle(stack: &Stack, wanted: ServiceState) -> anyhow::Result<()> {
-    for _ in 0..3 {
-        if round(stack).await?.0 == wanted {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("{SERVICE} should be {wanted} by now")
-}
-
-/// One round; what became of the demo service.
-async fn round(stack: &Stack) -> anyhow::Result<(ServiceState, Option<String>)> {
-    let report = probe::check_now(stack.probe()).await?;
-    if let Some(switch) = report.stopped_by {
-        anyhow::bail!("the demo can't probe: {switch} says so");
-    }
-    let checked = report
-        .checked
-        .iter()
-        .find(|checked| checked.service == SERVICE && checked.environment == ENVIRONMENT)
-        .context("the demo service was not checked")?;
-    let status = checked.http_status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
-    let incident = checked.incident_id.as_ref().map(ToString::to_string);
-    let told = incident.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
-    say(format_args!("   {SERVICE}: {status} in {} ms, {}{told}", checked.response_time_ms, checked.state));
-    Ok((checked.state, incident))
 }
 
 fn service(url: String) -> ServiceSpec {

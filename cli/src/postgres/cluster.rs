@@ -62,9 +62,19 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
+/// Removes what killed starts have left; what can't be removed yet is in nobody's way.
+fn remove_drafts(drafts: &Path) {
+    if let Err(error) = remove(drafts) {
+        tracing::warn!("an unfinished database stays for now: {error:#}");
+    }
+}
+
 async fn create(home: &Home, binaries: &Binaries, durable: bool) -> Result<()> {
-    let (data, draft) = (home.data(), home.data().with_extension("new"));
-    remove(&draft)?;
+    let data = home.data();
+    let drafts = data.with_extension("new");
+    remove_drafts(&drafts);
+    // A name of its own: the initdb of a start that was killed may still be writing to an older one.
+    let draft = drafts.join(uuid::Uuid::new_v4().simple().to_string());
     let mut initdb = binaries.command("initdb");
     // The built-in provider gives C.UTF-8 on every system, whatever locales are installed.
     initdb
@@ -97,6 +107,7 @@ async fn create(home: &Home, binaries: &Binaries, durable: bool) -> Result<()> {
         );
     }
     fs::rename(&draft, &data).with_context(|| format!("renaming {}", draft.display()))?;
+    remove_drafts(&drafts);
     // Some mounted file systems do not sync directories; initdb shrugs at that, too.
     if let Err(error) = fs::File::open(home.dir()).and_then(|dir| dir.sync_all()) {
         tracing::debug!(dir = %home.dir().display(), "not synced: {error}");

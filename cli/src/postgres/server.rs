@@ -165,12 +165,24 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// Ends the server and waits for it, so that a start that is given up leaves nothing behind either.
     fn drop(&mut self) {
-        if let Some(pid) = self.child.as_ref().and_then(Child::id)
-            && let Ok(pid) = i32::try_from(pid)
-            && let Err(error) = send(pid, Signal::SIGINT)
-        {
-            tracing::warn!("the database server may be left running: {error:#}");
+        let Some(child) = &mut self.child else { return };
+        let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
+        for (signal, patience) in [(Signal::SIGINT, 1_500), (Signal::SIGQUIT, 500), (Signal::SIGKILL, 500)] {
+            if let Err(error) = send(pid, signal) {
+                tracing::warn!("the database server may be left running: {error:#}");
+                return;
+            }
+            let until = std::time::Instant::now() + Duration::from_millis(patience);
+            while std::time::Instant::now() < until {
+                if matches!(child.try_wait(), Ok(Some(_))) {
+                    // It may be gone already, and is of no use to anybody.
+                    let _ = std::fs::remove_file(&self.pid_file);
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
     }
 }

@@ -13,6 +13,28 @@ pub fn env_file(data_dir: &Path) -> PathBuf {
     data_dir.join("env")
 }
 
+/// The value of a variable that the running stack left, if it did.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn read_env(data_dir: &Path, name: &str) -> std::io::Result<Option<String>> {
+    let text = std::fs::read_to_string(env_file(data_dir))?;
+    Ok(text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(unquoted))
+}
+
+/// As a shell reads it: in single quotes, where there is anything in it that a shell would not take as it stands.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~:/?=@%,+[]".contains(c);
+    if value.chars().all(plain) { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) }
+}
+
+fn unquoted(value: &str) -> String {
+    match value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')) {
+        Some(inner) => inner.replace("'\\''", "'"),
+        None => value.to_owned(),
+    }
+}
+
 /// A data directory that belongs to this process until it ends.
 pub struct DataDir {
     path: PathBuf,
@@ -75,7 +97,7 @@ impl DataDir {
     pub fn write_env(&self, database_url: &str, url: &str) -> anyhow::Result<()> {
         let file = env_file(&self.path);
         let new = self.path.join("env.new");
-        let text = format!("DATABASE_URL={database_url}\nWATCHKEEPER_URL={url}\n");
+        let text = format!("DATABASE_URL={}\nWATCHKEEPER_URL={}\n", quoted(database_url), quoted(url));
         let write = || -> std::io::Result<()> {
             if new.exists() {
                 std::fs::remove_file(&new)?;

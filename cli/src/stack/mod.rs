@@ -17,6 +17,7 @@ use sentry_webhook::app::SentryConfig;
 use shared::config::{AccessConfig, DatabaseConfig};
 use shared::http::{Exposure, with_fallbacks};
 use shared::intake::Intake;
+use shared::publish::{BusConfig, Publisher};
 use shared::store::{PoolSize, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ pub struct StackConfig {
     pub database: DatabaseConfig,
     /// Who may call.
     pub access: AccessConfig,
+    /// Who is told of what has happened.
+    pub bus: BusConfig,
     /// What is known of Sentry.
     pub sentry: SentryConfig,
     /// What the probe needs.
@@ -77,9 +80,10 @@ impl Stack {
         let address = listener.local_addr()?;
         let store = Store::new(&config.database, "watchkeeper-local", PoolSize::LOCAL)
             .context("the database's connection string can't be used")?;
-        let intake = Intake::new(store.clone());
+        let publisher = Publisher::new(store.clone(), config.bus);
+        let intake = Intake::new(store.clone(), publisher.clone());
         intake.refresh_rules().await;
-        let probe = probe::App::new(store.clone(), config.probe)?;
+        let probe = probe::App::new(store.clone(), publisher, config.probe)?;
         let router = routes(&store, &intake, &config.access, &config.sentry);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));

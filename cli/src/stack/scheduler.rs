@@ -27,12 +27,13 @@ pub(super) async fn run(probe: probe::App, intake: Intake, stopped: watch::Recei
 /// Waits for the wall clock's next minute, and returns it.
 async fn next_minute(from: DateTime<Utc>) -> DateTime<Utc> {
     let minute = |instant: DateTime<Utc>| instant.duration_trunc(TimeDelta::minutes(1)).unwrap_or(instant);
-    let due = minute(from) + TimeDelta::minutes(1);
     loop {
         let now = Utc::now();
-        match (due - now).to_std() {
-            Ok(left) if !left.is_zero() => tokio::time::sleep(left.min(LOOK)).await,
-            _ => return minute(now),
+        // Another minute than before, even when the clock was set back.
+        if minute(now) != minute(from) {
+            return minute(now);
         }
+        let left = (minute(now) + TimeDelta::minutes(1) - now).to_std().unwrap_or_default();
+        tokio::time::sleep(left.min(LOOK)).await;
     }
 }

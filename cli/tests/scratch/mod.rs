@@ -17,24 +17,24 @@ use tempfile::TempDir;
 const OUTSIDE: [&str; 2] = ["/var/lib/watchkeeper/", "/var/tmp/watchkeeper-"];
 
 /// A directory that everybody may enter.
-pub struct Scratch {
+pub(crate) struct Scratch {
     path: PathBuf,
     _folder: TempDir,
 }
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("wk-test-").tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         Self { path: folder.path().canonicalize().unwrap(), _folder: folder }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// What runs with one of its paths in its command line, and the sessions of a server that does.
-    pub fn processes(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<Process> {
         let mut marks = vec![self.path.display().to_string()];
         marks.extend(self.outside().iter().map(|place| place.display().to_string()));
         let all = processes();
@@ -80,15 +80,15 @@ impl Drop for Scratch {
 
 /// A running process.
 #[derive(Debug, Clone)]
-pub struct Process {
-    pub pid: Pid,
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
     /// Its command line, words joined by spaces.
-    pub command: String,
+    pub(crate) command: String,
 }
 
 impl Process {
     /// The name that all processes of a database server bear.
-    pub fn server_name(&self) -> Option<String> {
+    pub(crate) fn server_name(&self) -> Option<String> {
         let (_, rest) = self.command.split_once(" cluster_name=")?;
         rest.split_whitespace().next().map(str::to_owned)
     }
@@ -99,7 +99,7 @@ impl Process {
 }
 
 /// Every running process but this one.
-pub fn processes() -> Vec<Process> {
+pub(crate) fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

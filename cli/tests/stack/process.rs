@@ -13,53 +13,53 @@ use tokio::process::{Child, Command};
 use crate::scratch::{Process, Scratch, processes};
 
 /// The binary under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_watchkeeper");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_watchkeeper");
 
 /// How long a start may take before its test has failed.
 const START: Duration = Duration::from_secs(30);
 
 /// The binary with these arguments and nothing of our environment but the path.
-pub fn watchkeeper<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command {
+pub(crate) fn watchkeeper<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command {
     let mut command = Command::new(PROGRAM);
     clear(command.args(arguments));
     command
 }
 
 /// Takes our environment away from a command, and lets it end with the test.
-pub fn clear(command: &mut Command) {
+pub(crate) fn clear(command: &mut Command) {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.stdin(Stdio::null()).kill_on_drop(true);
 }
 
 /// What a command did that has ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-    pub took: Duration,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
 }
 
 impl Ended {
     /// All that was printed.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 
     /// The one JSON document that was printed.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Checks the exit code.
-    pub fn with_code(self, code: i32) -> Self {
+    pub(crate) fn with_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         self
     }
 }
 
 /// Runs a command to its end.
-pub async fn run(command: &mut Command) -> Ended {
+pub(crate) async fn run(command: &mut Command) -> Ended {
     let began = Instant::now();
     let output = tokio::time::timeout(Duration::from_secs(30), command.output());
     let output = output.await.unwrap_or_else(|_| panic!("it does not end: {command:?}")).unwrap();
@@ -72,7 +72,7 @@ pub async fn run(command: &mut Command) -> Ended {
 }
 
 /// Looks again and again until there is something, but no longer than this.
-pub async fn eventually<T>(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look().await {
@@ -84,7 +84,7 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut look: impl AsyncFnMu
 }
 
 /// How a stack is to be started: on a free port, on the directory `data` of a scratch directory.
-pub struct Start {
+pub(crate) struct Start {
     data_dir: PathBuf,
     /// Where it prints to.
     output: PathBuf,
@@ -93,36 +93,36 @@ pub struct Start {
 
 impl Start {
     /// A usual start.
-    pub fn on(scratch: &Scratch) -> Self {
+    pub(crate) fn on(scratch: &Scratch) -> Self {
         Self::at(scratch, &scratch.path().join("data"))
     }
 
     /// A start on any other directory.
-    pub fn at(scratch: &Scratch, data_dir: &Path) -> Self {
+    pub(crate) fn at(scratch: &Scratch, data_dir: &Path) -> Self {
         let mut command = watchkeeper(&["start", "--port", "0", "--data-dir"]);
         command.arg(data_dir);
         let output = scratch.path().join(format!("output-{}", uuid::Uuid::new_v4().simple()));
         Self { data_dir: data_dir.to_owned(), output, command }
     }
 
-    pub fn argument(mut self, argument: &str) -> Self {
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.command.arg(argument);
         self
     }
 
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
     /// In a process group of its own, as a shell starts a command.
-    pub fn own_group(mut self) -> Self {
+    pub(crate) fn own_group(mut self) -> Self {
         self.command.process_group(0);
         self
     }
 
     /// Starts it, and does not wait for anything.
-    pub fn spawn(mut self) -> Stack {
+    pub(crate) fn spawn(mut self) -> Stack {
         let errors = self.output.with_extension("errors");
         self.command.stdout(File::create(&self.output).unwrap()).stderr(File::create(&errors).unwrap());
         let began = Instant::now();
@@ -131,28 +131,28 @@ impl Start {
     }
 
     /// Starts it, and waits until it serves.
-    pub async fn ready(self) -> Stack {
+    pub(crate) async fn ready(self) -> Stack {
         let mut stack = self.spawn();
         stack.until_ready().await;
         stack
     }
 
     /// Starts what is expected to end by itself, and waits for that.
-    pub async fn run(mut self) -> Ended {
+    pub(crate) async fn run(mut self) -> Ended {
         run(&mut self.command).await
     }
 }
 
 /// A stack; killed when dropped (its database ends with the scratch directory).
-pub struct Stack {
+pub(crate) struct Stack {
     child: Child,
     data_dir: PathBuf,
     output: PathBuf,
     errors: PathBuf,
     /// When it was started.
-    pub began: Instant,
+    pub(crate) began: Instant,
     /// For requests to it.
-    pub client: reqwest::Client,
+    pub(crate) client: reqwest::Client,
 }
 
 fn client() -> reqwest::Client {
@@ -162,7 +162,8 @@ fn client() -> reqwest::Client {
 }
 
 impl Stack {
-    async fn until_ready(&mut self) {
+    /// Waits until it says that it serves.
+    pub(crate) async fn until_ready(&mut self) {
         eventually("the stack serves", START, async || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the stack ended ({status}): {}{}", self.stdout(), self.stderr());
@@ -172,87 +173,92 @@ impl Stack {
         .await;
     }
 
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().unwrap().cast_signed())
     }
 
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         fs::read_to_string(&self.output).unwrap()
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(&self.errors).unwrap()
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.data_dir.join(name)
     }
 
     /// A value of `DATA_DIR/env`.
-    pub fn env(&self, name: &str) -> String {
+    pub(crate) fn env(&self, name: &str) -> String {
         let text = fs::read_to_string(self.file("env")).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
+        // As a shell reads it.
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).trim_matches('\'').to_owned()
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.env("WATCHKEEPER_URL")
     }
 
     /// The password in its database's connection string.
-    pub fn password(&self) -> String {
+    pub(crate) fn password(&self) -> String {
         password(&self.env("DATABASE_URL"))
     }
 
     /// The main process of its database.
-    pub fn postmaster(&self) -> Pid {
+    pub(crate) fn postmaster(&self) -> Pid {
         Pid::from_raw(fs::read_to_string(self.file("postgres.pid")).unwrap().trim().parse().unwrap())
     }
 
     /// Its database's processes. Call it while they run: afterwards only those that it names can be looked for.
-    pub fn server(&self) -> ServerName {
+    pub(crate) fn server(&self) -> ServerName {
         let pid = self.postmaster();
         let found = processes().into_iter().find(|process| process.pid == pid);
         ServerName(found.as_ref().and_then(Process::server_name).unwrap_or_else(|| panic!("{pid} runs no server")))
     }
 
     /// Runs another command on its data directory.
-    pub async fn command(&self, arguments: &[&str]) -> Ended {
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Ended {
         run(watchkeeper(arguments).arg("--data-dir").arg(&self.data_dir)).await
     }
 
     /// The status and the JSON of a path.
-    pub async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.client.get(format!("{}{path}", self.url()))).await
     }
 
     /// Reports an error; the status and the JSON.
-    pub async fn report(&self, body: Value) -> (u16, Value) {
+    pub(crate) async fn report(&self, body: Value) -> (u16, Value) {
         answer(self.client.post(format!("{}/api/autonomous/error", self.url())).json(&body)).await
     }
 
     /// Reports an error of this message, which must be taken.
-    pub async fn report_message(&self, message: &str) {
+    pub(crate) async fn report_message(&self, message: &str) {
         let (status, body) = self.report(serde_json::json!({"error": {"message": message}})).await;
         assert_eq!(status, 200, "{body}");
     }
 
-    /// How many reports each incident stands for, by its message.
-    pub async fn occurrences_of(&self, message: &str) -> i64 {
+    /// How many reports the incident of this title stands for.
+    pub(crate) async fn occurrences_of(&self, title: &str) -> i64 {
         let (status, page) = self.get("/api/incidents?limit=200").await;
         assert_eq!(status, 200, "{page}");
         let incidents = page["incidents"].as_array().unwrap();
-        let found = incidents.iter().find(|incident| incident["error_message"] == message);
+        let found = incidents.iter().find(|incident| incident["title"] == title);
         found.map_or(0, |incident| incident["occurrences"].as_i64().unwrap())
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it has ended.
-    pub async fn ended(&mut self) -> Ended {
+    pub(crate) async fn ended(&mut self) -> Ended {
         let began = Instant::now();
         let status = tokio::time::timeout(Duration::from_secs(20), self.child.wait());
         let status: ExitStatus = status.await.expect("the stack should end").unwrap();
@@ -260,13 +266,13 @@ impl Stack {
     }
 
     /// Tells it to stop, and checks that it does.
-    pub async fn stop(&mut self) -> Ended {
+    pub(crate) async fn stop(&mut self) -> Ended {
         self.signal(Signal::SIGTERM);
         self.ended().await.with_code(0)
     }
 
     /// Kills it, as the system may when memory runs out.
-    pub async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 }
@@ -278,17 +284,17 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 
 /// What all processes of a database server have in their command lines.
 #[derive(Debug)]
-pub struct ServerName(String);
+pub(crate) struct ServerName(String);
 
 impl ServerName {
     /// Those that are running.
-    pub fn processes(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<Process> {
         processes().into_iter().filter(|process| process.command.contains(&self.0)).collect()
     }
 }
 
 /// The password of a connection string.
-pub fn password(url: &str) -> String {
+pub(crate) fn password(url: &str) -> String {
     let (_, rest) = url.split_once("://").unwrap();
     let (credentials, _) = rest.split_once('@').unwrap();
     credentials.split_once(':').unwrap().1.to_owned()

@@ -150,16 +150,28 @@ async fn after_a_sigkill_of_stack_and_database_the_next_start_finds_the_data() {
     assert_eq!(stack.occurrences_of("told before the end").await, 1);
 }
 
-#[tokio::test]
-async fn after_a_sigkill_while_the_database_is_made_the_next_start_makes_it_anew() {
+/// Kills a first start as soon as this file of its data directory is there, and starts again.
+async fn killed_at(file: &str) {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).spawn();
-    let draft = stack.file("postgres/data.new");
-    while !draft.exists() {
-        assert!(stack.began.elapsed() < Duration::from_secs(20), "initdb never begins");
+    let file = stack.file(file);
+    while !file.exists() {
+        assert!(stack.began.elapsed() < Duration::from_secs(20), "{} never appears", file.display());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     stack.kill().await;
-    let stack = Start::on(&scratch).ready().await;
+    let mut stack = Start::on(&scratch).ready().await;
     stack.report_message("after all").await;
+    stack.stop().await;
+    assert!(scratch.processes().is_empty(), "{:?}", scratch.processes());
+}
+
+#[tokio::test]
+async fn after_a_sigkill_while_the_database_is_made_the_next_start_makes_it_anew() {
+    killed_at("postgres/data.new").await;
+}
+
+#[tokio::test]
+async fn after_a_sigkill_while_the_database_starts_the_next_start_takes_over() {
+    killed_at("postgres.pid").await;
 }

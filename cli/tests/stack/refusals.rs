@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::Database;
 
-use crate::process::{Ended, PROGRAM, Start, clear, password, run, watchkeeper};
+use crate::process::{Ended, PROGRAM, Start, clear, eventually, password, run, watchkeeper};
 use crate::scratch::Scratch;
 
 /// Checks that one sentence on standard error says all of this, and that no password is anywhere.
@@ -24,7 +24,7 @@ async fn a_second_start_on_the_same_data_is_refused_and_the_first_goes_on() {
     let first = Start::on(&scratch).ready().await;
     let env = std::fs::read_to_string(first.file("env")).unwrap();
     let second = Start::on(&scratch).run().await.with_code(1);
-    refuses(&second, &[&first.pid().to_string(), &first.file("").display().to_string().trim_end_matches('/'), "--data-dir"]);
+    refuses(&second, &[&first.pid().to_string(), &scratch.path().join("data").display().to_string(), "--data-dir"]);
     assert!(second.took < Duration::from_secs(3), "{:?}", second.took);
     assert_eq!(std::fs::read_to_string(first.file("env")).unwrap(), env);
     first.report_message("still here").await;
@@ -37,6 +37,21 @@ async fn a_second_start_is_refused_on_a_given_database_too() {
     let second = Start::on(&scratch).variable("DATABASE_URL", &database.url()).run().await.with_code(1);
     refuses(&second, &[&first.pid().to_string(), "--data-dir"]);
     first.report_message("still here").await;
+}
+
+#[tokio::test]
+async fn of_two_starts_at_once_one_serves_and_the_other_is_refused() {
+    let scratch = Scratch::new();
+    let mut stacks = [Start::on(&scratch).spawn(), Start::on(&scratch).spawn()];
+    let loser = eventually("one of them ends", Duration::from_secs(10), async || {
+        stacks.iter_mut().position(|stack| stack.has_ended())
+    })
+    .await;
+    refuses(&stacks[loser].ended().await.with_code(1), &["--data-dir", "another watchkeeper"]);
+    let winner = &mut stacks[1 - loser];
+    winner.until_ready().await;
+    winner.report_message("by one of them").await;
+    winner.stop().await;
 }
 
 #[tokio::test]

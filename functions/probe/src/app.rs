@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use shared::config::{DatabaseConfig, Environment};
 use shared::model::ServiceSpec;
+use shared::publish::{BusConfig, Publisher};
 use shared::store::services::Origin;
 use shared::store::{PoolSize, Store, services};
 use tokio::sync::OnceCell;
@@ -21,6 +22,8 @@ const LOCAL_REGION: &str = "local";
 pub struct Config {
     /// Where services are read and results stored.
     pub database: DatabaseConfig,
+    /// Who is told of what has changed.
+    pub bus: BusConfig,
     /// What the probe itself needs.
     pub probe: ProbeConfig,
 }
@@ -37,7 +40,7 @@ pub struct ProbeConfig {
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), probe: ProbeConfig::read(environment) }
+        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment), probe: ProbeConfig::read(environment) }
     }
 }
 
@@ -55,6 +58,7 @@ impl ProbeConfig {
 #[derive(Clone)]
 pub struct App {
     pub(crate) store: Store,
+    pub(crate) publisher: Publisher,
     pub(crate) clients: Arc<Clients>,
     pub(crate) region: String,
     default_services: Arc<[ServiceSpec]>,
@@ -69,16 +73,18 @@ impl App {
     pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
         let store = Store::new(&config.database, "watchkeeper-probe", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
-        Self::new(store, config.probe)
+        let publisher = Publisher::new(store.clone(), config.bus);
+        Self::new(store, publisher, config.probe)
     }
 
-    /// An App on a store that is there already.
+    /// An App on a store and a publisher that are there already.
     ///
     /// # Errors
     /// When no HTTP client can be set up.
-    pub fn new(store: Store, config: ProbeConfig) -> anyhow::Result<Self> {
+    pub fn new(store: Store, publisher: Publisher, config: ProbeConfig) -> anyhow::Result<Self> {
         Ok(Self {
             store,
+            publisher,
             clients: Arc::new(Clients::new().context("set up the HTTP client")?),
             region: config.region,
             default_services: config.default_services.into(),

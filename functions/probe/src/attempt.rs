@@ -1,4 +1,5 @@
-//! One attempt over HTTP, and why it failed. Failures are told apart by type, never by text.
+//! One attempt over HTTP, and why it failed: told apart by the errors' types, and by text only where hyper keeps its
+//! own to itself.
 
 use std::error::Error;
 use std::io;
@@ -10,6 +11,10 @@ use shared::tls::{self, Trust};
 
 /// How many redirects are followed before the target counts as failing.
 const REDIRECTS: usize = 5;
+
+/// Errors of the system that are our own lack: ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL and ENOBUFS (Linux), the last two
+/// again (macOS).
+const OURS: [i32; 7] = [12, 23, 24, 99, 105, 49, 55];
 
 /// What one attempt brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,19 +88,20 @@ pub async fn run(clients: &Clients, service: &Service, timeout: Duration) -> Att
             });
             (Some(status), failure)
         }
-        Ok(Err(error)) => (None, Some(failure_of(&error, timeout))),
-        Err(_) => (None, Some(timed_out(timeout))),
+        Ok(Err(error)) => (None, Some(failure_of(&error, service))),
+        Err(_) => (None, Some(timed_out(service))),
     };
     Attempt { http_status, took, failure }
 }
 
-fn timed_out(timeout: Duration) -> Failure {
-    Failure { reason: FailureReason::Timeout, text: format!("no answer within {timeout:?}") }
+/// Tells the service's own time-out: the rest that a last retry had would differ each time.
+fn timed_out(service: &Service) -> Failure {
+    Failure { reason: FailureReason::Timeout, text: format!("no answer within {:?}", service.timeout) }
 }
 
-fn failure_of(error: &reqwest::Error, timeout: Duration) -> Failure {
+fn failure_of(error: &reqwest::Error, service: &Service) -> Failure {
     if error.is_timeout() {
-        return timed_out(timeout);
+        return timed_out(service);
     }
     let reason = reason_of(error);
     let what = match reason {
@@ -104,15 +110,30 @@ fn failure_of(error: &reqwest::Error, timeout: Duration) -> Failure {
         FailureReason::ConnectionRefused => "connection refused",
         FailureReason::ConnectionReset => "the connection was closed without an answer",
         FailureReason::Redirect => "too many redirects",
+        FailureReason::Ours => "we could not ask",
         FailureReason::Protocol => "the answer is not HTTP",
         _ => "it can't be reached",
     };
     // The innermost cause says most, and unlike reqwest's own text it never holds the URL.
     let text = match innermost(error) {
-        Some(cause) if reason != FailureReason::ConnectionRefused => format!("{what}: {cause}"),
+        Some(cause) if !cause.eq_ignore_ascii_case(what) && reason != FailureReason::ConnectionRefused => {
+            format!("{what}: {cause}")
+        }
         _ => what.to_owned(),
     };
+    let text = match redirected_to(error, service) {
+        Some(host) => format!("{text} (redirected to {host})"),
+        None => text,
+    };
     Failure { reason, text }
+}
+
+/// The other host that failed, when the service sent us there.
+fn redirected_to(error: &reqwest::Error, service: &Service) -> Option<String> {
+    let asked = reqwest::Url::parse(&service.url).ok()?;
+    let failed = error.url()?;
+    let place = |url: &reqwest::Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+    (place(failed) != place(&asked)).then(|| failed.host_str().unwrap_or_default().to_owned())
 }
 
 fn reason_of(error: &reqwest::Error) -> FailureReason {
@@ -128,6 +149,9 @@ fn reason_of(error: &reqwest::Error) -> FailureReason {
         if let Some(error) = cause.downcast_ref::<io::Error>() {
             if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
                 return FailureReason::Tls;
+            }
+            if error.raw_os_error().is_some_and(|code| OURS.contains(&code)) {
+                return FailureReason::Ours;
             }
             reason = match error.kind() {
                 io::ErrorKind::ConnectionRefused => FailureReason::ConnectionRefused,

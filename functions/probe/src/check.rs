@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use shared::model::Service;
+use shared::model::{FailureReason, Service};
 use tokio::time::{Instant, sleep};
 
 use crate::attempt::{self, Attempt, Clients};
@@ -32,6 +32,18 @@ impl Outcome {
         self.attempt.http_status
     }
 
+    /// Whether the fault is this process's own, so that nothing is known of the service.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.attempt.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::Ours)
+    }
+
+    /// Why it failed, for a person; empty when it passed.
+    #[must_use]
+    pub fn failure_text(&self) -> &str {
+        self.attempt.failure.as_ref().map_or("", |failure| &failure.text)
+    }
+
     /// Whether the service answered as expected.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -46,7 +58,9 @@ pub async fn run(clients: &Clients, service: &Service) -> Outcome {
     let pause = (service.timeout / 10).min(MAX_PAUSE);
     let mut attempt = attempt::run(clients, service, service.timeout).await;
     let mut attempts = 1;
-    while attempt.failure.is_some() && attempts <= RETRIES {
+    while let Some(failure) = attempt.failure.as_ref().filter(|_| attempts <= RETRIES) {
+        // One that took its whole time needs no pause: its retry gets the whole time too.
+        let pause = if failure.reason == FailureReason::Timeout { Duration::ZERO } else { pause };
         let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(pause);
         // A retry that has no time to succeed would only confirm our own haste.
         if left < service.timeout / 4 {

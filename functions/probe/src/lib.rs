@@ -16,11 +16,12 @@ pub mod defaults;
 pub mod record;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use shared::model::{IncidentId, ServiceState};
-use shared::store::services::{ClaimedService, Round};
+use shared::store::services::{CLAIM_LIMIT, Claim, ClaimedService, Round};
 use shared::store::{checks, services};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -30,11 +31,16 @@ pub use app::App;
 /// A tick that arrives later than this is a missed window, not a check: the next one has come by then.
 const LATE: TimeDelta = TimeDelta::seconds(90);
 
+/// Results that arrive within this time of each other are written together; a service that hangs holds up nobody else's.
+const GATHER: Duration = Duration::from_secs(1);
+
 /// What a round found.
 #[derive(Debug, Default)]
 pub struct RoundReport {
     /// The switch that stopped it, if one did.
-    pub stopped_by: Option<&'static str>,
+    pub stopped_by: Option<String>,
+    /// How many services are to be probed at all.
+    pub configured: usize,
     /// Each service that was checked.
     pub checked: Vec<Checked>,
 }
@@ -71,7 +77,7 @@ pub async fn handle(app: &App, scheduled: DateTime<Utc>) -> anyhow::Result<Round
         tracing::warn!(%tick, "a late tick is a missed window");
         return Ok(RoundReport::default());
     }
-    run(app, Round::Due(tick), now).await
+    run(app, Round::Due(tick)).await
 }
 
 /// A round out of turn: checks every service now.
@@ -79,87 +85,113 @@ pub async fn handle(app: &App, scheduled: DateTime<Utc>) -> anyhow::Result<Round
 /// # Errors
 /// When the database can't be used.
 pub async fn check_now(app: &App) -> anyhow::Result<RoundReport> {
-    run(app, Round::All, Utc::now()).await
+    run(app, Round::All(Utc::now())).await
 }
 
-async fn run(app: &App, round: Round, now: DateTime<Utc>) -> anyhow::Result<RoundReport> {
+async fn run(app: &App, round: Round) -> anyhow::Result<RoundReport> {
     app.ensure_default_services().await?;
-    let id = Uuid::new_v4();
-    let claim = app
-        .store
+    let mut report = RoundReport::default();
+    loop {
+        let claim = claim(app, round).await?;
+        let full = i64::try_from(claim.services.len()).is_ok_and(|claimed| claimed >= CLAIM_LIMIT);
+        report.configured = claim.configured;
+        if let Some(switch) = &claim.stopped_by {
+            tracing::info!(switch, "probing is switched off by {switch}");
+            report.stopped_by = claim.stopped_by;
+            return Ok(report);
+        }
+        check_and_store(app, claim, round, &mut report.checked).await?;
+        if !full {
+            break;
+        }
+    }
+    report.checked.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
+    Ok(report)
+}
+
+async fn claim(app: &App, round: Round) -> anyhow::Result<Claim> {
+    let (id, now) = (Uuid::new_v4(), Utc::now());
+    app.store
         .run(|client| async move { services::claim(&client, id, round, now).await })
         .await
-        .context("claim the services that are due")?;
-    if let Some(switch) = claim.stopped_by {
-        tracing::info!(switch, "probing is switched off by {switch}");
-        return Ok(RoundReport { stopped_by: Some(switch), checked: Vec::new() });
-    }
-    let checked = check_all(app, claim.services).await?;
-    let tick = match round {
-        Round::Due(tick) => tick,
-        Round::All => now,
-    };
-    store(app, id, tick, checked).await
+        .context("claim the services that are due")
 }
 
-/// Checks all at once, each within twice its own time-out.
-async fn check_all(app: &App, claimed: Vec<ClaimedService>) -> anyhow::Result<Vec<(ClaimedService, check::Outcome)>> {
+/// Checks all of a claim at once, each within twice its own time-out, and writes what is there as it comes.
+async fn check_and_store(app: &App, claim: Claim, round: Round, checked: &mut Vec<Checked>) -> anyhow::Result<()> {
     let mut running = JoinSet::new();
-    for claimed in claimed {
+    for claimed in claim.services {
         let clients = Arc::clone(&app.clients);
         running.spawn(async move {
             let outcome = check::run(&clients, &claimed.service).await;
             (claimed, outcome)
         });
     }
-    let mut checked = Vec::with_capacity(running.len());
-    while let Some(result) = running.join_next().await {
-        checked.push(result.context("run a check")?);
+    while let Some(first) = running.join_next().await {
+        let mut ended = vec![first.context("run a check")?];
+        let gathered = tokio::time::sleep(GATHER);
+        tokio::pin!(gathered);
+        loop {
+            tokio::select! {
+                next = running.join_next() => match next {
+                    Some(next) => ended.push(next.context("run a check")?),
+                    None => break,
+                },
+                () = &mut gathered => break,
+            }
+        }
+        // What we could not ask says nothing about the service: its claim ends, and the next tick asks again.
+        ended.retain(|(claimed, outcome)| {
+            if outcome.is_ours() {
+                let (service, error) = (&claimed.service.name, outcome.failure_text());
+                tracing::error!(service, error, "{service} was not checked: {error}");
+            }
+            !outcome.is_ours()
+        });
+        checked.extend(store(app, claim.id, round, &ended).await?);
     }
-    checked.sort_by(|(a, _), (b, _)| {
-        (&a.service.environment, &a.service.name).cmp(&(&b.service.environment, &b.service.name))
-    });
-    Ok(checked)
+    Ok(())
 }
 
 async fn store(
     app: &App,
     claim: Uuid,
-    tick: DateTime<Utc>,
-    checked: Vec<(ClaimedService, check::Outcome)>,
-) -> anyhow::Result<RoundReport> {
-    if checked.is_empty() {
-        return Ok(RoundReport::default());
+    round: Round,
+    ended: &[(ClaimedService, check::Outcome)],
+) -> anyhow::Result<Vec<Checked>> {
+    if ended.is_empty() {
+        return Ok(Vec::new());
     }
     let region = app.region.as_str();
+    let tick = match round {
+        Round::Due(tick) | Round::All(tick) => tick,
+    };
     let records: Vec<checks::CheckRecord> =
-        checked.iter().map(|(claimed, outcome)| record::of(claimed, outcome, region)).collect();
+        ended.iter().map(|(claimed, outcome)| record::of(claimed, outcome, region)).collect();
     let records = records.as_slice();
     let receipts = app
         .store
         .run(|client| async move { checks::insert(&client, claim, records, region, tick).await })
         .await
         .context("record the checks")?;
-    let checked = checked
-        .iter()
-        .zip(records)
-        .map(|((claimed, outcome), record)| {
-            let receipt = receipts.iter().find(|receipt| receipt.check_id == record.check_id.as_str());
-            let checked = Checked {
-                service: claimed.service.name.clone(),
-                environment: claimed.service.environment.clone(),
-                passed: record.passed,
-                http_status: outcome.http_status(),
-                response_time_ms: record.response_time_ms,
-                error: record.error.clone(),
-                state: record.state,
-                incident_id: receipt.and_then(|receipt| receipt.incident_id.clone()),
-            };
-            log(&checked, claimed.service.state);
-            checked
-        })
-        .collect();
-    Ok(RoundReport { stopped_by: None, checked })
+    let events: Vec<Uuid> = records.iter().flat_map(checks::CheckRecord::event_ids).collect();
+    app.publisher.publish(&events).await;
+    let checked = ended.iter().zip(records).map(|((claimed, outcome), record)| {
+        let receipt = receipts.iter().find(|receipt| receipt.check_id == record.check_id.as_str());
+        let checked = Checked {
+            service: claimed.service.name.clone(),
+            environment: claimed.service.environment.clone(),
+            passed: record.passed,
+            http_status: outcome.http_status(),
+            response_time_ms: record.response_time_ms,
+            error: record.error.clone(),
+            state: record.state,
+            incident_id: receipt.and_then(|receipt| receipt.incident_id.clone()),
+        };
+        log(&checked, claimed.service.state);
+        checked
+    });
+    Ok(checked.collect())
 }
 
 fn log(checked: &Checked, before: ServiceState) {

@@ -2,7 +2,7 @@
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::Utc;
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use probe::App;
 use probe::app::Config;
 use serde_json::Value;
@@ -16,7 +16,10 @@ async fn main() -> Result<(), Error> {
     let app = &App::for_lambda(environment.read(Config::read)?)?;
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<EventBridgeEvent<Value>>| {
         let scheduled = event.payload.time.unwrap_or_else(Utc::now);
-        probe::handle(app, scheduled).await.map(|_| ()).map_err(Error::from)
+        probe::handle(app, scheduled).await.map(|_| ()).map_err(|error| Diagnostic {
+            error_type: "RoundFailed".to_owned(),
+            error_message: format!("{error:#}"),
+        })
     }))
     .await
 }

@@ -36,7 +36,7 @@ pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRec
     });
     CheckRecord {
         service_id: service.id,
-        check_id: CheckId::of(service.id, region, claimed.stands_for),
+        check_id: CheckId::of(service.id, region, claimed.slot),
         passed: outcome.passed(),
         http_status: outcome.http_status(),
         response_time_ms: milliseconds(outcome),
@@ -46,6 +46,7 @@ pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRec
         consecutive_failures: decision.consecutive_failures,
         consecutive_successes: decision.consecutive_successes,
         checked_at: outcome.checked_at,
+        fingerprint: Fingerprint::of_health_check(&service.name),
         details: json!({
             "url": shown(&service.url),
             "http_status": outcome.http_status(),
@@ -89,7 +90,6 @@ fn failure_record(service: &Service, outcome: &Outcome, failure: &Failure) -> Fa
     }
     .into_outbox(now);
     FailureRecord {
-        fingerprint: Fingerprint::of_health_check(name),
         context: context(service, outcome, failure),
         incident_id,
         title,
@@ -119,7 +119,6 @@ fn recovery_record(service: &Service, outcome: &Outcome) -> RecoveryRecord {
     let now = outcome.checked_at;
     let environment = &service.environment;
     RecoveryRecord {
-        fingerprint: Fingerprint::of_health_check(&service.name),
         alert_id: Uuid::new_v4(),
         message: format!("{} is healthy again", service.name),
         incident_resolved: Event::IncidentResolved { application: &service.application, environment, resolved_at: now }
@@ -147,7 +146,7 @@ mod tests {
     use std::time::Duration;
 
     use chrono::DateTime;
-    use shared::model::{FailureReason, Severity};
+    use shared::model::{FailureReason, Severity, Slot};
 
     use super::*;
     use crate::attempt::Attempt;
@@ -166,7 +165,10 @@ mod tests {
     }
 
     fn record(state: ServiceState, http_status: Option<u16>, reason: Option<FailureReason>) -> CheckRecord {
-        let claimed = ClaimedService { service: service(state), stands_for: DateTime::UNIX_EPOCH };
+        let claimed = ClaimedService {
+            service: service(state),
+            slot: Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 },
+        };
         of(&claimed, &outcome(http_status, reason), "local")
     }
 

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use shared::config::{AccessConfig, DatabaseConfig, Environment};
 use shared::http::{Exposure, Gate};
 use shared::intake::Intake;
+use shared::publish::{BusConfig, Publisher};
 use shared::store::{PoolSize, Store};
 
 /// The function's configuration.
@@ -11,6 +12,8 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
+    /// Who is told of new incidents.
+    pub bus: BusConfig,
     /// Who may report.
     pub access: AccessConfig,
 }
@@ -18,7 +21,7 @@ pub struct Config {
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), access: AccessConfig::read(environment) }
+        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment), access: AccessConfig::read(environment) }
     }
 }
 
@@ -37,7 +40,8 @@ impl App {
     pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
         let store = Store::new(&config.database, "watchkeeper-report-error", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
-        Ok(Self::new(Intake::new(store), config.access, Exposure::Public))
+        let publisher = Publisher::new(store.clone(), config.bus);
+        Ok(Self::new(Intake::new(store, publisher), config.access, Exposure::Public))
     }
 
     /// An App on an intake that is there already.

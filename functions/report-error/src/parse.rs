@@ -1,7 +1,7 @@
 //! From bytes to a report. Every refusal names the field.
 
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use shared::http::ApiError;
@@ -10,22 +10,25 @@ use shared::model::{DeliveryKey, Report, Severity};
 /// What reports of this API are called where the caller names no source.
 const SOURCE: &str = "api";
 
-/// Refuses a body that says it is not JSON. (A browser page of another origin can send text and forms without
-/// asking first, but not JSON: this also keeps strangers' pages from writing to a stack on localhost.)
+/// Refuses a body that says it is not JSON, or compressed.
 ///
 /// # Errors
 /// 415.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get(CONTENT_ENCODING).is_some_and(|value| !plain(value)) {
+        return Err(unsupported("Content-Encoding is not supported: send the body as it is"));
+    }
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence == "application/json" || essence.ends_with("+json") || essence == "text/json" {
         return Ok(());
     }
-    Err(ApiError::new(
-        axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "Content-Type must be application/json",
-    ))
+    Err(unsupported("Content-Type must be application/json"))
+}
+
+fn unsupported(message: &str) -> ApiError {
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
 }
 
 /// The report that a request's body holds.
@@ -59,6 +62,13 @@ pub fn report(headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Re
         context,
         ..Report::new(delivery_key(headers, now), source, message, now)
     };
+    // What we have no place for was told for a reason.
+    if !error.is_empty() {
+        report.keep_in_context("error", Value::Object(error));
+    }
+    for (name, value) in body {
+        report.keep_in_context(&name, value);
+    }
     if let (Some(word), None) = (chosen, severity) {
         report.keep_in_context("severity", Value::String(word));
     }
@@ -76,6 +86,7 @@ fn delivery_key(headers: &HeaderMap, now: DateTime<Utc>) -> DeliveryKey {
 /// reason to lose an error: it is replaced by U+FFFD.
 fn json(body: &[u8]) -> Result<Value, ApiError> {
     let text = std::str::from_utf8(body).map_err(|_| ApiError::invalid("the body is not UTF-8"))?;
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     serde_json::from_str(text).or_else(|error| {
         serde_json::from_str(&without_lone_surrogates(text))
             .map_err(|_| ApiError::invalid(format!("the body is not JSON: {error}")))

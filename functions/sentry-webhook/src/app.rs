@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
 use shared::http::ApiError;
 use shared::intake::Intake;
+use shared::publish::{BusConfig, Publisher};
 use shared::store::{PoolSize, Store};
 
 use crate::signature::{self, SignatureError};
@@ -15,6 +16,8 @@ use crate::signature::{self, SignatureError};
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
+    /// Who is told of new incidents.
+    pub bus: BusConfig,
     /// Who may report.
     pub sentry: SentryConfig,
 }
@@ -29,7 +32,7 @@ pub struct SentryConfig {
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), sentry: SentryConfig::read(environment) }
+        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment), sentry: SentryConfig::read(environment) }
     }
 }
 
@@ -55,7 +58,8 @@ impl App {
     pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
         let store = Store::new(&config.database, "watchkeeper-sentry-webhook", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
-        Ok(Self::new(Intake::new(store), config.sentry))
+        let publisher = Publisher::new(store.clone(), config.bus);
+        Ok(Self::new(Intake::new(store, publisher), config.sentry))
     }
 
     /// An App on an intake that is there already.

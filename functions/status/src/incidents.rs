@@ -1,15 +1,17 @@
 //! `GET /api/incidents` (filters, keyset pages) and `GET /api/incidents/{id}`.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike as _};
 use serde::Serialize;
 use shared::http::ApiError;
 use shared::model::{Category, Incident, IncidentId, IncidentStatus, IncidentSummary, Severity};
 use shared::store::incidents::{self, Filter, Position};
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use crate::App;
@@ -64,13 +66,14 @@ pub async fn list(
 pub async fn show(
     State(app): State<App>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Incident>, ApiError> {
     app.gate.check(&headers)?;
     let missing = || ApiError::not_found("no such incident");
-    if id.contains('\0') {
+    // What is no text, or holds a NUL, names no incident.
+    let Some(Path(id)) = id.ok().filter(|Path(id)| !id.contains('\0')) else {
         return Err(missing());
-    }
+    };
     let id = &IncidentId::from_stored(id);
     let incident = app.store.run(|client| async move { incidents::find(&client, id).await }).await?;
     incident.map(Json).ok_or_else(missing)
@@ -79,12 +82,12 @@ pub async fn show(
 impl Query {
     fn parse(query: &str) -> Result<Self, ApiError> {
         let mut parsed = Self { filter: Filter::default(), after: None, limit: DEFAULT_LIMIT };
-        for (name, value) in pairs(query) {
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let wrong = |expected: &str| ApiError::invalid(format!("`{name}` must be {expected}"));
             let text = || {
-                if value.contains('\0') { Err(wrong("text without NUL")) } else { Ok(Some(value.clone())) }
+                if value.contains('\0') { Err(wrong("text without NUL")) } else { Ok(Some(value.clone().into_owned())) }
             };
-            match name.as_str() {
+            match name.as_ref() {
                 "status" => {
                     parsed.filter.status =
                         Some(IncidentStatus::parse(&value).ok_or_else(|| wrong("detected, acknowledged or resolved"))?);
@@ -117,13 +120,6 @@ impl Query {
     }
 }
 
-fn pairs(query: &str) -> Vec<(String, String)> {
-    let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(
-        &axum::http::Uri::builder().path_and_query(format!("/?{query}")).build().unwrap_or_default(),
-    );
-    query.map(|pairs| pairs.0).unwrap_or_default()
-}
-
 fn cursor_after(incident: &IncidentSummary) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}/{}", incident.detected_at.timestamp_micros(), incident.id))
 }
@@ -131,8 +127,10 @@ fn cursor_after(incident: &IncidentSummary) -> String {
 fn position(cursor: &str) -> Option<Position> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (micros, id) = text.split_once('/')?;
+    let detected_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
     Some(Position {
-        detected_at: DateTime::from_timestamp_micros(micros.parse().ok()?)?,
+        // No incident lies beyond these years, and Postgres knows none.
+        detected_at: Some(detected_at).filter(|instant| (1..=9999).contains(&instant.year()))?,
         id: Uuid::try_parse(id).ok()?,
     })
 }

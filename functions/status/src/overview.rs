@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::http::ApiError;
 use shared::model::{Service, ServiceState, Severity};
-use shared::store::{services, status};
+use shared::store::{services, settings, status};
 
 use crate::App;
 
@@ -27,6 +27,8 @@ pub struct Overview {
     pub open_incidents: OpenIncidents,
     /// The same, for each environment.
     pub environments: BTreeMap<String, EnvironmentOverview>,
+    /// The switch that stops all probing, if one does: what is not checked any more becomes unknown.
+    pub probing_stopped_by: Option<String>,
     /// When this was true.
     pub timestamp: DateTime<Utc>,
 }
@@ -50,11 +52,18 @@ pub struct EnvironmentOverview {
 /// 401 without the read token; 503 when the database can't be used.
 pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<Json<Overview>, ApiError> {
     app.gate.check(&headers)?;
-    let (services, open) = app
+    let now = Utc::now();
+    let (services, open, stopped_by) = app
         .store
-        .run(|client| async move { Ok((services::list(&client).await?, status::count_open_incidents(&client).await?)) })
+        .run(|client| async move {
+            let services = services::list(&client, now).await?;
+            let open = status::count_open_incidents(&client).await?;
+            Ok((services, open, settings::find_stopping_switch(&client).await?))
+        })
         .await?;
-    Ok(Json(overview(services, open, Utc::now())))
+    let mut overview = overview(services, open, now);
+    overview.probing_stopped_by = stopped_by;
+    Ok(Json(overview))
 }
 
 fn overview(services: Vec<Service>, open: BTreeMap<String, OpenIncidents>, timestamp: DateTime<Utc>) -> Overview {
@@ -79,7 +88,7 @@ fn overview(services: Vec<Service>, open: BTreeMap<String, OpenIncidents>, times
             (name, overview)
         })
         .collect();
-    Overview { status: worst(&states), score: score(&states), open_incidents: all_open, environments, timestamp }
+    Overview { status: worst(&states), score: score(&states), open_incidents: all_open, environments, probing_stopped_by: None, timestamp }
 }
 
 /// Down before degraded before healthy; unknown only when nothing else is known.

@@ -9,17 +9,27 @@ use uuid::Uuid;
 /// The namespace of check ids (a `UUIDv4` made once for this purpose).
 const CHECK_NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2b7e_93d4_4a58_8e0b_5d27_c4a1_f036);
 
-/// `CHK-<UUIDv5>` of service, region and the instant that the check stands for: the same check run twice has the
-/// same id, so it is stored and counted once.
+/// What a check stands for: one period of its service's own interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// When it began.
+    pub start: DateTime<Utc>,
+    /// How long it lasts; 0 = it is an instant, out of turn. Part of the identity: after a change of the interval
+    /// another slot may begin at the same instant.
+    pub period_seconds: i64,
+}
+
+/// `CHK-<UUIDv5>` of service, region and slot: the same check run twice has the same id, so it is stored and counted
+/// once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct CheckId(String);
 
 impl CheckId {
-    /// The id of a service's check for one instant: the start of its slot, or the moment of a check out of turn.
+    /// The id of a service's check of one slot.
     #[must_use]
-    pub fn of(service: Uuid, region: &str, instant: DateTime<Utc>) -> Self {
-        let name = format!("{service}/{region}/{}", instant.timestamp_micros());
+    pub fn of(service: Uuid, region: &str, slot: Slot) -> Self {
+        let name = format!("{service}/{region}/{}/{}", slot.period_seconds, slot.start.timestamp_micros());
         Self(format!("CHK-{}", Uuid::new_v5(&CHECK_NAMESPACE, name.as_bytes())))
     }
 
@@ -52,6 +62,8 @@ pub enum FailureReason {
     Status,
     /// It answered something that is not HTTP.
     Protocol,
+    /// We could not ask: this process lacks sockets, ports or memory. Never stored.
+    Ours,
 }
 
 impl FailureReason {
@@ -68,6 +80,7 @@ impl FailureReason {
             Self::Redirect => "redirect",
             Self::Status => "status",
             Self::Protocol => "protocol",
+            Self::Ours => "ours",
         }
     }
 }
@@ -85,7 +98,9 @@ mod tests {
     #[test]
     fn the_same_check_has_the_same_id_and_another_has_another() {
         let service = Uuid::from_u128(7);
-        let slot = DateTime::UNIX_EPOCH;
+        let slot = Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 };
+        let longer = Slot { period_seconds: 120, ..slot };
+        assert_ne!(CheckId::of(service, "local", slot), CheckId::of(service, "local", longer));
         assert_eq!(CheckId::of(service, "local", slot), CheckId::of(service, "local", slot));
         assert_ne!(CheckId::of(service, "local", slot), CheckId::of(service, "eu-west-1", slot));
         assert!(CheckId::of(service, "local", slot).as_str().len() <= 50);

@@ -14,7 +14,7 @@ pub mod text;
 
 pub use alert::{Alert, AlertStatus, AlertType};
 pub use category::Category;
-pub use check::{CheckId, FailureReason};
+pub use check::{CheckId, FailureReason, Slot};
 pub use incident::{Incident, IncidentId, IncidentStatus, IncidentSummary};
 pub use report::{Counting, DeliveryKey, Report, UpstreamGroup};
 pub(crate) use report::uuid_at;

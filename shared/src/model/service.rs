@@ -91,7 +91,7 @@ pub struct ServiceSpec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceSpecError {
     /// No name, or a very long one.
-    #[error("name must have 1 to 100 characters")]
+    #[error("name must have 1 to 100 characters, none of them a control character or a space at either end")]
     Name,
     /// No application, or a very long one.
     #[error("application must have 1 to 100 characters")]
@@ -100,16 +100,16 @@ pub enum ServiceSpecError {
     #[error("environment must have 1 to 64 characters")]
     Environment,
     /// Not something that can be asked over HTTP.
-    #[error("url \"{0}\" is not an http or https address")]
-    Url(String),
+    #[error("url is not an http or https address")]
+    Url,
     /// Not a status.
-    #[error("expected_status must be between 100 and 599, not {0}")]
+    #[error("expected_status must be between 200 and 599, not {0}")]
     ExpectedStatus(u16),
     /// Too short to answer, or longer than a check may take.
     #[error("timeout must be between 100 ms and 30 s, not {0:?}")]
     Timeout(Duration),
     /// More often than the probe runs, or less than daily.
-    #[error("interval must be between 60 s and 1 day, not {0:?}")]
+    #[error("interval must be whole seconds between 60 s and 1 day, not {0:?}")]
     Interval(Duration),
     /// All attempts of a check take up to twice the time-out, and must end before the next check.
     #[error("twice the timeout ({timeout:?}) must be shorter than the interval ({interval:?})")]
@@ -133,8 +133,10 @@ impl ServiceSpec {
     /// # Errors
     /// The first value that is out of its range.
     pub fn validated(self) -> Result<Self, ServiceSpecError> {
-        let length =
-            |text: &str, limit: usize| !text.trim().is_empty() && !text.contains('\0') && text.chars().count() <= limit;
+        let length = |text: &str, limit: usize| {
+            let clean = text.trim() == text && !text.chars().any(char::is_control);
+            clean && (1..=limit).contains(&text.chars().count())
+        };
         if !length(&self.name, 100) {
             return Err(ServiceSpecError::Name);
         }
@@ -144,18 +146,21 @@ impl ServiceSpec {
         if !length(&self.environment, 64) {
             return Err(ServiceSpecError::Environment);
         }
+        if self.url.chars().any(|c| c.is_control() || c.is_whitespace()) || self.url.len() > 2_000 {
+            return Err(ServiceSpecError::Url);
+        }
         match url::Url::parse(&self.url) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
-            _ => return Err(ServiceSpecError::Url(self.url)),
+            _ => return Err(ServiceSpecError::Url),
         }
-        if !(100..=599).contains(&self.expected_status) {
+        if !(200..=599).contains(&self.expected_status) {
             return Err(ServiceSpecError::ExpectedStatus(self.expected_status));
         }
         if self.timeout < Duration::from_millis(100) || self.timeout > Duration::from_secs(30) {
             return Err(ServiceSpecError::Timeout(self.timeout));
         }
         if let Some(interval) = self.interval
-            && (interval < Self::MIN_INTERVAL || interval > Duration::from_hours(24))
+            && (interval < Self::MIN_INTERVAL || interval > Duration::from_hours(24) || interval.subsec_nanos() > 0)
         {
             return Err(ServiceSpecError::Interval(interval));
         }

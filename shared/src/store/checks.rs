@@ -37,6 +37,8 @@ pub struct CheckRecord {
     pub consecutive_successes: u32,
     /// When it was checked.
     pub checked_at: DateTime<Utc>,
+    /// Which incident a failure belongs to.
+    pub fingerprint: Fingerprint,
     /// More about the check.
     pub details: Value,
     /// What a failure opens or continues.
@@ -47,13 +49,20 @@ pub struct CheckRecord {
     pub state_changed: Option<OutboxEvent>,
 }
 
+impl CheckRecord {
+    /// The events that this record may bring into the outbox.
+    pub fn event_ids(&self) -> impl Iterator<Item = Uuid> {
+        let failure = self.failure.iter().flat_map(|failure| [failure.opened.id, failure.alerted.id]);
+        let recovery = self.recovery.iter().flat_map(|recovery| [recovery.incident_resolved.id, recovery.alert_resolved.id]);
+        self.state_changed.iter().map(|event| event.id).chain(failure).chain(recovery)
+    }
+}
+
 /// What a failure opens, or continues where it is open already.
 #[derive(Debug, Clone, Serialize)]
 pub struct FailureRecord {
     /// The id of the incident, if this opens it.
     pub incident_id: IncidentId,
-    /// Which incident.
-    pub fingerprint: Fingerprint,
     /// Its title.
     pub title: String,
     /// Its message, also the alert's and the audit's.
@@ -73,8 +82,6 @@ pub struct FailureRecord {
 /// What a recovery ends.
 #[derive(Debug, Clone, Serialize)]
 pub struct RecoveryRecord {
-    /// Which incident.
-    pub fingerprint: Fingerprint,
     /// The id of the recovery's own alert row.
     pub alert_id: Uuid,
     /// What that row says.
@@ -90,7 +97,7 @@ pub struct RecoveryRecord {
 pub struct CheckReceipt {
     /// The check.
     pub check_id: String,
-    /// The open incident, when it failed.
+    /// The open incident, while the service is down.
     pub incident_id: Option<IncidentId>,
     /// Whether this check opened it.
     pub incident_created: bool,

@@ -31,6 +31,9 @@ pub enum ConnectError {
     /// Not `postgresql://…`.
     #[error("not a connection string of the form postgresql://user:password@host:port/database")]
     NotAUrl,
+    /// The password holds a question mark, where options would begin.
+    #[error("a ? in the connection string's password must be written %3F")]
+    UnescapedPassword,
     /// The driver can't read it.
     #[error("the connection string can't be read: {0}")]
     Malformed(String),
@@ -64,12 +67,11 @@ pub struct ConnectionSettings {
 }
 
 /// Options that the driver understands; others are ignored with a warning (`pgbouncer=true`, …).
-const DRIVER_OPTIONS: [&str; 14] = [
+const DRIVER_OPTIONS: [&str; 13] = [
     "user",
     "password",
     "dbname",
     "host",
-    "hostaddr",
     "port",
     "options",
     "application_name",
@@ -87,6 +89,8 @@ const TRANSACTION_POOLER_PORT: u16 = 6543;
 impl ConnectionSettings {
     /// A server that does not answer the connection attempt for this long is not available.
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+    /// The connection, TLS and the login together.
+    const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Reads the connection string.
     ///
@@ -97,10 +101,13 @@ impl ConnectionSettings {
         if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
             return Err(ConnectError::NotAUrl);
         }
+        if url.split_once('?').is_some_and(|(base, query)| !base.contains('@') && query.contains('@')) {
+            return Err(ConnectError::UnescapedPassword);
+        }
         let options = Options::split(url);
         let mut driver = tokio_postgres::Config::from_str(&options.url_for_driver)
             .map_err(|error| ConnectError::Malformed(super::chain(&error)))?;
-        if driver.get_hosts().is_empty() && driver.get_hostaddrs().is_empty() {
+        if driver.get_hosts().is_empty() {
             return Err(ConnectError::NotAUrl);
         }
         let trust = trust_of(options.sslmode.as_deref(), &driver, config.ca.as_deref())?;
@@ -147,6 +154,13 @@ impl ConnectionSettings {
     /// # Errors
     /// When the server can't be reached or refuses us.
     pub async fn connect(&self) -> Result<tokio_postgres::Client, StoreError> {
+        // The driver's own time-out ends with the TCP connection; a server may take that and then say nothing.
+        tokio::time::timeout(Self::HANDSHAKE_TIMEOUT, self.connect_patiently())
+            .await
+            .unwrap_or(Err(StoreError::Timeout(Self::HANDSHAKE_TIMEOUT)))
+    }
+
+    async fn connect_patiently(&self) -> Result<tokio_postgres::Client, StoreError> {
         match &self.trust {
             None => Ok(spawned(self.driver.connect(NoTls).await?)),
             Some(trust) => {
@@ -214,6 +228,9 @@ impl Options {
                 name => {
                     options.says_pgbouncer |= name == "pgbouncer" && value == "true";
                     let hint = if name == "sslrootcert" { " (set DATABASE_CA instead)" } else { "" };
+                    // What does not look like an option's name may be a piece of a password.
+                    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                    let name = if plain { name } else { "?" };
                     options.warnings.push(format!("the connection string's option \"{name}\" is ignored{hint}"));
                 }
             }
@@ -323,7 +340,8 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_is_refused_without_showing_the_password() {
-        for url in ["", "h:5432", "host=h user=u password=s3cret", "mysql://u:s3cret@h/x", "postgresql:///app"] {
+        for url in ["", "h:5432", "host=h user=u password=s3cret", "mysql://u:s3cret@h/x", "postgresql:///app",
+            "postgresql://u:s3cret@/app?hostaddr=192.0.2.2&sslmode=require", "postgresql://u:12?s3cret@h/app"] {
             let error = parse(url).err().unwrap().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }

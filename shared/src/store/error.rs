@@ -48,10 +48,11 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(state) = error.code() else {
-            return if error.is_closed() || is_io(&error) || is_connect(&error) {
-                Self::Unavailable(Box::new(error))
-            } else {
+            // Without a code it is the way there, unless it is about a value: that is a statement of ours.
+            return if is_about_a_value(&error) {
                 Self::Internal(Box::new(error))
+            } else {
+                Self::Unavailable(Box::new(error))
             };
         };
         match state.code().get(..2) {
@@ -79,12 +80,12 @@ fn is_missing_object(state: &SqlState) -> bool {
     .contains(&state)
 }
 
-/// An error while connecting carries no code: TLS refused, authentication not possible, host not found.
-fn is_connect(error: &tokio_postgres::Error) -> bool {
+/// The driver tells these apart only by its own text.
+fn is_about_a_value(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
-    ["error connecting", "TLS handshake", "authentication error", "connect timeout"]
+    ["error serializing", "error deserializing", "invalid column", "query returned", "expected "]
         .iter()
-        .any(|start| text.contains(start))
+        .any(|start| text.starts_with(start))
 }
 
 impl From<PoolError> for StoreError {

@@ -36,7 +36,7 @@ pub struct Position {
 const SUMMARY: &str = "
     id, incident_id::text AS incident_id, title::text AS title, status::text AS status, severity::text AS severity,
     category::text AS category, application::text AS application, environment, error_type::text AS error_type,
-    endpoint::text AS endpoint, occurrences, coalesce(detected_at, last_seen_at) AS detected_at, last_seen_at,
+    endpoint::text AS endpoint, occurrences, detected_at, last_seen_at,
     resolved_at, extract(epoch FROM time_to_resolution)::double precision AS time_to_resolution_seconds";
 
 /// Incidents that pass the filter, newest first, from just after `after` on; at most `limit`.

@@ -11,6 +11,7 @@ mod connect;
 mod error;
 pub mod health_checks;
 pub mod incidents;
+pub mod outbox;
 mod pool;
 pub mod reports;
 mod row;

@@ -105,6 +105,19 @@ pub async fn find_earlier(client: &Client, key: &DeliveryKey) -> Result<Option<E
     }))
 }
 
+/// Forgets a delivery whose audit row is gone, which is where its answer stood.
+///
+/// # Errors
+/// Any store error.
+pub async fn delete_forgotten(client: &Client, key: &DeliveryKey) -> Result<(), StoreError> {
+    let sql = "
+        DELETE FROM public.inbound_deliveries AS delivery
+        WHERE delivery_key = $1
+            AND NOT EXISTS (SELECT FROM public.agent_actions AS action WHERE action.id = delivery.action_id)";
+    client.execute_typed(sql, &[(&key.as_str(), Type::TEXT)]).await?;
+    Ok(())
+}
+
 /// The audit's sentence holds this much of a message: the whole stands in the incident.
 const DESCRIPTION_CHARS: usize = 1_000;
 

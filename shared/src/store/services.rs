@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::row::{column, word};
 use super::{Client, StoreError};
-use crate::model::{Service, ServiceSpec, ServiceState};
+use crate::model::{Service, ServiceSpec, ServiceState, Slot};
 
 /// Who configured a service; the environment's defaults never overwrite what an operator wrote in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub async fn upsert(
     let each = |pick: fn(&ServiceSpec) -> &str| services.iter().map(pick).collect::<Vec<_>>();
     let milliseconds = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     let seconds = |time: Duration| i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
-    let changed = client
-        .execute_typed(
+    let rows = client
+        .query_typed(
             include_str!("sql/upsert_services.sql"),
             &[
                 (&each(|it| &it.name), Type::TEXT_ARRAY),
@@ -61,7 +61,8 @@ pub async fn upsert(
             ],
         )
         .await?;
-    Ok(changed)
+    let changed: i64 = rows.first().map_or(Ok(0), |row| column(row, "changed"))?;
+    Ok(u64::try_from(changed).unwrap_or_default())
 }
 
 /// A service that this claimer alone may check until its claim ends.
@@ -69,17 +70,23 @@ pub async fn upsert(
 pub struct ClaimedService {
     /// The service as it stood when it was claimed.
     pub service: Service,
-    /// The instant that the check stands for: its slot's start, or now when it is checked out of turn.
-    pub stands_for: DateTime<Utc>,
+    /// What the check stands for: its slot, or now when it is checked out of turn.
+    pub slot: Slot,
 }
+
+/// One claim takes this many: checked at once, they need as many sockets, and their results fit one statement well
+/// within its deadline. The rest is claimed next.
+pub const CLAIM_LIMIT: i64 = 100;
 
 /// What a claim brought.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// Signs the results: those of a claim that has ended in the meantime are not taken.
     pub id: Uuid,
-    /// What stops the probe, if anything.
-    pub stopped_by: Option<&'static str>,
+    /// The switch that stops the probe, if one does.
+    pub stopped_by: Option<String>,
+    /// How many services are to be probed at all.
+    pub configured: usize,
     /// What is to be checked.
     pub services: Vec<ClaimedService>,
 }
@@ -89,8 +96,8 @@ pub struct Claim {
 pub enum Round {
     /// Those whose slot of this tick has not been claimed.
     Due(DateTime<Utc>),
-    /// All, out of turn.
-    All,
+    /// All that have not been checked since this round began, out of turn.
+    All(DateTime<Utc>),
 }
 
 /// Claims services for one round under this id. One round trip; nothing stays locked; harmless to repeat.
@@ -98,46 +105,62 @@ pub enum Round {
 /// # Errors
 /// Any store error.
 pub async fn claim(client: &Client, id: Uuid, round: Round, now: DateTime<Utc>) -> Result<Claim, StoreError> {
-    let (tick, out_of_turn) = match round {
-        Round::Due(tick) => (tick, false),
-        Round::All => (now, true),
+    let (tick, out_of_turn, since) = match round {
+        Round::Due(tick) => (tick, false, None),
+        Round::All(begun) => (now, true, Some(begun)),
     };
     let rows = client
         .query_typed(
-            include_str!("sql/claim_services.sql"),
-            &[(&id, Type::UUID), (&tick, Type::TIMESTAMPTZ), (&now, Type::TIMESTAMPTZ), (&out_of_turn, Type::BOOL)],
+            concat!(include_str!("sql/switches.sql"), include_str!("sql/claim_services.sql")),
+            &[
+                (&id, Type::UUID),
+                (&tick, Type::TIMESTAMPTZ),
+                (&now, Type::TIMESTAMPTZ),
+                (&out_of_turn, Type::BOOL),
+                (&since, Type::TIMESTAMPTZ),
+                (&CLAIM_LIMIT, Type::INT8),
+            ],
         )
         .await?;
     let first = rows.first().ok_or_else(|| StoreError::Internal("a claim without its switches".into()))?;
-    let stopped_by = if column(first, "killed")? {
-        Some("agent_kill_switch")
-    } else if !column::<bool>(first, "monitoring_enabled")? {
-        Some("agent_monitoring_enabled")
-    } else {
-        None
+    let mut claim = Claim {
+        id,
+        stopped_by: column(first, "stopped_by")?,
+        configured: usize::try_from(column::<i64>(first, "configured")?).unwrap_or_default(),
+        services: Vec::with_capacity(rows.len()),
     };
-    let mut services = Vec::with_capacity(rows.len());
     for row in &rows {
         if column::<Option<Uuid>>(row, "id")?.is_some() {
-            services.push(ClaimedService { service: service_of(row)?, stands_for: column(row, "stands_for")? });
+            let slot = Slot { start: column(row, "stands_for")?, period_seconds: column(row, "period")? };
+            claim.services.push(ClaimedService { service: service_of(row)?, slot });
         }
     }
-    Ok(Claim { id, stopped_by, services })
+    Ok(claim)
 }
 
-/// All enabled services, by environment and name; at most 1,000.
+/// All enabled services, by environment and name; at most 10,000. One that has not been checked for three of its
+/// intervals is unknown, whatever it was.
 ///
 /// # Errors
 /// Any store error.
-pub async fn list(client: &Client) -> Result<Vec<Service>, StoreError> {
-    let sql = "
-        SELECT id, name::text AS name, environment, application::text AS application, url, expected_status,
-            timeout_ms, state, state_changed_at, consecutive_failures, consecutive_successes, last_checked_at
+pub async fn list(client: &Client, now: DateTime<Utc>) -> Result<Vec<Service>, StoreError> {
+    let sql = concat!(
+        include_str!("sql/switches.sql"),
+        "SELECT id, name::text AS name, environment, application::text AS application, url, expected_status,
+            timeout_ms, state_changed_at, consecutive_failures, consecutive_successes, last_checked_at,
+            CASE
+                WHEN last_checked_at < $1 - make_interval(
+                    secs => 3 * coalesce(interval_seconds, default_interval)::double precision
+                ) THEN 'unknown'
+                ELSE state
+            END AS state
         FROM public.services
+        CROSS JOIN switches
         WHERE enabled
         ORDER BY environment, name
-        LIMIT 1000";
-    client.query_typed(sql, &[]).await?.iter().map(service_of).collect()
+        LIMIT 10000"
+    );
+    client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ)]).await?.iter().map(service_of).collect()
 }
 
 fn service_of(row: &Row) -> Result<Service, StoreError> {

@@ -93,6 +93,23 @@ async fn the_same_delivery_many_times_at_once_counts_once_and_all_get_the_same_a
 }
 
 #[tokio::test]
+async fn a_delivery_whose_answer_is_beyond_retention_is_taken_as_a_new_one() {
+    let stack = TestStack::start().await;
+    let send = || {
+        let request = stack.request("POST", "/api/autonomous/error").header("idempotency-key", "old");
+        stack.send(request.json(&json!({"error": {"message": "boom"}})))
+    };
+    send().await;
+    stack
+        .database
+        .execute("UPDATE inbound_deliveries SET action_id = gen_random_uuid()")
+        .await;
+    assert_eq!(send().await.status, 200);
+    let occurrences: i64 = stack.database.value("SELECT occurrences FROM incidents").await;
+    assert_eq!(occurrences, 2);
+}
+
+#[tokio::test]
 async fn many_errors_at_once_over_few_kinds_are_counted_exactly() {
     let stack = TestStack::start().await;
     let sent: Vec<_> = (0..200_u32)

@@ -5,7 +5,7 @@ WITH input AS (
     SELECT *
     FROM jsonb_to_recordset($1::jsonb) AS check_result (
         service_id uuid, check_id text, passed boolean, http_status int, response_time_ms int, error text,
-        error_code text, state text, consecutive_failures int, consecutive_successes int, checked_at timestamptz,
+        error_code text, state text, consecutive_failures int, consecutive_successes int, checked_at timestamptz, fingerprint text,
         details jsonb, failure jsonb, recovery jsonb, state_changed jsonb
     )
 ),
@@ -25,32 +25,47 @@ settled AS (
         AND NOT EXISTS (SELECT FROM public.monitoring_checks WHERE monitoring_checks.check_id = input.check_id)
     RETURNING input.*, service.name, service.environment, service.application
 ),
+released AS (
+    -- A check that is stored already changes nothing, but its claim has ended.
+    UPDATE public.services AS service
+    SET claimed_by = NULL, claimed_until = NULL
+    FROM input
+    WHERE service.id = input.service_id
+        AND service.claimed_by = $2
+        AND EXISTS (SELECT FROM public.monitoring_checks WHERE monitoring_checks.check_id = input.check_id)
+),
 counted AS (
+    -- An outage stays in its incident also when the service has moved to another application meanwhile.
     INSERT INTO public.incidents AS stored (
         incident_id, title, severity, category, application, environment, fingerprint, error_message, error_type,
         context, detected_at, last_seen_at, updated_at
     )
     SELECT
-        failure ->> 'incident_id', failure ->> 'title', failure ->> 'severity', 'infrastructure', application,
-        environment, failure ->> 'fingerprint', failure ->> 'message', 'health_check_failure', failure -> 'context',
+        failure ->> 'incident_id', failure ->> 'title', failure ->> 'severity', 'infrastructure', coalesce((
+            SELECT known.application FROM public.incidents AS known
+            WHERE known.environment = settled.environment
+                AND known.fingerprint = settled.fingerprint
+                AND known.status <> 'resolved'
+            LIMIT 1
+        ), application),
+        environment, fingerprint, failure ->> 'message', 'health_check_failure', failure -> 'context',
         checked_at, checked_at, checked_at
     FROM settled
     WHERE failure IS NOT NULL
-    ORDER BY application COLLATE "C", environment COLLATE "C", (failure ->> 'fingerprint') COLLATE "C"
+    ORDER BY application COLLATE "C", environment COLLATE "C", fingerprint COLLATE "C"
     ON CONFLICT (application, environment, fingerprint) WHERE status <> 'resolved'
     DO UPDATE SET
         occurrences = stored.occurrences + 1,
         last_seen_at = EXCLUDED.last_seen_at,
         updated_at = EXCLUDED.updated_at
-    RETURNING id, incident_id, application, environment, fingerprint
+    RETURNING id, incident_id, environment, fingerprint
 ),
 failing AS (
     SELECT settled.*, counted.id AS stored_id, counted.incident_id,
         counted.incident_id = failure ->> 'incident_id' AS created
     FROM settled
-    JOIN counted ON counted.application = settled.application
-        AND counted.environment = settled.environment
-        AND counted.fingerprint = failure ->> 'fingerprint'
+    JOIN counted ON counted.environment = settled.environment
+        AND counted.fingerprint = settled.fingerprint
 ),
 alerted AS (
     INSERT INTO public.alert_events (
@@ -74,9 +89,8 @@ incidents_resolved AS (
         handled_by = coalesce(incident.handled_by, 'health-monitor')
     FROM settled
     WHERE recovery IS NOT NULL
-        AND incident.application = settled.application
         AND incident.environment = settled.environment
-        AND incident.fingerprint = recovery ->> 'fingerprint'
+        AND incident.fingerprint = settled.fingerprint
         AND incident.status <> 'resolved'
     RETURNING incident.id, incident.incident_id, settled.check_id
 ),
@@ -169,6 +183,13 @@ announced AS (
     ) AS happened
 )
 SELECT
-    settled.check_id, failing.incident_id::text AS incident_id, coalesce(failing.created, false) AS incident_created
+    settled.check_id, coalesce(failing.created, false) AS incident_created,
+    coalesce(failing.incident_id, CASE WHEN settled.state = 'down' THEN (
+        SELECT known.incident_id FROM public.incidents AS known
+        WHERE known.environment = settled.environment
+            AND known.fingerprint = settled.fingerprint
+            AND known.status <> 'resolved'
+        LIMIT 1
+    ) END)::text AS incident_id
 FROM settled
 LEFT JOIN failing ON failing.check_id = settled.check_id

@@ -1,0 +1,213 @@
+//! `incidents` and `send-test-error`: what goes in comes out, filtered, and harmless to a terminal.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::commands::stack;
+use crate::process::{Ended, PROGRAM, Stack, Start, clear, run, watchkeeper};
+use crate::scratch::Scratch;
+use harness::Database;
+
+#[tokio::test]
+async fn a_test_error_sent_twice_is_one_incident() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let first = stack.command(&["send-test-error"]).await.with_code(0);
+    assert!(first.stdout.starts_with("opened INC-") && first.stdout.contains("(MEDIUM, unknown)"), "{first:?}");
+    let second = stack.command(&["send-test-error"]).await.with_code(0);
+    assert_eq!(second.stdout, first.stdout.replace("opened", "counted in"));
+    assert_eq!(database.count("incidents").await, 1);
+    assert_eq!(stack.occurrences_of("Test error sent by watchkeeper").await, 2);
+    let listed = stack.command(&["incidents"]).await.with_code(0);
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_test_error_is_classified_by_its_message_and_an_explicit_severity_wins() {
+    let scratch = Scratch::new();
+    let (stack, _database) = stack(&scratch).await;
+    let send = |severity: &'static str| {
+        let message = format!("Database connection failed {severity}");
+        let stack = &stack;
+        async move {
+            let mut arguments = vec!["send-test-error", "--json", "--message", &message];
+            if !severity.is_empty() {
+                arguments.extend(["--severity", severity]);
+            }
+            stack.command(&arguments).await.with_code(0).json()
+        }
+    };
+    let by_rule = send("").await;
+    assert_eq!((&by_rule["created"], &by_rule["category"]), (&json!(true), &json!("database")));
+    assert_eq!(by_rule["severity"], "CRITICAL");
+    assert_eq!(send("low").await["severity"], "LOW");
+}
+
+/// The titles of a list.
+fn titles(ended: &Ended) -> Vec<String> {
+    let page = ended.json();
+    let text = |incident: &Value| incident["title"].as_str().unwrap().to_owned();
+    page["incidents"].as_array().unwrap().iter().map(text).collect()
+}
+
+async fn report_three(stack: &Stack) {
+    for (message, application, environment) in [
+        ("Database connection failed", "shop", "production"),
+        ("api timeout", "shop", "test"),
+        ("missing image", "blog", "production"),
+    ] {
+        let context = json!({"application": application, "environment": environment});
+        let (status, body) = stack.report(json!({"error": {"message": message}, "context": context})).await;
+        assert_eq!(status, 200, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn incidents_are_filtered_and_listed_newest_first() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    assert_eq!(stack.command(&["incidents"]).await.with_code(0).stdout, "No incidents.\n");
+    assert_eq!(stack.command(&["incidents", "--json"]).await.json(), json!({"incidents": [], "next_cursor": null}));
+    report_three(&stack).await;
+    database.execute("UPDATE incidents SET status = 'resolved', resolved_at = now() WHERE application = 'blog'").await;
+    for (filter, expected) in [
+        (&[][..], &["missing image", "api timeout", "Database connection failed"][..]),
+        (&["--status", "detected"], &["api timeout", "Database connection failed"]),
+        (&["--status", "resolved"], &["missing image"]),
+        (&["--severity", "HIGH"], &["api timeout"]),
+        (&["--severity", "high"], &["api timeout"]),
+        (&["--application", "shop", "--environment", "test"], &["api timeout"]),
+        (&["--environment", "production", "--limit", "1"], &["missing image"]),
+        (&["--application", "no & such=1"], &[]),
+    ] {
+        let ended = stack.command(&[&["incidents", "--json"], filter].concat()).await.with_code(0);
+        assert_eq!(titles(&ended), expected, "{filter:?}");
+    }
+    let table = stack.command(&["incidents", "--limit", "2"]).await.with_code(0).stdout;
+    for told in ["INCIDENT", "SEVERITY", "missing image", "LOW", "resolved", "api timeout", "There are more"] {
+        assert!(table.contains(told), "{told}: {table}");
+    }
+    assert!(!table.contains("Database connection failed"), "{table}");
+}
+
+#[tokio::test]
+async fn a_filter_that_can_not_be_is_wrong_use() {
+    let scratch = Scratch::new();
+    let (stack, _database) = stack(&scratch).await;
+    for (filter, told) in [(["--status", "open"], "detected"), (["--severity", "awful"], "CRITICAL")] {
+        let ended = stack.command(&[&["incidents"][..], &filter].concat()).await;
+        assert!(ended.stderr.contains(told), "{ended:?}");
+        ended.with_code(2);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_reason_to_panic() {
+    let scratch = Scratch::new();
+    let (stack, _database) = stack(&scratch).await;
+    report_three(&stack).await;
+    let data = stack.file("");
+    for arguments in [&["incidents"][..], &["incidents", "--json"], &["status"], &["check"], &["migrate"], &["--help"]]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = watchkeeper(arguments);
+        command.arg("--data-dir").arg(&data).stdout(Stdio::from(writer)).stderr(Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().await.unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(0) && stderr.is_empty(), "{arguments:?}: {}: {stderr}", output.status);
+
+        let mut closed = Command::new("sh");
+        closed.args(["-c", "exec \"$0\" \"$@\" >&-", PROGRAM]).args(arguments).arg("--data-dir").arg(&data);
+        clear(&mut closed);
+        let ended = run(&mut closed).await.with_code(0);
+        assert_eq!(ended.stderr, "", "{arguments:?}");
+    }
+}
+
+/// Text that would recolour, ring, move the cursor, forge lines and set the window's title.
+const HOSTILE: &str = "\u{1b}[31mred\u{1b}[0m\u{7}\u{8}\r\nINC-FORGED \u{9b}2J\u{1b}]0;owned\u{7}\u{7f}\u{85}end";
+
+fn is_harmless(ended: &Ended) {
+    let bad = ended.said().chars().find(|c| c.is_control() && *c != '\n');
+    assert_eq!(bad, None, "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_an_error_smuggles_in_does_not_reach_the_terminal() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let context = json!({"application": HOSTILE, "environment": HOSTILE, "endpoint": HOSTILE});
+    let error = json!({"message": HOSTILE, "type": HOSTILE});
+    let (status, body) = stack.report(json!({"error": error, "context": context})).await;
+    assert_eq!(status, 200, "{body}");
+    let escaped = "UPDATE incidents SET title = E'\\u001b[2Jx\\u009b1;1H', category = E'\\u001b[31mred'";
+    database.execute(escaped).await;
+    let ended = stack.command(&["incidents"]).await.with_code(0);
+    is_harmless(&ended);
+    assert_eq!(ended.stdout.lines().count(), 2, "a line was forged: {}", ended.stdout);
+    is_harmless(&stack.command(&["status"]).await);
+    is_harmless(&stack.command(&["incidents", "--environment", HOSTILE]).await);
+    let raw = stack.command(&["incidents", "--json"]).await.with_code(0);
+    assert!(!raw.stdout.contains('\u{1b}'), "{raw:?}");
+    raw.json();
+}
+
+#[tokio::test]
+async fn what_a_service_s_name_smuggles_in_does_not_reach_the_terminal() {
+    let scratch = Scratch::new();
+    let (stack, _database) = stack(&scratch).await;
+    let file = scratch.path().join("services.toml");
+    let text = "[[services]]\nname = \"\\u001b[2Jshop\\u009b1m\"\nenvironment = \"\\u001b]0;x\\u0007\"\n\
+                url = \"http://127.0.0.1:1/\"\n";
+    std::fs::write(&file, text).unwrap();
+    is_harmless(&stack.command(&["apply", file.to_str().unwrap()]).await);
+    is_harmless(&stack.command(&["check"]).await);
+    is_harmless(&stack.command(&["status"]).await);
+    is_harmless(&stack.command(&["incidents"]).await);
+    std::fs::write(&file, format!("{text}\n[[services]]\nname = \"x\"\nurl = \"\\u001b[2Jnone\"\n")).unwrap();
+    is_harmless(&stack.command(&["apply", file.to_str().unwrap()]).await.with_code(2));
+}
+
+#[tokio::test]
+async fn keys_of_the_stack_are_asked_for_and_presented() {
+    let (scratch, database) = (Scratch::new(), Database::migrated().await);
+    let start = Start::on(&scratch).variable("DATABASE_URL", &database.url());
+    let stack = start.variable("READ_TOKEN", "r3ad").variable("INGEST_API_KEY", "ing3st").ready().await;
+    for (command, variable, key) in [
+        ("incidents", "READ_TOKEN", "r3ad"),
+        ("status", "READ_TOKEN", "r3ad"),
+        ("send-test-error", "INGEST_API_KEY", "ing3st"),
+    ] {
+        let with = |variable: &str, key: &str| {
+            let mut command = watchkeeper(&[command, "--data-dir"]);
+            command.arg(stack.file("")).env(variable, key);
+            command
+        };
+        let refused = run(&mut with("NOTHING", "")).await.with_code(1);
+        assert!(refused.stderr.contains("401"), "{refused:?}");
+        let refused = run(&mut with(variable, "wrong")).await.with_code(1);
+        assert!(refused.stderr.contains("the key is wrong"), "{refused:?}");
+        run(&mut with(variable, key)).await.with_code(0);
+        run(&mut with("WATCHKEEPER_TOKEN", key)).await.with_code(0);
+    }
+}
+
+#[tokio::test]
+async fn a_stack_elsewhere_is_reached_by_its_address() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let elsewhere = scratch.path().join("elsewhere");
+    for url in [stack.url(), format!("{}/", stack.url())] {
+        let mut command = watchkeeper(&["send-test-error", "--data-dir"]);
+        run(command.arg(&elsewhere).env("WATCHKEEPER_URL", url)).await.with_code(0);
+    }
+    assert_eq!(database.count("incidents").await, 1);
+    for url in ["nonsense", "http://127.0.0.1:1"] {
+        let mut command = watchkeeper(&["status", "--data-dir"]);
+        let ended = run(command.arg(&elsewhere).env("WATCHKEEPER_URL", url)).await.with_code(1);
+        assert!(ended.stderr.contains(url), "{ended:?}");
+    }
+}
