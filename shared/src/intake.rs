@@ -84,6 +84,11 @@ impl Intake {
         Self { store, publisher, rules: Arc::default() }
     }
 
+    /// Hangs up politely: the process is about to end.
+    pub fn close(&self) {
+        self.store.close();
+    }
+
     /// Takes in one report. A delivery that was taken before gets the answer of the first time and counts nothing.
     ///
     /// # Errors

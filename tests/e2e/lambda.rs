@@ -47,6 +47,24 @@ async fn a_lambda_answers_503_while_its_database_is_away_and_then_recovers() {
     assert_eq!(lambda.request("POST", ROUTE, Some(ERROR), false).await.0, 200);
 }
 
+#[tokio::test]
+async fn logs_are_json_lines_with_the_request_id_and_sigterm_ends_the_function() {
+    let database = Database::migrated().await;
+    let lambda =
+        Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", "key")]).await;
+    lambda.request("POST", ROUTE, Some(ERROR), false).await;
+    let (code, logs) = lambda.terminate().await;
+    assert_eq!(code, Some(0));
+    let logs: Vec<Value> = logs.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let stored = logs.iter().find(|log| log["message"].as_str().unwrap_or_default().starts_with("report stored"));
+    let span = &stored.expect("a stored report is logged")["span"];
+    assert!(uuid::Uuid::try_parse(span["requestId"].as_str().unwrap_or_default()).is_ok(), "{span}");
+    let open: i64 = database
+        .value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'watchkeeper-report-error' AND datname = current_database()")
+        .await;
+    assert_eq!(open, 0, "it has hung up");
+}
+
 /// The connection string with another host and port, without its options.
 fn replace_place(url: &str, place: &str) -> String {
     let (credentials, rest) = url.rsplit_once('@').unwrap();
@@ -79,7 +97,7 @@ async fn probe_runs_on_a_scheduled_event_and_twice_is_once() {
 }
 
 /// As EventBridge sends it.
-fn scheduled_event() -> Value {
+pub(crate) fn scheduled_event() -> Value {
     let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
     json!({
         "version": "0",

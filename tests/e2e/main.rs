@@ -3,6 +3,7 @@
 
 mod lambda;
 mod probe;
+mod publish;
 mod report_error;
 mod sentry;
 mod status;

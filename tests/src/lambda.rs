@@ -13,10 +13,14 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
 
 /// An invocation that has not ended by then never will.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Lambda {
     events: mpsc::Sender<Value>,
     results: Mutex<mpsc::Receiver<Result<Value, Value>>>,
-    _process: Child,
+    process: Child,
+    logs: JoinHandle<Vec<String>>,
 }
 
 struct Runtime {
@@ -45,9 +50,11 @@ impl Lambda {
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(failure))
+            .route("/2020-01-01/extension/register", post(register))
+            .route("/2020-01-01/extension/event/next", get(std::future::pending::<StatusCode>))
             .with_state(runtime);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let process = Command::new(binary(function))
+        let mut process = Command::new(binary(function))
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", function)
@@ -57,10 +64,28 @@ impl Lambda {
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "test")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("the function's binary should start");
-        Self { events, results: Mutex::new(done), _process: process }
+        let mut lines = BufReader::new(process.stdout.take().expect("its output is piped")).lines();
+        let logs = tokio::spawn(async move {
+            let mut logs = Vec::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                logs.push(line);
+            }
+            logs
+        });
+        Self { events, results: Mutex::new(done), process, logs }
+    }
+
+    /// Ends it as Lambda does, by SIGTERM; its exit code, and all that it has logged.
+    pub async fn terminate(mut self) -> (Option<i32>, Vec<String>) {
+        let pid = self.process.id().and_then(|pid| i32::try_from(pid).ok()).expect("the function should be running");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("the function can be signalled");
+        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await.expect("the function should end");
+        let logs = self.logs.await.expect("its output can be read");
+        (status.expect("the function can be waited for").code(), logs)
     }
 
     /// Invokes it; `Err` is what a failed invocation reports.
@@ -124,6 +149,11 @@ async fn next(State(runtime): State<Arc<Runtime>>) -> Response {
         .map(|(name, value)| (name.parse().expect("a header's name"), value.parse().expect("a header's value")))
         .collect();
     (headers, axum::Json(event)).into_response()
+}
+
+/// The runtime registers an extension of its own, without which Lambda sends no SIGTERM.
+async fn register() -> Response {
+    ([("lambda-extension-identifier", "test")], axum::Json(json!({"functionName": "test", "functionVersion": "$LATEST", "handler": "bootstrap"}))).into_response()
 }
 
 async fn response(State(runtime): State<Arc<Runtime>>, Path(_): Path<String>, body: String) -> StatusCode {

@@ -7,11 +7,13 @@
 //! - [`TestStack`]: the local stack on such a database, spoken to over HTTP.
 //! - [`Target`]: a service to probe, which answers as it is told to.
 //! - [`lambda::Lambda`]: a Lambda environment for one of our real binaries.
+//! - [`moto::Moto`]: AWS, as far as events go.
 //! - [`proxy::Proxy`]: a Postgres proxy that counts, and that loses answers on demand.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't be set up has failed")]
 
 mod database;
 pub mod lambda;
+pub mod moto;
 pub mod proxy;
 mod stack;
 mod target;

@@ -117,7 +117,7 @@ impl TestStackBuilder {
     }
 }
 
-fn reqwest_client() -> reqwest::Client {
+pub(crate) fn reqwest_client() -> reqwest::Client {
     let tls = shared::tls::client_config(&shared::tls::Trust::PublicRoots).expect("TLS should be there");
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)

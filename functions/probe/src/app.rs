@@ -112,4 +112,9 @@ impl App {
         self.defaults_stored.get_or_try_init(store).await?;
         Ok(())
     }
+
+    /// Hangs up politely: the process is about to end.
+    pub fn close(&self) {
+        self.store.close();
+    }
 }

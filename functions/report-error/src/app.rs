@@ -49,4 +49,9 @@ impl App {
     pub fn new(intake: Intake, access: AccessConfig, exposure: Exposure) -> Self {
         Self { gate: Gate::new(access.ingest_key, exposure, "INGEST_API_KEY"), intake }
     }
+
+    /// Hangs up politely: the process is about to end.
+    pub fn close(&self) {
+        self.intake.close();
+    }
 }

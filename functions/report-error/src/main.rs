@@ -2,6 +2,7 @@
 
 use report_error::App;
 use report_error::app::Config;
+use lambda_runtime::spawn_graceful_shutdown_handler;
 use shared::config::Environment;
 use shared::{http, telemetry};
 
@@ -10,5 +11,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let environment = Environment::of_process();
     telemetry::init(environment.optional("RUST_LOG").as_deref());
     let app = App::for_lambda(environment.read(Config::read)?)?;
+    let closing = app.clone();
+    spawn_graceful_shutdown_handler(move || async move { closing.close() }).await;
     lambda_http::run(http::with_fallbacks(report_error::router(app))).await
 }

@@ -82,4 +82,9 @@ impl App {
             })
         })
     }
+
+    /// Hangs up politely: the process is about to end.
+    pub fn close(&self) {
+        self.intake.close();
+    }
 }

@@ -44,4 +44,9 @@ impl App {
     pub fn new(store: Store, access: AccessConfig, exposure: Exposure) -> Self {
         Self { gate: Gate::new(access.read_token, exposure, "READ_TOKEN"), store }
     }
+
+    /// Hangs up politely: the process is about to end.
+    pub fn close(&self) {
+        self.store.close();
+    }
 }

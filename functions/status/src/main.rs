@@ -1,5 +1,6 @@
 //! The Lambda binary of `status`.
 
+use lambda_runtime::spawn_graceful_shutdown_handler;
 use shared::config::Environment;
 use shared::{http, telemetry};
 use status::App;
@@ -10,5 +11,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let environment = Environment::of_process();
     telemetry::init(environment.optional("RUST_LOG").as_deref());
     let app = App::for_lambda(environment.read(Config::read)?)?;
+    let closing = app.clone();
+    spawn_graceful_shutdown_handler(move || async move { closing.close() }).await;
     lambda_http::run(http::with_fallbacks(status::router(app))).await
 }

@@ -1,6 +1,6 @@
 //! Text that Postgres and its columns can hold: no NUL characters, lengths counted in characters; and bytes as text.
 //!
-//! Users: `model::Report`, `fingerprint`, the probe's results, signatures.
+//! Users: `model::Report`, `fingerprint`, the probe's titles, signatures.
 
 use std::borrow::Cow;
 
