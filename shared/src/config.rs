@@ -85,22 +85,6 @@ impl DatabaseConfig {
     }
 }
 
-/// Who may call: the keys and tokens that are configured.
-#[derive(Debug, Clone, Default)]
-pub struct AccessConfig {
-    /// `INGEST_API_KEY`: may report errors.
-    pub ingest_key: Option<SecretString>,
-    /// `READ_TOKEN`: may read state.
-    pub read_token: Option<SecretString>,
-}
-
-impl AccessConfig {
-    /// Reads `INGEST_API_KEY` and `READ_TOKEN`.
-    pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { ingest_key: environment.secret("INGEST_API_KEY"), read_token: environment.secret("READ_TOKEN") }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,11 +6,11 @@ use probe::{RoundReport, check_now};
 use sentry_webhook::app::SentryConfig;
 use secrecy::SecretString;
 use serde_json::Value;
-use shared::config::{AccessConfig, DatabaseConfig};
+use shared::config::DatabaseConfig;
 use shared::model::ServiceSpec;
 use shared::publish::BusConfig;
 use shared::store::services::{self, Origin};
-use watchkeeper::stack::{Stack, StackConfig, Ticks, listen};
+use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, listen};
 
 use crate::Database;
 

@@ -14,7 +14,8 @@ use anyhow::Context as _;
 use axum::Router;
 use probe::app::ProbeConfig;
 use sentry_webhook::app::SentryConfig;
-use shared::config::{AccessConfig, DatabaseConfig};
+use secrecy::SecretString;
+use shared::config::{DatabaseConfig, Environment};
 use shared::http::{Exposure, with_fallbacks};
 use shared::intake::Intake;
 use shared::publish::{BusConfig, Publisher};
@@ -38,6 +39,23 @@ pub struct StackConfig {
     pub probe: ProbeConfig,
     /// Whether the minute's tick is fired.
     pub ticks: Ticks,
+}
+
+/// Who may call: the keys that are configured.
+#[derive(Debug, Clone, Default)]
+pub struct AccessConfig {
+    /// `INGEST_API_KEY`: may report errors.
+    pub ingest_key: Option<SecretString>,
+    /// `READ_TOKEN`: may read state.
+    pub read_token: Option<SecretString>,
+}
+
+impl AccessConfig {
+    /// Reads `INGEST_API_KEY` and `READ_TOKEN`.
+    #[must_use]
+    pub fn read(environment: &Environment<'_>) -> Self {
+        Self { ingest_key: environment.secret("INGEST_API_KEY"), read_token: environment.secret("READ_TOKEN") }
+    }
 }
 
 /// Who starts a probe round.
@@ -122,9 +140,9 @@ impl Stack {
 
 /// Every HTTP function's own router on one port.
 fn routes(store: &Store, intake: &Intake, access: &AccessConfig, sentry: &SentryConfig) -> Router {
-    let report_error = report_error::App::new(intake.clone(), access.clone(), Exposure::Loopback);
+    let report_error = report_error::App::new(intake.clone(), access.ingest_key.clone(), Exposure::Loopback);
     let sentry_webhook = sentry_webhook::App::new(intake.clone(), sentry.clone());
-    let status = status::App::new(store.clone(), access.clone(), Exposure::Loopback);
+    let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
     with_fallbacks(
         Router::new()
             .merge(report_error::router(report_error))

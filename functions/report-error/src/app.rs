@@ -1,7 +1,8 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
 use anyhow::Context as _;
-use shared::config::{AccessConfig, DatabaseConfig, Environment};
+use secrecy::SecretString;
+use shared::config::{DatabaseConfig, Environment};
 use shared::http::{Exposure, Gate};
 use shared::intake::Intake;
 use shared::publish::{BusConfig, Publisher};
@@ -14,14 +15,14 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Who is told of new incidents.
     pub bus: BusConfig,
-    /// Who may report.
-    pub access: AccessConfig,
+    /// `INGEST_API_KEY`: who has it may report.
+    pub ingest_key: Option<SecretString>,
 }
 
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment), access: AccessConfig::read(environment) }
+        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment), ingest_key: environment.secret("INGEST_API_KEY") }
     }
 }
 
@@ -41,13 +42,13 @@ impl App {
         let store = Store::new(&config.database, "watchkeeper-report-error", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        Ok(Self::new(Intake::new(store, publisher), config.access, Exposure::Public))
+        Ok(Self::new(Intake::new(store, publisher), config.ingest_key, Exposure::Public))
     }
 
     /// An App on an intake that is there already.
     #[must_use]
-    pub fn new(intake: Intake, access: AccessConfig, exposure: Exposure) -> Self {
-        Self { gate: Gate::new(access.ingest_key, exposure, "INGEST_API_KEY"), intake }
+    pub fn new(intake: Intake, ingest_key: Option<SecretString>, exposure: Exposure) -> Self {
+        Self { gate: Gate::new(ingest_key, exposure, "INGEST_API_KEY"), intake }
     }
 
     /// Hangs up politely: the process is about to end.

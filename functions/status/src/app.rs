@@ -1,7 +1,8 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
 use anyhow::Context as _;
-use shared::config::{AccessConfig, DatabaseConfig, Environment};
+use secrecy::SecretString;
+use shared::config::{DatabaseConfig, Environment};
 use shared::http::{Exposure, Gate};
 use shared::store::{PoolSize, Store};
 
@@ -10,14 +11,14 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// What is read.
     pub database: DatabaseConfig,
-    /// Who may read it.
-    pub access: AccessConfig,
+    /// `READ_TOKEN`: who has it may read.
+    pub read_token: Option<SecretString>,
 }
 
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), access: AccessConfig::read(environment) }
+        Self { database: DatabaseConfig::read(environment), read_token: environment.secret("READ_TOKEN") }
     }
 }
 
@@ -36,13 +37,13 @@ impl App {
     pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
         let store = Store::new(&config.database, "watchkeeper-status", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
-        Ok(Self::new(store, config.access, Exposure::Public))
+        Ok(Self::new(store, config.read_token, Exposure::Public))
     }
 
     /// An App on a store that is there already.
     #[must_use]
-    pub fn new(store: Store, access: AccessConfig, exposure: Exposure) -> Self {
-        Self { gate: Gate::new(access.read_token, exposure, "READ_TOKEN"), store }
+    pub fn new(store: Store, read_token: Option<SecretString>, exposure: Exposure) -> Self {
+        Self { gate: Gate::new(read_token, exposure, "READ_TOKEN"), store }
     }
 
     /// Hangs up politely: the process is about to end.

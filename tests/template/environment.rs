@@ -1,0 +1,58 @@
+//! Each function gets the variables that it reads, secrets by reference only.
+
+use std::collections::BTreeSet;
+
+use crate::code;
+use crate::template::Template;
+
+/// What must never stand in the template, nor come as a parameter.
+const SECRETS: [&str; 4] = ["DATABASE_URL", "SENTRY_CLIENT_SECRET", "INGEST_API_KEY", "READ_TOKEN"];
+
+#[test]
+fn every_function_gets_every_variable_that_it_reads_and_nothing_more() {
+    let template = Template::read();
+    for folder in code::functions() {
+        let declared: BTreeSet<String> = template.variables(&folder).into_iter().map(|(name, _)| name).collect();
+        // Lambda sets these itself, and takes no others of that name.
+        let mut read = code::variables(&folder);
+        read.retain(|name| !name.starts_with("AWS_"));
+        assert_eq!(declared, read, "{folder}");
+    }
+}
+
+#[test]
+fn secrets_come_from_secrets_manager_at_the_named_version() {
+    let template = Template::read();
+    for folder in code::functions() {
+        for (name, value) in template.variables(&folder) {
+            if SECRETS.contains(&name.as_str()) {
+                let reference =
+                    format!("{{{{resolve:secretsmanager:${{SecretName}}:SecretString:{name}::${{SecretVersion}}}}}}");
+                assert_eq!(value["Fn::Sub"], reference, "{folder}");
+            } else {
+                assert!(!value.to_string().contains("secretsmanager"), "{folder}: is {name} a secret?");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_parameter_is_a_secret() {
+    for name in Template::read().parameters().keys() {
+        let plain = name.to_uppercase();
+        let is_secret = SECRETS.iter().any(|secret| plain == secret.replace('_', ""));
+        assert!(!is_secret, "{name} would stand in plain text in the stack's parameters");
+    }
+}
+
+#[test]
+fn the_bus_is_named_to_the_functions_that_publish() {
+    let template = Template::read();
+    for folder in code::functions() {
+        if let Some(value) = template.variables(&folder).get("EVENT_BUS_NAME") {
+            let (name, bus) = template.referred(value);
+            assert_eq!((name.as_str(), &bus["Name"]["Ref"]), ("EventBus", &"EventBusName".into()), "{folder}");
+        }
+    }
+    assert_eq!(template.parameters()["EventBusName"]["Default"], "watchkeeper");
+}

@@ -1,0 +1,59 @@
+//! What operators rely on: logs that end, alarms that ring.
+
+use serde_json::{Value, json};
+
+use crate::code;
+use crate::template::Template;
+
+#[test]
+fn every_function_has_its_own_log_group_with_an_end() {
+    let template = Template::read();
+    for folder in code::functions() {
+        let (name, group) = template.referred(&template.function(&folder)["LoggingConfig"]["LogGroup"]);
+        assert_eq!(name, code::logical_name(&folder, "LogGroup"));
+        assert_eq!(group["RetentionInDays"]["Ref"], "LogRetentionDays");
+        assert_eq!(group["LogGroupName"]["Fn::Sub"], format!("/aws/lambda/${{AWS::StackName}}-{folder}"));
+    }
+}
+
+#[test]
+fn every_function_s_errors_ring() {
+    let template = Template::read();
+    for folder in code::functions() {
+        let alarm = template.resource(&code::logical_name(&folder, "ErrorsAlarm"));
+        assert_eq!((&alarm["Namespace"], &alarm["MetricName"]), (&"AWS/Lambda".into(), &"Errors".into()));
+        let function = code::logical_name(&folder, "Function");
+        assert_eq!(alarm["Dimensions"], json!([{"Name": "FunctionName", "Value": {"Ref": function}}]));
+        assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+    }
+}
+
+#[test]
+fn a_probe_that_is_not_invoked_rings() {
+    let template = Template::read();
+    let alarm = template.resource("ProbeSilentAlarm");
+    assert_eq!((&alarm["MetricName"], &alarm["Statistic"]), (&"Invocations".into(), &"Sum".into()));
+    assert_eq!((&alarm["Period"], &alarm["EvaluationPeriods"]), (&300.into(), &1.into()));
+    assert_eq!(rings_at(alarm), json!(["LessThanThreshold", 1, "breaching"]));
+}
+
+#[test]
+fn dead_letters_ring() {
+    let template = Template::read();
+    let alarm = template.resource("ProbeDeadLettersAlarm");
+    assert_eq!(alarm["MetricName"], "ApproximateNumberOfMessagesVisible");
+    assert_eq!(alarm["Dimensions"][0]["Value"]["Fn::GetAtt"], "ProbeDeadLetters.QueueName");
+    assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+}
+
+#[test]
+fn every_alarm_goes_to_the_topic_if_there_is_one() {
+    for (name, alarm) in Template::read().of_type("AWS::CloudWatch::Alarm") {
+        let wanted = json!({"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
+        assert_eq!((&alarm["AlarmActions"], &alarm["OKActions"]), (&wanted, &wanted), "{name}");
+    }
+}
+
+fn rings_at(alarm: &Value) -> Value {
+    json!([alarm["ComparisonOperator"], alarm["Threshold"], alarm["TreatMissingData"]])
+}

@@ -1,0 +1,77 @@
+//! Least privilege: a function may write its own log, publish on the one bus if it publishes, and nothing else.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::code;
+use crate::template::Template;
+
+/// What a role allows: action and resource, one by one.
+fn grants(role: &Value) -> Vec<(String, Value)> {
+    assert_eq!(role.get("ManagedPolicyArns"), None, "managed policies allow more than is needed");
+    let policies = role["Policies"].as_array().unwrap();
+    let statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
+    statements
+        .inspect(|statement| assert_eq!(statement["Effect"], "Allow"))
+        .flat_map(|statement| {
+            each(&statement["Action"]).into_iter().flat_map(|action| {
+                let action = action.as_str().unwrap().to_owned();
+                each(&statement["Resource"]).into_iter().map(move |resource| (action.clone(), resource))
+            })
+        })
+        .collect()
+}
+
+/// A list, or the one value instead of it.
+fn each(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
+}
+
+/// The properties of the function's own role.
+fn role_of<'a>(template: &'a Template, folder: &str) -> &'a Value {
+    let function = template.function(folder);
+    assert_eq!(function.get("Policies"), None, "SAM ignores Policies beside a Role");
+    let (name, role) = template.referred(&function["Role"]);
+    assert_eq!(name, code::logical_name(folder, "Role"), "each function has a role of its own");
+    role
+}
+
+#[test]
+fn every_function_may_do_what_it_does_and_nothing_more() {
+    let template = Template::read();
+    for folder in code::functions() {
+        let log = code::logical_name(&folder, "LogGroup");
+        let mut wanted =
+            BTreeSet::from([("logs:CreateLogStream".to_owned(), log.clone()), ("logs:PutLogEvents".to_owned(), log)]);
+        if code::variables(&folder).contains("EVENT_BUS_NAME") {
+            wanted.insert(("events:PutEvents".to_owned(), "EventBus".to_owned()));
+        }
+        if !template.function(&folder)["EventInvokeConfig"].is_null() {
+            wanted.insert(("sqs:SendMessage".to_owned(), "ProbeDeadLetters".to_owned()));
+        }
+        let granted = grants(role_of(&template, &folder)).into_iter();
+        let granted: BTreeSet<_> = granted.map(|(action, resource)| (action, template.referred(&resource).0)).collect();
+        assert_eq!(granted, wanted, "{folder}");
+    }
+}
+
+#[test]
+fn no_policy_has_a_star() {
+    let template = Template::read();
+    for (name, role) in template.of_type("AWS::IAM::Role") {
+        for (action, resource) in grants(role) {
+            assert!(!action.contains('*') && resource.is_object(), "{name}: {action} on {resource}");
+        }
+    }
+}
+
+#[test]
+fn a_function_s_role_is_for_lambda_only() {
+    let template = Template::read();
+    for folder in code::functions() {
+        let trust = &role_of(&template, &folder)["AssumeRolePolicyDocument"]["Statement"];
+        assert_eq!(trust.as_array().map(Vec::len), Some(1), "{folder}");
+        assert_eq!(trust[0]["Principal"]["Service"], "lambda.amazonaws.com", "{folder}");
+    }
+}
