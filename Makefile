@@ -65,6 +65,12 @@ test: $(POSTGRES) $(MOTO) nextest ## Run every test, on a Postgres server of the
 	cargo nextest run --workspace --no-run
 	$(TARGET)/with-postgres cargo nextest run --workspace $(ARGS)
 
+.PHONY: test-supabase
+test-supabase: $(POSTGRES) nextest servers ## Test Postgres as Supabase serves it: PgBouncer, TLS (brings Debian's packages when root)
+	cargo build --workspace --bins
+	cargo nextest run -p harness --test supabase --no-run
+	$(TARGET)/with-postgres cargo nextest run -p harness --test supabase --ignore-default-filter $(ARGS)
+
 .PHONY: check
 check: machete $(AWS_TOOLS) ## Check formatting, lints, documentation, unused dependencies and the template
 	cargo fmt --all --check
@@ -90,6 +96,18 @@ clean-tools: ## Remove what `make setup` brought
 .PHONY: nextest
 nextest:
 	@command -v cargo-nextest >/dev/null || { echo "building cargo-nextest (some minutes, once)"; cargo install cargo-nextest --version $(NEXTEST_VERSION) --locked --root $(TOOLS); }
+
+# PgBouncer, and a PostgreSQL with TLS: the embedded one has none.
+.PHONY: servers
+servers:
+	@missing=; \
+	PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || missing="pgbouncer"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else echo "tests/supabase needs $$missing: sudo apt-get install $$missing"; exit 1; fi
 
 .PHONY: machete
 machete:

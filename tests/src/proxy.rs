@@ -103,6 +103,9 @@ fn upstream_of(url: &str) -> SocketAddr {
 
 async fn relay(client: TcpStream, upstream: SocketAddr, seen: Arc<Seen>) {
     let server = TcpStream::connect(upstream).await.expect("the test server should answer");
+    for side in [&client, &server] {
+        side.set_nodelay(true).expect("a connected socket has options");
+    }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let (answered, lost) = tokio::sync::oneshot::channel();

@@ -43,6 +43,9 @@ pub enum ConnectError {
     /// Unencrypted over a network.
     #[error("sslmode=disable is only for a socket or the loopback interface, not for {0}")]
     UnencryptedNetwork(String),
+    /// `DATABASE_CA` is no PEM text.
+    #[error("DATABASE_CA holds no usable certificate (PEM text, or the path of a PEM file, is expected)")]
+    UnusableCa,
     /// `DATABASE_CA` names a file that can't be read.
     #[error("DATABASE_CA: {path} can't be read: {reason}")]
     UnreadableCa {
@@ -255,7 +258,11 @@ fn trust_of(
         },
         Some("no-verify") => Ok(Some(Trust::Anybody)),
         None | Some("" | "allow" | "prefer" | "require" | "verify-ca" | "verify-full") => match ca {
-            Some(ca) => Ok(Some(Trust::Only(read_pem(ca)?))),
+            Some(ca) => {
+                let trust = Trust::Only(read_pem(ca)?);
+                crate::tls::client_config(&trust).map_err(|_| ConnectError::UnusableCa)?;
+                Ok(Some(trust))
+            }
             None => Ok(Some(Trust::PublicRoots)),
         },
         Some(other) => Err(ConnectError::UnknownSslMode(other.to_owned())),
