@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use probe::app::ProbeConfig;
-use sentry_webhook::app::SentryConfig;
 use secrecy::{ExposeSecret as _, SecretString};
+use sentry_webhook::app::SentryConfig;
 use shared::config::{DatabaseConfig, Environment};
 use shared::publish::BusConfig;
 
@@ -139,10 +139,9 @@ fn port(environment: &mut Environment<'_>) -> u16 {
 fn running(data_dir: &Path, name: &str) -> anyhow::Result<String> {
     match data_dir::read_env(data_dir, name) {
         Ok(found) => found.with_context(|| format!("{} holds no {name}", data_dir::env_file(data_dir).display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-            "no stack is running in {}: run `watchkeeper start` first, or set {name}",
-            data_dir.display()
-        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("no stack is running in {}: run `watchkeeper start` first, or set {name}", data_dir.display())
+        }
         Err(error) => Err(error).with_context(|| format!("read {}", data_dir::env_file(data_dir).display())),
     }
 }

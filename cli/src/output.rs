@@ -48,7 +48,8 @@ pub fn one_line(text: &str) -> String {
 
 /// The text without anything that could act on a terminal: control characters, and those that turn text around.
 fn harmless(text: &str) -> String {
-    let acts = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let acts =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if acts(c) { ' ' } else { c }).collect()
 }
 

@@ -194,11 +194,16 @@ impl Gate {
 fn refuse_other_sites(headers: &HeaderMap) -> Result<(), ApiError> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host_is_ours = text("host").is_none_or(is_this_machine);
-    let origin_is_ours = text("origin").is_none_or(|origin| origin.split_once("://").is_some_and(|(_, host)| is_this_machine(host)));
+    let origin_is_ours =
+        text("origin").is_none_or(|origin| origin.split_once("://").is_some_and(|(_, host)| is_this_machine(host)));
     if host_is_ours && origin_is_ours && text("sec-fetch-site") != Some("cross-site") {
         return Ok(());
     }
-    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", "this server answers this machine only; configure a key to open it"))
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        "this server answers this machine only; configure a key to open it",
+    ))
 }
 
 fn is_this_machine(place: &str) -> bool {

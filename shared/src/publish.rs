@@ -132,9 +132,9 @@ impl Bus {
         Ok(results
             .map(|(event, entry)| Attempt {
                 id: event.id,
-                error: entry.error_code().map(|code| {
-                    format!("{code}: {}", entry.error_message().unwrap_or("no reason given"))
-                }),
+                error: entry
+                    .error_code()
+                    .map(|code| format!("{code}: {}", entry.error_message().unwrap_or("no reason given"))),
             })
             .collect())
     }

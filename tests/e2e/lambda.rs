@@ -50,8 +50,7 @@ async fn a_lambda_answers_503_while_its_database_is_away_and_then_recovers() {
 #[tokio::test]
 async fn logs_are_json_lines_with_the_request_id_and_sigterm_ends_the_function() {
     let database = Database::migrated().await;
-    let lambda =
-        Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", "key")]).await;
+    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", "key")]).await;
     lambda.request("POST", ROUTE, Some(ERROR), false).await;
     let (code, logs) = lambda.terminate().await;
     assert_eq!(code, Some(0));

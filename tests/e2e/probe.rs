@@ -126,7 +126,11 @@ async fn every_way_to_fail_has_its_reason_and_ends_within_twice_the_timeout() {
         .await;
     let started = Instant::now();
     let report = stack.check_now().await;
-    assert!(started.elapsed() < Duration::from_secs(11), "all at once, each within twice its own: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(11),
+        "all at once, each within twice its own: {:?}",
+        started.elapsed()
+    );
     assert_eq!(report.checked.len(), 6);
     let codes: Vec<(String, String)> = stack
         .database
@@ -337,7 +341,9 @@ async fn a_switch_whose_value_makes_no_sense_stops_probing() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
-    for (key, off) in [("agent_kill_switch", "{\"enabled\": false}"), ("agent_monitoring_enabled", "{\"enabled\": true}")] {
+    for (key, off) in
+        [("agent_kill_switch", "{\"enabled\": false}"), ("agent_monitoring_enabled", "{\"enabled\": true}")]
+    {
         for value in ["{\"enabled\": \"maybe\"}", "true", "\"on\"", "[]", "null", "{}"] {
             let sql = format!("UPDATE system_config SET value = '{value}' WHERE key = '{key}'");
             stack.database.execute(&sql).await;
@@ -389,7 +395,10 @@ async fn what_is_not_checked_any_more_becomes_unknown() {
     stack.check_now().await;
     assert_eq!(stack.get("/status").await.text("status"), "healthy");
     stack.database.execute("UPDATE services SET last_checked_at = now() - interval '4 minutes'").await;
-    stack.database.execute("UPDATE system_config SET value = '{\"enabled\": true}' WHERE key = 'agent_kill_switch'").await;
+    stack
+        .database
+        .execute("UPDATE system_config SET value = '{\"enabled\": true}' WHERE key = 'agent_kill_switch'")
+        .await;
     let status = stack.get("/status").await;
     assert_eq!((status.text("status"), status.text("probing_stopped_by")), ("unknown", "agent_kill_switch"));
 }

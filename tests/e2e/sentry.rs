@@ -247,8 +247,11 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 #[tokio::test]
 async fn no_field_that_is_missing_null_or_of_another_type_is_an_error_of_ours() {
     let stack = stack().await;
-    let strange = [Value::Null, json!(-1.5e300), json!(""), json!("\u{0}😀"), json!([null, [1]]), json!({"": {}}), json!(true)];
-    for (resource, body) in [("error", ERROR), ("event_alert", EVENT_ALERT), ("issue", ISSUE), ("metric_alert", METRIC_ALERT)] {
+    let strange =
+        [Value::Null, json!(-1.5e300), json!(""), json!("\u{0}😀"), json!([null, [1]]), json!({"": {}}), json!(true)];
+    for (resource, body) in
+        [("error", ERROR), ("event_alert", EVENT_ALERT), ("issue", ISSUE), ("metric_alert", METRIC_ALERT)]
+    {
         let whole: Value = serde_json::from_str(body).unwrap();
         let mut found = Vec::new();
         places(&whole, "", &mut found);
@@ -259,7 +262,9 @@ async fn no_field_that_is_missing_null_or_of_another_type_is_an_error_of_ours() 
             assert!(matches!(answer.status, 200 | 400), "{resource} {place}: {answer:?}");
         }
         let data = whole["data"].as_object().unwrap().keys().next().unwrap().clone();
-        for value in strange.iter().flat_map(|value| found.iter().filter(|place| place.matches('/').count() == 3).map(move |place| (place, value))) {
+        for value in strange.iter().flat_map(|value| {
+            found.iter().filter(|place| place.matches('/').count() == 3).map(move |place| (place, value))
+        }) {
             let mut broken = whole.clone();
             *broken.pointer_mut(value.0).unwrap() = value.1.clone();
             let delivery_body = broken.to_string();

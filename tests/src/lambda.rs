@@ -153,7 +153,11 @@ async fn next(State(runtime): State<Arc<Runtime>>) -> Response {
 
 /// The runtime registers an extension of its own, without which Lambda sends no SIGTERM.
 async fn register() -> Response {
-    ([("lambda-extension-identifier", "test")], axum::Json(json!({"functionName": "test", "functionVersion": "$LATEST", "handler": "bootstrap"}))).into_response()
+    (
+        [("lambda-extension-identifier", "test")],
+        axum::Json(json!({"functionName": "test", "functionVersion": "$LATEST", "handler": "bootstrap"})),
+    )
+        .into_response()
 }
 
 async fn response(State(runtime): State<Arc<Runtime>>, Path(_): Path<String>, body: String) -> StatusCode {

@@ -39,7 +39,8 @@ impl Moto {
             .kill_on_drop(true)
             .spawn()
             .expect("python3 should be there");
-        let moto = Self { url: format!("http://127.0.0.1:{port}"), http: crate::stack::reqwest_client(), _process: process };
+        let moto =
+            Self { url: format!("http://127.0.0.1:{port}"), http: crate::stack::reqwest_client(), _process: process };
         moto.ready().await;
         moto.call("events", "AWSEvents.CreateEventBus", json!({"Name": "watchkeeper"})).await;
         let queue = moto.call("sqs", "AmazonSQS.CreateQueue", json!({"QueueName": "events"})).await;
@@ -79,10 +80,13 @@ impl Moto {
 
     async fn call(&self, service: &str, operation: &str, body: Value) -> Value {
         let region = Self::REGION;
-        let scope = format!("AWS4-HMAC-SHA256 Credential=test/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0");
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential=test/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
         let request = self.http.post(&self.url).header("authorization", scope).header("x-amz-target", operation);
         let request = request.header("content-type", "application/x-amz-json-1.0").body(body.to_string());
-        let answer = request.send().await.expect("moto should answer").bytes().await.expect("its answer should be complete");
+        let answer =
+            request.send().await.expect("moto should answer").bytes().await.expect("its answer should be complete");
         serde_json::from_slice(&answer).unwrap_or(Value::Null)
     }
 }

@@ -3,8 +3,8 @@
 use chrono::Utc;
 use probe::app::ProbeConfig;
 use probe::{RoundReport, check_now};
-use sentry_webhook::app::SentryConfig;
 use secrecy::SecretString;
+use sentry_webhook::app::SentryConfig;
 use serde_json::Value;
 use shared::config::DatabaseConfig;
 use shared::model::ServiceSpec;

@@ -1,6 +1,6 @@
 //! The local stack: every HTTP function's own router on one port, and the minute's tick, in one process.
 //!
-//! A later function joins here: an HTTP one by merging its router in [`routes`], a scheduled one in [`scheduler`].
+//! A later function joins here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
 //! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
 
 pub mod data_dir;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use probe::app::ProbeConfig;
-use sentry_webhook::app::SentryConfig;
 use secrecy::SecretString;
+use sentry_webhook::app::SentryConfig;
 use shared::config::{DatabaseConfig, Environment};
 use shared::http::{Exposure, with_fallbacks};
 use shared::intake::Intake;

@@ -40,7 +40,11 @@ pub struct ProbeConfig {
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment), probe: ProbeConfig::read(environment) }
+        Self {
+            database: DatabaseConfig::read(environment),
+            bus: BusConfig::read(environment),
+            probe: ProbeConfig::read(environment),
+        }
     }
 }
 

@@ -19,10 +19,10 @@ async fn main() -> Result<(), Error> {
     let app = &app;
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<EventBridgeEvent<Value>>| {
         let scheduled = event.payload.time.unwrap_or_else(Utc::now);
-        probe::handle(app, scheduled).await.map(|_| ()).map_err(|error| Diagnostic {
-            error_type: "RoundFailed".to_owned(),
-            error_message: format!("{error:#}"),
-        })
+        probe::handle(app, scheduled)
+            .await
+            .map(|_| ())
+            .map_err(|error| Diagnostic { error_type: "RoundFailed".to_owned(), error_message: format!("{error:#}") })
     }))
     .await
 }

@@ -165,10 +165,8 @@ mod tests {
     }
 
     fn record(state: ServiceState, http_status: Option<u16>, reason: Option<FailureReason>) -> CheckRecord {
-        let claimed = ClaimedService {
-            service: service(state),
-            slot: Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 },
-        };
+        let claimed =
+            ClaimedService { service: service(state), slot: Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 } };
         of(&claimed, &outcome(http_status, reason), "local")
     }
 

@@ -22,7 +22,11 @@ pub struct Config {
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment), ingest_key: environment.secret("INGEST_API_KEY") }
+        Self {
+            database: DatabaseConfig::read(environment),
+            bus: BusConfig::read(environment),
+            ingest_key: environment.secret("INGEST_API_KEY"),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The Lambda binary of `report-error`.
 
+use lambda_runtime::spawn_graceful_shutdown_handler;
 use report_error::App;
 use report_error::app::Config;
-use lambda_runtime::spawn_graceful_shutdown_handler;
 use shared::config::Environment;
 use shared::{http, telemetry};
 

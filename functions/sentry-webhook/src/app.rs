@@ -32,7 +32,11 @@ pub struct SentryConfig {
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment), sentry: SentryConfig::read(environment) }
+        Self {
+            database: DatabaseConfig::read(environment),
+            bus: BusConfig::read(environment),
+            sentry: SentryConfig::read(environment),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The Lambda binary of `sentry-webhook`.
 
+use lambda_runtime::spawn_graceful_shutdown_handler;
 use sentry_webhook::App;
 use sentry_webhook::app::Config;
-use lambda_runtime::spawn_graceful_shutdown_handler;
 use shared::config::Environment;
 use shared::{http, telemetry};
 

@@ -35,9 +35,10 @@ impl Delivery {
             Err(error) => return Err(ApiError::invalid(format!("the body is not JSON: {error}"))),
         };
         let named = headers.get("sentry-hook-resource").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let found = body.get("data").and_then(Value::as_object).and_then(|data| {
-            DATA_KEYS.iter().find(|(_, key)| data.contains_key(*key)).map(|(resource, _)| *resource)
-        });
+        let found = body
+            .get("data")
+            .and_then(Value::as_object)
+            .and_then(|data| DATA_KEYS.iter().find(|(_, key)| data.contains_key(*key)).map(|(resource, _)| *resource));
         let resource = match found {
             Some(found) if named.is_empty() => found,
             // An activity alert carries an issue too.

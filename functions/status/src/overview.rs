@@ -88,7 +88,14 @@ fn overview(services: Vec<Service>, open: BTreeMap<String, OpenIncidents>, times
             (name, overview)
         })
         .collect();
-    Overview { status: worst(&states), score: score(&states), open_incidents: all_open, environments, probing_stopped_by: None, timestamp }
+    Overview {
+        status: worst(&states),
+        score: score(&states),
+        open_incidents: all_open,
+        environments,
+        probing_stopped_by: None,
+        timestamp,
+    }
 }
 
 /// Down before degraded before healthy; unknown only when nothing else is known.

@@ -16,8 +16,8 @@ pub use alert::{Alert, AlertStatus, AlertType};
 pub use category::Category;
 pub use check::{CheckId, FailureReason, Slot};
 pub use incident::{Incident, IncidentId, IncidentStatus, IncidentSummary};
-pub use report::{Counting, DeliveryKey, Report, UpstreamGroup};
 pub(crate) use report::uuid_at;
+pub use report::{Counting, DeliveryKey, Report, UpstreamGroup};
 pub use service::{
     DEFAULT_ENVIRONMENT, Service, ServiceSpec, ServiceSpecError, ServiceState, severity_of_failed_check,
 };

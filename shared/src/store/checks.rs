@@ -53,7 +53,8 @@ impl CheckRecord {
     /// The events that this record may bring into the outbox.
     pub fn event_ids(&self) -> impl Iterator<Item = Uuid> {
         let failure = self.failure.iter().flat_map(|failure| [failure.opened.id, failure.alerted.id]);
-        let recovery = self.recovery.iter().flat_map(|recovery| [recovery.incident_resolved.id, recovery.alert_resolved.id]);
+        let recovery =
+            self.recovery.iter().flat_map(|recovery| [recovery.incident_resolved.id, recovery.alert_resolved.id]);
         self.state_changed.iter().map(|event| event.id).chain(failure).chain(recovery)
     }
 }

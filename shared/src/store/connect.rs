@@ -347,8 +347,15 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_is_refused_without_showing_the_password() {
-        for url in ["", "h:5432", "host=h user=u password=s3cret", "mysql://u:s3cret@h/x", "postgresql:///app",
-            "postgresql://u:s3cret@/app?hostaddr=192.0.2.2&sslmode=require", "postgresql://u:12?s3cret@h/app"] {
+        for url in [
+            "",
+            "h:5432",
+            "host=h user=u password=s3cret",
+            "mysql://u:s3cret@h/x",
+            "postgresql:///app",
+            "postgresql://u:s3cret@/app?hostaddr=192.0.2.2&sslmode=require",
+            "postgresql://u:12?s3cret@h/app",
+        ] {
             let error = parse(url).err().unwrap().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }

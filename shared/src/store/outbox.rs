@@ -68,11 +68,7 @@ pub async fn mark_attempted(client: &Client, attempts: &[Attempt], now: DateTime
         WHERE event.id = attempt.id AND event.published_at IS NULL";
     let ids: Vec<Uuid> = attempts.iter().map(|attempt| attempt.id).collect();
     let errors: Vec<Option<&str>> = attempts.iter().map(|attempt| attempt.error.as_deref()).collect();
-    let parameters = [
-        (&ids as _, Type::UUID_ARRAY),
-        (&errors as _, Type::TEXT_ARRAY),
-        (&now as _, Type::TIMESTAMPTZ),
-    ];
+    let parameters = [(&ids as _, Type::UUID_ARRAY), (&errors as _, Type::TEXT_ARRAY), (&now as _, Type::TIMESTAMPTZ)];
     client.execute_typed(sql, &parameters).await?;
     Ok(())
 }

@@ -100,10 +100,7 @@ async fn a_delivery_whose_answer_is_beyond_retention_is_taken_as_a_new_one() {
         stack.send(request.json(&json!({"error": {"message": "boom"}})))
     };
     send().await;
-    stack
-        .database
-        .execute("UPDATE inbound_deliveries SET action_id = gen_random_uuid()")
-        .await;
+    stack.database.execute("UPDATE inbound_deliveries SET action_id = gen_random_uuid()").await;
     assert_eq!(send().await.status, 200);
     let occurrences: i64 = stack.database.value("SELECT occurrences FROM incidents").await;
     assert_eq!(occurrences, 2);

@@ -69,9 +69,8 @@ async fn a_body_that_says_it_is_not_json_is_refused() {
 #[tokio::test]
 async fn what_there_is_no_place_for_is_kept_in_the_context() {
     let stack = TestStack::start().await;
-    let answer = stack
-        .report_ok(json!({"error": {"message": "x", "code": "E42"}, "context": {"a": 1}, "build": 7}))
-        .await;
+    let answer =
+        stack.report_ok(json!({"error": {"message": "x", "code": "E42"}, "context": {"a": 1}, "build": 7})).await;
     let incident = stack.get(&format!("/api/incidents/{}", answer.text("incident_id"))).await.body;
     assert_eq!(incident["context"], json!({"a": 1, "error": {"code": "E42"}, "build": 7}));
 }
@@ -79,7 +78,9 @@ async fn what_there_is_no_place_for_is_kept_in_the_context() {
 #[tokio::test]
 async fn pages_of_other_sites_can_neither_write_nor_read() {
     let stack = TestStack::start().await;
-    for (name, value) in [("origin", "https://evil.example"), ("host", "evil.example"), ("sec-fetch-site", "cross-site")] {
+    for (name, value) in
+        [("origin", "https://evil.example"), ("host", "evil.example"), ("sec-fetch-site", "cross-site")]
+    {
         let write = stack.request("POST", "/api/autonomous/error").header(name, value);
         assert_eq!(stack.send(write.body(r#"{"error": {"message": "x"}}"#)).await.status, 403, "{name}");
         let read = stack.request("GET", "/api/incidents").header(name, value);

@@ -41,7 +41,8 @@ fn message(event: &Value, raised: &Value) -> String {
     let logentry = event.get("logentry").unwrap_or(&Value::Null);
     of_exception
         .or_else(|| {
-            let told = text(event, "message").or_else(|| text(logentry, "formatted")).or_else(|| text(logentry, "message"));
+            let told =
+                text(event, "message").or_else(|| text(logentry, "formatted")).or_else(|| text(logentry, "message"));
             told.or_else(|| text(event, "title")).map(str::to_owned)
         })
         .unwrap_or_else(|| "an event without a message".to_owned())

@@ -29,7 +29,8 @@ pub(super) fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> 
     report.environment = text(rule, "environment").unwrap_or_default().to_owned();
     report.upstream_group = alert_id.map(|id| UpstreamGroup { system: SOURCE, id: format!("metric-alert-{id}") });
     keep(&mut report, "level", action);
-    for (name, key) in [("aggregate", "aggregate"), ("query", "query"), ("dataset", "dataset"), ("name", "alert_rule")] {
+    for (name, key) in [("aggregate", "aggregate"), ("query", "query"), ("dataset", "dataset"), ("name", "alert_rule")]
+    {
         keep(&mut report, key, text(rule, name).unwrap_or_default());
     }
     keep(&mut report, "sentry_url", told("web_url").unwrap_or_default());

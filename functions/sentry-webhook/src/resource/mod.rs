@@ -31,9 +31,7 @@ pub fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
         ("error", "created") => event::report(delivery.data("error"), now),
         ("event_alert", "triggered") => event::report(delivery.data("event"), now),
         ("issue", "created") => issue::report(delivery.data("issue"), now),
-        ("metric_alert", "critical" | "warning") => {
-            metric_alert::report(delivery, delivery.data("metric_alert"), now)
-        }
+        ("metric_alert", "critical" | "warning") => metric_alert::report(delivery, delivery.data("metric_alert"), now),
         ("error" | "event_alert" | "issue" | "metric_alert", _) => Meaning::Ignored("this action opens no incident"),
         _ => Meaning::Ignored("this resource carries no error"),
     }

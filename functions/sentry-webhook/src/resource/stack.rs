@@ -25,7 +25,8 @@ pub(super) fn text(exception: &Value) -> Option<String> {
 
 fn frame(frame: &Value) -> String {
     let function = text_of(frame, "function").unwrap_or("?");
-    let file = ["filename", "abs_path", "module", "package"].iter().find_map(|name| text_of(frame, name)).unwrap_or("?");
+    let file =
+        ["filename", "abs_path", "module", "package"].iter().find_map(|name| text_of(frame, name)).unwrap_or("?");
     let number = |name: &str| frame.get(name).and_then(Value::as_u64);
     let place = match (number("lineno"), number("colno")) {
         (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
