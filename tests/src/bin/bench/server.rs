@@ -1,0 +1,134 @@
+//! The Postgres that a benchmark runs on, and the stack on it.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use secrecy::SecretString;
+use serde_json::Value;
+use shared::config::DatabaseConfig;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio_postgres::{Client, NoTls};
+use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
+
+/// As many as the local stack gives it.
+const MAX_CONNECTIONS: u16 = 100;
+
+/// An embedded Postgres with a migrated database, in a directory that ends with it.
+pub(crate) struct Server {
+    postgres: EmbeddedPostgres,
+    folder: TempDir,
+    /// For what the benchmark itself wants to know.
+    pub(crate) client: Client,
+}
+
+impl Server {
+    /// Starts it; `durable` = commits wait for the disk.
+    pub(crate) async fn start(durable: bool) -> anyhow::Result<Self> {
+        // Not /tmp, which may be memory.
+        let folder = tempfile::Builder::new().prefix("watchkeeper-bench-").tempdir_in("/var/tmp")?;
+        // As root, the server runs as another user, who has to reach this folder.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+        let postgres = EmbeddedPostgres::start(EmbeddedConfig {
+            install_dir: watchkeeper::config::embedded_postgres_dir(),
+            data_dir: folder.path().to_owned(),
+            durable,
+            max_connections: MAX_CONNECTIONS,
+        })
+        .await?;
+        let config = DatabaseConfig { url: SecretString::from(postgres.url()), ca: None };
+        watchkeeper::migrations::apply(&config).await?;
+        let (client, connection) = tokio_postgres::connect(postgres.url(), NoTls).await?;
+        tokio::spawn(connection);
+        Ok(Self { postgres, folder, client })
+    }
+
+    /// Its connection string.
+    pub(crate) fn url(&self) -> &str {
+        self.postgres.url()
+    }
+
+    /// A place for files that end with it.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Its version, and whether it waits for the disk.
+    pub(crate) async fn version(&self) -> anyhow::Result<String> {
+        let row = self.client.query_one("SELECT current_setting('server_version')", &[]).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// Gives each measurement the same start: nothing to vacuum, nothing to write out.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        self.client.batch_execute("VACUUM (ANALYZE)").await?;
+        Ok(self.client.batch_execute("CHECKPOINT").await?)
+    }
+
+    /// How many rows a table has.
+    pub(crate) async fn count(&self, table: &str) -> anyhow::Result<usize> {
+        let row = self.client.query_one(&format!("SELECT count(*) FROM public.{table}"), &[]).await?;
+        Ok(usize::try_from(row.try_get::<_, i64>(0)?)?)
+    }
+
+    /// Stops it and removes its files.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        drop(self.client);
+        self.postgres.stop().await?;
+        self.folder.close().context("remove the server's files")
+    }
+}
+
+/// `watchkeeper start` on a server; ends when dropped.
+pub(crate) struct Stack {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    process: Child,
+}
+
+impl Stack {
+    /// Starts the release binary.
+    pub(crate) async fn start(server: &Server) -> anyhow::Result<Self> {
+        let mut process = Command::new(beside("watchkeeper")?)
+            .args(["start", "--json", "--port", "0", "--data-dir"])
+            .arg(server.folder().join("stack"))
+            .env_clear()
+            .env("DATABASE_URL", server.url())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("start watchkeeper")?;
+        let output = process.stdout.take().context("its output is piped")?;
+        let mut lines = BufReader::new(output).lines();
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line())
+            .await
+            .context("watchkeeper did not start")??;
+        let introduction: Value = serde_json::from_str(&line.context("watchkeeper ended at once")?)?;
+        let url = introduction["url"].as_str().context("watchkeeper tells no url")?;
+        Ok(Self { address: url.trim_start_matches("http://").parse()?, process })
+    }
+
+    /// The processor time that it has used so far; none where there is no /proc.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        /// Linux counts processor time in hundredths of a second, whatever its clock does.
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()?)).ok()?;
+        // After the name in parentheses come the fields from the third on; 14 and 15 are user and system time.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u32>().ok());
+        Some(TICK * ticks.sum::<Option<u32>>()?)
+    }
+}
+
+/// A binary of the same build as this one.
+pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let file = std::env::current_exe()?.with_file_name(name);
+    ensure!(file.is_file(), "{} is not built: run `make bench`", file.display());
+    Ok(file)
+}

@@ -1,0 +1,231 @@
+//! `bench start`: how large the Lambda binaries are, how soon they answer, and what they hold in memory, on a Runtime
+//! API of our own.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use chrono::{DurationRound as _, TimeDelta, Utc};
+use harness::lambda::Lambda;
+use harness::{Behaviour, Target};
+use secrecy::SecretString;
+use sentry_webhook::signature::sign;
+use serde_json::{Value, json};
+use shared::config::DatabaseConfig;
+use shared::store::services::{self, Origin};
+use shared::store::{PoolSize, Store};
+
+use crate::figures::{Figures, verdict};
+use crate::machine;
+use crate::server::{Server, beside};
+
+/// Starts that are measured; one before them fills the page cache.
+const STARTS: usize = 30;
+/// After so many requests the memory is looked at.
+const REQUESTS: usize = 1_000;
+
+/// The aims: megabytes (10^6 bytes) of file and memory, milliseconds to the first answer.
+const AIM_FILE_MB: f64 = 9.0;
+const AIM_MEMORY_MB: f64 = 20.0;
+const AIM_START_MS: f64 = 15.0;
+
+const KEY: &str = "benchmark-key";
+const REPORT: &str = include_str!("../../../benches/reports/1kB.json");
+const SENTRY_ERROR: &str = include_str!("../../../../functions/sentry-webhook/fixtures/error-created.json");
+/// The event's id in [`SENTRY_ERROR`]: each request is another event.
+const SENTRY_EVENT_ID: &str = "e4874d664c3540c1a32eab185f12c5ab";
+
+/// Makes the event of the nth invocation.
+type MakeEvent = fn(usize) -> Value;
+
+/// The functions, each with what it is asked for.
+const FUNCTIONS: [(&str, &str, MakeEvent); 4] = [
+    ("report-error", "a 1 kB report", report_error),
+    ("sentry-webhook", "a signed `error`", sentry_webhook),
+    ("status", "`/ready`, `/status`, `/api/incidents`", status),
+    ("probe", "a round of one service", probe),
+];
+
+/// What was measured of one function.
+struct Row {
+    function: &'static str,
+    request: &'static str,
+    file_mb: f64,
+    starts: Figures,
+    warm: Figures,
+    /// None where there is no /proc.
+    memory_mb: Option<f64>,
+}
+
+/// Measures every function; the section for the results.
+pub(crate) async fn run() -> anyhow::Result<String> {
+    let server = Server::start(true).await?;
+    let target = Target::start(Behaviour::Status(200)).await;
+    configure(&server, &target).await?;
+    let mut rows = Vec::new();
+    for (function, request, event) in FUNCTIONS {
+        rows.push(measure(&server, function, request, event).await?);
+    }
+    let checks = server.count("service_health_checks").await?;
+    ensure!(checks >= REQUESTS, "the probe made only {checks} checks");
+    let text = section(&server.version().await?, &rows)?;
+    server.stop().await?;
+    Ok(text)
+}
+
+/// One service for the probe.
+async fn configure(server: &Server, target: &Target) -> anyhow::Result<()> {
+    let config = DatabaseConfig { url: SecretString::from(server.url()), ca: None };
+    let store = Store::new(&config, "bench", PoolSize::LAMBDA)?;
+    let specs = &[target.spec("shop", "bench")];
+    store.run(|client| async move { services::upsert(&client, specs, Origin::File, Utc::now()).await }).await?;
+    Ok(())
+}
+
+async fn measure(
+    server: &Server,
+    function: &'static str,
+    request: &'static str,
+    event: MakeEvent,
+) -> anyhow::Result<Row> {
+    let environment =
+        [("DATABASE_URL", server.url()), ("INGEST_API_KEY", KEY), ("READ_TOKEN", KEY), ("SENTRY_CLIENT_SECRET", KEY)];
+    let mut starts = Vec::with_capacity(STARTS);
+    for number in 0..=STARTS {
+        let event = event(number);
+        let started = Instant::now();
+        let lambda = Lambda::start(function, &environment).await;
+        answered(&lambda, event).await?;
+        if number > 0 {
+            starts.push(started.elapsed());
+        }
+    }
+    let lambda = Lambda::start(function, &environment).await;
+    let mut warm = Vec::with_capacity(REQUESTS);
+    for number in 0..REQUESTS {
+        let event = event(STARTS + 1 + number);
+        let started = Instant::now();
+        answered(&lambda, event).await?;
+        warm.push(started.elapsed());
+    }
+    let memory_mb = resident_mb(function);
+    let bytes = u32::try_from(std::fs::metadata(beside(function)?)?.len())?;
+    Ok(Row {
+        function,
+        request,
+        file_mb: f64::from(bytes) / 1e6,
+        starts: Figures::new(starts, Duration::ZERO),
+        warm: Figures::new(warm, Duration::ZERO),
+        memory_mb,
+    })
+}
+
+/// Invokes it; an HTTP function must answer 200, any other with success.
+async fn answered(lambda: &Lambda, event: Value) -> anyhow::Result<()> {
+    let answer = lambda.invoke(event).await.map_err(|error| anyhow::anyhow!("the function failed: {error}"))?;
+    let status = answer.get("statusCode");
+    ensure!(status.is_none_or(|status| status == 200), "the function answered {answer}");
+    Ok(())
+}
+
+/// The resident memory of our child of this name.
+fn resident_mb(name: &str) -> Option<f64> {
+    let of_status = |text: &str, field: &str| -> Option<String> {
+        text.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
+    };
+    let me = std::process::id().to_string();
+    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+        let Ok(text) = std::fs::read_to_string(entry.path().join("status")) else { continue };
+        if of_status(&text, "Name").as_deref() != Some(name) || of_status(&text, "PPid").as_ref() != Some(&me) {
+            continue;
+        }
+        // An earlier one that is dead and not yet waited for has none.
+        let Some(resident) = of_status(&text, "VmRSS") else { continue };
+        let kilobytes: f64 = resident.trim_end_matches(" kB").trim().parse().ok()?;
+        return Some(kilobytes * 1024.0 / 1e6);
+    }
+    None
+}
+
+fn report_error(_: usize) -> Value {
+    http("POST", "/api/autonomous/error", json!({"authorization": format!("Bearer {KEY}")}), Some(REPORT))
+}
+
+fn sentry_webhook(_: usize) -> Value {
+    let body = SENTRY_ERROR.replace(SENTRY_EVENT_ID, &uuid::Uuid::new_v4().simple().to_string());
+    let signature = sign(&SecretString::from(KEY), body.as_bytes());
+    let headers = json!({"sentry-hook-resource": "error", "sentry-hook-signature": signature});
+    http("POST", "/webhooks/sentry", headers, Some(&body))
+}
+
+fn status(number: usize) -> Value {
+    let path = ["/ready", "/status", "/api/incidents"][number % 3];
+    http("GET", path, json!({"authorization": format!("Bearer {KEY}")}), None)
+}
+
+/// The tick of each minute from now on: every one finds the service due.
+fn probe(number: usize) -> Value {
+    let now = Utc::now();
+    let tick = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
+    let minutes = i64::try_from(number).unwrap_or_default();
+    json!({
+        "version": "0", "id": uuid::Uuid::new_v4(), "detail-type": "Scheduled Event", "source": "aws.events",
+        "account": "123456789012", "region": "eu-west-1", "resources": [], "detail": {},
+        "time": tick + TimeDelta::minutes(minutes),
+    })
+}
+
+/// As API Gateway's HTTP API sends it (payload version 2.0).
+fn http(method: &str, path: &str, headers: Value, body: Option<&str>) -> Value {
+    let mut all = json!({"content-type": "application/json", "host": "abc.execute-api.eu-west-1.amazonaws.com"});
+    if let (Value::Object(all), Value::Object(headers)) = (&mut all, headers) {
+        all.extend(headers);
+    }
+    json!({
+        "version": "2.0", "routeKey": format!("{method} {path}"), "rawPath": path, "rawQueryString": "",
+        "headers": all, "body": body, "isBase64Encoded": false,
+        "requestContext": {
+            "accountId": "123456789012", "apiId": "abc", "domainName": "abc.execute-api.eu-west-1.amazonaws.com",
+            "domainPrefix": "abc", "requestId": "JKJaXmPLvHcESHA=", "routeKey": format!("{method} {path}"),
+            "stage": "$default", "time": "23/Nov/2026:10:00:00 +0000", "timeEpoch": 1_795_428_000_000_u64,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "bench"},
+        },
+    })
+}
+
+fn section(version: &str, rows: &[Row]) -> anyhow::Result<String> {
+    let mut text = format!(
+        "{}\n\n\
+         | Function | Request | File, MB | Start to first answer, median ms | p95 ms | Later answers, median ms | Memory, MB |\n\
+         |---|---|--:|--:|--:|--:|--:|\n",
+        machine::describe(version)
+    );
+    for row in rows {
+        let ([start, slow_start, _], [warm, ..]) = (row.starts.percentiles(), row.warm.percentiles());
+        let memory = row.memory_mb.map_or_else(|| "–".to_owned(), |memory| format!("{memory:.1}"));
+        writeln!(
+            text,
+            "| {} | {} | {:.2} | {start:.1} | {slow_start:.1} | {warm:.2} | {memory} |",
+            row.function, row.request, row.file_mb
+        )?;
+    }
+    writeln!(
+        text,
+        "\nEach binary runs under a Runtime API on the same machine. Start: from before the process to its first answer, \
+         with a new connection (SCRAM, no TLS) to a Postgres whose commits wait for the disk; {STARTS} starts, the page \
+         cache warm. Memory: resident after {REQUESTS} requests. MB = 10^6 bytes.\n"
+    )?;
+    for row in rows {
+        let start = row.starts.percentiles()[0];
+        writeln!(
+            text,
+            "- {}: file under {AIM_FILE_MB} MB: {}; first answer within {AIM_START_MS} ms: {}; memory under \
+             {AIM_MEMORY_MB} MB: {}.",
+            row.function,
+            verdict(row.file_mb < AIM_FILE_MB),
+            verdict(start < AIM_START_MS),
+            row.memory_mb.map_or("unknown", |memory| verdict(memory < AIM_MEMORY_MB)),
+        )?;
+    }
+    Ok(text)
+}
