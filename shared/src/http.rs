@@ -1,6 +1,6 @@
 //! The HTTP edge: one shape of error, one way to read a body, one way to tell who may call.
 //!
-//! Users: `report-error`, `status`, the local stack.
+//! Users: `report-error`, `sentry-webhook`, `status`, the local stack.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
 use crate::store::StoreError;
@@ -85,7 +85,7 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(error = %crate::store::chain(&error), "refused by the database");
                 Self::invalid("the request holds a value that can't be stored")
             }
-            StoreError::Unavailable(_) | StoreError::Timeout(_) | StoreError::Schema(_) => {
+            StoreError::Unavailable(_) | StoreError::Raced(_) | StoreError::Timeout(_) | StoreError::Schema(_) => {
                 tracing::error!(error = %crate::store::chain(&error), "the database can't be used");
                 Self::unavailable()
             }
@@ -140,6 +140,54 @@ async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
         }
     }
     Ok(bytes.freeze())
+}
+
+/// The JSON value that a body holds. Half a surrogate pair (a string cut in the middle of an emoji, as JavaScript sends it) is no
+/// reason to lose an error: it is replaced by U+FFFD.
+///
+/// # Errors
+/// 400 when it is not JSON.
+pub fn read_json(body: &[u8]) -> Result<Value, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::invalid("the body is not UTF-8"))?;
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    serde_json::from_str(text).or_else(|error| {
+        serde_json::from_str(&without_lone_surrogates(text))
+            .map_err(|_| ApiError::invalid(format!("the body is not JSON: {error}")))
+    })
+}
+
+/// Replaces each `\uD800`…`\uDFFF` escape that has no partner by `\uFFFD`.
+fn without_lone_surrogates(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        clean.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let length = match surrogate(rest) {
+            Some(true) if surrogate(&rest[6..]) == Some(false) => 12,
+            Some(_) => {
+                clean.push_str("\\uFFFD");
+                rest = &rest[6..];
+                continue;
+            }
+            // Any other escape: the backslash and the character after it.
+            None => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        clean.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// Whether the text begins with the escape of a leading (true) or trailing (false) surrogate.
+fn surrogate(text: &str) -> Option<bool> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    match u16::from_str_radix(digits, 16).ok()? {
+        0xD800..=0xDBFF => Some(true),
+        0xDC00..=0xDFFF => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether strangers can reach the server that an App runs in.

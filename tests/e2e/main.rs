@@ -7,3 +7,4 @@ mod publish;
 mod report_error;
 mod sentry;
 mod status;
+mod switches;

@@ -113,6 +113,90 @@ async fn an_issue_and_its_first_event_count_one_in_either_order() {
 }
 
 #[tokio::test]
+async fn the_first_report_of_an_announced_issue_tells_what_the_announcement_did_not() {
+    let stack = stack().await;
+    let staging = changed(ERROR, |it| it["data"]["error"]["environment"] = json!("staging"));
+    let id = deliver(&stack, "issue", ISSUE).await.text("incident_id").to_owned();
+    deliver(&stack, "error", &staging).await;
+    let incident = stack.get(&format!("/api/incidents/{id}")).await.body;
+    assert_eq!((&incident["environment"], &incident["context"]["release"]), (&json!("staging"), &json!("shop@2.4.1")));
+    assert!(incident["stack_trace"].as_str().unwrap().contains("checkout.js:42"));
+    assert_eq!(incident["context"]["sentry_short_id"], "SHOP-WEB-1A", "what the announcement told stays");
+}
+
+#[tokio::test]
+async fn a_late_announcement_of_an_issue_that_is_over_opens_nothing() {
+    let stack = stack().await;
+    let first = deliver(&stack, "error", ERROR).await;
+    stack.database.execute("UPDATE incidents SET status = 'resolved'").await;
+    let late = deliver(&stack, "issue", ISSUE).await;
+    assert_eq!((&late.body["created"], late.text("incident_id")), (&json!(false), first.text("incident_id")));
+    assert_eq!(stack.database.count("incidents").await, 1);
+    let again = changed(ERROR, |it| it["data"]["error"]["event_id"] = json!("a".repeat(32)));
+    assert_eq!(deliver(&stack, "error", &again).await.body["created"], true, "a new event of it does");
+}
+
+#[tokio::test]
+async fn an_issue_stays_one_incident_when_its_project_is_renamed() {
+    let stack = stack().await;
+    let renamed = changed(ERROR, |it| {
+        let event = &mut it["data"]["error"];
+        event["event_id"] = json!("b".repeat(32));
+        event["url"] = json!("https://sentry.io/api/0/projects/acme/web-shop/events/b/");
+    });
+    deliver(&stack, "error", ERROR).await;
+    assert_eq!(deliver(&stack, "error", &renamed).await.body["created"], false);
+    assert_eq!(occurrences(&stack).await, [2]);
+}
+
+#[tokio::test]
+async fn the_same_event_id_in_another_project_is_another_event() {
+    let stack = stack().await;
+    let other = changed(ERROR, |it| {
+        it["data"]["error"]["project"] = json!(2);
+        it["data"]["error"]["issue_id"] = json!("4712");
+    });
+    for body in [ERROR, &other] {
+        assert_eq!(deliver(&stack, "error", body).await.body["created"], true);
+    }
+}
+
+#[tokio::test]
+async fn who_a_user_is_and_what_an_address_carries_is_not_kept() {
+    let stack = stack().await;
+    let body = changed(ERROR, |it| {
+        it["data"]["error"]["tags"] = json!([
+            ["user", "email:ann@example.com"],
+            ["sentry:user", "ip:198.51.100.4"],
+            ["user.email", "ann@example.com"],
+            ["url", "https://shop.example.com/pay?token=SECRET#SECRET"],
+            ["tenant", "acme"],
+            ["broken"],
+        ]);
+    });
+    deliver(&stack, "error", &body).await;
+    let context: Value = stack.database.value("SELECT context FROM incidents").await;
+    assert_eq!(context["tags"], json!({"tenant": "acme", "url": "https://shop.example.com/pay"}));
+    let all: String = stack.database.value("SELECT i::text || a::text FROM incidents i, agent_actions a").await;
+    assert!(!all.contains("ann@example.com") && !all.contains("SECRET"), "{all}");
+}
+
+#[tokio::test]
+async fn a_rule_that_fires_again_is_still_one_incident() {
+    let stack = stack().await;
+    for (firing, text) in [("902", "120 events"), ("903", "130 events")] {
+        let body = changed(METRIC_ALERT, |it| {
+            it["data"]["metric_alert"]["id"] = json!(firing);
+            it["data"]["description_text"] = json!(text);
+        });
+        for _ in 0..2 {
+            assert_eq!(deliver(&stack, "metric_alert", &body).await.status, 200);
+        }
+    }
+    assert_eq!(occurrences(&stack).await, [2]);
+}
+
+#[tokio::test]
 async fn sentrys_issue_is_one_incident_whatever_the_environment_or_the_message() {
     let stack = stack().await;
     let event = |number: u32, environment: &str| {
@@ -195,6 +279,8 @@ async fn what_is_authentic_but_no_error_is_answered_with_200_and_noted() {
         ("issue", &changed(ISSUE, |it| it["action"] = json!("resolved"))),
         ("issue", r#"{"action": "created", "data": {"issue": null}}"#),
         ("error", r#"{"action": "created", "data": []}"#),
+        ("something_new", "[1]"),
+        ("something_new", "not JSON"),
         ("", "{}"),
         ("", ""),
     ] {
@@ -211,6 +297,10 @@ async fn a_header_that_contradicts_the_body_and_a_body_that_is_no_json_are_refus
     for (resource, body) in [("issue", ERROR), ("error", ISSUE), ("error", "[]"), ("error", "{"), ("error", "\u{0}")] {
         assert_eq!(deliver(&stack, resource, body).await.status, 400, "{resource}");
     }
+    let both = changed(EVENT_ALERT, |it| it["data"]["error"] = Value::Null);
+    assert_eq!(deliver(&stack, "event_alert", &both).await.status, 200, "null is as good as missing");
+    let cut = ERROR.replacen("pay(app/checkout)", "\\ud83d", 1).replace("e4874d66", "e4874d67");
+    assert_eq!(deliver(&stack, "error", &cut).await.status, 200, "half an emoji");
     // The body alone tells what it is where the header is missing.
     let request = webhook(&stack, "", ERROR);
     assert_eq!(stack.send(request).await.status, 200);

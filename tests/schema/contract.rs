@@ -250,7 +250,7 @@ alert_events USING btree (status)
 alert_events USING btree (service_name, status)
 
 unique incidents USING btree (application, environment, fingerprint) WHERE ((status)::text <> 'resolved'::text)
-unique incidents USING btree (application, fingerprint) WHERE (((status)::text <> 'resolved'::text) AND (fingerprint ~~ 'sentry:%'::text))
+unique incidents USING btree (fingerprint) WHERE (((status)::text <> 'resolved'::text) AND (fingerprint ~~ 'sentry:%'::text))
 unique alert_events USING btree (service_name, environment, alert_type) WHERE (status <> 'resolved'::text)
 unique services USING btree (name, environment)
 

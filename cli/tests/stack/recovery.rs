@@ -113,7 +113,9 @@ async fn a_stop_while_the_database_is_dead_takes_under_three_seconds() {
     kill(stack.postmaster(), Signal::SIGKILL).unwrap();
     let ended = stack.stop().await;
     assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
-    assert!(server.processes().is_empty(), "{:?}", server.processes());
+    // What a killed postmaster leaves notices its death a moment later.
+    let nothing = async || server.processes().is_empty().then_some(());
+    eventually("nothing runs any more", Duration::from_secs(3), nothing).await;
     assert!(!stack.file("postgres.pid").exists());
 }
 

@@ -140,7 +140,7 @@ async fn check_and_store(app: &App, claim: Claim, round: Round, checked: &mut Ve
                 () = &mut gathered => break,
             }
         }
-        // What we could not ask says nothing about the service: its claim ends, and the next tick asks again.
+        // What we could not ask says nothing about the service: when its claim has ended, the next tick asks again.
         ended.retain(|(claimed, outcome)| {
             if outcome.is_ours() {
                 let (service, error) = (&claimed.service.name, outcome.failure_text());

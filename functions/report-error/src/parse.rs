@@ -4,7 +4,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
-use shared::http::ApiError;
+use shared::http::{ApiError, read_json};
 use shared::model::{DeliveryKey, Report, Severity};
 
 /// What reports of this API are called where the caller names no source.
@@ -36,7 +36,7 @@ fn unsupported(message: &str) -> ApiError {
 /// # Errors
 /// 400, naming the field, when the body is not JSON or not of the documented shape.
 pub fn report(headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Report, ApiError> {
-    let Value::Object(mut body) = json(body)? else {
+    let Value::Object(mut body) = read_json(body)? else {
         return Err(ApiError::invalid("the body must be a JSON object"));
     };
     let mut error = required_object(&mut body, "error")?;
@@ -79,51 +79,6 @@ fn delivery_key(headers: &HeaderMap, now: DateTime<Utc>) -> DeliveryKey {
     match headers.get("idempotency-key").map(|key| key.as_bytes().trim_ascii()) {
         Some(key) if !key.is_empty() => DeliveryKey::named("api", key),
         _ => DeliveryKey::unique("api", now),
-    }
-}
-
-/// Parses the body. Half a surrogate pair (a string cut in the middle of an emoji, as JavaScript sends it) is no
-/// reason to lose an error: it is replaced by U+FFFD.
-fn json(body: &[u8]) -> Result<Value, ApiError> {
-    let text = std::str::from_utf8(body).map_err(|_| ApiError::invalid("the body is not UTF-8"))?;
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    serde_json::from_str(text).or_else(|error| {
-        serde_json::from_str(&without_lone_surrogates(text))
-            .map_err(|_| ApiError::invalid(format!("the body is not JSON: {error}")))
-    })
-}
-
-/// Replaces each `\uD800`…`\uDFFF` escape that has no partner by `\uFFFD`.
-fn without_lone_surrogates(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        clean.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let length = match surrogate(rest) {
-            Some(true) if surrogate(&rest[6..]) == Some(false) => 12,
-            Some(_) => {
-                clean.push_str("\\uFFFD");
-                rest = &rest[6..];
-                continue;
-            }
-            // Any other escape: the backslash and the character after it.
-            None => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-        };
-        clean.push_str(&rest[..length]);
-        rest = &rest[length..];
-    }
-    clean.push_str(rest);
-    clean
-}
-
-/// Whether the text begins with the escape of a leading (true) or trailing (false) surrogate.
-fn surrogate(text: &str) -> Option<bool> {
-    let digits = text.strip_prefix("\\u")?.get(..4)?;
-    match u16::from_str_radix(digits, 16).ok()? {
-        0xD800..=0xDBFF => Some(true),
-        0xDC00..=0xDFFF => Some(false),
-        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
-use shared::http::ApiError;
+use shared::http::{ApiError, read_json};
 
 /// The kinds whose `data` has one key of its own: the header's word, and that key.
 const DATA_KEYS: [(&str, &str); 5] = [
@@ -27,22 +27,21 @@ impl Delivery {
     /// # Errors
     /// 400 when the body is no JSON object, or is of another kind than the header says.
     pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
-        let body = match serde_json::from_slice(body) {
-            Ok(Value::Object(body)) => body,
-            // A call of a UI component may have an empty body: authentic, and nothing to us.
-            _ if body.is_empty() => Map::new(),
-            Ok(_) => return Err(ApiError::invalid("the body must be a JSON object")),
-            Err(error) => return Err(ApiError::invalid(format!("the body is not JSON: {error}"))),
-        };
         let named = headers.get("sentry-hook-resource").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let found = body
-            .get("data")
-            .and_then(Value::as_object)
-            .and_then(|data| DATA_KEYS.iter().find(|(_, key)| data.contains_key(*key)).map(|(resource, _)| *resource));
+        let known = DATA_KEYS.iter().any(|(resource, _)| *resource == named);
+        let body = match read_json(body) {
+            Ok(Value::Object(body)) => body,
+            // An empty body is what a UI component may send, and what we know nothing of may be anything.
+            _ if body.is_empty() || !(known || named.is_empty()) => Map::new(),
+            Ok(_) => return Err(ApiError::invalid("the body must be a JSON object")),
+            Err(error) => return Err(error),
+        };
+        let told = |key: &str| body.get("data").and_then(|data| data.get(key)).is_some_and(Value::is_object);
+        let found = DATA_KEYS.iter().find(|(_, key)| told(key)).map(|(resource, _)| *resource);
+        let agrees = DATA_KEYS.iter().any(|(resource, key)| *resource == named && told(key));
         let resource = match found {
             Some(found) if named.is_empty() => found,
-            // An activity alert carries an issue too.
-            Some(found) if found != named && DATA_KEYS.iter().any(|(resource, _)| *resource == named) => {
+            Some(found) if known && !agrees => {
                 return Err(ApiError::invalid(format!(
                     "the header Sentry-Hook-Resource says \"{named}\", but the body is of kind \"{found}\""
                 )));
@@ -62,6 +61,12 @@ impl Delivery {
     #[must_use]
     pub fn action(&self) -> &str {
         self.body.get("action").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// All of `data`; null when it is missing.
+    #[must_use]
+    pub fn whole(&self) -> &Value {
+        self.body.get("data").unwrap_or(&Value::Null)
     }
 
     /// A part of `data`; null when it is missing.

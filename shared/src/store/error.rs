@@ -12,6 +12,9 @@ pub enum StoreError {
     /// It can't be reached, is starting, stopping or full: try again later.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// Another statement was in the way at the same moment: again, and it will go.
+    #[error("the statement met another one")]
+    Raced(#[source] tokio_postgres::Error),
     /// It did not answer in time; whether the statement took effect is not known.
     #[error("the database did not answer within {0:?}")]
     Timeout(Duration),
@@ -56,9 +59,10 @@ impl From<tokio_postgres::Error> for StoreError {
             };
         };
         match state.code().get(..2) {
-            // 08 connection, 53 resources, 57 operator intervention, 58 system, 25 read-only, 40 serialisation, 28 login
-            Some("08" | "53" | "57" | "58" | "25" | "40" | "28" | "3D") => Self::Unavailable(Box::new(error)),
-            Some("23") if violates(&error, Self::RACED_INDEX) => Self::Unavailable(Box::new(error)),
+            // 08 connection, 53 resources, 57 operator intervention, 58 system, 25 read-only, 28 login, 3D no database
+            Some("08" | "53" | "57" | "58" | "25" | "28" | "3D") => Self::Unavailable(Box::new(error)),
+            Some("40") => Self::Raced(error),
+            Some("23") if violates(&error, Self::RACED_INDEX) => Self::Raced(error),
             Some("22" | "54") => Self::Data(error),
             Some("42") if is_missing_object(state) => Self::Schema(error),
             _ => Self::Internal(Box::new(error)),
@@ -97,14 +101,20 @@ impl From<PoolError> for StoreError {
     }
 }
 
-/// The error with all that caused it, for a log line.
+/// The error with all that caused it, for a log line. Of what Postgres says its DETAIL stays out: it shows the row.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
         text.push_str(": ");
-        text.push_str(&source.to_string());
+        match source.downcast_ref::<tokio_postgres::error::DbError>() {
+            Some(refusal) => {
+                text.push_str(&format!("{} {}", refusal.code().code(), refusal.message()));
+                text.extend(refusal.constraint().map(|name| format!(" ({name})")));
+            }
+            None => text.push_str(&source.to_string()),
+        }
         next = source.source();
     }
     text

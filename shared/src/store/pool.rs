@@ -80,6 +80,10 @@ impl Store {
         F: Future<Output = Result<T, StoreError>>,
     {
         match self.run_once(&operation).await {
+            Err(error @ StoreError::Raced(_)) => {
+                tracing::debug!(error = %super::chain(&error), "trying once more");
+                self.run_once(&operation).await
+            }
             Err(error) if error.is_worth_a_retry() => {
                 tracing::warn!(error = %super::chain(&error), "connection lost; trying once more");
                 // What killed one idle connection has likely killed the others.

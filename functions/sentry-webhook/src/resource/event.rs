@@ -18,7 +18,10 @@ pub(super) fn report(event: &Value, now: DateTime<Utc>) -> Meaning {
     let exception = event.get("exception").unwrap_or(&Value::Null);
     // The last one is the outermost raised.
     let raised = items(exception, "values").rfind(|value| value.is_object()).unwrap_or(&Value::Null);
-    let key = delivery_key("event", id(event, "event_id").as_deref(), event);
+    // An event's id is unique in its project only.
+    let event_id =
+        id(event, "event_id").map(|event_id| format!("{}/{event_id}", id(event, "project").unwrap_or_default()));
+    let key = delivery_key("event", event_id.as_deref(), event);
     let mut report = Report::new(key, SOURCE, message(event, raised), now);
     report.title = text(event, "title").map(str::to_owned);
     report.error_type = text(raised, "type").or_else(|| metadata(event, "type")).map(str::to_owned);
@@ -26,7 +29,6 @@ pub(super) fn report(event: &Value, now: DateTime<Utc>) -> Meaning {
     report.application = application(event);
     report.environment = environment(event).unwrap_or_default().to_owned();
     report.upstream_group = id(event, "issue_id").map(|id| UpstreamGroup { system: SOURCE, id });
-    report.endpoint = text(event, "transaction").map(str::to_owned);
     keep_details(&mut report, event);
     apply_level(&mut report, text(event, "level").unwrap_or("error"));
     Meaning::Report(Box::new(report))
@@ -75,9 +77,25 @@ fn pairs(event: &Value) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Whether a tag tells who somebody is.
+fn is_personal(key: &str) -> bool {
+    ["user", "ip", "email"]
+        .iter()
+        .any(|word| key == *word || key.starts_with(&format!("{word}.")) || key.starts_with(&format!("{word}_")))
+}
+
+/// An address without its query and fragment, where secrets stand; any other text as it is.
+fn without_query(value: &str) -> &str {
+    if value.contains("://") { value.split(['?', '#']).next().unwrap_or(value) } else { value }
+}
+
 fn keep_details(report: &mut Report, event: &Value) {
-    let tags: Map<String, Value> =
-        pairs(event).take(TAGS).map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
+    let tags: Map<String, Value> = pairs(event)
+        .map(|(key, value)| (key.strip_prefix("sentry:").unwrap_or(key), value))
+        .filter(|(key, _)| !is_personal(key))
+        .take(TAGS)
+        .map(|(key, value)| (key.to_owned(), Value::from(without_query(value))))
+        .collect();
     if !tags.is_empty() {
         report.context.insert("tags".to_owned(), Value::Object(tags));
     }

@@ -23,22 +23,30 @@ delivered AS (
     RETURNING delivery_key
 ),
 homed AS (
-    -- A group of Sentry's is one incident whatever the environment: that of the open incident, else the batch's first.
+    -- A group of Sentry's is one incident whatever the environment, and whatever its project is called by now: those of
+    -- the open incident, else those of the batch's first.
     SELECT
         input.*,
-        CASE WHEN fingerprint LIKE 'sentry:%' THEN coalesce(
-            (
-                SELECT known.environment FROM public.incidents AS known
-                WHERE known.application = input.application
-                    AND known.fingerprint = input.fingerprint
-                    AND known.fingerprint LIKE 'sentry:%'
-                    AND known.status <> 'resolved'
-                LIMIT 1
-            ),
-            first_value(environment) OVER (PARTITION BY application, fingerprint ORDER BY position)
-        ) ELSE environment END AS home
+        CASE
+            WHEN fingerprint LIKE 'sentry:%' THEN coalesce(known.application, first_value(input.application) OVER same_group)
+            ELSE input.application
+        END AS home_application,
+        CASE
+            WHEN fingerprint LIKE 'sentry:%' THEN coalesce(known.environment, first_value(input.environment) OVER same_group)
+            ELSE input.environment
+        END AS home
     FROM input
     JOIN delivered USING (delivery_key)
+    LEFT JOIN LATERAL (
+        SELECT application, environment
+        FROM public.incidents
+        WHERE incidents.fingerprint = input.fingerprint
+            AND input.fingerprint LIKE 'sentry:%'
+            AND incidents.fingerprint LIKE 'sentry:%'
+            AND status <> 'resolved'
+        LIMIT 1
+    ) AS known ON true
+    WINDOW same_group AS (PARTITION BY fingerprint ORDER BY announces, position)
 ),
 fresh AS (
     SELECT
@@ -49,31 +57,70 @@ fresh AS (
         max(array_position(ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], severity)) OVER every_one AS worst
     FROM homed
     WINDOW
-        every_one AS (PARTITION BY application, home, fingerprint),
-        same_incident AS (PARTITION BY application, home, fingerprint ORDER BY position)
+        every_one AS (PARTITION BY home_application, home, fingerprint),
+        same_incident AS (PARTITION BY home_application, home, fingerprint ORDER BY announces, position)
+),
+attached AS (
+    -- An announcement of what is known already, open or over, opens nothing.
+    SELECT fresh.home_application, fresh.home, fresh.fingerprint, newest.id, newest.incident_id
+    FROM fresh
+    CROSS JOIN LATERAL (
+        SELECT id, incident_id
+        FROM public.incidents
+        WHERE incidents.fingerprint = fresh.fingerprint AND incidents.fingerprint LIKE 'sentry:%'
+        ORDER BY detected_at DESC
+        LIMIT 1
+    ) AS newest
+    WHERE nth = 1 AND reports = 0
+),
+adopted AS (
+    -- The first report of an incident that was only announced: the one that it stands for, with all that it tells.
+    UPDATE public.incidents AS stored
+    SET
+        environment = fresh.environment,
+        error_type = coalesce(fresh.error_type, stored.error_type),
+        error_message = fresh.error_message,
+        stack_trace = coalesce(fresh.stack_trace, stored.stack_trace),
+        category = fresh.category,
+        context = coalesce(stored.context, '{}') || fresh.context::jsonb,
+        occurrences = fresh.reports,
+        announced_only = false,
+        last_seen_at = greatest(stored.last_seen_at, fresh.last_received_at),
+        updated_at = greatest(stored.updated_at, fresh.last_received_at),
+        severity = (ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'])[greatest(
+            worst, array_position(ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], stored.severity::text)
+        )]
+    FROM fresh
+    WHERE nth = 1
+        AND reports > 0
+        AND stored.fingerprint = fresh.fingerprint
+        AND stored.fingerprint LIKE 'sentry:%'
+        AND stored.status <> 'resolved'
+        AND stored.announced_only
+    RETURNING fresh.home_application, fresh.home, fresh.fingerprint, stored.id, stored.incident_id
+),
+settled AS (
+    SELECT * FROM attached
+    UNION ALL
+    SELECT * FROM adopted
 ),
 counted AS (
-    -- An incident that was only announced stands at 1 until its first report, which is that one.
     INSERT INTO public.incidents AS stored (
         incident_id, title, severity, category, application, environment, fingerprint, error_message, error_type,
         stack_trace, endpoint, context, occurrences, announced_only, detected_at, last_seen_at, updated_at
     )
     SELECT
-        incident_id, title, (ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'])[worst], category, application, home,
+        incident_id, title, (ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'])[worst], category, home_application, home,
         fingerprint, error_message, error_type, stack_trace, endpoint, context::jsonb, greatest(reports, 1),
         reports = 0, received_at, last_received_at, last_received_at
     FROM fresh
     WHERE nth = 1
-    -- The order of the narrower of the two unique indexes first.
-    ORDER BY application COLLATE "C", fingerprint COLLATE "C", home COLLATE "C"
+        AND NOT EXISTS (SELECT FROM settled WHERE settled.fingerprint = fresh.fingerprint)
+    -- The order of the narrowest unique index first.
+    ORDER BY fingerprint COLLATE "C", home_application COLLATE "C", home COLLATE "C"
     ON CONFLICT (application, environment, fingerprint) WHERE status <> 'resolved'
     DO UPDATE SET
-        occurrences = stored.occurrences + CASE
-            WHEN EXCLUDED.announced_only THEN 0
-            WHEN stored.announced_only THEN EXCLUDED.occurrences - 1
-            ELSE EXCLUDED.occurrences
-        END,
-        announced_only = stored.announced_only AND EXCLUDED.announced_only,
+        occurrences = stored.occurrences + CASE WHEN EXCLUDED.announced_only THEN 0 ELSE EXCLUDED.occurrences END,
         last_seen_at = greatest(stored.last_seen_at, EXCLUDED.last_seen_at),
         updated_at = greatest(stored.updated_at, EXCLUDED.updated_at),
         severity = CASE
@@ -82,18 +129,19 @@ counted AS (
             THEN EXCLUDED.severity
             ELSE stored.severity
         END
-    RETURNING id, incident_id, application, environment, fingerprint
+    RETURNING application AS home_application, environment AS home, fingerprint, id, incident_id
 ),
 placed AS (
     SELECT
         fresh.*,
-        counted.id AS stored_id,
-        counted.incident_id AS stored_incident_id,
-        counted.incident_id = fresh.incident_id AS created
+        stored.id AS stored_id,
+        stored.incident_id AS stored_incident_id,
+        stored.incident_id = fresh.incident_id AS created
     FROM fresh
-    JOIN counted ON counted.application = fresh.application
-        AND counted.environment = fresh.home
-        AND counted.fingerprint = fresh.fingerprint
+    JOIN (SELECT * FROM settled UNION ALL SELECT * FROM counted) AS stored
+        ON stored.home_application = fresh.home_application
+        AND stored.home = fresh.home
+        AND stored.fingerprint = fresh.fingerprint
 ),
 audited AS (
     INSERT INTO public.agent_actions (
@@ -110,7 +158,8 @@ announced AS (
     SELECT
         event_id, 'IncidentOpened',
         event_detail::jsonb || jsonb_build_object(
-            'severity', (ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'])[worst], 'environment', home
+            'severity', (ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'])[worst],
+            'application', home_application, 'environment', home
         ),
         received_at
     FROM placed

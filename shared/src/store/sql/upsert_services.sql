@@ -25,6 +25,9 @@ WITH changed AS (
         END,
         consecutive_failures = CASE WHEN EXCLUDED.enabled THEN stored.consecutive_failures ELSE 0 END,
         consecutive_successes = CASE WHEN EXCLUDED.enabled THEN stored.consecutive_successes ELSE 0 END,
+        -- What is being asked of it right now is the old question.
+        claimed_by = NULL,
+        claimed_until = NULL,
         updated_at = EXCLUDED.updated_at
     WHERE (EXCLUDED.origin = 'file' OR stored.origin = 'environment')
         AND (
