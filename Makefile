@@ -8,6 +8,8 @@ TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS)/bin:$(TOOLS)/cargo-lambda/bin:$(PATH)
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 
+RELEASE := $(dir $(TARGET))release
+
 # The Lambdas: one folder each. What `make build` builds them for (or arm64), and where `make watch` answers.
 FUNCTIONS := $(patsubst functions/%/Cargo.toml,%,$(wildcard functions/*/Cargo.toml))
 ARCH := x86_64
@@ -70,6 +72,21 @@ test-supabase: $(POSTGRES) nextest servers ## Test Postgres as Supabase serves i
 	cargo build --workspace --bins
 	cargo nextest run -p harness --test supabase --no-run
 	$(TARGET)/with-postgres cargo nextest run -p harness --test supabase --ignore-default-filter $(ARGS)
+
+.PHONY: bench
+bench: bench-ingest bench-start ## Measure, and keep the figures in tests/benches/RESULTS.md (minutes; nothing else should run)
+
+.PHONY: bench-ingest
+bench-ingest: $(POSTGRES) ## Measure the error journey: the pure path, and requests per second beside pgbench
+	cargo bench -p harness --bench pure
+	cargo build --release -p harness -p watchkeeper --bin bench --bin watchkeeper
+	$(RELEASE)/bench ingest
+
+.PHONY: bench-start
+bench-start: $(POSTGRES) ## Measure the Lambda binaries: size, memory, time to the first answer
+	cargo build --release -p harness --bin bench
+	cargo build --release $(addprefix -p ,$(FUNCTIONS))
+	$(RELEASE)/bench start
 
 .PHONY: check
 check: machete $(AWS_TOOLS) ## Check formatting, lints, documentation, unused dependencies and the template

@@ -2,6 +2,7 @@
 //! the same server. Both take turns, in another order each round, so that a disturbance hits both.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -67,9 +68,9 @@ struct Cell {
 }
 
 /// Measures everything; the section for the results.
-pub(crate) async fn run(plan: &Plan) -> anyhow::Result<String> {
-    let (version, durable) = measure(plan, &plan.durable, true).await?;
-    let (_, not_durable) = measure(plan, &plan.not_durable, false).await?;
+pub(crate) async fn run(folder: &Path, plan: &Plan) -> anyhow::Result<String> {
+    let (version, durable) = measure(&folder.join("durable"), plan, &plan.durable, true).await?;
+    let (_, not_durable) = measure(&folder.join("not-durable"), plan, &plan.not_durable, false).await?;
     let mut text = format!("{}\n\n### The pure path, in µs (criterion, medians)\n\n", machine::describe(&version));
     text.push_str(&pure::table()?);
     text.push_str("\n### The whole path, commits waiting for the disk (as the local stack runs)\n\n");
@@ -80,8 +81,8 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<String> {
     Ok(text)
 }
 
-async fn measure(plan: &Plan, part: &Part, durable: bool) -> anyhow::Result<(String, Vec<Cell>)> {
-    let server = Server::start(durable).await?;
+async fn measure(folder: &Path, plan: &Plan, part: &Part, durable: bool) -> anyhow::Result<(String, Vec<Cell>)> {
+    let server = Server::start(folder, durable).await?;
     let stack = Stack::start(&server).await?;
     let mut cells = Vec::new();
     for (size, body) in BODIES {

@@ -1,8 +1,7 @@
 //! The Postgres that a benchmark runs on, and the stack on it.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use anyhow::{Context as _, ensure};
 use secrecy::SecretString;
 use serde_json::Value;
 use shared::config::DatabaseConfig;
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_postgres::{Client, NoTls};
@@ -19,24 +17,20 @@ use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
 /// As many as the local stack gives it.
 const MAX_CONNECTIONS: u16 = 100;
 
-/// An embedded Postgres with a migrated database, in a directory that ends with it.
+/// An embedded Postgres with a migrated database.
 pub(crate) struct Server {
     postgres: EmbeddedPostgres,
-    folder: TempDir,
+    folder: PathBuf,
     /// For what the benchmark itself wants to know.
     pub(crate) client: Client,
 }
 
 impl Server {
-    /// Starts it; `durable` = commits wait for the disk.
-    pub(crate) async fn start(durable: bool) -> anyhow::Result<Self> {
-        // Not /tmp, which may be memory.
-        let folder = tempfile::Builder::new().prefix("watchkeeper-bench-").tempdir_in("/var/tmp")?;
-        // As root, the server runs as another user, who has to reach this folder.
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    /// Starts it in this folder, which is made; `durable` = commits wait for the disk.
+    pub(crate) async fn start(folder: &Path, durable: bool) -> anyhow::Result<Self> {
         let postgres = EmbeddedPostgres::start(EmbeddedConfig {
             install_dir: watchkeeper::config::embedded_postgres_dir(),
-            data_dir: folder.path().to_owned(),
+            data_dir: folder.to_owned(),
             durable,
             max_connections: MAX_CONNECTIONS,
         })
@@ -45,7 +39,7 @@ impl Server {
         watchkeeper::migrations::apply(&config).await?;
         let (client, connection) = tokio_postgres::connect(postgres.url(), NoTls).await?;
         tokio::spawn(connection);
-        Ok(Self { postgres, folder, client })
+        Ok(Self { postgres, folder: folder.to_owned(), client })
     }
 
     /// Its connection string.
@@ -53,12 +47,12 @@ impl Server {
         self.postgres.url()
     }
 
-    /// A place for files that end with it.
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        self.folder.path()
+    /// A place for files beside its own.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// Its version, and whether it waits for the disk.
+    /// Its version.
     pub(crate) async fn version(&self) -> anyhow::Result<String> {
         let row = self.client.query_one("SELECT current_setting('server_version')", &[]).await?;
         Ok(row.try_get(0)?)
@@ -76,11 +70,10 @@ impl Server {
         Ok(usize::try_from(row.try_get::<_, i64>(0)?)?)
     }
 
-    /// Stops it and removes its files.
+    /// Stops it.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         drop(self.client);
-        self.postgres.stop().await?;
-        self.folder.close().context("remove the server's files")
+        self.postgres.stop().await
     }
 }
 

@@ -2,6 +2,7 @@
 //! API of our own.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -58,8 +59,8 @@ struct Row {
 }
 
 /// Measures every function; the section for the results.
-pub(crate) async fn run() -> anyhow::Result<String> {
-    let server = Server::start(true).await?;
+pub(crate) async fn run(folder: &Path) -> anyhow::Result<String> {
+    let server = Server::start(folder, true).await?;
     let target = Target::start(Behaviour::Status(200)).await;
     configure(&server, &target).await?;
     let mut rows = Vec::new();
