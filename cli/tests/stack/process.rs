@@ -185,6 +185,15 @@ impl Stack {
         fs::read_to_string(&self.errors).unwrap()
     }
 
+    /// Waits until this file of its data directory is there.
+    pub(crate) async fn until_there(&self, name: &str) {
+        let file = self.file(name);
+        while !file.exists() {
+            assert!(self.began.elapsed() < Duration::from_secs(20), "{} never appears", file.display());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.data_dir.join(name)
     }

@@ -156,11 +156,7 @@ async fn after_a_sigkill_of_stack_and_database_the_next_start_finds_the_data() {
 async fn killed_at(file: &str) {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).spawn();
-    let file = stack.file(file);
-    while !file.exists() {
-        assert!(stack.began.elapsed() < Duration::from_secs(20), "{} never appears", file.display());
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    stack.until_there(file).await;
     stack.kill().await;
     let mut stack = Start::on(&scratch).ready().await;
     stack.report_message("after all").await;

@@ -87,11 +87,7 @@ async fn a_second_signal_while_stopping_changes_nothing() {
 async fn stopped_at(file: &str) {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).spawn();
-    let file = stack.file(file);
-    while !file.exists() {
-        assert!(stack.began.elapsed() < Duration::from_secs(20), "{} never appears", file.display());
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    stack.until_there(file).await;
     let told = Instant::now();
     stack.signal(Signal::SIGTERM);
     let ended = stack.ended().await.with_code(0);

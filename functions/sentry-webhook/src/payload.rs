@@ -72,7 +72,7 @@ impl Delivery {
     /// A part of `data`; null when it is missing.
     #[must_use]
     pub fn data(&self, key: &str) -> &Value {
-        self.body.get("data").and_then(|data| data.get(key)).unwrap_or(&Value::Null)
+        self.whole().get(key).unwrap_or(&Value::Null)
     }
 }
 
