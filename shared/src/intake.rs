@@ -11,10 +11,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::classify::Classifier;
+use crate::defer::Defer;
 use crate::events::Event;
 use crate::fingerprint::Fingerprint;
 use crate::http::ApiError;
-use crate::model::{Report, uuid_at};
+use crate::model::{DeliveryKey, Report, uuid_at};
 use crate::publish::Publisher;
 use crate::store::reports::{self, ClassifiedReport, Receipt};
 use crate::store::{Store, StoreError, chain, settings};
@@ -43,16 +44,31 @@ impl From<IntakeError> for ApiError {
     }
 }
 
-impl IntoResponse for Receipt {
-    /// 200 with `{incident_id, created, severity, category}`: the answer of every function that takes in errors.
+/// What became of a report that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is committed.
+    Stored(Receipt),
+    /// It waits in a safe place for a database that is away.
+    Deferred(DeliveryKey),
+}
+
+impl IntoResponse for Outcome {
+    /// 200 with `{incident_id, created, severity, category}`, or 202 with `{deferred, report_id}`: the answer of the
+    /// functions that take in errors.
     fn into_response(self) -> Response {
-        Json(json!({
-            "incident_id": self.incident_id,
-            "created": self.created,
-            "severity": self.severity,
-            "category": self.category,
-        }))
-        .into_response()
+        match self {
+            Self::Stored(receipt) => Json(json!({
+                "incident_id": receipt.incident_id,
+                "created": receipt.created,
+                "severity": receipt.severity,
+                "category": receipt.category,
+            }))
+            .into_response(),
+            Self::Deferred(key) => {
+                (StatusCode::ACCEPTED, Json(json!({ "deferred": true, "report_id": key.as_str() }))).into_response()
+            }
+        }
     }
 }
 
@@ -61,6 +77,7 @@ impl IntoResponse for Receipt {
 pub struct Intake {
     store: Store,
     publisher: Publisher,
+    deferral: Option<Arc<dyn Defer>>,
     rules: Arc<RwLock<Rules>>,
 }
 
@@ -81,7 +98,14 @@ impl Intake {
     /// [`Intake::refresh_rules`] has run.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher) -> Self {
-        Self { store, publisher, rules: Arc::default() }
+        Self { store, publisher, deferral: None, rules: Arc::default() }
+    }
+
+    /// The same intake, with a safe place for reports that the database does not take in time.
+    #[must_use]
+    pub fn with_deferral(mut self, deferral: Arc<dyn Defer>) -> Self {
+        self.deferral = Some(deferral);
+        self
     }
 
     /// Hangs up politely: the process is about to end.
@@ -93,7 +117,20 @@ impl Intake {
     ///
     /// # Errors
     /// When the key was used for another error, or nothing could be stored.
-    pub async fn record(&self, report: Report) -> Result<Receipt, IntakeError> {
+    pub async fn record(&self, report: Report) -> Result<Outcome, IntakeError> {
+        self.store_now(report).await.map(Outcome::Stored)
+    }
+
+    /// Takes in reports that were deferred: each is stored, or tells why not. They are not deferred again.
+    pub async fn record_all(&self, reports: Vec<Report>) -> Vec<Result<Receipt, IntakeError>> {
+        let mut answers = Vec::with_capacity(reports.len());
+        for report in reports {
+            answers.push(self.store_now(report).await);
+        }
+        answers
+    }
+
+    async fn store_now(&self, report: Report) -> Result<Receipt, IntakeError> {
         let classified = &[classified(report.storable(), &*self.classifier().await)];
         if let Some(receipt) = self.write(classified).await? {
             return Ok(receipt);

@@ -13,6 +13,7 @@
 
 pub mod classify;
 pub mod config;
+pub mod defer;
 pub mod events;
 pub mod fingerprint;
 pub mod http;

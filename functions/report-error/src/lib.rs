@@ -16,7 +16,7 @@ use axum::http::HeaderMap;
 use axum::routing::post;
 use chrono::Utc;
 use shared::http::{ApiError, read_body};
-use shared::store::reports::Receipt;
+use shared::intake::Outcome;
 
 pub use app::App;
 
@@ -25,7 +25,7 @@ pub fn router(app: App) -> Router {
     Router::new().route("/api/autonomous/error", post(report_error)).with_state(app)
 }
 
-async fn report_error(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Receipt, ApiError> {
+async fn report_error(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Outcome, ApiError> {
     app.gate.check(&headers)?;
     parse::check_content_type(&headers)?;
     let body = read_body(body).await?;

@@ -17,7 +17,7 @@ pub use category::Category;
 pub use check::{CheckId, FailureReason, Slot};
 pub use incident::{Incident, IncidentId, IncidentStatus, IncidentSummary};
 pub(crate) use report::uuid_at;
-pub use report::{Counting, DeliveryKey, Report, UpstreamGroup};
+pub use report::{Counting, DeliveryKey, Report, UpstreamGroup, UserKey};
 pub use service::{
     DEFAULT_ENVIRONMENT, Service, ServiceSpec, ServiceSpecError, ServiceState, severity_of_failed_check,
 };

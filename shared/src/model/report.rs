@@ -1,8 +1,10 @@
 //! One received error, normalised: what every intake function makes of its own wire format.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -14,7 +16,7 @@ use super::{IncidentId, Severity};
 const UNKNOWN_APPLICATION: &str = "unknown";
 
 /// What makes a redelivered report recognisable: unique per delivery, at most 200 bytes of ASCII.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeliveryKey {
     text: String,
     chosen_by_caller: bool,
@@ -60,7 +62,8 @@ impl fmt::Display for DeliveryKey {
 }
 
 /// What a report stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Counting {
     /// The error happened once more.
     Occurrence,
@@ -68,8 +71,33 @@ pub enum Counting {
     Announcement,
 }
 
-/// One received error, normalised. [`Report::storable`] makes it fit its columns.
-#[derive(Debug, Clone, PartialEq)]
+/// Whom an error met: enough to count distinct people, too little to tell who they are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserKey(String);
+
+impl UserKey {
+    /// The key of this identity (an id, an e-mail address, …): 16 hexadecimal digits of a hash. The scope, such as the
+    /// application, keeps one person's keys apart.
+    #[must_use]
+    pub fn of(scope: &str, identity: &str) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update((scope.len() as u64).to_le_bytes());
+        hasher.update(scope);
+        hasher.update(identity);
+        Self(hex(&hasher.finalize()[..8]))
+    }
+
+    /// The key as stored.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One received error, normalised. [`Report::storable`] makes it fit its columns; serialised, it is what waits for a
+/// database that is away.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Recognises a redelivery.
     pub delivery_key: DeliveryKey,
@@ -83,10 +111,21 @@ pub struct Report {
     pub error_type: Option<String>,
     /// The stack trace, as text.
     pub stack: Option<String>,
+    /// The code that raised it, as `module:function` or the like: the last frame of the application's own.
+    pub crash_frame: Option<String>,
+    /// How the reporter wants it grouped; `{{ default }}` stands for our own way. Empty = our own way.
+    pub client_fingerprint: Vec<String>,
+    /// Number of the application (`applications`) whose DSN was used: gives the name, and the environment where the
+    /// report tells none, as soon as the database can be asked.
+    pub project: Option<i64>,
     /// Which application failed (`unknown` where not told).
     pub application: String,
     /// Where it runs (`production` where not told).
     pub environment: String,
+    /// The version that failed.
+    pub release: Option<String>,
+    /// Whom it met.
+    pub user: Option<UserKey>,
     /// The route or operation that failed.
     pub endpoint: Option<String>,
     /// A severity that the reporter chose; wins over the rules.
@@ -110,6 +149,7 @@ impl Report {
     const APPLICATION: usize = 100;
     const ENVIRONMENT: usize = 64;
     const ENDPOINT: usize = 500;
+    const RELEASE: usize = 250;
     const SOURCE: usize = 100;
 
     /// The report with every NUL replaced, every value cut to its column and the whole of a cut value kept in
@@ -123,6 +163,7 @@ impl Report {
         self.source = self.bounded("source", &self.source.clone(), Self::SOURCE);
         self.application = self.bounded("application", &self.application.clone(), Self::APPLICATION);
         self.environment = self.bounded("environment", &self.environment.clone(), Self::ENVIRONMENT);
+        self.release = self.release.take().map(|release| self.bounded("release", &release, Self::RELEASE));
         self.endpoint = self.endpoint.take().map(|endpoint| self.bounded("endpoint", &endpoint, Self::ENDPOINT));
         self.error_type =
             self.error_type.take().map(|error_type| self.bounded("error_type", &error_type, Self::ERROR_TYPE));
@@ -145,8 +186,13 @@ impl Report {
             title: None,
             error_type: None,
             stack: None,
+            crash_frame: None,
+            client_fingerprint: Vec::new(),
+            project: None,
             application: String::new(),
             environment: String::new(),
+            release: None,
+            user: None,
             endpoint: None,
             severity: None,
             at_least: None,
@@ -206,10 +252,10 @@ impl Report {
 }
 
 /// Another system's own id for a group of errors.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamGroup {
     /// Which system, in lower-case letters.
-    pub system: &'static str,
+    pub system: Cow<'static, str>,
     /// Its id of the group.
     pub id: String,
 }

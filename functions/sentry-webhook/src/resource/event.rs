@@ -28,7 +28,7 @@ pub(super) fn report(event: &Value, now: DateTime<Utc>) -> Meaning {
     report.stack = stack::text(exception);
     report.application = application(event);
     report.environment = environment(event).unwrap_or_default().to_owned();
-    report.upstream_group = id(event, "issue_id").map(|id| UpstreamGroup { system: SOURCE, id });
+    report.upstream_group = id(event, "issue_id").map(|id| UpstreamGroup { system: SOURCE.into(), id });
     keep_details(&mut report, event);
     apply_level(&mut report, text(event, "level").unwrap_or("error"));
     Meaning::Report(Box::new(report))

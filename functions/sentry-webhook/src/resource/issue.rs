@@ -32,7 +32,7 @@ pub(super) fn report(issue: &Value, now: DateTime<Utc>) -> Meaning {
     keep(&mut report, "sentry_issue_id", issue_id.as_deref().unwrap_or_default());
     let link = text(issue, "web_url").or_else(|| text(issue, "permalink"));
     keep(&mut report, "sentry_url", link.unwrap_or_default());
-    report.upstream_group = issue_id.map(|id| UpstreamGroup { system: SOURCE, id });
+    report.upstream_group = issue_id.map(|id| UpstreamGroup { system: SOURCE.into(), id });
     apply_level(&mut report, text(issue, "level").unwrap_or("error"));
     Meaning::Report(Box::new(report))
 }

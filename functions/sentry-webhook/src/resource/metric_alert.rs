@@ -29,7 +29,7 @@ pub(super) fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> 
     // Each firing has an id of its own; the rule is what keeps failing.
     let group = id(rule, "id").map(|id| format!("metric-rule-{id}"));
     let group = group.or_else(|| id(alert, "id").map(|id| format!("metric-alert-{id}")));
-    report.upstream_group = group.map(|id| UpstreamGroup { system: SOURCE, id });
+    report.upstream_group = group.map(|id| UpstreamGroup { system: SOURCE.into(), id });
     keep(&mut report, "level", action);
     for (name, key) in [("aggregate", "aggregate"), ("query", "query"), ("dataset", "dataset"), ("name", "alert_rule")]
     {
