@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod alerts;
+mod batch;
 mod catalog;
 mod contract;
 mod guards;
 mod health_checks;
 mod migrate;
+mod occurrences;
 mod older;
 mod pgvector;
 mod reports;

@@ -99,8 +99,8 @@ impl Stack {
         let store = Store::new(&config.database, "watchkeeper-local", PoolSize::LOCAL)
             .context("the database's connection string can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        let intake = Intake::new(store.clone(), publisher.clone());
-        intake.refresh_rules().await;
+        let intake = Intake::new(store.clone(), publisher.clone()).with_group_commit();
+        intake.refresh_settings().await;
         let probe = probe::App::new(store.clone(), publisher, config.probe)?;
         let router = routes(&store, &intake, &config.access, &config.sentry);
         let (stop, stopped) = watch::channel(false);

@@ -19,7 +19,7 @@ pub(super) async fn run(probe: probe::App, intake: Intake, stopped: watch::Recei
             if let Err(error) = probe::handle(&probe, tick).await {
                 tracing::error!(%tick, error = %chain(error.as_ref()), "the minute's round failed");
             }
-            intake.refresh_rules().await;
+            intake.refresh_settings().await;
         });
     }
 }

@@ -167,10 +167,11 @@ impl Report {
         self.endpoint = self.endpoint.take().map(|endpoint| self.bounded("endpoint", &endpoint, Self::ENDPOINT));
         self.error_type =
             self.error_type.take().map(|error_type| self.bounded("error_type", &error_type, Self::ERROR_TYPE));
-        if self.application.trim().is_empty() {
+        // The name that belongs to a project's number is asked for when the database can be.
+        if self.application.trim().is_empty() && self.project.is_none() {
             self.application = UNKNOWN_APPLICATION.to_owned();
         }
-        if self.environment.trim().is_empty() {
+        if self.environment.trim().is_empty() && self.project.is_none() {
             DEFAULT_ENVIRONMENT.clone_into(&mut self.environment);
         }
         self

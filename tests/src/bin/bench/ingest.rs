@@ -162,7 +162,7 @@ fn table(cells: &[Cell]) -> anyhow::Result<String> {
 fn notes(plan: &Plan) -> String {
     format!(
         "{ERRORS} different errors, each equally likely; each request is a new delivery, and no request names a key. \
-         pgbench runs `record_reports.sql` with one report of the same texts (no HTTP, no JSON, no decisions); both \
+         pgbench calls `record_reports` with one report of the same texts (no HTTP, no JSON, no decisions); both \
          take turns on one server, {} rounds of {} s ({} s without the disk). The load's clients run on the same \
          cores as the server and Postgres, just as pgbench's do. The answer comes after the commit, so a latency is \
          the time from request to stored.",
