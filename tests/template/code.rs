@@ -66,6 +66,7 @@ fn routes_in(source: &str) -> Vec<(String, String)> {
 /// The variables that this function reads: by its `Config`, and by its `main` beside that.
 pub(crate) fn variables(function: &str) -> BTreeSet<String> {
     let mut names = match function {
+        "dispatch" => asked(dispatch::app::Config::read),
         "report-error" => asked(report_error::app::Config::read),
         "sentry-webhook" => asked(sentry_webhook::app::Config::read),
         "status" => asked(status::app::Config::read),

@@ -47,7 +47,7 @@ fn every_function_may_do_what_it_does_and_nothing_more() {
         if code::variables(&folder).contains("EVENT_BUS_NAME") {
             wanted.insert(("events:PutEvents".to_owned(), "EventBus".to_owned()));
         }
-        if !template.function(&folder)["EventInvokeConfig"].is_null() {
+        if !template.function(&folder)["EventInvokeConfig"]["DestinationConfig"].is_null() {
             wanted.insert(("sqs:SendMessage".to_owned(), "ProbeDeadLetters".to_owned()));
         }
         let granted = grants(role_of(&template, &folder)).into_iter();

@@ -74,6 +74,7 @@ pub struct Stack {
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     scheduler: Option<JoinHandle<()>>,
+    counting: JoinHandle<()>,
 }
 
 /// Reserves a port on the loopback interface.
@@ -105,9 +106,11 @@ impl Stack {
         let router = routes(&store, &intake, &config.access, &config.sentry);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
-        let scheduler =
-            (config.ticks == Ticks::EachMinute).then(|| tokio::spawn(scheduler::run(probe.clone(), intake, stopped)));
-        Ok(Self { address, probe, stop, server, scheduler })
+        let dispatch = dispatch::App::new(store);
+        let counting = tokio::spawn(scheduler::fold_each_second(dispatch.clone()));
+        let scheduler = (config.ticks == Ticks::EachMinute)
+            .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
+        Ok(Self { address, probe, stop, server, scheduler, counting })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
@@ -130,6 +133,7 @@ impl Stack {
             // A round that is cut off leaves its claims, which end by themselves.
             scheduler.abort();
         }
+        self.counting.abort();
         let server = self.server.abort_handle();
         if tokio::time::timeout(Self::LAST_REQUESTS, self.server).await.is_err() {
             tracing::warn!("a request was still running and was cut off");

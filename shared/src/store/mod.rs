@@ -8,6 +8,7 @@
 pub mod alerts;
 pub mod checks;
 mod connect;
+pub mod deliveries;
 mod error;
 pub mod health_checks;
 pub mod incidents;
