@@ -64,7 +64,9 @@ async fn the_local_stack_counts_within_a_second() {
     stack.report_ok(json!({"error": {"message": "boom"}})).await;
     stack
         .database
-        .execute("INSERT INTO incident_occurrences (incident, occurrences, last_seen_at) SELECT id, 5, now() FROM incidents")
+        .execute(
+            "INSERT INTO incident_occurrences (incident, occurrences, last_seen_at) SELECT id, 5, now() FROM incidents",
+        )
         .await;
     stack.database.wait_until("SELECT occurrences = 6 FROM incidents").await;
 }
