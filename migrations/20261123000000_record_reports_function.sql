@@ -98,8 +98,8 @@ CREATE OR REPLACE TRIGGER incidents_forget
 -- again. One row per delivery: its incident; `known` = it was delivered before, and counted nothing now.
 --
 -- Whoever waits, waits in one order (fingerprint, application, environment; then delivery keys), so that batches can't
--- deadlock. The planner's alternatives are switched off because plans are kept: one made for an empty table must not scan
--- the full one.
+-- deadlock. Plans are made once and kept, for any parameters; the planner's alternatives are switched off because one made
+-- for an empty table must not scan the full one.
 CREATE OR REPLACE FUNCTION public.record_reports(reports jsonb, reopen_seconds double precision)
 RETURNS TABLE (
     delivery_key text, known boolean, content_hash text, incident_id text, created boolean, severity text, category text,
@@ -112,6 +112,7 @@ RETURNS TABLE (
     SET enable_hashjoin = off
     SET enable_mergejoin = off
     SET jit = off
+    SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -55,6 +55,11 @@ impl App {
         Self { gate: Gate::new(ingest_key, exposure, "INGEST_API_KEY"), intake }
     }
 
+    /// Does what the first request would wait for.
+    pub async fn warm_up(&self) {
+        self.intake.refresh_settings().await;
+    }
+
     /// Hangs up politely: the process is about to end.
     pub fn close(&self) {
         self.intake.close();

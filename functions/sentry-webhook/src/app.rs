@@ -87,6 +87,11 @@ impl App {
         })
     }
 
+    /// Does what the first request would wait for.
+    pub async fn warm_up(&self) {
+        self.intake.refresh_settings().await;
+    }
+
     /// Hangs up politely: the process is about to end.
     pub fn close(&self) {
         self.intake.close();

@@ -123,6 +123,8 @@ pub struct Intake {
 impl Intake {
     /// Where a report can be deferred, the database gets this long: Sentry waits for one second, all in all.
     pub const BUDGET: Duration = Duration::from_millis(300);
+    /// At the start of a process the first connection may take this long.
+    const START: Duration = Duration::from_secs(1);
 
     /// An intake that writes to this store and tells this publisher, with the built-in rules until
     /// [`Intake::refresh_settings`] has run.
@@ -164,9 +166,10 @@ impl Intake {
         self.writer.close();
     }
 
-    /// Reads the operators' settings anew.
+    /// Connects, and reads the operators' settings: for the start of a process, so that the first report need not wait for
+    /// it; and now and then on a server. A database that is away is no error.
     pub async fn refresh_settings(&self) {
-        self.settings.refresh().await;
+        self.settings.refresh(Self::START).await;
     }
 
     /// Takes in one report. A delivery that was taken before gets the answer of the first time and counts nothing.

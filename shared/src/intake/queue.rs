@@ -84,6 +84,8 @@ async fn write_all(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::
 async fn next_batch(reports: &Mutex<mpsc::Receiver<Waiting>>) -> Option<Vec<Waiting>> {
     let mut reports = reports.lock().await;
     let first = reports.recv().await?;
+    // Who is about to ask as well gets the chance: it costs no time where nobody is.
+    tokio::task::yield_now().await;
     let mut bytes = size(&first.classified.report);
     let mut batch = vec![first];
     while batch.len() < MAX_BATCH && bytes < Queue::BATCH_BYTES {

@@ -45,14 +45,13 @@ impl Settings {
         if in_force.read_again_at.is_some_and(|at| at > Instant::now()) {
             return in_force;
         }
-        self.refresh().await;
+        self.refresh(Self::PATIENCE).await;
         self.in_force()
     }
 
     /// Reads them. Rules that can't be used are logged by name, and the built-in ones serve.
-    pub(super) async fn refresh(&self) {
-        let found =
-            self.store.run_within(Self::PATIENCE, |client| async move { settings::find_for_intake(&client).await });
+    pub(super) async fn refresh(&self, patience: Duration) {
+        let found = self.store.run_within(patience, |client| async move { settings::find_for_intake(&client).await });
         let mut next = self.in_force();
         let wait = match found.await {
             Ok(IntakeSettings { classification_rules, incident_reopen_hours }) => {
