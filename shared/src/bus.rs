@@ -51,8 +51,8 @@ pub(crate) type Taken = Result<(), String>;
 /// Why the bus took nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BusError {
-    #[error("the bus did not answer within {0:?}")]
-    Timeout(Duration),
+    #[error("the bus did not answer in time")]
+    Timeout,
     #[error("the bus refused: {0}")]
     Refused(String),
 }
@@ -88,7 +88,7 @@ impl Bus {
     /// One `PutEvents` of at most [`Self::ENTRIES`]: it answers 200 even when entries fail, so each entry's own result
     /// is read. After a time-out the bus may have taken them all the same.
     pub(crate) async fn put(&self, entries: Vec<Entry<'_>>, patience: Duration) -> Result<Vec<Taken>, BusError> {
-        let late = Err(BusError::Timeout(patience));
+        let late = Err(BusError::Timeout);
         // With no time left nothing is sent that would be taken for not sent.
         if patience.is_zero() { late } else { tokio::time::timeout(patience, self.send(entries)).await.unwrap_or(late) }
     }

@@ -79,6 +79,7 @@ async fn serve(
         database: database.queries.clone(),
         access: config.access,
         bus: config.bus,
+        journal: Some(launch.data_dir.path().join("journal")),
         sentry: SentryConfig { client_secret: sentry_secret },
         probe: config.probe,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },
