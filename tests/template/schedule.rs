@@ -14,7 +14,7 @@ fn the_schedule(template: &Template) -> Value {
     let mut schedules = Vec::new();
     for folder in code::functions() {
         let function = template.function(&folder);
-        let events = function["Events"].as_object().unwrap().values().filter(|event| event["Type"] != "HttpApi");
+        let events = function["Events"].as_object().unwrap().values().filter(|event| event["Type"] == "ScheduleV2");
         schedules.extend(events.map(|event| (folder.clone(), event.clone())));
     }
     assert_eq!(schedules.len(), 1, "{schedules:?}");

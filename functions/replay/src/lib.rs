@@ -51,7 +51,12 @@ pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
         }
     }
     let (taken, failed) = (reports.len(), response.batch_item_failures.len());
-    tracing::info!(taken, waiting, failed, "{taken} deferred reports came, {waiting} wait on; {failed} messages failed");
+    tracing::info!(
+        taken,
+        waiting,
+        failed,
+        "{taken} deferred reports came, {waiting} wait on; {failed} messages failed"
+    );
     response
 }
 

@@ -80,7 +80,8 @@ async fn a_replayed_report_keeps_everything_that_a_stored_one_has() {
     super::intake(&direct).record(report.clone()).await.unwrap();
     deferral(moto.url()).defer(&[report]).await.unwrap();
     replay(&replayed).await.invoke(waiting(&moto).await).await.unwrap();
-    let row = "SELECT to_jsonb(i)::text FROM (SELECT title, severity, category, application, environment, error_message,
+    let row =
+        "SELECT to_jsonb(i)::text FROM (SELECT title, severity, category, application, environment, error_message,
         error_type, stack_trace, fingerprint, context, occurrences, detected_at FROM incidents) i";
     let (direct, replayed): (String, String) = (direct.value(row).await, replayed.value(row).await);
     assert_eq!(direct, replayed);
