@@ -12,6 +12,7 @@ mod commands;
 mod demo;
 mod files;
 mod incidents;
+mod journal;
 mod minute;
 mod places;
 mod process;
