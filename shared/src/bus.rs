@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
 use tokio::sync::OnceCell;
 
 use crate::config::Environment;
 use crate::store::chain;
+
+/// A second attempt comes about this soon: a caller waits for a fraction of a second in all, the usual backoff is one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 
 /// Where events go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,5 +127,6 @@ impl Bus {
 }
 
 async fn connect() -> aws_sdk_eventbridge::Client {
-    aws_sdk_eventbridge::Client::new(&aws_config::load_from_env().await)
+    let retries = RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF);
+    aws_sdk_eventbridge::Client::new(&aws_config::from_env().retry_config(retries).load().await)
 }

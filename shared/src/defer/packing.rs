@@ -32,15 +32,15 @@ const PLAIN_LEVELS: usize = 32;
 /// Why a detail gives no reports.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// It is of a version that this program does not know.
-    #[error("the detail's version is {0}, and only {known} is known", known = events::VERSION)]
-    Version(Value),
+    /// It is not of the version that this program knows.
+    #[error("the detail is not of version {}", events::VERSION)]
+    Version,
     /// It holds no reports.
     #[error("the detail holds no reports")]
     Missing,
-    /// A report is not of the known shape.
+    /// A report is not of the known shape. The parser's own words are left out: they show what it holds.
     #[error("a report has an unknown shape")]
-    Shape(#[source] serde_json::Error),
+    Shape,
     /// What is packed can't be unpacked.
     #[error("the packed reports can't be unpacked")]
     Packed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -90,19 +90,18 @@ fn compress(text: &[u8]) -> std::io::Result<String> {
 /// The reports that an event's detail holds.
 ///
 /// # Errors
-/// When it is not what [`pack`] makes: never to be tried again.
+/// When it is not what was packed: never to be tried again.
 pub fn unpack(mut detail: Value) -> Result<Vec<Report>, UnpackError> {
     // Not by index: that panics where there is no object.
     let mut take = |name: &str| detail.get_mut(name).map(Value::take);
-    let version = take("version").unwrap_or_default();
-    if version != events::VERSION {
-        return Err(UnpackError::Version(version));
+    if take("version").is_none_or(|version| version != events::VERSION) {
+        return Err(UnpackError::Version);
     }
     let reports = match take("reports_gzip") {
         Some(Value::String(packed)) => decompress(&packed)?,
         _ => take("reports").ok_or(UnpackError::Missing)?,
     };
-    serde_json::from_value(reports).map_err(UnpackError::Shape)
+    serde_json::from_value(reports).map_err(|_| UnpackError::Shape)
 }
 
 fn decompress(packed: &str) -> Result<Value, UnpackError> {

@@ -30,7 +30,7 @@ fn deferral(endpoint: &str) -> BusDeferral {
 }
 
 /// AWS with a queue of deferred reports, as `template.yaml` makes it.
-async fn moto() -> Moto {
+pub(crate) async fn moto() -> Moto {
     let moto = Moto::start().await;
     let pattern = json!({"source": ["watchkeeper"], "detail-type": ["ReportDeferred"]});
     moto.route("deferred", pattern).await;
@@ -38,7 +38,7 @@ async fn moto() -> Moto {
 }
 
 /// The messages that wait in the queue, as Lambda hands them to `replay`.
-async fn waiting(moto: &Moto) -> Value {
+pub(crate) async fn waiting(moto: &Moto) -> Value {
     let messages = moto.messages("deferred").await;
     let text = |message: &Value, name: &str| message[name].as_str().unwrap().to_owned();
     let messages: Vec<_> = messages.iter().map(|it| (text(it, "MessageId"), text(it, "Body"))).collect();
@@ -46,7 +46,7 @@ async fn waiting(moto: &Moto) -> Value {
     batch(&messages)
 }
 
-async fn replay(database: &Database) -> Lambda {
+pub(crate) async fn replay(database: &Database) -> Lambda {
     Lambda::start("replay", &[("DATABASE_URL", &database.url())]).await
 }
 

@@ -2,8 +2,8 @@
 //! caller has an answer, survives a crash of this process and of the machine, and is stored as soon as the database
 //! takes it, under its own delivery key.
 //!
-//! - [`record`]: one line per record, with its checksum (pure). [`segments`]: the files.
-//! - [`writer`]: appends, one `fsync` for all who wait. [`replay`]: the way into the database.
+//! - `record`: one line per record, with its checksum (pure). `segments`: the files.
+//! - `writer`: appends, one `fsync` for all who wait. `replay`: the way into the database.
 //!
 //! Invariants: a segment is deleted only when each of its lines is stored or set aside in `refused.jsonl`; nothing is
 //! appended to a segment of another run. One process at a time: the data directory's lock sees to that.
