@@ -7,12 +7,16 @@
 //!
 //! 4. [`publish`] tells the bus of a new incident, before the caller has its answer.
 //!
+//! While the database is away, [`defer`] keeps the report in a safe place and brings it back to step 2.
+//!
 //! `model` imports nothing of ours; `classify` and `fingerprint` are pure over it; `events` and `store` know
 //! `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
 //! SQL stands only in `store`, `std::env` only in `config`; the clock is read at the edge and passed in.
 
 pub mod applications;
 mod batches;
+#[cfg(feature = "publish")]
+pub mod bus;
 pub mod classify;
 pub mod config;
 pub mod counters;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod applications;
+mod deferral;
 mod dispatch;
 mod lambda;
 mod probe;

@@ -1,5 +1,7 @@
 //! The local stack, in this process, on a database and a port of its own.
 
+use std::path::{Path, PathBuf};
+
 use chrono::Utc;
 use probe::app::ProbeConfig;
 use probe::{RoundReport, check_now};
@@ -56,6 +58,7 @@ pub struct TestStackBuilder {
     event_bus_name: Option<String>,
     default_services: Vec<ServiceSpec>,
     database_url: Option<String>,
+    journal: Option<PathBuf>,
 }
 
 impl TestStackBuilder {
@@ -101,6 +104,13 @@ impl TestStackBuilder {
         self
     }
 
+    /// Keeps reports in this folder while the database is away.
+    #[must_use]
+    pub fn journal(mut self, folder: &Path) -> Self {
+        self.journal = Some(folder.to_owned());
+        self
+    }
+
     /// Starts it on this database.
     pub async fn start(self, database: Database) -> TestStack {
         let url = self.database_url.unwrap_or_else(|| database.url());
@@ -108,6 +118,7 @@ impl TestStackBuilder {
             database: DatabaseConfig { url: SecretString::from(url), ca: None },
             access: self.access,
             bus: BusConfig { event_bus_name: self.event_bus_name },
+            journal: self.journal,
             sentry: self.sentry,
             dsn_secret: TestStack::dsn_secret(),
             probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },

@@ -17,7 +17,7 @@ fn schedule_of(template: &Template, function: &str) -> Value {
     let mut schedules = Vec::new();
     for folder in code::functions() {
         let function = template.function(&folder);
-        let events = function["Events"].as_object().unwrap().values().filter(|event| event["Type"] != "HttpApi");
+        let events = function["Events"].as_object().unwrap().values().filter(|event| event["Type"] == "ScheduleV2");
         schedules.extend(events.map(|event| (folder.clone(), event.clone())));
     }
     schedules.retain(|(_, event)| event["Type"] == "ScheduleV2");

@@ -1,13 +1,17 @@
-//! The local stack: every HTTP function's own router on one port, and the minute's tick, in one process.
+//! The local stack: every HTTP function's own router on one port, the minute's tick, and the journal of reports that
+//! wait for the database, in one process.
 //!
 //! A later function joins here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
 //! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
 
 pub mod data_dir;
+pub mod journal;
 pub mod logs;
 mod scheduler;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -28,6 +32,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use journal::Journal;
+
 /// What a stack is made of.
 #[derive(Debug, Clone)]
 pub struct StackConfig {
@@ -37,6 +43,8 @@ pub struct StackConfig {
     pub access: AccessConfig,
     /// Who is told of what has happened.
     pub bus: BusConfig,
+    /// The folder where reports wait while the database is away; none = they are refused.
+    pub journal: Option<PathBuf>,
     /// What is known of Sentry.
     pub sentry: SentryConfig,
     /// What DSN keys are made with.
@@ -99,6 +107,13 @@ pub struct Stack {
     server: JoinHandle<()>,
     scheduler: Option<JoinHandle<()>>,
     counting: JoinHandle<()>,
+    replay: Option<Replay>,
+}
+
+/// The task that stores what waits in the journal. It ends after the last request: that too may have been deferred.
+struct Replay {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 /// Reserves a port on the loopback interface.
@@ -124,8 +139,14 @@ impl Stack {
         let store = Store::new(&config.database, "watchkeeper-local", PoolSize::LOCAL)
             .context("the database's connection string can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
+        let journal = config.journal.as_deref().map(Journal::open).transpose()?;
         let intake = Intake::new(store.clone(), publisher.clone()).with_group_commit();
+        let intake = match &journal {
+            Some(journal) => intake.with_deferral(Arc::<Journal>::clone(journal)),
+            None => intake,
+        };
         intake.refresh_settings().await;
+        let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
         let probe = probe::App::new(store.clone(), publisher, config.probe)?;
         let common = Common {
             directory: Directory::new(store.clone()),
@@ -142,7 +163,7 @@ impl Stack {
         let counting = tokio::spawn(scheduler::fold_each_second(dispatch.clone()));
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
-        Ok(Self { address, common, probe, stop, server, scheduler, counting })
+        Ok(Self { address, common, probe, stop, server, scheduler, counting, replay })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
@@ -177,7 +198,24 @@ impl Stack {
             tracing::warn!("a request was still running and was cut off");
             server.abort();
         }
+        if let Some(replay) = self.replay {
+            replay.stop().await;
+        }
         self.common.flush().await;
+    }
+}
+
+impl Replay {
+    fn start(journal: Arc<Journal>, intake: Intake) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(async move { journal.keep_replaying(&intake, stopped).await });
+        Self { stop, task }
+    }
+
+    async fn stop(self) {
+        // Both fail only when it has ended already.
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
     }
 }
 

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
+use shared::defer::bus::BusDeferral;
 use shared::http::{Exposure, Gate};
 use shared::intake::Intake;
 use shared::publish::{BusConfig, Publisher};
@@ -14,7 +15,7 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents.
+    /// Who is told of new incidents, and keeps reports while the database is away.
     pub bus: BusConfig,
     /// `INGEST_API_KEY`: who has it may report.
     pub ingest_key: Option<SecretString>,
@@ -49,7 +50,8 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         let watch = Watch::new(store.clone());
-        Ok(Self::new(Intake::new(store, publisher), watch, config.ingest_key, Exposure::Public))
+        let intake = BusDeferral::attach(Intake::new(store, publisher.clone()), publisher.bus());
+        Ok(Self::new(intake, watch, config.ingest_key, Exposure::Public))
     }
 
     /// An App on an intake that is there already.

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use axum::http::HeaderMap;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
+use shared::defer::bus::BusDeferral;
 use shared::http::ApiError;
 use shared::intake::Intake;
 use shared::publish::{BusConfig, Publisher};
@@ -16,7 +17,7 @@ use crate::signature::{self, SignatureError};
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents.
+    /// Who is told of new incidents, and keeps reports while the database is away.
     pub bus: BusConfig,
     /// Who may report.
     pub sentry: SentryConfig,
@@ -63,7 +64,8 @@ impl App {
         let store = Store::new(&config.database, "watchkeeper-sentry-webhook", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        Ok(Self::new(Intake::new(store, publisher), config.sentry))
+        let intake = BusDeferral::attach(Intake::new(store, publisher.clone()), publisher.bus());
+        Ok(Self::new(intake, config.sentry))
     }
 
     /// An App on an intake that is there already.
