@@ -31,6 +31,7 @@ pub mod model;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod security;
+pub mod sentry_event;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
