@@ -41,8 +41,23 @@ impl Found {
 }
 
 /// The text with each secret replaced; borrowed if there is none.
+///
+/// What was written is read again until nothing more is found: a secret that ran into another shows only when that is
+/// gone.
 pub(super) fn redact(text: &str, mode: Mode) -> Cow<'_, str> {
-    let mut scan = Scan { text, mode, at: 0, written: String::new(), copied: 0, ahead: None, no_ipv6_before: 0 };
+    /// More are never needed but by text made for it.
+    const PASSES: usize = 5;
+    let mut result = once(text, mode);
+    for _ in 1..PASSES {
+        let Cow::Owned(written) = &result else { break };
+        let Cow::Owned(again) = once(written, mode) else { break };
+        result = Cow::Owned(again);
+    }
+    result
+}
+
+fn once(text: &str, mode: Mode) -> Cow<'_, str> {
+    let mut scan = Scan { text, mode, at: 0, written: String::new(), copied: 0, ahead: None };
     scan.run();
     if scan.written.is_empty() {
         return Cow::Borrowed(text);
@@ -62,8 +77,6 @@ struct Scan<'text> {
     copied: usize,
     /// A URL's password, found at its scheme; what stands between is looked at first.
     ahead: Option<(usize, usize)>,
-    /// Up to here colons were seen to be no part of an address.
-    no_ipv6_before: usize,
 }
 
 impl<'text> Scan<'text> {
@@ -138,14 +151,7 @@ impl<'text> Scan<'text> {
                 return found;
             }
         }
-        if width > 1 || self.at < self.no_ipv6_before {
-            return None;
-        }
-        let found = network::ipv6(self.left(), rest);
-        if found.is_none() {
-            self.no_ipv6_before = self.at + network::address_length(rest);
-        }
-        found
+        if width > 1 { None } else { network::ipv6(self.left(), rest) }
     }
 
     /// Whether this is the colon between a URL's user and its password, which is dealt with.
