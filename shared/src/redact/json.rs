@@ -153,7 +153,7 @@ impl<'patterns> Walk<'patterns> {
             let mode = if keys::tells_version(key) { Mode::Version } else { place.mode };
             let secret = keys::secret(key).or(by_pair).or(place.secret);
             self.visit(value, Place { depth: place.depth + 1, mode, secret, in_list: false });
-            renamed |= matches!(self.text(key, Mode::Code), Cow::Owned(_));
+            renamed |= matches!(self.text(key, Mode::Prose), Cow::Owned(_));
         }
         if renamed {
             self.rename(object);
@@ -163,7 +163,7 @@ impl<'patterns> Walk<'patterns> {
     /// Keys can hold secrets too; two of one kind are told apart by a number.
     fn rename(&self, object: &mut Map<String, Value>) {
         for (key, value) in std::mem::take(object) {
-            let name = self.text(&key, Mode::Code).into_owned();
+            let name = self.text(&key, Mode::Prose).into_owned();
             let free = (2..).map(|number| format!("{name} ({number})"));
             let name = std::iter::once(name.clone()).chain(free).find(|name| !object.contains_key(name));
             object.insert(name.unwrap_or(key), value);

@@ -118,20 +118,26 @@ fn brackets(text: &str) -> Option<usize> {
 
 /// The end of a header's value that has several words; None if it is one as any other.
 fn header(text: &str, place: &Place) -> Option<usize> {
-    let rest = &text[..header_line(text)];
+    /// The first cookie's name ends within this.
+    const NAME: usize = 256;
+    let bytes = text.as_bytes();
     if place.secret.kind == Kind::Cookie {
-        return rest.contains('=').then_some(rest.len());
+        let ends_name = |byte: &u8| b"=\n\r\"'".contains(byte);
+        let sign = bytes.iter().take(NAME).find(|byte| ends_name(byte));
+        return (sign == Some(&b'=')).then(|| header_line(text));
     }
-    let scheme = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'-').count();
-    match rest[..scheme].to_ascii_lowercase().as_str() {
+    let letters = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'-';
+    let scheme = bytes.iter().take(NAME).take_while(letters).count();
+    match text[..scheme].to_ascii_lowercase().as_str() {
         "bearer" | "basic" | "token" | "apikey" | "negotiate" | "ntlm" | "jwt" | "key" | "bot" => {
-            let begin = scheme + gap(&rest[scheme..], place.encoded);
-            let length = rest[begin..].find([' ', ',', ';', ')', '}']).unwrap_or(rest.len() - begin);
-            let word = &rest[begin..begin + length];
-            (begin > scheme && length > 0 && !prose::is_word(word)).then_some(begin + length)
+            let begin = scheme + gap(&text[scheme..], place.encoded);
+            let ends = |byte: &u8| byte.is_ascii_whitespace() || b",;)}\"'`\\%".contains(byte);
+            let length = bytes[begin..].iter().take_while(|byte| !ends(byte)).count();
+            let is_word = prose::is_word(&text[begin..begin + length]);
+            (begin > scheme && length > 0 && !is_word).then_some(begin + length)
         }
         "digest" | "aws4-hmac-sha256" | "oauth" | "hawk" | "sharedkey" | "sharedkeylite" | "signature" | "aws" => {
-            Some(rest.len())
+            Some(header_line(text))
         }
         _ => None,
     }
@@ -165,12 +171,12 @@ fn bare(text: &str, place: &Place) -> Option<usize> {
     let mut at = 0;
     while at < bytes.len() {
         let (meant, width) = meaning(&bytes[at..]);
-        let after = &text[at + usize::from(bytes[at].is_ascii())..];
+        let after = || &text[at + 1..];
         let ends = match bytes[at] {
             byte if byte.is_ascii_whitespace() || byte.is_ascii_control() => true,
             b'\\' => matches!(bytes.get(at + 1), Some(b'n' | b'r' | b't' | b'u' | b'"' | b'\'' | b'\\')),
-            b'"' | b'\'' | b'`' | b'&' | b';' | b',' | b'|' => ends_value(after),
-            b'<' => after.starts_with(['/', 'b']),
+            b'"' | b'\'' | b'`' | b'&' | b';' | b',' | b'|' => ends_value(after()),
+            b'<' => after().starts_with(['/', 'b']),
             b'#' => place.in_query,
             b'%' if width > 1 => {
                 matches!(meant, b'"' | b'&' | b';' | b'\'' | b'\n' | b'\r') || (place.encoded && meant == b' ')

@@ -21,23 +21,20 @@ fn no_text_takes_more_than_linear_time() {
         "identified by '", "password '", "user:pass@host:1", "a:a", "a@a:", "::1", "f::", "ffff:",
     ];
     for piece in pieces {
-        assert_linear(piece, 100_000, Duration::from_secs(3));
+        // One measurement may be disturbed by what else runs; quadratic work is 64 times as slow each time.
+        let slow = (0..3).all(|_| time(piece, 80_000) > 24 * time(piece, 10_000).max(Duration::from_millis(2)));
+        assert!(!slow, "{piece:?} repeated takes more than linear time");
     }
     for piece in ["@", "1", "eyJ", "password="] {
-        assert_linear(piece, 1_000_000, Duration::from_secs(10));
+        assert!(time(piece, 1_000_000) < Duration::from_secs(20), "{piece:?}");
     }
 }
 
-/// Quadratic work would take minutes, the work itself takes a tenth of the limit without optimisation.
-fn assert_linear(piece: &str, length: usize, limit: Duration) {
+fn time(piece: &str, length: usize) -> Duration {
     let text = piece.repeat(length / piece.len());
     let started = Instant::now();
-    let redacted = Redactor::default().text(&text).len();
-    let taken = started.elapsed();
-    assert!(taken < limit, "{piece:?} took {taken:?} ({redacted} bytes)");
-    if taken.as_millis() > 200 {
-        eprintln!("{piece:?} {taken:?}");
-    }
+    let _ = Redactor::default().text(&text);
+    started.elapsed()
 }
 
 #[test]
