@@ -64,10 +64,10 @@ pub(super) fn secret(name: &str) -> Option<Secret> {
 
 /// Whether the name speaks of versions, which look like addresses (`1.2.3.4`).
 pub(super) fn tells_version(name: &str) -> bool {
-    let lower_end = |word: &str| name.len() >= word.len() && ends_with_ignoring_case(name.as_bytes(), word.as_bytes());
-    ["version", "versions", "release", "build", "modules", "packages", "dependencies"]
-        .iter()
-        .any(|word| lower_end(word))
+    const ENDS: [&str; 7] = ["version", "versions", "release", "build", "modules", "packages", "dependencies"];
+    let last = name.bytes().next_back().unwrap_or_default();
+    matches!(last | 0x20, b'n' | b's' | b'e' | b'd')
+        && ENDS.iter().any(|word| ends_with_ignoring_case(name.as_bytes(), word.as_bytes()))
 }
 
 /// Whether the text ends with this lower-case word, in whatever case.

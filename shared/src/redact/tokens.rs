@@ -103,8 +103,9 @@ const fn first() -> [u8; 128] {
 pub(super) fn find(left: &str, rest: &str) -> Option<Found> {
     let byte = rest.as_bytes().first()?;
     let from = usize::from(*FIRST.get(usize::from(*byte))?);
+    let second = rest.as_bytes().get(1)?;
     let marks = MARKS.get(from..)?.iter().take_while(|mark| mark.text.as_bytes()[0] == *byte);
-    for mark in marks {
+    for mark in marks.filter(|mark| mark.text.as_bytes()[1] == *second) {
         let Some(tail) = rest.strip_prefix(mark.text) else { continue };
         let begin = mark.text.len();
         let found = match mark.shape {
