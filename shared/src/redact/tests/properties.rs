@@ -111,7 +111,7 @@ fn structure() -> impl Strategy<Value = (Value, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn no_secret_survives_among_ordinary_text(before in ordinary(), planted in planted(), after in ordinary()) {
