@@ -30,6 +30,7 @@ pub(super) fn find(left: &str, rest: &str, width: usize, mode: Mode) -> Option<F
     let begin = width + tail.bytes().take(2).take_while(|byte| matches!(byte, b'=' | b'>')).count();
     let spaced = left.ends_with([' ', '\t']) || rest[begin..].starts_with([' ', '\t']);
     let place = Place {
+        name: name.text,
         colon: sign == b':',
         spaced,
         encoded: width > 1,
@@ -54,6 +55,7 @@ pub(super) fn flag(left: &str, rest: &str) -> Option<Found> {
     }
     let begin = 2 + length;
     let place = Place {
+        name: &name[..length],
         colon: false,
         spaced: true,
         encoded: false,

@@ -3,7 +3,6 @@
 //!
 //! Users: `assignment`, `quoted`.
 
-use super::assignment;
 use super::keys::{self, Secret, Strength};
 use super::kind::{Kind, is_mask, word_at_start};
 use super::prose;
@@ -11,7 +10,9 @@ use super::scan::meaning;
 
 /// What is known about a value before it is read.
 #[expect(clippy::struct_excessive_bools, reason = "facts about one place, each read on its own")]
-pub(super) struct Place {
+pub(super) struct Place<'text> {
+    /// What it stands behind.
+    pub(super) name: &'text str,
     /// Behind `:` and not behind `=`.
     pub(super) colon: bool,
     /// With blanks around the sign.
@@ -34,7 +35,7 @@ pub(super) struct Place {
 const LONGEST: usize = 65_536;
 
 /// The value at the beginning of the text, but for blanks.
-pub(super) fn find(text: &str, place: &Place) -> Option<(usize, usize)> {
+pub(super) fn find(text: &str, place: &Place<'_>) -> Option<(usize, usize)> {
     let begin = gap(text, place.encoded);
     let value = &text[begin..];
     if value.is_empty() || word_at_start(value).is_some() {
@@ -78,7 +79,7 @@ pub(super) fn inside_quotes(text: &str) -> Option<(usize, usize)> {
 
 /// Whether a quote behind so many backslashes closes one that was opened behind `escapes`.
 fn closes(escapes: usize, backslashes: usize) -> bool {
-    if escapes == 0 { backslashes % 2 == 0 } else { backslashes <= escapes }
+    if escapes == 0 { backslashes.is_multiple_of(2) } else { backslashes <= escapes }
 }
 
 /// The quote at the beginning: which, behind how many backslashes, and its width.
@@ -117,7 +118,7 @@ fn brackets(text: &str) -> Option<usize> {
 }
 
 /// The end of a header's value that has several words; None if it is one as any other.
-fn header(text: &str, place: &Place) -> Option<usize> {
+fn header(text: &str, place: &Place<'_>) -> Option<usize> {
     /// The first cookie's name ends within this.
     const NAME: usize = 256;
     let bytes = text.as_bytes();
@@ -133,7 +134,8 @@ fn header(text: &str, place: &Place) -> Option<usize> {
             let begin = scheme + gap(&text[scheme..], place.encoded);
             let ends = |byte: &u8| byte.is_ascii_whitespace() || b",;)}\"'`\\%".contains(byte);
             let length = bytes[begin..].iter().take_while(|byte| !ends(byte)).count();
-            let is_word = prose::is_word(&text[begin..begin + length]);
+            let word = &text[begin..begin + length];
+            let is_word = prose::is_word(word) || prose::is_of_code(word);
             (begin > scheme && length > 0 && !is_word).then_some(begin + length)
         }
         "digest" | "aws4-hmac-sha256" | "oauth" | "hawk" | "sharedkey" | "sharedkeylite" | "signature" | "aws" => {
@@ -166,7 +168,7 @@ fn header_line(text: &str) -> usize {
 }
 
 /// The end of a value without quotes. None if it is a word of prose, code or a template.
-fn bare(text: &str, place: &Place) -> Option<usize> {
+fn bare(text: &str, place: &Place<'_>) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -206,9 +208,13 @@ fn ends_value(after: &str) -> bool {
 }
 
 /// Whether a bare text is what stands behind the name by its own look.
-fn is_secret_value(value: &str, after: &str, place: &Place) -> bool {
+fn is_secret_value(value: &str, after: &str, place: &Place<'_>) -> bool {
     let secret = place.secret;
-    if value.is_empty() || is_mask(value) || prose::is_word(value) || prose::is_template(value) {
+    if value.is_empty() || is_mask(value) || prose::is_of_code(value) || prose::is_template(value) {
+        return false;
+    }
+    // `password=user` may be one, `password: user not found` is a sentence.
+    if (place.colon || place.spaced) && prose::is_word(value) {
         return false;
     }
     if is_number(value) {
@@ -224,8 +230,9 @@ fn is_secret_value(value: &str, after: &str, place: &Place) -> bool {
     if place.spaced && prose::is_code(value, after) {
         return false;
     }
-    let names_itself = letters && assignment::is_header(value) || (letters && keys::secret(value).is_some());
-    if names_itself && !place.in_query {
+    // `login(password=password, token=auth_token)`.
+    let is_argument = value.eq_ignore_ascii_case(place.name) || (value.contains('_') && keys::secret(value).is_some());
+    if letters && is_argument && !place.in_query {
         return false;
     }
     match secret.strength {

@@ -104,6 +104,8 @@ const TOKENS: &[(&str, &str)] = &[
 const ASSIGNMENTS: &[(&str, &str)] = &[
     ("password=hunter2", "password=[password]"),
     ("password: hunter2", "password: [password]"),
+    ("password=secret&user=admin", "password=[password]&user=admin"),
+    ("password: correcthorse", "password: [password]"),
     ("password:hunter2", "password:[password]"),
     ("Password = hunter2 for user bob", "Password = [password] for user bob"),
     ("PGPASSWORD=hunter2 psql", "PGPASSWORD=[password] psql"),
