@@ -21,6 +21,8 @@ pub(super) struct Place<'text> {
     pub(super) encoded: bool,
     /// The name stands in quotes.
     pub(super) quoted_name: bool,
+    /// One of several settings with `;` between, whose values may have blanks.
+    pub(super) in_settings: bool,
     /// A URL's parameter.
     pub(super) in_query: bool,
     /// The name is the last part of a path.
@@ -175,6 +177,7 @@ fn bare(text: &str, place: &Place<'_>) -> Option<usize> {
         let (meant, width) = meaning(&bytes[at..]);
         let after = || &text[at + 1..];
         let ends = match bytes[at] {
+            b' ' if place.in_settings && goes_on_to_semicolon(after()) => false,
             byte if byte.is_ascii_whitespace() || byte.is_ascii_control() => true,
             b'\\' => matches!(bytes.get(at + 1), Some(b'n' | b'r' | b't' | b'u' | b'"' | b'\'' | b'\\')),
             b'"' | b'\'' | b'`' | b'&' | b';' | b',' | b'|' => ends_value(after()),
@@ -192,6 +195,12 @@ fn bare(text: &str, place: &Place<'_>) -> Option<usize> {
     }
     let value = text[..at.min(text.len())].trim_end_matches([')', ']', '}', '>', '.', ',', ';', ':', '!', '?']);
     is_secret_value(value, &text[value.len()..], place).then_some(value.len())
+}
+
+/// Whether `Password=two words;` goes on behind a blank.
+fn goes_on_to_semicolon(after: &str) -> bool {
+    const LONGEST: usize = 64;
+    after.bytes().take(LONGEST).find(|byte| b";=\"'\n".contains(byte)) == Some(b';')
 }
 
 /// Whether a separator before this ends the value, or belongs to it.
