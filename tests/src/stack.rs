@@ -10,8 +10,10 @@ use sentry_webhook::app::SentryConfig;
 use serde_json::Value;
 use shared::config::DatabaseConfig;
 use shared::dsn::{DsnSecret, KeyVersion};
+use shared::intake::IntakeConfig;
 use shared::model::ServiceSpec;
 use shared::publish::BusConfig;
+use shared::redact::Redactor;
 use shared::store::services::{self, Origin};
 use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, listen};
 
@@ -54,6 +56,7 @@ impl Answer {
 #[derive(Default)]
 pub struct TestStackBuilder {
     access: AccessConfig,
+    intake: IntakeConfig,
     sentry: SentryConfig,
     event_bus_name: Option<String>,
     default_services: Vec<ServiceSpec>,
@@ -73,6 +76,13 @@ impl TestStackBuilder {
     #[must_use]
     pub fn read_token(mut self, token: &str) -> Self {
         self.access.read_token = Some(SecretString::from(token));
+        self
+    }
+
+    /// These patterns never get further than the intake.
+    #[must_use]
+    pub fn redact_patterns(mut self, patterns: &[&str]) -> Self {
+        self.intake.redactor = Redactor::with_patterns(patterns).expect("the patterns should be good");
         self
     }
 
@@ -119,6 +129,7 @@ impl TestStackBuilder {
             access: self.access,
             bus: BusConfig { event_bus_name: self.event_bus_name },
             journal: self.journal,
+            intake: self.intake,
             sentry: self.sentry,
             dsn_secret: TestStack::dsn_secret(),
             probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },

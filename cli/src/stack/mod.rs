@@ -24,7 +24,7 @@ use shared::config::{DatabaseConfig, Environment};
 use shared::counters::Counters;
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 use shared::http::{Exposure, with_fallbacks};
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::security::Watch;
 use shared::store::{PoolSize, Store};
@@ -45,6 +45,8 @@ pub struct StackConfig {
     pub bus: BusConfig,
     /// The folder where reports wait while the database is away; none = they are refused.
     pub journal: Option<PathBuf>,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
     /// What is known of Sentry.
     pub sentry: SentryConfig,
     /// What DSN keys are made with.
@@ -140,7 +142,7 @@ impl Stack {
             .context("the database's connection string can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         let journal = config.journal.as_deref().map(Journal::open).transpose()?;
-        let intake = Intake::new(store.clone(), publisher.clone()).with_group_commit();
+        let intake = Intake::new(store.clone(), publisher.clone(), config.intake).with_group_commit();
         let intake = match &journal {
             Some(journal) => intake.with_deferral(Arc::<Journal>::clone(journal)),
             None => intake,

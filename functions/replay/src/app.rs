@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use shared::config::{DatabaseConfig, Environment};
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::store::{PoolSize, Store};
 
@@ -38,7 +38,7 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         // Without a place of deferral: what can't be stored now stays in the queue.
-        Ok(Self { intake: Intake::new(store, publisher) })
+        Ok(Self { intake: Intake::new(store, publisher, IntakeConfig::default()) })
     }
 
     /// Hangs up politely: the process is about to end.

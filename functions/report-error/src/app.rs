@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
 use shared::defer::bus::BusDeferral;
 use shared::http::{Exposure, Gate};
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::security::Watch;
 use shared::store::{PoolSize, Store};
@@ -17,6 +17,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Who is told of new incidents, and keeps reports while the database is away.
     pub bus: BusConfig,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
     /// `INGEST_API_KEY`: who has it may report.
     pub ingest_key: Option<SecretString>,
 }
@@ -27,6 +29,7 @@ impl Config {
         Self {
             database: DatabaseConfig::read(environment),
             bus: BusConfig::read(environment),
+            intake: IntakeConfig::read(environment),
             ingest_key: environment.secret("INGEST_API_KEY"),
         }
     }
@@ -50,7 +53,7 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         let watch = Watch::new(store.clone());
-        let intake = BusDeferral::attach(Intake::new(store, publisher.clone()), publisher.bus());
+        let intake = BusDeferral::attach(Intake::new(store, publisher.clone(), config.intake), publisher.bus());
         Ok(Self::new(intake, watch, config.ingest_key, Exposure::Public))
     }
 

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
 use shared::defer::bus::BusDeferral;
 use shared::http::ApiError;
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::store::{PoolSize, Store};
 
@@ -19,6 +19,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Who is told of new incidents, and keeps reports while the database is away.
     pub bus: BusConfig,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
     /// Who may report.
     pub sentry: SentryConfig,
 }
@@ -36,6 +38,7 @@ impl Config {
         Self {
             database: DatabaseConfig::read(environment),
             bus: BusConfig::read(environment),
+            intake: IntakeConfig::read(environment),
             sentry: SentryConfig::read(environment),
         }
     }
@@ -64,7 +67,7 @@ impl App {
         let store = Store::new(&config.database, "watchkeeper-sentry-webhook", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        let intake = BusDeferral::attach(Intake::new(store, publisher.clone()), publisher.bus());
+        let intake = BusDeferral::attach(Intake::new(store, publisher.clone(), config.intake), publisher.bus());
         Ok(Self::new(intake, config.sentry))
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Users: `report-error`, `sentry-webhook`, `replay`; every later function that takes in errors joins here.
 
+mod config;
 mod queue;
 mod settings;
 mod writer;
@@ -19,6 +20,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+pub use self::config::IntakeConfig;
 use self::queue::Queue;
 use self::settings::Settings;
 use self::writer::Writer;
@@ -29,6 +31,7 @@ use crate::fingerprint::Fingerprint;
 use crate::http::ApiError;
 use crate::model::{DeliveryKey, Report, uuid_at};
 use crate::publish::Publisher;
+use crate::redact::Redactor;
 pub use crate::store::reports::Receipt;
 use crate::store::reports::{ClassifiedReport, MAX_BATCH};
 use crate::store::{Store, StoreError, chain};
@@ -117,39 +120,30 @@ pub struct Intake {
     writer: Writer,
     queue: Option<Queue>,
     deferral: Option<Arc<dyn Defer>>,
-    budget: Duration,
+    config: IntakeConfig,
 }
 
 impl Intake {
-    /// Where a report can be deferred, the database gets this long: Sentry waits for one second, all in all.
-    pub const BUDGET: Duration = Duration::from_millis(300);
     /// At the start of a process the first connection may take this long.
     const START: Duration = Duration::from_secs(1);
 
     /// An intake that writes to this store and tells this publisher, with the built-in rules until
     /// [`Intake::refresh_settings`] has run.
     #[must_use]
-    pub fn new(store: Store, publisher: Publisher) -> Self {
+    pub fn new(store: Store, publisher: Publisher, config: IntakeConfig) -> Self {
         Self {
             settings: Settings::new(store.clone()),
-            budget: Self::BUDGET,
             writer: Writer::new(store, publisher),
+            config,
             queue: None,
             deferral: None,
         }
     }
 
-    /// The same intake, with a safe place for reports that the database does not take within [`Intake::BUDGET`].
+    /// The same intake, with a safe place for reports that the database does not take within its budget.
     #[must_use]
     pub fn with_deferral(mut self, deferral: Arc<dyn Defer>) -> Self {
         self.deferral = Some(deferral);
-        self
-    }
-
-    /// The same intake, with another budget of the database where a report can be deferred.
-    #[must_use]
-    pub fn with_budget(mut self, budget: Duration) -> Self {
-        self.budget = budget;
         self
     }
 
@@ -159,6 +153,12 @@ impl Intake {
     pub fn with_group_commit(mut self) -> Self {
         self.queue = Some(Queue::start(&self.writer, &self.settings));
         self
+    }
+
+    /// What never gets further, for those who keep something else than reports.
+    #[must_use]
+    pub fn redactor(&self) -> &Redactor {
+        &self.config.redactor
     }
 
     /// Hangs up politely: the process is about to end.
@@ -177,11 +177,11 @@ impl Intake {
     /// # Errors
     /// When the key was used for another error, or the report could be neither stored nor deferred.
     pub async fn record(&self, report: Report) -> Result<Outcome, IntakeError> {
-        let report = report.storable();
+        let report = self.config.redactor.report(report).storable();
         let Some(deferral) = &self.deferral else {
             return self.store(report, None).await.map(Outcome::Stored);
         };
-        match self.store(report.clone(), Some(self.budget)).await {
+        match self.store(report.clone(), Some(self.config.store_budget)).await {
             Ok(receipt) => Ok(Outcome::Stored(receipt)),
             Err(error) if error.is_transient() => {
                 let key = report.delivery_key.clone();
@@ -195,8 +195,11 @@ impl Intake {
 
     /// Takes in reports that were deferred, in batches: each is stored, or tells why not. The answers are in the
     /// reports' order. Nothing is deferred again.
-    pub async fn record_all(&self, reports: Vec<Report>) -> Vec<Result<Receipt, IntakeError>> {
+    pub async fn record_all(&self, mut reports: Vec<Report>) -> Vec<Result<Receipt, IntakeError>> {
         let settings = self.settings.current().await;
+        if let Err(error) = self.writer.name_projects(&mut reports, Store::DEADLINE).await {
+            return vec![Err(error.into()); reports.len()];
+        }
         let classified: Vec<ClassifiedReport> =
             reports.into_iter().map(|report| classified(report.storable(), &settings.classifier)).collect();
         let mut answers = Vec::with_capacity(classified.len());
@@ -208,8 +211,10 @@ impl Intake {
         answers
     }
 
-    async fn store(&self, report: Report, budget: Option<Duration>) -> Result<Receipt, IntakeError> {
+    async fn store(&self, mut report: Report, budget: Option<Duration>) -> Result<Receipt, IntakeError> {
         let settings = self.settings.current().await;
+        let named = self.writer.name_projects(std::slice::from_mut(&mut report), budget.unwrap_or(Store::DEADLINE));
+        named.await?;
         let classified = classified(report, &settings.classifier);
         if let Some(queue) = &self.queue {
             return queue.write(classified, budget).await;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::IntakeError;
+use crate::model::{DEFAULT_ENVIRONMENT, Report};
 use crate::publish::Publisher;
+use crate::store::applications;
 use crate::store::reports::{self, ClassifiedReport, Receipt, Recorded};
 use crate::store::{Store, StoreError};
 
@@ -76,6 +78,32 @@ impl Writer {
             tracing::info!(incident.id = %id, created = receipt.created, "report stored as {id}");
         }
         written
+    }
+
+    /// Gives the reports that carry only a project's number its name, and its environment where they tell none.
+    pub(super) async fn name_projects(&self, reports: &mut [Report], budget: Duration) -> Result<(), StoreError> {
+        let nameless = |report: &Report| report.project.filter(|_| report.application.trim().is_empty());
+        let mut numbers: Vec<i64> = reports.iter().filter_map(nameless).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        let numbers = numbers.as_slice();
+        let found = self
+            .store
+            .run_within(budget, |client| async move { applications::list_by_numbers(&client, numbers).await });
+        let found = found.await?;
+        for report in reports {
+            let Some(number) = nameless(report) else { continue };
+            let application = found.iter().find(|application| application.number == number);
+            report.application = application.map_or_else(|| format!("project-{number}"), |it| it.name.clone());
+            if report.environment.trim().is_empty() {
+                let environment = application.and_then(|it| it.environment.as_deref());
+                environment.unwrap_or(DEFAULT_ENVIRONMENT).clone_into(&mut report.environment);
+            }
+        }
+        Ok(())
     }
 
     /// What the database says of each delivery. One whose first answer is gone with its incident is a delivery as any

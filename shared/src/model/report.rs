@@ -168,10 +168,13 @@ impl Report {
         self.error_type =
             self.error_type.take().map(|error_type| self.bounded("error_type", &error_type, Self::ERROR_TYPE));
         // The name that belongs to a project's number is asked for when the database can be.
-        if self.application.trim().is_empty() && self.project.is_none() {
+        if self.project.is_some() && self.application.trim().is_empty() {
+            return self;
+        }
+        if self.application.trim().is_empty() {
             self.application = UNKNOWN_APPLICATION.to_owned();
         }
-        if self.environment.trim().is_empty() && self.project.is_none() {
+        if self.environment.trim().is_empty() {
             DEFAULT_ENVIRONMENT.clone_into(&mut self.environment);
         }
         self

@@ -27,7 +27,7 @@ pub(crate) fn poison() -> Report {
 /// An intake on this database.
 pub(crate) fn intake(database: &Database) -> shared::intake::Intake {
     let store = database.store();
-    shared::intake::Intake::new(store.clone(), Publisher::new(store, BusConfig::default()))
+    shared::intake::Intake::new(store.clone(), Publisher::new(store, BusConfig::default()), Default::default())
 }
 
 /// An intake whose database is away.
@@ -35,7 +35,7 @@ pub(crate) fn intake_without_database() -> shared::intake::Intake {
     let url = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
     let config = shared::config::DatabaseConfig { url: url.into(), ca: None };
     let store = shared::store::Store::new(&config, "test", shared::store::PoolSize::LAMBDA).unwrap();
-    shared::intake::Intake::new(store.clone(), Publisher::new(store, BusConfig::default()))
+    shared::intake::Intake::new(store.clone(), Publisher::new(store, BusConfig::default()), Default::default())
 }
 
 /// How many reports of this message have been counted.

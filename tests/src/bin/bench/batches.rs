@@ -6,7 +6,7 @@ use anyhow::ensure;
 use chrono::Utc;
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::model::{DeliveryKey, Report};
 use shared::publish::{BusConfig, Publisher};
 use shared::store::{PoolSize, Store};
@@ -30,7 +30,7 @@ impl Batches {
     pub(crate) async fn measure(server: &Server) -> anyhow::Result<Self> {
         let config = DatabaseConfig { url: SecretString::from(server.url()), ca: None };
         let store = Store::new(&config, "bench", PoolSize(1))?;
-        let intake = Intake::new(store.clone(), Publisher::new(store, BusConfig::default()));
+        let intake = Intake::new(store.clone(), Publisher::new(store, BusConfig::default()), IntakeConfig::default());
         write(&intake, reports("warm-up", 200), 100).await?;
         let single = write(&intake, reports("single", REPORTS), 1).await?;
         let batched = write(&intake, reports("batched", REPORTS), 100).await?;
