@@ -16,17 +16,29 @@ use crate::store::chain;
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 
 /// Where events go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusConfig {
     /// `EVENT_BUS_NAME`; none = there is no bus.
     pub event_bus_name: Option<String>,
+    /// `PUBLISH_BUDGET_MS`: how long a caller waits for its events to be told, at most.
+    pub publish_budget: Duration,
+}
+
+impl Default for BusConfig {
+    fn default() -> Self {
+        Self { event_bus_name: None, publish_budget: Duration::from_millis(200) }
+    }
 }
 
 impl BusConfig {
-    /// Reads `EVENT_BUS_NAME`.
+    /// Reads `EVENT_BUS_NAME` and `PUBLISH_BUDGET_MS`.
     #[must_use]
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { event_bus_name: environment.optional("EVENT_BUS_NAME") }
+        let Self { publish_budget, .. } = Self::default();
+        Self {
+            event_bus_name: environment.optional("EVENT_BUS_NAME"),
+            publish_budget: environment.milliseconds("PUBLISH_BUDGET_MS", publish_budget),
+        }
     }
 }
 

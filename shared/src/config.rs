@@ -5,6 +5,8 @@
 //!
 //! Users: every function and the local stack.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -60,6 +62,18 @@ impl<'a> Environment<'a> {
             self.problems.push(format!("{name} is not set ({meaning})"));
             String::new()
         })
+    }
+
+    /// The variable's value as a time of 10 ms to 5 s, written in milliseconds; this one where it has none.
+    pub fn milliseconds(&mut self, name: &str, default: Duration) -> Duration {
+        let Some(text) = self.optional(name) else { return default };
+        match text.trim().parse() {
+            Ok(milliseconds @ 10..=5_000) => Duration::from_millis(milliseconds),
+            _ => {
+                self.problem(name, format!("{text:?} is not a number from 10 to 5000"));
+                default
+            }
+        }
     }
 
     /// Notes a value that can't be used.

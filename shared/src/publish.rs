@@ -18,16 +18,14 @@ use crate::store::{Store, StoreError, chain};
 pub struct Publisher {
     store: Store,
     bus: Option<Bus>,
+    patience: Duration,
 }
 
 impl Publisher {
-    /// The caller waits for no more than this.
-    const PATIENCE: Duration = Duration::from_millis(200);
-
     /// A publisher of this store's events.
     #[must_use]
     pub fn new(store: Store, config: BusConfig) -> Self {
-        Self { store, bus: Bus::new(config) }
+        Self { store, patience: config.publish_budget, bus: Bus::new(config) }
     }
 
     /// Where it publishes, if anywhere.
@@ -54,7 +52,7 @@ impl Publisher {
         let started = tokio::time::Instant::now();
         let mut attempts = Vec::with_capacity(events.len());
         for some in events.chunks(Bus::ENTRIES) {
-            attempts.extend(attempt(bus, some, Self::PATIENCE.saturating_sub(started.elapsed())).await);
+            attempts.extend(attempt(bus, some, self.patience.saturating_sub(started.elapsed())).await);
         }
         for attempt in &attempts {
             if let Some(error) = &attempt.error {

@@ -127,7 +127,7 @@ impl TestStackBuilder {
         let config = StackConfig {
             database: DatabaseConfig { url: SecretString::from(url), ca: None },
             access: self.access,
-            bus: BusConfig { event_bus_name: self.event_bus_name },
+            bus: BusConfig { event_bus_name: self.event_bus_name, ..BusConfig::default() },
             journal: self.journal,
             intake: self.intake,
             sentry: self.sentry,

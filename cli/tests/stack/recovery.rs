@@ -67,7 +67,12 @@ async fn a_killed_database_comes_back_within_seconds_and_reports_meanwhile_wait(
     })
     .await;
     let away = kill_database(&stack).await;
-    stack.report_message("right afterwards").await;
+    // A moment after the server is back every connection is, too.
+    eventually("reports are stored", Duration::from_secs(5), async || {
+        let (status, _) = stack.report(serde_json::json!({"error": {"message": "right afterwards"}})).await;
+        (status == 200).then_some(())
+    })
+    .await;
     stop.store(true, Ordering::SeqCst);
     let mut samples = Vec::new();
     for sender in senders {

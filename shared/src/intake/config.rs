@@ -33,12 +33,7 @@ impl IntakeConfig {
             Ok(redactor) => config.redactor = redactor,
             Err(error) => environment.problem("REDACT_PATTERNS", crate::store::chain(&error)),
         }
-        if let Some(text) = environment.optional("STORE_BUDGET_MS") {
-            match text.trim().parse() {
-                Ok(milliseconds @ 10..=5_000) => config.store_budget = Duration::from_millis(milliseconds),
-                _ => environment.problem("STORE_BUDGET_MS", format!("{text:?} is not a number from 10 to 5000")),
-            }
-        }
+        config.store_budget = environment.milliseconds("STORE_BUDGET_MS", config.store_budget);
         config
     }
 }
