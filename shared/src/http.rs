@@ -2,6 +2,8 @@
 //!
 //! Users: `report-error`, `sentry-webhook`, `status`, the local stack.
 
+mod source;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
 use crate::store::StoreError;
+
+pub use source::source_ip;
 
 /// A JSON route's body may have this many bytes.
 pub const JSON_BODY_BYTES: usize = 1024 * 1024;
@@ -74,6 +78,18 @@ impl ApiError {
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
     }
 }
 
