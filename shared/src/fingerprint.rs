@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::Report;
+use crate::model::{Report, UpstreamGroup};
 use crate::model::text::{first_chars, hex};
 
 /// A grouping key: one open incident per application, environment and fingerprint.
@@ -32,11 +32,18 @@ impl Fingerprint {
     #[must_use]
     pub fn of_report(report: &Report) -> Self {
         match &report.upstream_group {
-            Some(group) if group.id.len() <= Self::UPSTREAM_CHARS && group.id.bytes().all(|b| b.is_ascii_graphic()) => {
-                Self(format!("{}:{}", group.system, group.id))
-            }
-            Some(group) => Self(format!("{}:{}", group.system, hex(&Sha256::digest(&group.id)))),
+            Some(group) => Self::of_group(group),
             None => Self::of_error(report.error_type.as_deref(), &report.message),
+        }
+    }
+
+    /// The fingerprint of another system's group: `sentry:4711`.
+    #[must_use]
+    pub fn of_group(group: &UpstreamGroup) -> Self {
+        if group.id.len() <= Self::UPSTREAM_CHARS && group.id.bytes().all(|b| b.is_ascii_graphic()) {
+            Self(format!("{}:{}", group.system, group.id))
+        } else {
+            Self(format!("{}:{}", group.system, hex(&Sha256::digest(&group.id))))
         }
     }
 

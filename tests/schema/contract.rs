@@ -180,6 +180,7 @@ pub(crate) const OURS: &str = "
 incidents
     fingerprint text not null default ('unfingerprinted:'::text || (gen_random_uuid())::text)
     announced_only boolean not null default false
+    upstream_changed_at timestamptz
 service_health_checks
     environment text not null default 'production'
     region text
@@ -213,6 +214,7 @@ inbound_deliveries
     content_hash text
     action_id uuid not null
     received_at timestamptz not null default now()
+    note jsonb
 event_outbox
     id uuid primary key not null
     detail_type text not null

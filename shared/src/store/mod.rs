@@ -14,6 +14,7 @@ pub mod counters;
 mod error;
 pub mod health_checks;
 pub mod incidents;
+pub mod lifecycle;
 pub mod outbox;
 mod pool;
 pub mod quotas;
