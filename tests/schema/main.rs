@@ -6,6 +6,7 @@ mod catalog;
 mod contract;
 mod guards;
 mod health_checks;
+mod lifecycle;
 mod migrate;
 mod older;
 mod pgvector;
