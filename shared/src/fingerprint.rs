@@ -12,8 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::{Report, UpstreamGroup};
 use crate::model::text::{first_chars, hex};
+use crate::model::{Report, UpstreamGroup};
 
 /// A grouping key: one open incident per application, environment and fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -244,7 +244,8 @@ async fn a_reopening_that_meets_a_new_incident_leaves_one_open() {
         let step = &step("1");
         store.run(|client| async move { reopen_group(&client, step).await }).await
     });
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while database.value::<i64>(waiting).await == 0 {
         tokio::task::yield_now().await;
     }

@@ -83,7 +83,7 @@ async fn serve(
         database: database.queries.clone(),
         access: config.access,
         bus: config.bus,
-        sentry: SentryConfig { client_secret: sentry_secret },
+        sentry: SentryConfig { client_secret: sentry_secret, ..config.sentry },
         dsn_secret: dsn_secret.clone(),
         probe: config.probe,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },

@@ -76,6 +76,7 @@ pub enum Ticks {
 /// What the functions of a stack have in common: one of each, since they count and remember.
 struct Common {
     store: Store,
+    publisher: Publisher,
     intake: Intake,
     dsn_secret: DsnSecret,
     directory: Directory,
@@ -125,13 +126,14 @@ impl Stack {
         let publisher = Publisher::new(store.clone(), config.bus);
         let intake = Intake::new(store.clone(), publisher.clone());
         intake.refresh_rules().await;
-        let probe = probe::App::new(store.clone(), publisher, config.probe)?;
+        let probe = probe::App::new(store.clone(), publisher.clone(), config.probe)?;
         let common = Common {
             directory: Directory::new(store.clone()),
             counters: Counters::new(store.clone()),
             watch: Watch::new(store.clone()),
             dsn_secret: config.dsn_secret,
             intake: intake.clone(),
+            publisher,
             store,
         };
         let router = routes(&common, &config.access, &config.sentry);
@@ -179,10 +181,17 @@ impl Stack {
 
 /// Every HTTP function's own router on one port.
 fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig) -> Router {
-    let Common { store, intake, watch, .. } = common;
+    let Common { store, intake, publisher, counters, watch, .. } = common;
     let report_error =
         report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
-    let sentry_webhook = sentry_webhook::App::new(intake.clone(), sentry.clone());
+    let means = sentry_webhook::app::Means {
+        intake: intake.clone(),
+        store: store.clone(),
+        publisher: publisher.clone(),
+        counters: counters.clone(),
+        watch: watch.clone(),
+    };
+    let sentry_webhook = sentry_webhook::App::new(means, sentry.clone());
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
     with_fallbacks(
         Router::new()

@@ -86,7 +86,10 @@ impl Delivery {
     /// Who did it: `user` or `application`. Never a name.
     #[must_use]
     pub fn actor_kind(&self) -> Option<&str> {
-        self.body.get("actor").and_then(|actor| text(actor, "type")).filter(|kind| ["user", "application"].contains(kind))
+        self.body
+            .get("actor")
+            .and_then(|actor| text(actor, "type"))
+            .filter(|kind| ["user", "application"].contains(kind))
     }
 
     /// The body as it came.

@@ -70,7 +70,9 @@ pub(super) fn flag(left: &str, rest: &str) -> Option<Found> {
 /// Whether the value under this header reaches to the end of its line.
 pub(super) fn is_header(name: &str) -> bool {
     let name = name.as_bytes();
-    ["cookie", "cookie2", "authorization", "authentication"].iter().any(|end| ends_with_ignoring_case(name, end.as_bytes()))
+    ["cookie", "cookie2", "authorization", "authentication"]
+        .iter()
+        .any(|end| ends_with_ignoring_case(name, end.as_bytes()))
 }
 
 /// A name that ends where `left` does, but for blanks, quotes and brackets.
@@ -143,8 +145,10 @@ fn closer_at_end(text: &[u8]) -> Option<(u8, usize)> {
 /// Names that carry secrets in URLs only; a value that is short or a word is none.
 fn is_secret_in_query(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    matches!(lower.as_str(), "sig" | "code" | "key" | "hash" | "signature" | "access" | "ticket" | "nonce" | "assertion")
-        || lower.ends_with("-signature")
+    matches!(
+        lower.as_str(),
+        "sig" | "code" | "key" | "hash" | "signature" | "access" | "ticket" | "nonce" | "assertion"
+    ) || lower.ends_with("-signature")
         || lower.ends_with("_signature")
         || lower.ends_with("-credential")
 }

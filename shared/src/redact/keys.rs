@@ -65,7 +65,9 @@ pub(super) fn secret(name: &str) -> Option<Secret> {
 /// Whether the name speaks of versions, which look like addresses (`1.2.3.4`).
 pub(super) fn tells_version(name: &str) -> bool {
     let lower_end = |word: &str| name.len() >= word.len() && ends_with_ignoring_case(name.as_bytes(), word.as_bytes());
-    ["version", "versions", "release", "build", "modules", "packages", "dependencies"].iter().any(|word| lower_end(word))
+    ["version", "versions", "release", "build", "modules", "packages", "dependencies"]
+        .iter()
+        .any(|word| lower_end(word))
 }
 
 /// Whether the text ends with this lower-case word, in whatever case.
@@ -195,8 +197,22 @@ fn phrase(before: &[u8], word: &[u8]) -> Option<(Kind, Strength)> {
 fn denies_before(word: &[u8]) -> bool {
     matches!(
         word,
-        b"invalid" | b"bad" | b"missing" | b"expired" | b"unexpected" | b"illegal" | b"wrong" | b"page" | b"no"
-            | b"cancellation" | b"continuation" | b"has" | b"is" | b"public" | b"unknown" | b"duplicate"
+        b"invalid"
+            | b"bad"
+            | b"missing"
+            | b"expired"
+            | b"unexpected"
+            | b"illegal"
+            | b"wrong"
+            | b"page"
+            | b"no"
+            | b"cancellation"
+            | b"continuation"
+            | b"has"
+            | b"is"
+            | b"public"
+            | b"unknown"
+            | b"duplicate"
     )
 }
 
@@ -225,14 +241,66 @@ mod tests {
     #[test]
     fn names_that_look_secret_are_known_in_every_spelling() {
         for name in [
-            "password", "PASSWORD", "Passwd", "user_password", "userPassword", "password2", "passwordConfirmation",
-            "PGPASSWORD", "MYSQL_PWD", "db_pass", "passphrase", "secret", "client_secret", "clientSecret",
-            "SECRET_KEY_BASE", "aws_secret_access_key", "api_key", "apiKey", "APIKey", "apikey", "X-Api-Key", "api-key",
-            "access_token", "accessToken", "refreshtoken", "id_token", "csrfmiddlewaretoken", "X-CSRFToken", "token",
-            "tokens", "authorization", "Proxy-Authorization", "credentials", "private_key", "privateKey", "session",
-            "session_id", "sessionid", "PHPSESSID", "JSESSIONID", "connect.sid", "csrf", "cookie", "Set-Cookie",
-            "cookies", "ssn", "iban", "cvv", "card_number", "cardNumber", "creditCard", "pin", "otp", "jwt",
-            "AccountKey", "SharedAccessKey", "service_role_key", "spring.datasource.password", "secret_id", "bearer",
+            "password",
+            "PASSWORD",
+            "Passwd",
+            "user_password",
+            "userPassword",
+            "password2",
+            "passwordConfirmation",
+            "PGPASSWORD",
+            "MYSQL_PWD",
+            "db_pass",
+            "passphrase",
+            "secret",
+            "client_secret",
+            "clientSecret",
+            "SECRET_KEY_BASE",
+            "aws_secret_access_key",
+            "api_key",
+            "apiKey",
+            "APIKey",
+            "apikey",
+            "X-Api-Key",
+            "api-key",
+            "access_token",
+            "accessToken",
+            "refreshtoken",
+            "id_token",
+            "csrfmiddlewaretoken",
+            "X-CSRFToken",
+            "token",
+            "tokens",
+            "authorization",
+            "Proxy-Authorization",
+            "credentials",
+            "private_key",
+            "privateKey",
+            "session",
+            "session_id",
+            "sessionid",
+            "PHPSESSID",
+            "JSESSIONID",
+            "connect.sid",
+            "csrf",
+            "cookie",
+            "Set-Cookie",
+            "cookies",
+            "ssn",
+            "iban",
+            "cvv",
+            "card_number",
+            "cardNumber",
+            "creditCard",
+            "pin",
+            "otp",
+            "jwt",
+            "AccountKey",
+            "SharedAccessKey",
+            "service_role_key",
+            "spring.datasource.password",
+            "secret_id",
+            "bearer",
         ] {
             assert!(secret(name).is_some(), "{name}");
         }
@@ -241,12 +309,50 @@ mod tests {
     #[test]
     fn names_about_secrets_and_other_names_are_not() {
         for name in [
-            "", "a", "name", "key", "token_count", "tokenCount", "token_type", "password_length", "passwordChangedAt",
-            "token_expires_at", "secret_name", "InvalidTokenError", "SessionExpired", "page_token", "nextPageToken",
-            "PublicKeyToken", "public_key", "cookie_domain", "access_key_id", "api_key_id", "tokenizer", "secretary",
-            "passenger", "bypass", "compass", "author", "authority", "authorized", "shipping", "pinned", "monkey",
-            "keyboard", "authenticated", "has_password", "is_secret", "passed", "compassion", "authorization_url",
-            "CancellationToken", "sessions_count", "spinner", "tokens_per_second", "cards", "account",
+            "",
+            "a",
+            "name",
+            "key",
+            "token_count",
+            "tokenCount",
+            "token_type",
+            "password_length",
+            "passwordChangedAt",
+            "token_expires_at",
+            "secret_name",
+            "InvalidTokenError",
+            "SessionExpired",
+            "page_token",
+            "nextPageToken",
+            "PublicKeyToken",
+            "public_key",
+            "cookie_domain",
+            "access_key_id",
+            "api_key_id",
+            "tokenizer",
+            "secretary",
+            "passenger",
+            "bypass",
+            "compass",
+            "author",
+            "authority",
+            "authorized",
+            "shipping",
+            "pinned",
+            "monkey",
+            "keyboard",
+            "authenticated",
+            "has_password",
+            "is_secret",
+            "passed",
+            "compassion",
+            "authorization_url",
+            "CancellationToken",
+            "sessions_count",
+            "spinner",
+            "tokens_per_second",
+            "cards",
+            "account",
         ] {
             assert_eq!(secret(name), None, "{name}");
         }

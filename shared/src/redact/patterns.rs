@@ -64,7 +64,8 @@ fn replace(pattern: &Regex, text: &str) -> Option<String> {
     let (mut written, mut copied) = (String::new(), 0);
     for found in pattern.find_iter(text).filter(|found| !found.is_empty()) {
         let bracket = text[..found.start() + 1_usize.min(found.len())].rfind('[');
-        let within = bracket.is_some_and(|at| word_at_start(&text[at..]).is_some_and(|length| at + length >= found.end()));
+        let within =
+            bracket.is_some_and(|at| word_at_start(&text[at..]).is_some_and(|length| at + length >= found.end()));
         if !within {
             written.push_str(&text[copied..found.start()]);
             written.push_str(Kind::Other.word());

@@ -39,7 +39,9 @@ pub(super) fn is_template(value: &str) -> bool {
 
 /// Whether this is an expression: a call (`get_token(…`), or a path of names (`request.token`).
 pub(super) fn is_code(value: &str, after: &str) -> bool {
-    let names = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic() || b"_.".contains(&byte));
-    let call = value.split_once(['(', '[']).map(|(name, _)| name).or_else(|| after.starts_with(['(', '[']).then_some(value));
+    let names =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic() || b"_.".contains(&byte));
+    let call =
+        value.split_once(['(', '[']).map(|(name, _)| name).or_else(|| after.starts_with(['(', '[']).then_some(value));
     call.is_some_and(names) || (value.contains('.') && names(value))
 }

@@ -39,7 +39,8 @@ pub(super) fn pair(left: &str, rest: &str) -> Option<Found> {
 /// The text of an element; `rest` begins with the `>` of its opening tag.
 pub(super) fn element(left: &str, rest: &str) -> Option<Found> {
     const LONGEST: usize = 4_096;
-    let length = left.bytes().rev().take(NAME).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte));
+    let length =
+        left.bytes().rev().take(NAME).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte));
     let start = left.len() - length.count();
     if !left[..start].ends_with('<') {
         return None;
@@ -58,7 +59,8 @@ pub(super) fn after_word(left: &str, rest: &str) -> Option<Found> {
     if !left.ends_with(' ') {
         return None;
     }
-    let called = ["password ", "identified by "].iter().any(|word| ends_with_ignoring_case(left.as_bytes(), word.as_bytes()));
+    let called =
+        ["password ", "identified by "].iter().any(|word| ends_with_ignoring_case(left.as_bytes(), word.as_bytes()));
     let (start, end) = called.then(|| inside_quotes(rest)).flatten()?;
     let value = &rest[start..end];
     let is_one_word = !value.is_empty() && !value.contains([' ', '\n', ',']) && !is_mask(value);

@@ -41,7 +41,8 @@ pub(super) fn find(text: &str, place: &Place) -> Option<(usize, usize)> {
         return None;
     }
     let (start, end) = if let Some((start, end)) = inside_quotes(value) {
-        if is_mask(&value[start..end]) || (place.secret.strength == Strength::Counted && is_number(&value[start..end])) {
+        if is_mask(&value[start..end]) || (place.secret.strength == Strength::Counted && is_number(&value[start..end]))
+        {
             return None;
         }
         (start, end)
@@ -108,7 +109,8 @@ fn brackets(text: &str) -> Option<usize> {
         if depth == 0 {
             let inside = text[1..index].trim();
             let is_template = text.starts_with("{{") || inside.is_empty() || inside == "object Object";
-            return (!is_template && word_at_start(inside.trim_start_matches(['"', '\''])).is_none()).then_some(index + 1);
+            return (!is_template && word_at_start(inside.trim_start_matches(['"', '\''])).is_none())
+                .then_some(index + 1);
         }
     }
     Some(line(text))
@@ -191,7 +193,8 @@ fn ends_value(after: &str) -> bool {
     if first.is_ascii_whitespace() || b"\"'`)]}>\\&;,|".contains(first) || after.starts_with("amp;") {
         return true;
     }
-    let name = bytes.iter().take(LONGEST_NAME).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.[] ".contains(byte));
+    let name =
+        bytes.iter().take(LONGEST_NAME).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.[] ".contains(byte));
     matches!(bytes.get(name.count()), Some(b'=' | b':'))
 }
 

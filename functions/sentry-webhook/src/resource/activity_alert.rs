@@ -10,7 +10,9 @@ use crate::payload::{Delivery, id, text};
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let mut step = step(delivery, body_key(delivery), id(delivery.data("issue"), "id"), now);
     let activity = text(delivery.data("activity"), "type");
-    if let Some(activity) = activity.filter(|kind| kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')) {
+    if let Some(activity) =
+        activity.filter(|kind| kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+    {
         step.description = format!("Sentry: activity alert on {}", super::words(activity));
         detail(&mut step, "activity", Some(activity));
     }

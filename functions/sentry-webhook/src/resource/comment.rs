@@ -1,4 +1,4 @@
-//! `comment.*`: somebody has written under an issue. What was written is not kept yet, only that.
+//! `comment.*`: somebody has written under an issue. By whom is not kept.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -20,5 +20,6 @@ pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let mut step = step(delivery, key, id(data, "issue_id"), now);
     detail(&mut step, "comment_id", comment_id);
     detail(&mut step, "project", text(data, "project_slug"));
+    detail(&mut step, "comment", text(data, "comment"));
     Meaning::Step(Change::Note, Box::new(step))
 }

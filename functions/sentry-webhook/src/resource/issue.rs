@@ -22,8 +22,9 @@ pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let action = if delivery.action() == "archived" { "ignored" } else { delivery.action() };
     if action == "created" {
         let created = report(issue, created_key(issue), now);
-        return created
-            .map_or(Meaning::Ignored("feedback of a user is no error"), |report| Meaning::Report(Box::new(report), None));
+        return created.map_or(Meaning::Ignored("feedback of a user is no error"), |report| {
+            Meaning::Report(Box::new(report), None)
+        });
     }
     let mut step = step(delivery, step_key(issue, action), id(issue, "id"), now);
     for (name, key) in [("substatus", "substatus"), ("shortId", "short_id"), ("permalink", "sentry_url")] {
@@ -61,12 +62,8 @@ fn step_key(issue: &Value, action: &str) -> DeliveryKey {
     let Some(issue_id) = id(issue, "id") else { return delivery_key("issue-step", None, &json!([action, issue])) };
     let told = |name: &str| issue.get(name).unwrap_or(&Value::Null);
     let assignee = told("assignedTo");
-    let content = json!([
-        issue_id,
-        action,
-        ["status", "substatus", "statusDetails", "lastSeen", "count"].map(told),
-        [assignee.get("type"), assignee.get("id")],
-    ]);
+    let state = ["status", "substatus", "statusDetails", "lastSeen", "count"].map(told);
+    let content = json!([issue_id, action, state, [assignee.get("type"), assignee.get("id")]]);
     delivery_key("issue-step", None, &content)
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use shared::http::ApiError;
 use shared::model::{DeliveryKey, Report, UpstreamGroup};
 
-use super::{SOURCE, apply_level, event, items, keep};
-use crate::payload::{id, text};
+use super::{SOURCE, apply_level, event, keep};
+use crate::payload::{id, items, text};
 
 /// Keys of what is not signed.
 const NAMESPACE: &str = "sentry-legacy";
@@ -55,9 +55,12 @@ impl Legacy {
         let empty = json!({});
         let event = if self.event().is_object() { self.event() } else { &empty };
         let message = text(body, "message").unwrap_or("an event without a message").to_owned();
-        let mut report = event::report(event, key.clone(), now)
-            .unwrap_or_else(|| Report::new(key, SOURCE, message.clone(), now));
-        if !["message", "logentry", "exception", "title"].iter().any(|name| event.get(name).is_some_and(|it| !it.is_null())) {
+        let mut report =
+            event::report(event, key.clone(), now).unwrap_or_else(|| Report::new(key, SOURCE, message.clone(), now));
+        if !["message", "logentry", "exception", "title"]
+            .iter()
+            .any(|name| event.get(name).is_some_and(|it| !it.is_null()))
+        {
             report.message = message;
         }
         let slug = text(body, "project_slug").or_else(|| text(body, "project")).or_else(|| text(body, "project_name"));

@@ -34,8 +34,7 @@ pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
 fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> Report {
     let rule = alert.get("alert_rule").unwrap_or(&Value::Null);
     let title = text(alert, "title").or_else(|| told(delivery, "description_title")).or_else(|| text(rule, "name"));
-    let message =
-        told(delivery, "description_text").or(title).unwrap_or("a metric alert without a title").to_owned();
+    let message = told(delivery, "description_text").or(title).unwrap_or("a metric alert without a title").to_owned();
     let action = delivery.action();
     let mut report = Report::new(raised_key("metric-alert", delivery), SOURCE, message, now);
     report.title = title.map(str::to_owned);

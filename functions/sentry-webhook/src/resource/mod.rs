@@ -18,7 +18,6 @@ mod vocabulary;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use shared::fingerprint::Fingerprint;
-use shared::model::text::first_chars;
 use shared::model::{DeliveryKey, Report, UpstreamGroup};
 use shared::sentry_event::apply_level;
 use shared::store::lifecycle::{Agent, Step, Target};
@@ -33,9 +32,6 @@ const SOURCE: &str = "sentry";
 
 /// Who writes steps down.
 const AGENT: Agent = Agent { id: "sentry-webhook", kind: "intake" };
-
-/// A text that a step's details hold is cut to this many characters.
-const DETAIL_CHARS: usize = 250;
 
 /// What a delivery means.
 #[derive(Debug)]
@@ -55,6 +51,8 @@ pub enum Meaning {
 pub enum Change {
     /// They are over.
     Resolve,
+    /// The newest is open again.
+    Reopen,
     /// Somebody has seen them.
     Acknowledge,
     /// Nothing: it stands on the timeline.
@@ -118,10 +116,10 @@ fn target(group: String) -> Target {
     Target::Group(Fingerprint::of_group(&UpstreamGroup { system: SOURCE.into(), id: group }))
 }
 
-/// Keeps what is known in a step's details, bounded, and nothing where nothing is.
+/// Keeps what is known in a step's details, and nothing where nothing is. It is redacted and cut later, with the step.
 fn detail(step: &mut Step, name: &str, value: Option<impl AsRef<str>>) {
     if let Some(value) = value.filter(|value| !value.as_ref().is_empty()) {
-        step.details.insert(name.to_owned(), first_chars(value.as_ref(), DETAIL_CHARS).into());
+        step.details.insert(name.to_owned(), value.as_ref().into());
     }
 }
 

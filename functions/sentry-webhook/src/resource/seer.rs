@@ -1,7 +1,7 @@
 //! `seer.*`: Sentry's own agent looks for the cause of an issue, for a solution, and proposes a change.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Change, Meaning, body_key, delivery_key, detail, step};
 use crate::payload::{Delivery, id, items, text};
@@ -27,8 +27,9 @@ pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
         detail(&mut step, &format!("pull_request_{}", position + 1), Some(url));
     }
     let cause = data.get("root_cause").unwrap_or(&Value::Null);
-    if let Some(repository) = text(cause, "relevant_repo") {
-        step.details.insert("repository".to_owned(), json!(super::first_chars(repository, super::DETAIL_CHARS)));
-    }
+    detail(&mut step, "repository", text(cause, "relevant_repo"));
+    detail(&mut step, "cause", text(cause, "one_line_description"));
+    let solution = data.get("solution").unwrap_or(&Value::Null);
+    detail(&mut step, "solution", text(solution, "one_line_summary"));
     Meaning::Step(Change::Note, Box::new(step))
 }

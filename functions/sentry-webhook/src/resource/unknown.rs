@@ -6,14 +6,10 @@ use serde_json::{Value, json};
 use shared::http::read_json;
 use shared::model::text::first_chars;
 
-use super::{Change, Meaning, body_key, step};
+use super::{Change, Meaning, body_key, detail, step};
 use crate::payload::{Delivery, id};
-use crate::redaction;
 
-/// A body of more bytes than this is kept as text, cut.
-const KEPT_BYTES: usize = 16 * 1024;
-
-/// The words of a delivery's kind are cut to this.
+/// The words of a delivery's kind are cut to this: one comes in a header.
 const WORD_CHARS: usize = 64;
 
 /// Kept, and noted where it names an issue.
@@ -22,11 +18,9 @@ pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let [resource, action] = [delivery.resource(), delivery.action()].map(|word| first_chars(word, WORD_CHARS));
     step.action_type = "sentry_unknown".to_owned();
     step.description = "Sentry: a delivery of a kind that is not known".to_owned();
-    step.details.insert("resource".to_owned(), redaction::text(resource).into());
-    step.details.insert("action".to_owned(), redaction::text(action).into());
-    let mut note = step.details.clone();
-    note.insert("body".to_owned(), kept(delivery.raw()));
-    step.note = Some(Value::Object(note));
+    detail(&mut step, "resource", Some(resource));
+    detail(&mut step, "action", Some(action));
+    step.note = Some(json!({ "resource": resource, "action": action, "body": body(delivery.raw()) }));
     Meaning::Step(Change::Note, Box::new(step))
 }
 
@@ -37,9 +31,6 @@ fn named_issue(delivery: &Delivery) -> Option<String> {
     id(data, "issue_id").or_else(|| id(data, "group_id")).or_else(|| id(delivery.data("issue"), "id")).or_else(of_event)
 }
 
-fn kept(raw: &[u8]) -> Value {
-    match read_json(raw) {
-        Ok(body) if raw.len() <= KEPT_BYTES => redaction::value(body),
-        _ => json!(first_chars(&redaction::text(&String::from_utf8_lossy(raw)), KEPT_BYTES / 4)),
-    }
+fn body(raw: &[u8]) -> Value {
+    read_json(raw).unwrap_or_else(|_| String::from_utf8_lossy(raw).into())
 }

@@ -25,13 +25,22 @@ fn values_under_secret_names_go_at_any_depth() {
         (json!({"headers": {"Cookie": "a=b", "Host": "x"}}), json!({"headers": {"Cookie": "[cookie]", "Host": "x"}})),
         (json!({"headers": {"authorization": ["Bearer x"]}}), json!({"headers": {"authorization": ["[token]"]}})),
         (json!({"vars": {"password": "'hunter2'"}}), json!({"vars": {"password": "[password]"}})),
-        (json!({"vars": {"kw": "{'password': 'x', 'a': 1}"}}), json!({"vars": {"kw": "{'password': '[password]', 'a': 1}"}})),
+        (
+            json!({"vars": {"kw": "{'password': 'x', 'a': 1}"}}),
+            json!({"vars": {"kw": "{'password': '[password]', 'a': 1}"}}),
+        ),
         (json!({"session": {"id": "abc", "n": 3}}), json!({"session": {"id": "[token]", "n": 3}})),
         (json!({"password": "[Filtered]"}), json!({"password": "[Filtered]"})),
         (json!({"card": 4_111_111_111_111_111_i64}), json!({"card": "[card]"})),
-        (json!({"user": {"email": "a@b.io", "ip_address": "8.8.8.8"}}), json!({"user": {"email": "[email]", "ip_address": "[ip]"}})),
+        (
+            json!({"user": {"email": "a@b.io", "ip_address": "8.8.8.8"}}),
+            json!({"user": {"email": "[email]", "ip_address": "[ip]"}}),
+        ),
         (json!({"dsn": "https://a:b@h/1"}), json!({"dsn": "https://a:[password]@h/1"})),
-        (json!({"env": {"DATABASE_URL": "postgres://a:b@h/x"}}), json!({"env": {"DATABASE_URL": "postgres://a:[password]@h/x"}})),
+        (
+            json!({"env": {"DATABASE_URL": "postgres://a:b@h/x"}}),
+            json!({"env": {"DATABASE_URL": "postgres://a:[password]@h/x"}}),
+        ),
     ];
     for (value, expected) in cases {
         assert_redacted(value, &expected);
@@ -46,10 +55,19 @@ fn names_stand_in_pairs_and_lists_too() {
         (json!([["password", "token"]]), json!([["password", "[password]"]])),
         (json!([{"name": "Cookie", "value": "a"}]), json!([{"name": "Cookie", "value": "[cookie]"}])),
         (json!([{"key": "password", "value": ["a"]}]), json!([{"key": "password", "value": ["[password]"]}])),
-        (json!({"rawHeaders": ["Host", "x", "Cookie", "a=b"]}), json!({"rawHeaders": ["Host", "x", "Cookie", "[cookie]"]})),
-        (json!({"sys.argv": ["a.py", "--password", "x", "y"]}), json!({"sys.argv": ["a.py", "--password", "[password]", "y"]})),
+        (
+            json!({"rawHeaders": ["Host", "x", "Cookie", "a=b"]}),
+            json!({"rawHeaders": ["Host", "x", "Cookie", "[cookie]"]}),
+        ),
+        (
+            json!({"sys.argv": ["a.py", "--password", "x", "y"]}),
+            json!({"sys.argv": ["a.py", "--password", "[password]", "y"]}),
+        ),
         (json!(["a.py", "--token=x"]), json!(["a.py", "--token=[token]"])),
-        (json!({"query_string": [["token", "x"], ["q", "y"]]}), json!({"query_string": [["token", "[token]"], ["q", "y"]]})),
+        (
+            json!({"query_string": [["token", "x"], ["q", "y"]]}),
+            json!({"query_string": [["token", "[token]"], ["q", "y"]]}),
+        ),
         (json!({"cookies": [["sid", "x"]]}), json!({"cookies": [["[cookie]", "[cookie]"]]})),
     ];
     for (value, expected) in cases {
