@@ -1,10 +1,12 @@
 //! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run. Folders mirror the routes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod applications;
 mod lambda;
 mod probe;
 mod publish;
 mod report_error;
+mod security;
 mod sentry;
 mod status;
 mod switches;

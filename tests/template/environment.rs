@@ -8,13 +8,14 @@ use crate::code;
 use crate::template::Template;
 
 /// What must never stand in the template, nor come as a parameter.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "DATABASE_URL",
     "SENTRY_CLIENT_SECRET",
     "SENTRY_SERVICE_HOOK_SECRET",
     "SENTRY_LEGACY_SECRET",
     "INGEST_API_KEY",
     "READ_TOKEN",
+    "DSN_SECRET",
 ];
 
 #[test]

@@ -24,8 +24,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::model::{Report, UpstreamGroup};
 use crate::model::text::hex;
+use crate::model::{Report, UpstreamGroup};
 use client::Part;
 
 /// Under this name a report's context may hold what its message looked like before values were put into it.

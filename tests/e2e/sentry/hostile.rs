@@ -1,0 +1,93 @@
+//! Any field of any delivery may be missing, null or of another type: none of that is an error of ours.
+
+use harness::{Answer, TestStack};
+use serde_json::{Value, json};
+
+use super::{PATH_SECRET, deliver, deliver_hook, deliver_unsigned, stack};
+
+/// Every fixture, by name.
+fn fixtures() -> Vec<(String, Value)> {
+    let folder = format!("{}/../functions/sentry-webhook/fixtures", env!("CARGO_MANIFEST_DIR"));
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            (entry.file_name().into_string().unwrap(), serde_json::from_str(&text).unwrap())
+        })
+        .collect();
+    found.sort_by(|one: &(String, Value), other| one.0.cmp(&other.0));
+    found
+}
+
+/// Sends a body the way that the fixture of this name comes.
+async fn send(stack: &TestStack, name: &str, body: &str) -> Answer {
+    let resources =
+        ["error", "event_alert", "issue", "metric_alert", "comment", "installation", "activity_alert", "seer"];
+    let resource = resources.iter().find(|resource| name.replace('-', "_").starts_with(*resource));
+    match name {
+        "legacy-plugin.json" => deliver_unsigned(stack, PATH_SECRET, body).await,
+        "service-hook.json" => deliver_hook(stack, body).await,
+        _ => deliver(stack, resource.unwrap_or(&"preprod_artifact"), body).await,
+    }
+}
+
+/// Every place of a JSON value, as JSON pointers.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(object) => object.iter().map(|(key, child)| (key.replace('/', "~1"), child)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(index, child)| (index.to_string(), child)).collect(),
+        _ => return,
+    };
+    for (key, child) in children {
+        let place = format!("{at}/{key}");
+        places(child, &place, found);
+        found.push(place);
+    }
+}
+
+#[tokio::test]
+async fn no_field_that_is_missing_null_or_of_another_type_is_an_error_of_ours() {
+    let stack = stack().await;
+    let strange =
+        [Value::Null, json!(-1.5e300), json!(""), json!("\u{0}😀"), json!([null, [1]]), json!({"": {}}), json!(true)];
+    for (name, whole) in fixtures() {
+        let mut found = Vec::new();
+        places(&whole, "", &mut found);
+        let fits = |status: u16| matches!(status, 200 | 400) || (name.starts_with("legacy") && status == 429);
+        for (index, place) in found.iter().enumerate() {
+            let mut broken = whole.clone();
+            *broken.pointer_mut(place).unwrap() = strange[index % strange.len()].clone();
+            let answer = send(&stack, &name, &broken.to_string()).await;
+            assert!(fits(answer.status), "{name} {place}: {answer:?}");
+        }
+        // What is looked at first, with each of them.
+        let near = found.iter().filter(|place| place.matches('/').count() == 3);
+        for (place, value) in near.flat_map(|place| strange.iter().map(move |value| (place, value))) {
+            let mut broken = whole.clone();
+            *broken.pointer_mut(place).unwrap() = value.clone();
+            let answer = send(&stack, &name, &broken.to_string()).await;
+            assert!(fits(answer.status), "{name} {place} {value}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_cut_off_anywhere_is_no_error_of_ours() {
+    let stack = stack().await;
+    for (name, whole) in fixtures() {
+        let text = whole.to_string();
+        for part in 0..12 {
+            let cut = text.floor_char_boundary(text.len() * part / 12);
+            let answer = send(&stack, &name, &text[..cut]).await;
+            assert!(matches!(answer.status, 200 | 400 | 429), "{name} cut at {cut}: {answer:?}");
+        }
+    }
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for resource in ["error", "issue", "something_new", ""] {
+        for body in [deep.clone(), format!(r#"{{"data": {{"issue": {deep}}}}}"#)] {
+            let answer = deliver(&stack, resource, &body).await;
+            assert!(matches!(answer.status, 200 | 400), "{resource}: {answer:?}");
+        }
+    }
+}
