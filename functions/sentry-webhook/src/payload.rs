@@ -6,15 +6,16 @@ use serde_json::Value;
 use shared::http::{ApiError, read_json};
 pub use shared::sentry_event::{id, items, text};
 
-/// The kinds whose `data` has one key of its own: the header's word, and that key. The first that is there tells; an
-/// activity alert holds an issue too.
-const DATA_KEYS: [(&str, &str); 8] = [
+/// The kinds whose `data` has a key of its own: the header's word, and that key. The first that is there tells what a
+/// delivery without the header is; an activity alert holds an issue too.
+const DATA_KEYS: [(&str, &str); 9] = [
     ("activity_alert", "activity"),
     ("error", "error"),
     ("event_alert", "event"),
     ("metric_alert", "metric_alert"),
     ("installation", "installation"),
     ("issue", "issue"),
+    ("activity_alert", "issue"),
     ("comment", "comment_id"),
     ("seer", "run_id"),
 ];

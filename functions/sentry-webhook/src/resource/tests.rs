@@ -316,6 +316,41 @@ fn an_unsigned_delivery_says_so_and_has_a_key_of_its_own() {
     assert_eq!((report.severity, bare.signed_key()), (Some(Severity::Critical), None));
 }
 
+/// Each of the value's places, with something else in it.
+fn mutants(whole: &Value) -> Vec<Value> {
+    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+        let of_object = value.as_object().into_iter().flatten().map(|(key, child)| (key.replace('/', "~1"), child));
+        let items = value.as_array().into_iter().flatten().enumerate();
+        for (key, child) in of_object.chain(items.map(|(index, child)| (index.to_string(), child))) {
+            let place = format!("{at}/{key}");
+            places(child, &place, found);
+            found.push(place);
+        }
+    }
+    let mut found = Vec::new();
+    places(whole, "", &mut found);
+    let strange = [Value::Null, json!(-1.5e300), json!("\u{0}"), json!([[null]]), json!({"": {}}), json!(true)];
+    let with = |place: &String, value: &Value| {
+        let mut broken = whole.clone();
+        *broken.pointer_mut(place).unwrap() = value.clone();
+        broken
+    };
+    found.iter().flat_map(|place| strange.iter().map(move |value| with(place, value))).collect()
+}
+
+#[test]
+fn an_unsigned_delivery_or_a_hook_s_may_hold_anything() {
+    for body in mutants(&fixture("legacy-plugin")) {
+        let legacy = Legacy::new(body).unwrap();
+        let report = legacy.report(now());
+        assert!(!report.message.trim().is_empty() && report.context["unverified"] == true, "{legacy:?}");
+        assert!(report.delivery_key.as_str().starts_with("sentry-legacy:"));
+    }
+    for body in mutants(&fixture("service-hook")) {
+        assert!(matches!(service_hook::meaning(&body, now()), Meaning::Report(..) | Meaning::Ignored(_)));
+    }
+}
+
 #[test]
 fn the_slug_stands_in_the_events_address() {
     for (url, slug) in [
