@@ -33,7 +33,7 @@ pub struct SentryConfig {
     pub client_secret: Option<SecretString>,
     /// `SENTRY_SERVICE_HOOK_SECRET`: a service hook's.
     pub service_hook_secret: Option<SecretString>,
-    /// `SENTRY_LEGACY_SECRET`: stands in the path that the older "WebHooks" plugin posts to.
+    /// `SENTRY_LEGACY_SECRET`: stands in the path that the older `WebHooks` plugin posts to.
     pub legacy_secret: Option<SecretString>,
     /// The number of the project that our own errors go to, of `SENTRY_DSN`: what comes back from there is dropped.
     pub own_project: Option<String>,

@@ -1,4 +1,4 @@
-//! `sentry-webhook`: Sentry's integration platform webhooks, service hooks, and the older "WebHooks" plugin.
+//! `sentry-webhook`: Sentry's integration platform webhooks, service hooks, and the older `WebHooks` plugin.
 //!
 //! - Trigger: `POST /webhooks/sentry` (signed), `POST /webhooks/sentry/{secret}` (the plugin, which signs nothing), over
 //!   API Gateway's HTTP API or the local stack.

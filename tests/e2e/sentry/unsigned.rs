@@ -1,4 +1,4 @@
-//! The older "WebHooks" plugin: a secret in the path, and nothing signed.
+//! The older `WebHooks` plugin: a secret in the path, and nothing signed.
 
 use sentry_webhook::app::SentryConfig;
 use sentry_webhook::legacy::PER_MINUTE;

@@ -1,4 +1,4 @@
-//! The older "WebHooks" plugin: an event, not signed. Whoever knows the secret in the path may have made it up, so the
+//! The older `WebHooks` plugin: an event, not signed. Whoever knows the secret in the path may have made it up, so the
 //! report says that it is unverified, and its delivery key is of a namespace of its own: it can't take the place of a
 //! signed delivery.
 
