@@ -2,6 +2,7 @@
 
 mod authenticity;
 mod errors;
+mod gateway;
 mod hostile;
 mod lifecycle;
 mod metric_alerts;
