@@ -30,10 +30,12 @@ pub(super) fn find(left: &str, rest: &str, width: usize, mode: Mode) -> Option<F
     let begin = width + tail.bytes().take(2).take_while(|byte| matches!(byte, b'=' | b'>')).count();
     let spaced = left.ends_with([' ', '\t']) || rest[begin..].starts_with([' ', '\t']);
     let place = Place {
+        name: name.text,
         colon: sign == b':',
         spaced,
         encoded: width > 1,
         quoted_name: name.quoted,
+        in_settings: sign == b'=' && left[..name.start].trim_end_matches(' ').ends_with(';'),
         in_query,
         is_path: left[..name.start].ends_with('/'),
         is_header: is_header(name.text),
@@ -54,10 +56,12 @@ pub(super) fn flag(left: &str, rest: &str) -> Option<Found> {
     }
     let begin = 2 + length;
     let place = Place {
+        name: &name[..length],
         colon: false,
         spaced: true,
         encoded: false,
         quoted_name: false,
+        in_settings: false,
         in_query: false,
         is_path: false,
         is_header: false,
@@ -129,7 +133,7 @@ fn closer_at_end(text: &[u8]) -> Option<(u8, usize)> {
     let last = *text.last()?;
     match last {
         b'"' | b'\'' | b'`' => {
-            let escapes = text.iter().rev().skip(1).take(8).take_while(|byte| **byte == b'\\').count();
+            let escapes = text.iter().rev().skip(1).take_while(|byte| **byte == b'\\').count();
             Some((last, 1 + escapes))
         }
         b']' => Some((b']', 1)),

@@ -64,18 +64,24 @@ fn domain(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-') || is_latin_like(c)));
     let run = &text[..end.unwrap_or(text.len())];
     let run = run.find("..").map_or(run, |dots| &run[..dots]);
-    run.trim_end_matches(['.', '-'])
+    let mut domain = run.trim_end_matches(['.', '-']);
+    // What follows without a blank, such as an address in numbers, is no part of it.
+    while let Some((before, last)) = domain.rsplit_once('.') {
+        if last.chars().take(2).filter(|c| c.is_alphabetic()).count() == 2 {
+            break;
+        }
+        domain = before.trim_end_matches('-');
+    }
+    domain
 }
 
 fn is_mail_domain(domain: &str) -> bool {
     let Some((first, rest)) = domain.split_once('.') else { return false };
     let last = rest.rsplit('.').next().unwrap_or(rest);
-    let mut letters = last.chars();
-    let named = letters.next().is_some_and(char::is_alphabetic) && letters.next().is_some_and(char::is_alphabetic);
     let is_number = |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit());
     let is_version = is_number(first) && rest.as_bytes().first().is_some_and(u8::is_ascii_digit);
     let is_retina = matches!(first, "1x" | "2x" | "3x" | "4x");
-    named && !first.is_empty() && !is_version && !is_retina && !FILE_ENDINGS.contains(&last)
+    !first.is_empty() && !is_version && !is_retina && !FILE_ENDINGS.contains(&last)
 }
 
 /// `user:password@` before a database's host: `root:hunter2@tcp(db:3306)`, `app:hunter2@localhost`.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::assignment::is_header;
 use super::card;
 use super::keys::{self, Secret, Strength};
-use super::kind::{Kind, is_mask};
+use super::kind::{Kind, is_mask, word_at_start};
 use super::patterns::Patterns;
 use super::scan::{self, Mode};
 
@@ -104,6 +104,8 @@ impl<'patterns> Walk<'patterns> {
 
     fn string(&self, text: &mut String, place: Place) {
         match place.secret {
+            // Numbers as some SDKs send them: as text.
+            Some(Secret { strength: Strength::Counted, .. }) if text.bytes().all(|byte| byte.is_ascii_digit()) => {}
             Some(secret) if !is_mask(text) => {
                 text.clear();
                 text.push_str(secret.kind.word());
@@ -148,10 +150,12 @@ impl<'patterns> Walk<'patterns> {
         let mut renamed = false;
         for (key, value) in object.iter_mut() {
             let by_pair = of_pair.filter(|_| is_value_name(key));
-            let mode = if keys::tells_version(key) { Mode::Version } else { place.mode };
-            let secret = keys::secret(key).or(by_pair).or(place.secret);
+            let name = self.text(key, Mode::Prose);
+            let mode = if keys::tells_version(&name) { Mode::Version } else { place.mode };
+            let secret = if holds_word(&name) { None } else { keys::secret(&name) };
+            let secret = secret.or(by_pair).or(place.secret);
             self.visit(value, Place { depth: place.depth + 1, mode, secret, in_list: false });
-            renamed |= matches!(self.text(key, Mode::Code), Cow::Owned(_));
+            renamed |= matches!(name, Cow::Owned(_));
         }
         if renamed {
             self.rename(object);
@@ -161,12 +165,19 @@ impl<'patterns> Walk<'patterns> {
     /// Keys can hold secrets too; two of one kind are told apart by a number.
     fn rename(&self, object: &mut Map<String, Value>) {
         for (key, value) in std::mem::take(object) {
-            let name = self.text(&key, Mode::Code).into_owned();
+            let name = self.text(&key, Mode::Prose).into_owned();
             let free = (2..).map(|number| format!("{name} ({number})"));
             let name = std::iter::once(name.clone()).chain(free).find(|name| !object.contains_key(name));
             object.insert(name.unwrap_or(key), value);
         }
     }
+}
+
+/// Whether one of our words stands in the name: of a secret that was in it, not of one under it. `user[password]` names
+/// a field.
+fn holds_word(name: &str) -> bool {
+    let is_index = |at: usize| name[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == ']');
+    name.match_indices('[').any(|(at, _)| word_at_start(&name[at..]).is_some() && !is_index(at))
 }
 
 /// What a list's item says about the next one: in a pair any name; in a flat list a flag or a header.

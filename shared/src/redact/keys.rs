@@ -64,10 +64,10 @@ pub(super) fn secret(name: &str) -> Option<Secret> {
 
 /// Whether the name speaks of versions, which look like addresses (`1.2.3.4`).
 pub(super) fn tells_version(name: &str) -> bool {
-    let lower_end = |word: &str| name.len() >= word.len() && ends_with_ignoring_case(name.as_bytes(), word.as_bytes());
-    ["version", "versions", "release", "build", "modules", "packages", "dependencies"]
-        .iter()
-        .any(|word| lower_end(word))
+    const ENDS: [&str; 7] = ["version", "versions", "release", "build", "modules", "packages", "dependencies"];
+    let last = name.bytes().next_back().unwrap_or_default();
+    matches!(last | 0x20, b'n' | b's' | b'e' | b'd')
+        && ENDS.iter().any(|word| ends_with_ignoring_case(name.as_bytes(), word.as_bytes()))
 }
 
 /// Whether the text ends with this lower-case word, in whatever case.
@@ -238,122 +238,38 @@ fn denies_after(word: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    #[rustfmt::skip]
+    const SECRET: &[&str] = &[
+        "password", "PASSWORD", "Passwd", "user_password", "userPassword", "password2", "passwordConfirmation",
+        "PGPASSWORD", "MYSQL_PWD", "db_pass", "passphrase", "secret", "client_secret", "clientSecret",
+        "SECRET_KEY_BASE", "aws_secret_access_key", "api_key", "apiKey", "APIKey", "apikey", "X-Api-Key", "api-key",
+        "access_token", "accessToken", "refreshtoken", "id_token", "csrfmiddlewaretoken", "X-CSRFToken", "token",
+        "tokens", "authorization", "Proxy-Authorization", "credentials", "private_key", "privateKey", "session",
+        "session_id", "sessionid", "PHPSESSID", "JSESSIONID", "connect.sid", "csrf", "cookie", "Set-Cookie",
+        "cookies", "ssn", "iban", "cvv", "card_number", "cardNumber", "creditCard", "pin", "otp", "jwt", "AccountKey",
+        "SharedAccessKey", "service_role_key", "spring.datasource.password", "secret_id", "bearer",
+    ];
+
+    #[rustfmt::skip]
+    const OTHERS: &[&str] = &[
+        "", "a", "name", "key", "token_count", "tokenCount", "token_type", "password_length", "passwordChangedAt",
+        "token_expires_at", "secret_name", "InvalidTokenError", "SessionExpired", "page_token", "nextPageToken",
+        "PublicKeyToken", "public_key", "cookie_domain", "access_key_id", "api_key_id", "tokenizer", "secretary",
+        "passenger", "bypass", "compass", "author", "authority", "authorized", "shipping", "pinned", "monkey",
+        "keyboard", "authenticated", "has_password", "is_secret", "passed", "compassion", "authorization_url",
+        "CancellationToken", "sessions_count", "spinner", "tokens_per_second", "cards", "account",
+    ];
+
     #[test]
     fn names_that_look_secret_are_known_in_every_spelling() {
-        for name in [
-            "password",
-            "PASSWORD",
-            "Passwd",
-            "user_password",
-            "userPassword",
-            "password2",
-            "passwordConfirmation",
-            "PGPASSWORD",
-            "MYSQL_PWD",
-            "db_pass",
-            "passphrase",
-            "secret",
-            "client_secret",
-            "clientSecret",
-            "SECRET_KEY_BASE",
-            "aws_secret_access_key",
-            "api_key",
-            "apiKey",
-            "APIKey",
-            "apikey",
-            "X-Api-Key",
-            "api-key",
-            "access_token",
-            "accessToken",
-            "refreshtoken",
-            "id_token",
-            "csrfmiddlewaretoken",
-            "X-CSRFToken",
-            "token",
-            "tokens",
-            "authorization",
-            "Proxy-Authorization",
-            "credentials",
-            "private_key",
-            "privateKey",
-            "session",
-            "session_id",
-            "sessionid",
-            "PHPSESSID",
-            "JSESSIONID",
-            "connect.sid",
-            "csrf",
-            "cookie",
-            "Set-Cookie",
-            "cookies",
-            "ssn",
-            "iban",
-            "cvv",
-            "card_number",
-            "cardNumber",
-            "creditCard",
-            "pin",
-            "otp",
-            "jwt",
-            "AccountKey",
-            "SharedAccessKey",
-            "service_role_key",
-            "spring.datasource.password",
-            "secret_id",
-            "bearer",
-        ] {
+        for name in SECRET {
             assert!(secret(name).is_some(), "{name}");
         }
     }
 
     #[test]
     fn names_about_secrets_and_other_names_are_not() {
-        for name in [
-            "",
-            "a",
-            "name",
-            "key",
-            "token_count",
-            "tokenCount",
-            "token_type",
-            "password_length",
-            "passwordChangedAt",
-            "token_expires_at",
-            "secret_name",
-            "InvalidTokenError",
-            "SessionExpired",
-            "page_token",
-            "nextPageToken",
-            "PublicKeyToken",
-            "public_key",
-            "cookie_domain",
-            "access_key_id",
-            "api_key_id",
-            "tokenizer",
-            "secretary",
-            "passenger",
-            "bypass",
-            "compass",
-            "author",
-            "authority",
-            "authorized",
-            "shipping",
-            "pinned",
-            "monkey",
-            "keyboard",
-            "authenticated",
-            "has_password",
-            "is_secret",
-            "passed",
-            "compassion",
-            "authorization_url",
-            "CancellationToken",
-            "sessions_count",
-            "spinner",
-            "tokens_per_second",
-            "cards",
-            "account",
-        ] {
+        for name in OTHERS {
             assert_eq!(secret(name), None, "{name}");
         }
     }

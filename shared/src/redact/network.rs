@@ -44,8 +44,9 @@ pub(super) fn ipv6(left: &str, rest: &str) -> Option<Found> {
     if back > 4 || (joined && back > 0) || (back == 0 && (!rest.starts_with("::") || joined)) {
         return None;
     }
-    let length = address_length(rest);
-    if length + back > LONGEST + 2 {
+    let is_part = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    let length = rest.bytes().take(LONGEST + 3).take_while(is_part).count();
+    if length + back > LONGEST + 2 || rest[..length].bytes().filter(|byte| *byte == b':').count() < 2 {
         return None;
     }
     let run = format!("{}{}", std::str::from_utf8(&left[left.len() - back..]).ok()?, &rest[..length]);
@@ -56,11 +57,6 @@ pub(super) fn ipv6(left: &str, rest: &str) -> Option<Found> {
         return None;
     }
     Some(Found { back, start: 0, end: trimmed.len() - back, kind: Kind::Ip })
-}
-
-/// How many of the text's first bytes may belong to an IPv6 address.
-pub(super) fn address_length(text: &str) -> usize {
-    text.bytes().take_while(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')).count()
 }
 
 /// The length of four numbers with dots between.

@@ -18,13 +18,11 @@ pub(super) fn find(rest: &str) -> Option<Found> {
     let inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/= \r\n\t\\:,".contains(byte);
     let length = body.bytes().take_while(inside).count();
     let after = &body[length..];
-    let tail = if after.starts_with("-----END ") {
-        let name = after["-----END ".len()..].bytes().take(LABEL).take_while(|byte| *byte != b'-').count();
-        let label = "-----END ".len() + name;
-        label + after[label..].bytes().take(5).take_while(|byte| *byte == b'-').count()
-    } else {
-        0
-    };
+    let tail = after.strip_prefix("-----END ").map_or(0, |name| {
+        let length = name.bytes().take(LABEL).take_while(|byte| *byte != b'-').count();
+        let dashes = name.bytes().skip(length).take(5).take_while(|byte| *byte == b'-').count();
+        "-----END ".len() + length + dashes
+    });
     let end = rest.len() - after.len() + tail;
     rest.is_char_boundary(end).then(|| Found::ahead(0, end, Kind::PrivateKey))
 }

@@ -2,31 +2,43 @@
 //!
 //! Users: `value`.
 
-/// Whether this is an ordinary word where a secret may stand (`password: must be …`, `token: str`).
+/// Whether this is a word of a sentence, where a secret may stand too (`password: must be …`).
 pub(super) fn is_word(value: &str) -> bool {
+    is_in(value, WORDS)
+}
+
+/// Whether this is a type or value of a language (`token: str`, `password=null`).
+pub(super) fn is_of_code(value: &str) -> bool {
+    is_in(value, OF_CODE)
+}
+
+fn is_in(value: &str, words: &[&str]) -> bool {
     const LONGEST: usize = 16;
     if value.len() > LONGEST {
         return false;
     }
     let word = value.trim_matches(['&', '*', '?', '"', '\'']).to_ascii_lowercase();
     let word = word.split(['<', '[', '|']).next().unwrap_or_default();
-    WORDS.contains(&word)
+    words.contains(&word)
 }
 
 #[rustfmt::skip]
-const WORDS: [&str; 124] = [
-    // of sentences
+const WORDS: &[&str] = &[
     "a", "about", "after", "all", "already", "an", "and", "any", "are", "as", "at", "be", "been", "before", "both",
-    "but", "by", "can", "can't", "cannot", "changed", "could", "denied", "did", "do", "does", "doesn't", "don't",
-    "empty", "error", "expected", "expired", "failed", "field", "for", "from", "found", "got", "had", "has", "have",
-    "if", "illegal", "in", "incorrect", "invalid", "is", "isn't", "it", "its", "length", "may", "mismatch", "missing",
-    "must", "need", "needs", "neither", "no", "not", "of", "on", "or", "please", "received", "rejected", "required",
-    "reset", "should", "so", "that", "the", "there", "these", "this", "to", "too", "unable", "unauthorized",
-    "unexpected", "unknown", "user", "value", "was", "were", "when", "while", "will", "with", "wrong", "you", "your",
-    // of code
-    "any", "await", "bool", "boolean", "bytes", "enum", "false", "function", "int", "integer", "nil", "none", "null",
-    "number", "object", "option", "optional", "self", "str", "string", "struct", "token", "true", "undefined",
-    "unique", "varchar", "void", "new", "yes", "disabled", "enabled", "n/a",
+    "but", "by", "can", "can't", "cannot", "changed", "could", "denied", "did", "disabled", "do", "does", "doesn't",
+    "don't", "empty", "enabled", "error", "expected", "expired", "failed", "field", "for", "from", "found", "got",
+    "had", "has", "have", "if", "illegal", "in", "incorrect", "invalid", "is", "isn't", "it", "its", "length", "may",
+    "mismatch", "missing", "must", "need", "needs", "neither", "new", "no", "not", "of", "on", "or", "please",
+    "received", "rejected", "required", "reset", "should", "so", "that", "the", "there", "these", "this", "to",
+    "token", "too", "unable", "unauthorized", "unexpected", "unknown", "user", "value", "was", "were", "when",
+    "while", "will", "with", "wrong", "yes", "you", "your",
+];
+
+#[rustfmt::skip]
+const OF_CODE: &[&str] = &[
+    "any", "await", "bool", "boolean", "bytes", "enum", "false", "function", "int", "integer", "n/a", "nil", "none",
+    "null", "number", "object", "option", "optional", "self", "str", "string", "struct", "true", "undefined", "unique",
+    "varchar", "void",
 ];
 
 /// Whether something is yet to be put in here: `${PASSWORD}`, `%s`, `$1`, `{{ token }}`, `?`.

@@ -8,6 +8,7 @@
 //! Users: `redact`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::kind::Kind;
 use super::{assignment, card, email, network, pem, quoted, tokens, url};
@@ -41,14 +42,43 @@ impl Found {
 }
 
 /// The text with each secret replaced; borrowed if there is none.
+///
+/// What was written is read again until nothing more is found: a secret that ran into another shows only when that is
+/// gone.
 pub(super) fn redact(text: &str, mode: Mode) -> Cow<'_, str> {
-    let mut scan = Scan { text, mode, at: 0, written: String::new(), copied: 0, ahead: None, no_ipv6_before: 0 };
+    /// More are never needed but by text made for it.
+    const PASSES: usize = 5;
+    let Some((mut result, mut changed)) = once(text, mode, 0..text.len()) else { return Cow::Borrowed(text) };
+    for _ in 1..PASSES {
+        let Some((again, where_changed)) = once(&result, mode, changed) else { break };
+        (result, changed) = (again, where_changed);
+    }
+    Cow::Owned(result)
+}
+
+/// Reads these lines of the text. The result, and which of its lines are new; none if nothing was found.
+fn once(text: &str, mode: Mode, lines: Range<usize>) -> Option<(String, Range<usize>)> {
+    let mut scan = Scan {
+        text,
+        mode,
+        at: lines.start,
+        stop: lines.end,
+        written: String::new(),
+        copied: 0,
+        first: usize::MAX,
+        last: 0,
+        ahead: None,
+    };
     scan.run();
     if scan.written.is_empty() {
-        return Cow::Borrowed(text);
+        return None;
     }
+    let last = scan.last;
     scan.written.push_str(&text[scan.copied..]);
-    Cow::Owned(scan.written)
+    let result = scan.written;
+    let start = result[..scan.first].rfind('\n').map_or(0, |index| index + 1);
+    let end = result[last..].find('\n').map_or(result.len(), |index| last + index);
+    Some((result, start..end))
 }
 
 struct Scan<'text> {
@@ -56,26 +86,26 @@ struct Scan<'text> {
     mode: Mode,
     /// The place that is looked at.
     at: usize,
+    /// What begins behind this is not looked at.
+    stop: usize,
     /// What is redacted already; empty as long as nothing was found.
     written: String,
     /// Up to here the text stands in `written`.
     copied: usize,
+    /// Where in `written` the first secret stood.
+    first: usize,
+    /// Where in `written` the last secret's word ends.
+    last: usize,
     /// A URL's password, found at its scheme; what stands between is looked at first.
     ahead: Option<(usize, usize)>,
-    /// Up to here colons were seen to be no part of an address.
-    no_ipv6_before: usize,
 }
 
 impl<'text> Scan<'text> {
     fn run(&mut self) {
         let bytes = self.text.as_bytes();
         loop {
-            let stop = self.ahead.map_or(bytes.len(), |(start, _)| start);
-            while self.at < stop {
-                let next = bytes.get(self.at + 1).copied().unwrap_or(0);
-                if INTEREST.first[usize::from(bytes[self.at])] & INTEREST.second[usize::from(next)] != 0 {
-                    break;
-                }
+            let stop = self.ahead.map_or(self.stop, |(start, _)| start);
+            while self.at < stop && !INTEREST.at(bytes, self.at) {
                 self.at += 1;
             }
             if self.at < stop {
@@ -109,11 +139,10 @@ impl<'text> Scan<'text> {
             b'=' => assignment::find(self.left(), rest, width, mode),
             _ if byte == b'%' => None,
             b'0'..=b'9' => {
-                let left = self.left();
-                let address = || (mode != Mode::Version).then(|| network::ipv4(left, rest)).flatten();
-                let found = card::find(left, rest).or_else(address);
+                let length = rest.bytes().take_while(u8::is_ascii_digit).count();
+                let found = self.digits(rest, length);
                 if found.is_none() {
-                    self.at += rest.bytes().take_while(u8::is_ascii_digit).count();
+                    self.at += length;
                     return;
                 }
                 found
@@ -130,22 +159,23 @@ impl<'text> Scan<'text> {
         }
     }
 
+    fn digits(&mut self, rest: &str, length: usize) -> Option<Found> {
+        match (length, rest.as_bytes().get(length)) {
+            (1..=3, Some(b'.')) if self.mode != Mode::Version => network::ipv4(self.left(), rest),
+            (4, Some(b' ' | b'-')) | (13..=19, _) => card::find(self.left(), rest),
+            _ => None,
+        }
+    }
+
     fn colon(&mut self, rest: &'text str, width: usize) -> Option<Found> {
         let mode = self.mode;
-        if mode != Mode::Code && !self.belongs_to_url(width) {
+        if mode != Mode::Code && !self.belongs_to_url(width) && !is_line_number(self.left(), rest) {
             let found = assignment::find(self.left(), rest, width, mode);
             if found.is_some() {
                 return found;
             }
         }
-        if width > 1 || self.at < self.no_ipv6_before {
-            return None;
-        }
-        let found = network::ipv6(self.left(), rest);
-        if found.is_none() {
-            self.no_ipv6_before = self.at + network::address_length(rest);
-        }
-        found
+        if width > 1 { None } else { network::ipv6(self.left(), rest) }
     }
 
     /// Whether this is the colon between a URL's user and its password, which is dealt with.
@@ -170,9 +200,24 @@ impl<'text> Scan<'text> {
     fn replace(&mut self, found: Found) {
         self.written.push_str(&self.text[self.copied..self.at + found.start]);
         self.written.truncate(self.written.len() - found.back);
+        self.first = self.first.min(self.written.len());
         self.written.push_str(found.kind.word());
+        self.last = self.written.len();
         self.at += found.end;
         self.copied = self.at;
+    }
+}
+
+/// Whether a colon stands between the parts of a place in code: `payment.ts:100:17`.
+fn is_line_number(left: &str, rest: &str) -> bool {
+    const LONGEST: usize = 6;
+    if !rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit) {
+        return false;
+    }
+    let mut before = left.bytes().rev().take(LONGEST).skip_while(u8::is_ascii_digit);
+    match [before.next(), before.next(), before.next()] {
+        [Some(b':'), _, _] => true,
+        [_, second, third] => second == Some(b'.') || third == Some(b'.'),
     }
 }
 
@@ -230,35 +275,63 @@ fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Which pairs of bytes deserve a look: those for which both tables have a bit in common.
+/// Which places deserve a look: those at which the tables for a byte and the two after it have a bit in common.
 struct Interest {
-    first: [u16; 256],
-    second: [u16; 256],
+    first: [u32; 256],
+    second: [u32; 256],
+    third: [u32; 256],
+}
+
+impl Interest {
+    #[inline]
+    fn at(&self, bytes: &[u8], at: usize) -> bool {
+        let byte = |index: usize| usize::from(bytes.get(index).copied().unwrap_or(0));
+        let common = self.first[byte(at)] & self.second[byte(at + 1)];
+        common != 0 && common & self.third[byte(at + 2)] != 0
+    }
 }
 
 static INTEREST: Interest = interest();
 
 const fn interest() -> Interest {
     /// Whatever follows.
-    const ANY: u16 = 1;
-    let mut tables = Interest { first: [0; 256], second: [ANY; 256] };
+    const ANY: u32 = 1;
+    let mut tables = Interest { first: [0; 256], second: [ANY; 256], third: [ANY; 256] };
     let alone = b"@:=%0123456789,>\"'";
     let mut index = 0;
     while index < alone.len() {
         tables.first[alone[index] as usize] = ANY;
         index += 1;
     }
-    let mut index = 0;
+    // Each first byte of a mark has a bit of its own.
+    let (mut index, mut group, mut last) = (0, ANY, 0);
     while index < tokens::MARKS.len() {
         let mark = tokens::MARKS[index].text.as_bytes();
-        let group = 2 << (mark[0] % 15);
+        if mark[0] != last {
+            group <<= 1;
+            last = mark[0];
+        }
         tables.first[mark[0] as usize] |= group;
         tables.second[mark[1] as usize] |= group;
+        if mark.len() > 2 {
+            tables.third[mark[2] as usize] |= group;
+        } else {
+            allow_all(&mut tables.third, group);
+        }
         index += 1;
     }
     // `-----BEGIN`, `--password`.
-    let group = 2 << (b'-' % 15);
+    group <<= 1;
     tables.first[b'-' as usize] |= group;
     tables.second[b'-' as usize] |= group;
+    allow_all(&mut tables.third, group);
     tables
+}
+
+const fn allow_all(table: &mut [u32; 256], group: u32) {
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] |= group;
+        byte += 1;
+    }
 }

@@ -103,8 +103,9 @@ const fn first() -> [u8; 128] {
 pub(super) fn find(left: &str, rest: &str) -> Option<Found> {
     let byte = rest.as_bytes().first()?;
     let from = usize::from(*FIRST.get(usize::from(*byte))?);
+    let second = rest.as_bytes().get(1)?;
     let marks = MARKS.get(from..)?.iter().take_while(|mark| mark.text.as_bytes()[0] == *byte);
-    for mark in marks {
+    for mark in marks.filter(|mark| mark.text.as_bytes()[1] == *second) {
         let Some(tail) = rest.strip_prefix(mark.text) else { continue };
         let begin = mark.text.len();
         let found = match mark.shape {
@@ -146,14 +147,15 @@ fn run(text: &str, least: usize, set: Set) -> Option<usize> {
 fn open_ai(left: &str, tail: &str) -> Option<usize> {
     /// The kinds of keys that name themselves.
     const NAMED: [&str; 6] = ["ant-", "proj-", "svcacct-", "admin-", "or-", "lf-"];
-    let end = run(tail, 16, Url)?;
+    /// In so many characters the stretch must begin to show.
+    const WINDOW: usize = 64;
     let named = NAMED.iter().any(|name| tail.starts_with(name));
     let random = || {
-        let window = &tail[..end.min(200)];
+        let window = &tail[..tail.bytes().take(WINDOW).take_while(|byte| is_in(*byte, Url)).count()];
         let long = window.split(['-', '_']).any(|part| part.len() >= 16);
-        long && window.bytes().any(|byte| byte.is_ascii_digit()) && at_word_start(left)
+        long && window.bytes().any(|byte| byte.is_ascii_digit())
     };
-    (named || random()).then_some(end)
+    if named || (at_word_start(left) && random()) { run(tail, 16, Url) } else { None }
 }
 
 /// A key's id, and the secret if it stands right behind.
@@ -204,7 +206,7 @@ fn bearer(left: &str, tail: &str) -> Option<(usize, usize)> {
     }
     let start = gap(tail);
     let token = &tail[start..];
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"._~+/=-%:|".contains(byte);
+    let is_part = |byte: &u8| byte.is_ascii_graphic() && !b"\"'`,;&<>()[]{}\\".contains(byte);
     let end = token.bytes().take_while(is_part).count();
     let token = &token[..end];
     // `Bearer realm="shop", error=invalid_token` is a challenge.
@@ -212,7 +214,7 @@ fn bearer(left: &str, tail: &str) -> Option<(usize, usize)> {
     if start == 0 || end == 0 || (is_parameter && token.contains('=')) {
         return None;
     }
-    let core = token.trim_end_matches(['.', ':', ',']);
+    let core = token.trim_end_matches(['.', ':', '!', '?']);
     let is_random = core.len() >= 24
         || core.bytes().any(|byte| byte.is_ascii_digit())
         || core.bytes().skip(1).any(|byte| byte.is_ascii_uppercase());

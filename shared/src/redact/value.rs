@@ -3,7 +3,6 @@
 //!
 //! Users: `assignment`, `quoted`.
 
-use super::assignment;
 use super::keys::{self, Secret, Strength};
 use super::kind::{Kind, is_mask, word_at_start};
 use super::prose;
@@ -11,7 +10,9 @@ use super::scan::meaning;
 
 /// What is known about a value before it is read.
 #[expect(clippy::struct_excessive_bools, reason = "facts about one place, each read on its own")]
-pub(super) struct Place {
+pub(super) struct Place<'text> {
+    /// What it stands behind.
+    pub(super) name: &'text str,
     /// Behind `:` and not behind `=`.
     pub(super) colon: bool,
     /// With blanks around the sign.
@@ -20,6 +21,8 @@ pub(super) struct Place {
     pub(super) encoded: bool,
     /// The name stands in quotes.
     pub(super) quoted_name: bool,
+    /// One of several settings with `;` between, whose values may have blanks.
+    pub(super) in_settings: bool,
     /// A URL's parameter.
     pub(super) in_query: bool,
     /// The name is the last part of a path.
@@ -34,7 +37,7 @@ pub(super) struct Place {
 const LONGEST: usize = 65_536;
 
 /// The value at the beginning of the text, but for blanks.
-pub(super) fn find(text: &str, place: &Place) -> Option<(usize, usize)> {
+pub(super) fn find(text: &str, place: &Place<'_>) -> Option<(usize, usize)> {
     let begin = gap(text, place.encoded);
     let value = &text[begin..];
     if value.is_empty() || word_at_start(value).is_some() {
@@ -78,12 +81,12 @@ pub(super) fn inside_quotes(text: &str) -> Option<(usize, usize)> {
 
 /// Whether a quote behind so many backslashes closes one that was opened behind `escapes`.
 fn closes(escapes: usize, backslashes: usize) -> bool {
-    if escapes == 0 { backslashes % 2 == 0 } else { backslashes <= escapes }
+    if escapes == 0 { backslashes.is_multiple_of(2) } else { backslashes <= escapes }
 }
 
 /// The quote at the beginning: which, behind how many backslashes, and its width.
 fn quote(bytes: &[u8]) -> Option<(u8, usize, usize)> {
-    let escapes = bytes.iter().take(8).take_while(|byte| **byte == b'\\').count();
+    let escapes = bytes.iter().take_while(|byte| **byte == b'\\').count();
     let (meant, width) = quote_meaning(&bytes[escapes..]);
     matches!(meant, b'"' | b'\'' | b'`').then_some((meant, escapes, escapes + width))
 }
@@ -117,21 +120,28 @@ fn brackets(text: &str) -> Option<usize> {
 }
 
 /// The end of a header's value that has several words; None if it is one as any other.
-fn header(text: &str, place: &Place) -> Option<usize> {
-    let rest = &text[..header_line(text)];
+fn header(text: &str, place: &Place<'_>) -> Option<usize> {
+    /// The first cookie's name ends within this.
+    const NAME: usize = 256;
+    let bytes = text.as_bytes();
     if place.secret.kind == Kind::Cookie {
-        return rest.contains('=').then_some(rest.len());
+        let ends_name = |byte: &u8| b"=\n\r\"'".contains(byte);
+        let sign = bytes.iter().take(NAME).find(|byte| ends_name(byte));
+        return (sign == Some(&b'=')).then(|| header_line(text));
     }
-    let scheme = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'-').count();
-    match rest[..scheme].to_ascii_lowercase().as_str() {
+    let letters = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'-';
+    let scheme = bytes.iter().take(NAME).take_while(letters).count();
+    match text[..scheme].to_ascii_lowercase().as_str() {
         "bearer" | "basic" | "token" | "apikey" | "negotiate" | "ntlm" | "jwt" | "key" | "bot" => {
-            let begin = scheme + gap(&rest[scheme..], place.encoded);
-            let length = rest[begin..].find([' ', ',', ';', ')', '}']).unwrap_or(rest.len() - begin);
-            let word = &rest[begin..begin + length];
-            (begin > scheme && length > 0 && !prose::is_word(word)).then_some(begin + length)
+            let begin = scheme + gap(&text[scheme..], place.encoded);
+            let ends = |byte: &u8| byte.is_ascii_whitespace() || b",;)}\"'`\\%".contains(byte);
+            let length = bytes[begin..].iter().take_while(|byte| !ends(byte)).count();
+            let word = &text[begin..begin + length];
+            let is_word = prose::is_word(word) || prose::is_of_code(word);
+            (begin > scheme && length > 0 && !is_word).then_some(begin + length)
         }
         "digest" | "aws4-hmac-sha256" | "oauth" | "hawk" | "sharedkey" | "sharedkeylite" | "signature" | "aws" => {
-            Some(rest.len())
+            Some(header_line(text))
         }
         _ => None,
     }
@@ -151,6 +161,7 @@ fn header_line(text: &str) -> usize {
                 at = inner.map_or(bytes.len(), |inner| at + 1 + inner);
             }
             b'"' | b'\'' | b'`' => break,
+            b'%' if matches!(meaning(&bytes[at..]).0, b'\n' | b'\r' | b'"' | b'\'') => break,
             _ => {}
         }
         at += 1;
@@ -159,17 +170,18 @@ fn header_line(text: &str) -> usize {
 }
 
 /// The end of a value without quotes. None if it is a word of prose, code or a template.
-fn bare(text: &str, place: &Place) -> Option<usize> {
+fn bare(text: &str, place: &Place<'_>) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
         let (meant, width) = meaning(&bytes[at..]);
-        let after = &text[at + usize::from(bytes[at].is_ascii())..];
+        let after = || &text[at + 1..];
         let ends = match bytes[at] {
+            b' ' if place.in_settings && goes_on_to_semicolon(after()) => false,
             byte if byte.is_ascii_whitespace() || byte.is_ascii_control() => true,
             b'\\' => matches!(bytes.get(at + 1), Some(b'n' | b'r' | b't' | b'u' | b'"' | b'\'' | b'\\')),
-            b'"' | b'\'' | b'`' | b'&' | b';' | b',' | b'|' => ends_value(after),
-            b'<' => after.starts_with(['/', 'b']),
+            b'"' | b'\'' | b'`' | b'&' | b';' | b',' | b'|' => ends_value(after()),
+            b'<' => after().starts_with(['/', 'b']),
             b'#' => place.in_query,
             b'%' if width > 1 => {
                 matches!(meant, b'"' | b'&' | b';' | b'\'' | b'\n' | b'\r') || (place.encoded && meant == b' ')
@@ -183,6 +195,12 @@ fn bare(text: &str, place: &Place) -> Option<usize> {
     }
     let value = text[..at.min(text.len())].trim_end_matches([')', ']', '}', '>', '.', ',', ';', ':', '!', '?']);
     is_secret_value(value, &text[value.len()..], place).then_some(value.len())
+}
+
+/// Whether `Password=two words;` goes on behind a blank.
+fn goes_on_to_semicolon(after: &str) -> bool {
+    const LONGEST: usize = 64;
+    after.bytes().take(LONGEST).find(|byte| b";=\"'\n".contains(byte)) == Some(b';')
 }
 
 /// Whether a separator before this ends the value, or belongs to it.
@@ -199,9 +217,13 @@ fn ends_value(after: &str) -> bool {
 }
 
 /// Whether a bare text is what stands behind the name by its own look.
-fn is_secret_value(value: &str, after: &str, place: &Place) -> bool {
+fn is_secret_value(value: &str, after: &str, place: &Place<'_>) -> bool {
     let secret = place.secret;
-    if value.is_empty() || is_mask(value) || prose::is_word(value) || prose::is_template(value) {
+    if value.is_empty() || is_mask(value) || prose::is_of_code(value) || prose::is_template(value) {
+        return false;
+    }
+    // `password=user` may be one, `password: user not found` is a sentence.
+    if (place.colon || place.spaced) && prose::is_word(value) {
         return false;
     }
     if is_number(value) {
@@ -217,8 +239,9 @@ fn is_secret_value(value: &str, after: &str, place: &Place) -> bool {
     if place.spaced && prose::is_code(value, after) {
         return false;
     }
-    let names_itself = letters && assignment::is_header(value) || (letters && keys::secret(value).is_some());
-    if names_itself && !place.in_query {
+    // `login(password=password, token=auth_token)`.
+    let is_argument = value.eq_ignore_ascii_case(place.name) || (value.contains('_') && keys::secret(value).is_some());
+    if letters && is_argument && !place.in_query {
         return false;
     }
     match secret.strength {

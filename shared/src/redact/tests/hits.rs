@@ -104,6 +104,8 @@ const TOKENS: &[(&str, &str)] = &[
 const ASSIGNMENTS: &[(&str, &str)] = &[
     ("password=hunter2", "password=[password]"),
     ("password: hunter2", "password: [password]"),
+    ("password=secret&user=admin", "password=[password]&user=admin"),
+    ("password: correcthorse", "password: [password]"),
     ("password:hunter2", "password:[password]"),
     ("Password = hunter2 for user bob", "Password = [password] for user bob"),
     ("PGPASSWORD=hunter2 psql", "PGPASSWORD=[password] psql"),
@@ -135,6 +137,7 @@ const ASSIGNMENTS: &[(&str, &str)] = &[
     ("next=%2Flogin%3Ftoken%3Dabc%26x%3D1", "next=%2Flogin%3Ftoken%3D[token]%26x%3D1"),
     ("#access_token=abc&token_type=bearer", "#access_token=[token]&token_type=bearer"),
     ("Server=h;User Id=a;Password=hunter2;Encrypt=true", "Server=h;User Id=a;Password=[password];Encrypt=true"),
+    ("Server=h;Password=my old pw;Encrypt=True", "Server=h;Password=[password];Encrypt=True"),
     ("Server=h;Pwd=hu,nt;er2;Database=x", "Server=h;Pwd=[password];Database=x"),
     ("Driver={x};PWD={hunter 2};", "Driver={x};PWD=[password];"),
     ("jdbc:sqlserver://h:1433;user=a;password=hunter2", "jdbc:sqlserver://h:1433;user=a;password=[password]"),

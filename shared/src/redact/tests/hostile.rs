@@ -6,9 +6,6 @@ use serde_json::{Value, json};
 
 use super::super::Redactor;
 
-/// Quadratic work on this much would take hours.
-const LONG: usize = 1_000_000;
-
 #[test]
 fn no_text_takes_more_than_linear_time() {
     #[rustfmt::skip]
@@ -24,13 +21,21 @@ fn no_text_takes_more_than_linear_time() {
         "identified by '", "password '", "user:pass@host:1", "a:a", "a@a:", "::1", "f::", "ffff:",
     ];
     for piece in pieces {
-        let text = piece.repeat(LONG / piece.len());
-        let started = Instant::now();
-        let redacted = Redactor::default().text(&text).into_owned();
-        let taken = started.elapsed();
-        assert!(taken < Duration::from_secs(8), "{piece:?} took {taken:?}");
-        drop(redacted);
+        // What else runs disturbs single measurements; quadratic work would take 64 times as long.
+        let short = (0..3).map(|_| time(piece, 10_000)).max().unwrap().max(Duration::from_millis(2));
+        let is_linear = (0..4).any(|_| time(piece, 80_000) < 30 * short);
+        assert!(is_linear, "{piece:?} repeated takes more than linear time");
     }
+    for piece in ["@", "1", "eyJ", "password="] {
+        assert!(time(piece, 1_000_000) < Duration::from_secs(20), "{piece:?}");
+    }
+}
+
+fn time(piece: &str, length: usize) -> Duration {
+    let text = piece.repeat(length / piece.len());
+    let started = Instant::now();
+    let _ = Redactor::default().text(&text);
+    started.elapsed()
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn values_under_secret_names_go_at_any_depth() {
         (json!({"password": "x"}), json!({"password": "[password]"})),
         (json!({"a": [{"b": {"apiKey": "x"}}]}), json!({"a": [{"b": {"apiKey": "[token]"}}]})),
         (json!({"password": 1234, "token": null}), json!({"password": "[password]", "token": null})),
-        (json!({"password": true, "secret": ""}), json!({"password": true, "secret": "[token]"})),
+        (json!({"password": true, "secret": ""}), json!({"password": true, "secret": ""})),
         (
             json!({"credentials": {"user": "a", "n": 1, "list": ["b", {"c": "d"}]}}),
             json!({"credentials": {"user": "[redacted]", "n": "[redacted]", "list": ["[redacted]", {"c": "[redacted]"}]}}),
