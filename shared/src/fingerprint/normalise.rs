@@ -138,10 +138,8 @@ impl Scan<'_> {
         if self.at >= self.token.end {
             self.token = self.token_here()?;
         }
-        if let Some((start, end)) = self.token.email {
-            if self.at == start {
-                return Some(("<email>", end - start));
-            }
+        if let Some((start, end)) = self.token.email.filter(|(start, _)| *start == self.at) {
+            return Some(("<email>", end - start));
         }
         let rest = &self.text[self.at..self.token.end];
         if is_word_before(self.text, self.at) {
