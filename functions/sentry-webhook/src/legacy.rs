@@ -1,5 +1,5 @@
-//! The way in of the older `WebHooks` plugin, which signs nothing: a secret in the path, and so many deliveries a minute
-//! in one process, since a path is written into logs and may leak.
+//! The way in of the older `WebHooks` plugin, which signs nothing: a secret in the path, and so many deliveries a
+//! minute in one process, since a path is written into logs and may leak.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,14 +1,15 @@
 //! `sentry-webhook`: Sentry's integration platform webhooks, service hooks, and the older `WebHooks` plugin.
 //!
-//! - Trigger: `POST /webhooks/sentry` (signed), `POST /webhooks/sentry/{secret}` (the plugin, which signs nothing), over
-//!   API Gateway's HTTP API or the local stack.
+//! - Trigger: `POST /webhooks/sentry` (signed), `POST /webhooks/sentry/{secret}` (the plugin, which signs nothing),
+//!   over API Gateway's HTTP API or the local stack.
 //! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; what was answered with 200 is
 //!   committed; a delivery counts once; what is authentic is never refused for being unknown.
 //! - Idempotency key: from signed content only (the event's id, the state, the alert's), because Sentry sends a
 //!   new `Request-ID` with each retry. All the signed deliveries of one event share it.
 //!
-//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`resource`] (one file per kind, to a report or a step in an
-//! incident's life) → `shared::intake`, or [`steps`] (one statement each) → answer. The plugin's way in is [`legacy`].
+//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`resource`] (one file per kind, to a report or a step in
+//! an incident's life) → `shared::intake`, or [`steps`] (one statement each) → answer. The plugin's way in is
+//! [`legacy`].
 
 mod answers;
 pub mod app;

@@ -1,5 +1,5 @@
-//! Sentry's signature: lower-case hexadecimal HMAC-SHA256 of the raw body, under the integration's client secret or under
-//! a service hook's own.
+//! Sentry's signature: lower-case hexadecimal HMAC-SHA256 of the raw body, under the integration's client secret or
+//! under a service hook's own.
 //!
 //! Source: `SentryApp.build_signature`; nothing but the body is signed: no header, no timestamp.
 

@@ -30,8 +30,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Two that would have opened one incident met (two first reports of one of Sentry's groups from two environments, or
-    /// a report and a reopening): the second finds the first's.
+    /// Two that would have opened one incident met (two first reports of one of Sentry's groups from two environments,
+    /// or a report and a reopening): the second finds the first's.
     const RACED_INDEXES: [&str; 2] = ["incidents_open_upstream_key", "incidents_open_fingerprint_key"];
 
     /// Whether the same statement on a fresh connection may well succeed. Only for writes that have a key.

@@ -1,10 +1,10 @@
-//! Steps in an incident's life that are no report of an error: resolved, reopened, acknowledged, or something to note on
-//! its timeline, which is its rows in `agent_actions`. One statement each: the delivery key, the incidents, their audit
-//! rows, their events.
+//! Steps in an incident's life that are no report of an error: resolved, reopened, acknowledged, or something to note
+//! on its timeline, which is its rows in `agent_actions`. One statement each: the delivery key, the incidents, their
+//! audit rows, their events.
 //!
 //! A step has a delivery key, so that it counts once however often it comes, and may carry the instant that it tells of
-//! by the teller's own clock: what is older than the newest that was heard changes nothing. Of two with the same instant
-//! the one that arrives last holds.
+//! by the teller's own clock: what is older than the newest that was heard changes nothing. Of two with the same
+//! instant the one that arrives last holds.
 //!
 //! Users: `sentry-webhook`.
 
@@ -91,8 +91,8 @@ pub struct Earlier {
 /// The longest a description gets, in characters.
 const DESCRIPTION_CHARS: usize = 1_000;
 
-/// Resolves all the open incidents. The incidents that were touched, the newest first, of which those that were resolved
-/// already are not changed; none when the delivery is known.
+/// Resolves all the open incidents. The incidents that were touched, the newest first, of which those that were
+/// resolved already are not changed; none when the delivery is known.
 ///
 /// # Errors
 /// Any store error; nothing is written then.
@@ -100,8 +100,8 @@ pub async fn resolve_group(client: &Client, step: &Step) -> Result<Option<Vec<To
     take(client, Some(IncidentStatus::Resolved), step).await
 }
 
-/// Reopens the newest incident if none is open. None when the delivery is known, or when no incident is and the step does
-/// not keep that.
+/// Reopens the newest incident if none is open. None when the delivery is known, or when no incident is and the step
+/// does not keep that.
 ///
 /// # Errors
 /// As [`resolve_group`].

@@ -1,5 +1,5 @@
-//! The Lambda binary behind API Gateway: the signature is that of the body's bytes, also where the gateway sends them in
-//! base64.
+//! The Lambda binary behind API Gateway: the signature is that of the body's bytes, also where the gateway sends them
+//! in base64.
 
 use harness::Database;
 use harness::lambda::Lambda;

@@ -193,7 +193,10 @@ async fn who_an_issue_is_assigned_to_is_noted_without_an_address() {
     assert_eq!(told, ["Sentry: issue assigned to a user", "Sentry: issue assigned to the team checkout"]);
     let all: String = stack
         .database
-        .value("SELECT string_agg(a::text, '') || (SELECT string_agg(d::text, '') FROM inbound_deliveries d) FROM agent_actions a")
+        .value(
+            "SELECT string_agg(a::text, '') || (SELECT string_agg(d::text, '') FROM inbound_deliveries d)
+            FROM agent_actions a",
+        )
         .await;
     assert!(!all.contains("ann@example.com"), "{all}");
 }

@@ -1,8 +1,8 @@
 //! `metric_alert.*`: a measurement has crossed a threshold, or is back. Each firing has an id of its own; the rule is
 //! what keeps failing, and has one incident.
 //!
-//! A raise is followed by a step that notes when Sentry detected it: the end of an earlier firing of the rule, told late
-//! (`date_closed` before that), then changes nothing.
+//! A raise is followed by a step that notes when Sentry detected it: the end of an earlier firing of the rule, told
+//! late (`date_closed` before that), then changes nothing.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

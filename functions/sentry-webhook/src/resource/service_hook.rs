@@ -1,5 +1,6 @@
-//! Service hooks, the third kind of Sentry's webhooks: `{project, group, event}`, signed with the hook's own secret. The
-//! event is written as Sentry's API writes it (`eventID`, `entries`, `lineNo`), and is brought to the usual spelling here.
+//! Service hooks, the third kind of Sentry's webhooks: `{project, group, event}`, signed with the hook's own secret.
+//! The event is written as Sentry's API writes it (`eventID`, `entries`, `lineNo`), and is brought to the usual
+//! spelling here.
 //!
 //! One event is one delivery, whether it comes this way, as `error` or as `event_alert`.
 

@@ -1,5 +1,6 @@
-//! What Sentry may send one day: authentic, but of a kind that we know nothing of. The delivery itself is kept, bounded,
-//! so that nothing is lost by not being understood; and noted on the timeline of the issue that it names, if it names one.
+//! What Sentry may send one day: authentic, but of a kind that we know nothing of. The delivery itself is kept,
+//! bounded, so that nothing is lost by not being understood; and noted on the timeline of the issue that it names, if
+//! it names one.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

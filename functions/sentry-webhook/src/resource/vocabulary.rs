@@ -1,5 +1,5 @@
-//! Which deliveries are known: every resource of Sentry's and its actions. What is counted is one of these, or `unknown`:
-//! so that no caller can make up kinds without end.
+//! Which deliveries are known: every resource of Sentry's and its actions. What is counted is one of these, or
+//! `unknown`: so that no caller can make up kinds without end.
 
 /// Resources and their actions. `archived` is what `ignored` is called in places; `size_analysis` is the older name of
 /// `preprod_artifact`.

@@ -1,7 +1,7 @@
--- One step in the life of incidents: the delivery that tells of it, the incidents that it changes, their audit rows, their
--- events. $8 is the status that it leads to; NULL: it is only noted. To 'resolved' and 'acknowledged' go all the open
--- incidents of a group, back to 'detected' goes the newest resolved one and only if none is open. A step that is older, by
--- the clock of who told it ($9), than what was heard last changes nothing, and is noted as stale.
+-- One step in the life of incidents: the delivery that tells of it, the incidents that it changes, their audit rows,
+-- their events. $8 is the status that it leads to; NULL: it is only noted. To 'resolved' and 'acknowledged' go all the
+-- open incidents of a group, back to 'detected' goes the newest resolved one and only if none is open. A step that is
+-- older, by the clock of who told it ($9), than what was heard last changes nothing, and is noted as stale.
 WITH named AS (
     SELECT id FROM public.incidents WHERE incident_id = $7
     UNION ALL
