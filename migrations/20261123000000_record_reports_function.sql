@@ -23,7 +23,8 @@ ALTER TABLE public.inbound_deliveries ALTER COLUMN action_id DROP NOT NULL;
 COMMENT ON COLUMN public.inbound_deliveries.incident IS
     'The incident that counts it; no foreign key, because each table has its own retention. With created, severity and
     category it is the answer that a repetition of the delivery gets.';
-COMMENT ON COLUMN public.inbound_deliveries.action_id IS 'Of rows before incident was a column of its own; not written any more.';
+COMMENT ON COLUMN public.inbound_deliveries.action_id IS
+    'The id of the agent_actions row of this delivery, where it has one: a report that only counts has none. No foreign key.';
 
 UPDATE public.inbound_deliveries AS delivery
 SET

@@ -3,7 +3,7 @@
 //! An event is written to `event_outbox` in the statement that makes it true, and published from there; its `id`
 //! makes every consumer safe to call twice. A detail carries `version` (its shape) and `id`.
 //!
-//! Users: `intake`, `probe`, `defer`.
+//! Users: `intake`, `probe`, `defer`, `store::lifecycle`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -44,6 +44,24 @@ pub enum Event<'a> {
         environment: &'a str,
         /// When it ended.
         resolved_at: DateTime<Utc>,
+    },
+    /// A problem that was over is back. The store adds `incident_id`.
+    IncidentReopened {
+        /// The application that fails again.
+        application: &'a str,
+        /// Where it runs.
+        environment: &'a str,
+        /// When it came back.
+        reopened_at: DateTime<Utc>,
+    },
+    /// Somebody is on it. The store adds `incident_id`.
+    IncidentAcknowledged {
+        /// The failing application.
+        application: &'a str,
+        /// Where it runs.
+        environment: &'a str,
+        /// Since when.
+        acknowledged_at: DateTime<Utc>,
     },
     /// A service went from one state to another.
     ServiceStateChanged {
@@ -109,6 +127,8 @@ impl Event<'_> {
         match self {
             Self::IncidentOpened { .. } => "IncidentOpened",
             Self::IncidentResolved { .. } => "IncidentResolved",
+            Self::IncidentReopened { .. } => "IncidentReopened",
+            Self::IncidentAcknowledged { .. } => "IncidentAcknowledged",
             Self::ServiceStateChanged { .. } => "ServiceStateChanged",
             Self::AlertRaised { .. } => "AlertRaised",
             Self::AlertResolved { .. } => "AlertResolved",

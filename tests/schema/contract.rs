@@ -185,6 +185,7 @@ pub(crate) const OURS: &str = "
 incidents
     fingerprint text not null default ('unfingerprinted:'::text || (gen_random_uuid())::text)
     announced_only boolean not null default false
+    upstream_changed_at timestamptz
 service_health_checks
     environment text not null default 'production'
     region text
@@ -222,6 +223,7 @@ inbound_deliveries
     created boolean not null default false
     severity text
     category text
+    note jsonb
 incident_occurrences
     id bigint primary key not null
     incident uuid not null

@@ -10,6 +10,7 @@ mod contract;
 mod counters;
 mod guards;
 mod health_checks;
+mod lifecycle;
 mod migrate;
 mod occurrences;
 mod older;

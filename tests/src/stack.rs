@@ -93,6 +93,13 @@ impl TestStackBuilder {
         self
     }
 
+    /// All that is known of Sentry.
+    #[must_use]
+    pub fn sentry(mut self, config: SentryConfig) -> Self {
+        self.sentry = config;
+        self
+    }
+
     /// Events go to this bus.
     #[must_use]
     pub fn event_bus(mut self, name: &str) -> Self {

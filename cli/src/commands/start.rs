@@ -85,7 +85,7 @@ async fn serve(
         bus: config.bus,
         journal: Some(launch.data_dir.path().join("journal")),
         intake: config.intake,
-        sentry: SentryConfig { client_secret: sentry_secret },
+        sentry: SentryConfig { client_secret: sentry_secret, ..config.sentry },
         dsn_secret: dsn_secret.clone(),
         probe: config.probe,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },

@@ -86,6 +86,7 @@ pub enum Ticks {
 /// What the functions of a stack have in common: one of each, since they count and remember.
 struct Common {
     store: Store,
+    publisher: Publisher,
     intake: Intake,
     dsn_secret: DsnSecret,
     directory: Directory,
@@ -149,13 +150,14 @@ impl Stack {
         };
         intake.refresh_settings().await;
         let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
-        let probe = probe::App::new(store.clone(), publisher, config.probe)?;
+        let probe = probe::App::new(store.clone(), publisher.clone(), config.probe)?;
         let common = Common {
             directory: Directory::new(store.clone()),
             counters: Counters::new(store.clone()),
             watch: Watch::new(store.clone()),
             dsn_secret: config.dsn_secret,
             intake: intake.clone(),
+            publisher,
             store,
         };
         let router = routes(&common, &config.access, &config.sentry);
@@ -223,10 +225,17 @@ impl Replay {
 
 /// Every HTTP function's own router on one port.
 fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig) -> Router {
-    let Common { store, intake, watch, .. } = common;
+    let Common { store, intake, publisher, counters, watch, .. } = common;
     let report_error =
         report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
-    let sentry_webhook = sentry_webhook::App::new(intake.clone(), sentry.clone());
+    let means = sentry_webhook::app::Means {
+        intake: intake.clone(),
+        store: store.clone(),
+        publisher: publisher.clone(),
+        counters: counters.clone(),
+        watch: watch.clone(),
+    };
+    let sentry_webhook = sentry_webhook::App::new(means, sentry.clone());
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
     with_fallbacks(
         Router::new()

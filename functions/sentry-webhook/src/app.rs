@@ -1,16 +1,19 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
-use axum::http::HeaderMap;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
+use shared::counters::Counters;
 use shared::defer::bus::BusDeferral;
-use shared::http::ApiError;
 use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
+use shared::security::Watch;
 use shared::store::{PoolSize, Store};
+use url::Url;
 
-use crate::signature::{self, SignatureError};
+use crate::legacy::Budget;
 
 /// The function's configuration.
 #[derive(Debug, Clone)]
@@ -25,11 +28,17 @@ pub struct Config {
     pub sentry: SentryConfig,
 }
 
-/// What is known of Sentry.
+/// What is known of Sentry. Each way in is closed without its secret.
 #[derive(Debug, Clone, Default)]
 pub struct SentryConfig {
-    /// `SENTRY_CLIENT_SECRET`: the integration's; without it the function is closed.
+    /// `SENTRY_CLIENT_SECRET`: the integration's.
     pub client_secret: Option<SecretString>,
+    /// `SENTRY_SERVICE_HOOK_SECRET`: a service hook's.
+    pub service_hook_secret: Option<SecretString>,
+    /// `SENTRY_LEGACY_SECRET`: stands in the path that the older `WebHooks` plugin posts to.
+    pub legacy_secret: Option<SecretString>,
+    /// The number of the project that our own errors go to, of `SENTRY_DSN`: what comes back from there is dropped.
+    pub own_project: Option<String>,
 }
 
 impl Config {
@@ -45,17 +54,45 @@ impl Config {
 }
 
 impl SentryConfig {
-    /// Reads `SENTRY_CLIENT_SECRET`.
+    /// Reads the three secrets and `SENTRY_DSN`.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { client_secret: environment.secret("SENTRY_CLIENT_SECRET") }
+        Self {
+            client_secret: environment.secret("SENTRY_CLIENT_SECRET"),
+            service_hook_secret: environment.secret("SENTRY_SERVICE_HOOK_SECRET"),
+            legacy_secret: environment.secret("SENTRY_LEGACY_SECRET"),
+            own_project: own_project(environment),
+        }
     }
 }
 
-/// Everything that a request needs. Cheap to clone.
+fn own_project(environment: &mut Environment<'_>) -> Option<String> {
+    let dsn = environment.optional("SENTRY_DSN")?;
+    let number = project_of_dsn(dsn.trim());
+    if number.is_none() {
+        environment.problem("SENTRY_DSN", "it ends in no project number (https://KEY@HOST/NUMBER)");
+    }
+    number
+}
+
+/// The number at the end of a DSN.
+fn project_of_dsn(dsn: &str) -> Option<String> {
+    let url = Url::parse(dsn).ok()?;
+    let number = url.path_segments()?.rfind(|segment| !segment.is_empty())?;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_owned())
+}
+
+/// What the function works with.
 #[derive(Clone)]
-pub struct App {
-    pub(crate) intake: Intake,
-    client_secret: Option<SecretString>,
+pub struct Means {
+    /// Takes in errors.
+    pub intake: Intake,
+    /// Where steps are stored.
+    pub store: Store,
+    /// Tells the bus of them.
+    pub publisher: Publisher,
+    /// Counts what comes in.
+    pub counters: Counters,
+    pub(crate) legacy_budget: Arc<Budget>,
 }
 
 impl App {
@@ -67,38 +104,54 @@ impl App {
         let store = Store::new(&config.database, "watchkeeper-sentry-webhook", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        let intake = BusDeferral::attach(Intake::new(store, publisher.clone(), config.intake), publisher.bus());
-        Ok(Self::new(intake, config.sentry))
-    }
-
-    /// An App on an intake that is there already.
-    #[must_use]
-    pub fn new(intake: Intake, config: SentryConfig) -> Self {
-        Self { intake, client_secret: config.client_secret }
-    }
-
-    /// Lets pass what Sentry has signed.
-    pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
-        let Some(secret) = &self.client_secret else {
-            tracing::error!("refused a webhook: SENTRY_CLIENT_SECRET is not set, so nothing can be verified");
-            return Err(ApiError::unauthorized("webhooks are closed: this server has no SENTRY_CLIENT_SECRET"));
+        let intake = Intake::new(store.clone(), publisher.clone(), config.intake);
+        let means = Means {
+            intake: BusDeferral::attach(intake, publisher.bus()),
+            publisher,
+            counters: Counters::new(store.clone()),
+            watch: Watch::new(store.clone()),
+            store,
         };
-        signature::verify(secret, headers, body).map_err(|error| {
-            tracing::warn!(%error, "refused a webhook");
-            ApiError::unauthorized(match error {
-                SignatureError::Missing => "the header Sentry-Hook-Signature is missing",
-                SignatureError::Wrong => "the signature is wrong",
-            })
-        })
+        Ok(Self::new(means, config.sentry))
     }
 
     /// Does what the first request would wait for.
     pub async fn warm_up(&self) {
-        self.intake.refresh_settings().await;
+        self.means.intake.refresh_settings().await;
     }
 
-    /// Hangs up politely: the process is about to end.
-    pub fn close(&self) {
-        self.intake.close();
+    /// An App with means that are there already.
+    #[must_use]
+    pub fn new(means: Means, config: SentryConfig) -> Self {
+        Self { means, config: Arc::new(config), legacy_budget: Arc::default() }
+    }
+
+    /// Whether this is the number of the project that our own errors go to.
+    pub(crate) fn is_own(&self, project: Option<String>) -> bool {
+        project.is_some() && project == self.config.own_project
+    }
+
+    /// Writes down what is left and hangs up politely: the process is about to end.
+    pub async fn close(&self) {
+        tokio::join!(self.means.counters.flush(), self.means.watch.flush());
+        self.means.intake.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::project_of_dsn;
+
+    #[test]
+    fn a_dsn_ends_in_its_project_s_number() {
+        for (dsn, number) in [
+            ("https://0123abcd@o17.ingest.sentry.io/4505", Some("4505")),
+            ("http://key:secret@sentry.example.com:9000/prefix/7/", Some("7")),
+            ("https://key@sentry.io/", None),
+            ("https://key@sentry.io/shop", None),
+            ("4505", None),
+        ] {
+            assert_eq!(project_of_dsn(dsn).as_deref(), number, "{dsn}");
+        }
     }
 }

@@ -1,47 +1,139 @@
-//! `sentry-webhook`: Sentry's integration platform webhooks.
+//! `sentry-webhook`: Sentry's integration platform webhooks, service hooks, and the older `WebHooks` plugin.
 //!
-//! - Trigger: `POST /webhooks/sentry` (API Gateway HTTP API, or the local stack).
+//! - Trigger: `POST /webhooks/sentry` (signed), `POST /webhooks/sentry/{secret}` (the plugin, which signs nothing),
+//!   over API Gateway's HTTP API or the local stack.
 //! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; what was answered with 200 is
-//!   committed; a delivery counts once.
-//! - Idempotency key: from signed content only (the event's id, the issue's, the alert's), because Sentry sends a new
-//!   `Request-ID` with each retry. `error` and `event_alert` of one event share it.
+//!   committed; a delivery counts once; what is authentic is never refused for being unknown.
+//! - Idempotency key: from signed content only (the event's id, the state, the alert's), because Sentry sends a
+//!   new `Request-ID` with each retry. All the signed deliveries of one event share it.
 //!
-//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`resource`] (one file per kind, to a report) →
-//! `shared::intake` (decide and write) → answer.
+//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`resource`] (one file per kind, to a report or a step in
+//! an incident's life) → `shared::intake`, or [`steps`] (one statement each) → answer. The plugin's way in is
+//! [`legacy`].
 
+mod answers;
 pub mod app;
+pub mod legacy;
 pub mod payload;
+mod refusal;
 pub mod resource;
 pub mod signature;
+mod steps;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use axum::{Json, Router};
-use chrono::Utc;
-use serde_json::json;
-use shared::http::{ApiError, read_body};
+use chrono::{DateTime, Utc};
+use shared::http::{ApiError, read_body, read_json};
+use shared::intake::Outcome;
+use shared::model::Report;
+use shared::security::SecurityKind;
 
 pub use app::App;
 use payload::Delivery;
-use resource::Meaning;
+use refusal::Refusal;
+use resource::{Change, Meaning, service_hook};
+use signature::{SignatureError, Way};
 
 /// The function's routes.
 pub fn router(app: App) -> Router {
-    Router::new().route("/webhooks/sentry", post(receive)).with_state(app)
+    Router::new()
+        .route("/webhooks/sentry", post(receive))
+        .route("/webhooks/sentry/{secret}", post(receive_unsigned))
+        .with_state(app)
 }
 
-async fn receive(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
-    let body = read_body(body).await?;
-    app.verify(&headers, &body)?;
-    let delivery = Delivery::parse(&headers, &body)?;
-    match resource::meaning(&delivery, Utc::now()) {
-        Meaning::Report(report) => Ok(app.intake.record(*report).await?.into_response()),
-        Meaning::Ignored(reason) => {
-            tracing::info!(resource = delivery.resource(), action = delivery.action(), "noted: {reason}");
-            Ok(Json(json!({ "ignored": reason })).into_response())
+async fn receive(State(app): State<App>, request: Request) -> Response {
+    let (now, (parts, body)) = (Utc::now(), request.into_parts());
+    match app.take_signed(&parts, body, now).await {
+        Ok(answer) => answer,
+        Err(refusal) => refusal.answer(&app, &parts, now).await,
+    }
+}
+
+async fn receive_unsigned(
+    State(app): State<App>,
+    secret: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let (now, (parts, body)) = (Utc::now(), request.into_parts());
+    match app.take_legacy(secret.ok().map(|Path(secret)| secret), body, now).await {
+        Ok(answer) => answer,
+        Err(refusal) => refusal.answer(&app, &parts, now).await,
+    }
+}
+
+impl App {
+    async fn take_signed(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Response, Refusal> {
+        let body = read_body(body).await?;
+        let way = Way::of(&parts.headers);
+        self.verify(way, parts, &body)?;
+        let meaning = match way {
+            Way::Integration => {
+                let delivery = Delivery::parse(&parts.headers, body)?;
+                let kind = resource::kind_of(delivery.resource(), delivery.action());
+                self.means.counters.count("sentry", &kind, now).await;
+                if self.is_own(resource::project_of(&delivery)) {
+                    return Ok(answers::ignored(answers::OWN_PROJECT));
+                }
+                resource::meaning(&delivery, now)
+            }
+            Way::ServiceHook => {
+                let body = read_json(&body)?;
+                self.means.counters.count("sentry", "service_hook", now).await;
+                if self.is_own(service_hook::project_of(&body)) {
+                    return Ok(answers::ignored(answers::OWN_PROJECT));
+                }
+                service_hook::meaning(&body, now)
+            }
+        };
+        self.act(meaning).await
+    }
+
+    /// Lets pass what Sentry has signed.
+    fn verify(&self, way: Way, parts: &Parts, body: &[u8]) -> Result<(), Refusal> {
+        let (secret, variable) = match way {
+            Way::Integration => (&self.config.client_secret, "SENTRY_CLIENT_SECRET"),
+            Way::ServiceHook => (&self.config.service_hook_secret, "SENTRY_SERVICE_HOOK_SECRET"),
+        };
+        let Some(secret) = secret else {
+            tracing::error!(variable, "refused a webhook: {variable} is not set, so nothing can be verified");
+            return Err(ApiError::unauthorized(format!("webhooks are closed: this server has no {variable}")).into());
+        };
+        signature::verify(way, secret, &parts.headers, body).map_err(|error| {
+            tracing::warn!(%error, "refused a webhook");
+            let message = match error {
+                SignatureError::Missing => "the header Sentry-Hook-Signature is missing",
+                SignatureError::Wrong => "the signature is wrong",
+            };
+            Refusal::suspicious(SecurityKind::BadSignature, message)
+        })
+    }
+
+    async fn act(&self, meaning: Meaning) -> Result<Response, Refusal> {
+        match meaning {
+            Meaning::Report(report, None) => self.record(*report).await,
+            Meaning::Report(report, Some(step)) => {
+                let outcome = self.means.intake.record(*report).await?;
+                if matches!(outcome, Outcome::Stored(_)) {
+                    self.take_step(Change::Note, *step).await?;
+                }
+                Ok(outcome.into_response())
+            }
+            Meaning::Step(change, step) => self.take_step(change, *step).await,
+            Meaning::Return(step, report) => self.take_return(*step, report.map(|report| *report)).await,
+            Meaning::Ignored(reason) => {
+                tracing::info!("ignored: {reason}");
+                Ok(answers::ignored(reason))
+            }
         }
+    }
+
+    async fn record(&self, report: Report) -> Result<Response, Refusal> {
+        Ok(self.means.intake.record(report).await?.into_response())
     }
 }

@@ -13,6 +13,6 @@ async fn main() -> Result<(), lambda_http::Error> {
     let app = App::for_lambda(environment.read(Config::read)?)?;
     let closing = app.clone();
     // Both wait for somebody else: at the same time.
-    tokio::join!(spawn_graceful_shutdown_handler(move || async move { closing.close() }), app.warm_up());
+    tokio::join!(spawn_graceful_shutdown_handler(move || async move { closing.close().await }), app.warm_up());
     lambda_http::run(http::with_fallbacks(sentry_webhook::router(app))).await
 }

@@ -1,24 +1,31 @@
 //! From bytes to a delivery: what kind it is, and its `data`. Any field may be missing, null or of another type.
 
 use axum::http::HeaderMap;
-use serde_json::{Map, Value};
+use bytes::Bytes;
+use serde_json::Value;
 use shared::http::{ApiError, read_json};
 pub use shared::sentry_event::{id, items, text};
 
-/// The kinds whose `data` has one key of its own: the header's word, and that key.
-const DATA_KEYS: [(&str, &str); 5] = [
+/// The kinds whose `data` has a key of its own: the header's word, and that key. The first that is there tells what a
+/// delivery without the header is; an activity alert holds an issue too.
+const DATA_KEYS: [(&str, &str); 9] = [
+    ("activity_alert", "activity"),
     ("error", "error"),
     ("event_alert", "event"),
-    ("issue", "issue"),
     ("metric_alert", "metric_alert"),
     ("installation", "installation"),
+    ("issue", "issue"),
+    ("activity_alert", "issue"),
+    ("comment", "comment_id"),
+    ("seer", "run_id"),
 ];
 
 /// One authentic delivery.
 #[derive(Debug)]
 pub struct Delivery {
     resource: String,
-    body: Map<String, Value>,
+    body: Value,
+    raw: Bytes,
 }
 
 impl Delivery {
@@ -27,17 +34,18 @@ impl Delivery {
     ///
     /// # Errors
     /// 400 when the body is no JSON object, or is of another kind than the header says.
-    pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+    pub fn parse(headers: &HeaderMap, raw: Bytes) -> Result<Self, ApiError> {
         let named = headers.get("sentry-hook-resource").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let known = DATA_KEYS.iter().any(|(resource, _)| *resource == named);
-        let body = match read_json(body) {
-            Ok(Value::Object(body)) => body,
+        let body = match read_json(&raw) {
+            Ok(body @ Value::Object(_)) => body,
             // An empty body is what a UI component may send, and what we know nothing of may be anything.
-            _ if body.is_empty() || !(known || named.is_empty()) => Map::new(),
+            _ if raw.is_empty() || !(known || named.is_empty()) => Value::Null,
             Ok(_) => return Err(ApiError::invalid("the body must be a JSON object")),
             Err(error) => return Err(error),
         };
-        let told = |key: &str| body.get("data").and_then(|data| data.get(key)).is_some_and(Value::is_object);
+        let data = body.get("data").unwrap_or(&Value::Null);
+        let told = |key: &str| data.get(key).is_some_and(|value| value.is_object() || id(data, key).is_some());
         let found = DATA_KEYS.iter().find(|(_, key)| told(key)).map(|(resource, _)| *resource);
         let agrees = DATA_KEYS.iter().any(|(resource, key)| *resource == named && told(key));
         let resource = match found {
@@ -49,7 +57,7 @@ impl Delivery {
             }
             _ => named,
         };
-        Ok(Self { resource: resource.to_owned(), body })
+        Ok(Self { resource: resource.to_owned(), body, raw })
     }
 
     /// What it is about: `error`, `event_alert`, `issue`, …
@@ -61,7 +69,7 @@ impl Delivery {
     /// What happened: `created`, `triggered`, …; empty when it is not told.
     #[must_use]
     pub fn action(&self) -> &str {
-        self.body.get("action").and_then(Value::as_str).unwrap_or_default()
+        text(&self.body, "action").unwrap_or_default()
     }
 
     /// All of `data`; null when it is missing.
@@ -74,5 +82,20 @@ impl Delivery {
     #[must_use]
     pub fn data(&self, key: &str) -> &Value {
         self.whole().get(key).unwrap_or(&Value::Null)
+    }
+
+    /// Who did it: `user` or `application`. Never a name.
+    #[must_use]
+    pub fn actor_kind(&self) -> Option<&str> {
+        self.body
+            .get("actor")
+            .and_then(|actor| text(actor, "type"))
+            .filter(|kind| ["user", "application"].contains(kind))
+    }
+
+    /// The body as it came.
+    #[must_use]
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
     }
 }

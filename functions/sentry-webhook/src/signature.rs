@@ -1,4 +1,5 @@
-//! Sentry's signature: lower-case hexadecimal HMAC-SHA256 of the raw body under the integration's client secret.
+//! Sentry's signature: lower-case hexadecimal HMAC-SHA256 of the raw body, under the integration's client secret or
+//! under a service hook's own.
 //!
 //! Source: `SentryApp.build_signature`; nothing but the body is signed: no header, no timestamp.
 
@@ -8,8 +9,31 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-/// Webhooks carry it in the first, calls of UI components in the second.
-const HEADERS: [&str; 2] = ["sentry-hook-signature", "sentry-app-signature"];
+/// Which of Sentry's ways a signed delivery took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// An integration's webhook, or a call of its UI components.
+    Integration,
+    /// A project's service hook.
+    ServiceHook,
+}
+
+impl Way {
+    /// The way by which a request came.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let signed = |way: Self| way.headers().iter().any(|name| headers.contains_key(*name));
+        if signed(Self::ServiceHook) && !signed(Self::Integration) { Self::ServiceHook } else { Self::Integration }
+    }
+
+    /// Where its signature stands: webhooks carry it in the first, calls of UI components in the second.
+    fn headers(self) -> &'static [&'static str] {
+        match self {
+            Self::Integration => &["sentry-hook-signature", "sentry-app-signature"],
+            Self::ServiceHook => &["x-servicehook-signature"],
+        }
+    }
+}
 
 /// Why a request is not Sentry's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +50,8 @@ pub enum SignatureError {
 ///
 /// # Errors
 /// When there is none, or it is not that of this body.
-pub fn verify(secret: &SecretString, headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureError> {
-    let given = HEADERS.iter().find_map(|name| headers.get(*name)).ok_or(SignatureError::Missing)?;
+pub fn verify(way: Way, secret: &SecretString, headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureError> {
+    let given = way.headers().iter().find_map(|name| headers.get(*name)).ok_or(SignatureError::Missing)?;
     let expected = sign(secret, body);
     if bool::from(given.as_bytes().ct_eq(expected.as_bytes())) { Ok(()) } else { Err(SignatureError::Wrong) }
 }
@@ -73,8 +97,32 @@ mod tests {
     fn sentrys_own_signatures_are_verified() {
         for (body, signature) in VECTORS {
             assert_eq!(sign(&secret(), body.as_bytes()), signature);
-            assert_eq!(verify(&secret(), &headers(signature), body.as_bytes()), Ok(()));
+            assert_eq!(verify(Way::Integration, &secret(), &headers(signature), body.as_bytes()), Ok(()));
         }
+    }
+
+    #[test]
+    fn the_header_tells_which_way_a_delivery_came() {
+        let named = |names: &[&'static str]| -> HeaderMap {
+            let value = || axum::http::HeaderValue::from_static("x");
+            names.iter().map(|name| (axum::http::HeaderName::from_static(name), value())).collect()
+        };
+        for (names, way) in [
+            (&["sentry-hook-signature"][..], Way::Integration),
+            (&["sentry-app-signature"], Way::Integration),
+            (&["x-servicehook-signature"], Way::ServiceHook),
+            (&["x-servicehook-signature", "sentry-hook-signature"], Way::Integration),
+            (&[], Way::Integration),
+        ] {
+            assert_eq!(Way::of(&named(names)), way, "{names:?}");
+        }
+        let (body, signature) = VECTORS[0];
+        let hook = HeaderMap::from_iter([(
+            axum::http::HeaderName::from_static("x-servicehook-signature"),
+            signature.parse().unwrap(),
+        )]);
+        assert_eq!(verify(Way::ServiceHook, &secret(), &hook, body.as_bytes()), Ok(()));
+        assert_eq!(verify(Way::Integration, &secret(), &hook, body.as_bytes()), Err(SignatureError::Missing));
     }
 
     #[test]
@@ -83,12 +131,22 @@ mod tests {
         for wrong in
             ["", &signature[..63], &signature.to_uppercase(), &format!("sha256={signature}"), &format!("{signature}0")]
         {
-            assert_eq!(verify(&secret(), &headers(wrong), body.as_bytes()), Err(SignatureError::Wrong), "{wrong}");
+            assert_eq!(
+                verify(Way::Integration, &secret(), &headers(wrong), body.as_bytes()),
+                Err(SignatureError::Wrong),
+                "{wrong}"
+            );
         }
         let changed = body.replacen("100", "101", 1);
-        assert_eq!(verify(&secret(), &headers(signature), changed.as_bytes()), Err(SignatureError::Wrong));
-        assert_eq!(verify(&secret(), &HeaderMap::new(), body.as_bytes()), Err(SignatureError::Missing));
+        assert_eq!(
+            verify(Way::Integration, &secret(), &headers(signature), changed.as_bytes()),
+            Err(SignatureError::Wrong)
+        );
+        assert_eq!(
+            verify(Way::Integration, &secret(), &HeaderMap::new(), body.as_bytes()),
+            Err(SignatureError::Missing)
+        );
         let other = SecretString::from("another_secret");
-        assert_eq!(verify(&other, &headers(signature), body.as_bytes()), Err(SignatureError::Wrong));
+        assert_eq!(verify(Way::Integration, &other, &headers(signature), body.as_bytes()), Err(SignatureError::Wrong));
     }
 }

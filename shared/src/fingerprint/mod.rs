@@ -24,8 +24,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::model::Report;
 use crate::model::text::hex;
+use crate::model::{Report, UpstreamGroup};
 use client::Part;
 
 /// Under this name a report's context may hold what its message looked like before values were put into it.
@@ -50,11 +50,18 @@ impl Fingerprint {
     #[must_use]
     pub fn of_report(report: &Report) -> Self {
         match &report.upstream_group {
-            Some(group) if group.id.len() <= Self::UPSTREAM_CHARS && group.id.bytes().all(|b| b.is_ascii_graphic()) => {
-                Self(format!("{}:{}", group.system, group.id))
-            }
-            Some(group) => Self(format!("{}:{}", group.system, hex(&Sha256::digest(&group.id)))),
+            Some(group) => Self::of_group(group),
             None => Self::of_client(report).unwrap_or_else(|| Self::of_digest(&Self::default_of(report))),
+        }
+    }
+
+    /// The fingerprint of another system's group: `sentry:4711`.
+    #[must_use]
+    pub fn of_group(group: &UpstreamGroup) -> Self {
+        if group.id.len() <= Self::UPSTREAM_CHARS && group.id.bytes().all(|b| b.is_ascii_graphic()) {
+            Self(format!("{}:{}", group.system, group.id))
+        } else {
+            Self(format!("{}:{}", group.system, hex(&Sha256::digest(&group.id))))
         }
     }
 

@@ -30,13 +30,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Two first reports of one of Sentry's groups met, from two environments: the second finds the first's incident.
-    const RACED_INDEX: &str = "incidents_open_upstream_key";
-
-    /// Two batches brought the same delivery: the second finds the first's answer.
-    const RACED_DELIVERY: &str = "inbound_deliveries_pkey";
-    /// An incident came back while another one was opened: the second finds the first's incident.
-    const RACED_OPEN_INDEX: &str = "incidents_open_fingerprint_key";
+    /// Two that would have opened one incident met (two first reports of one of Sentry's groups from two environments,
+    /// or a report and a reopening): the second finds the first's.
+    /// Or two batches brought the same delivery: the second finds the first's answer.
+    const RACED_INDEXES: [&str; 3] =
+        ["incidents_open_upstream_key", "incidents_open_fingerprint_key", "inbound_deliveries_pkey"];
 
     /// Whether it is the database that can't be used now, and not what it was asked: later it may well succeed.
     #[must_use]
@@ -73,13 +71,7 @@ impl From<tokio_postgres::Error> for StoreError {
             // 08 connection, 53 resources, 57 operator intervention, 58 system, 25 read-only, 28 login, 3D no database
             Some("08" | "53" | "57" | "58" | "25" | "28" | "3D") => Self::Unavailable(Box::new(error)),
             Some("40") => Self::Raced(error),
-            Some("23")
-                if [Self::RACED_INDEX, Self::RACED_DELIVERY, Self::RACED_OPEN_INDEX]
-                    .iter()
-                    .any(|index| violates(&error, index)) =>
-            {
-                Self::Raced(error)
-            }
+            Some("23") if violates(&error, &Self::RACED_INDEXES) => Self::Raced(error),
             Some("22" | "54") => Self::Data(error),
             Some("42") if is_missing_object(state) => Self::Schema(error),
             _ => Self::Internal(Box::new(error)),
@@ -87,8 +79,8 @@ impl From<tokio_postgres::Error> for StoreError {
     }
 }
 
-fn violates(error: &tokio_postgres::Error, index: &str) -> bool {
-    error.as_db_error().and_then(|refusal| refusal.constraint()) == Some(index)
+fn violates(error: &tokio_postgres::Error, indexes: &[&str]) -> bool {
+    error.as_db_error().and_then(|refusal| refusal.constraint()).is_some_and(|name| indexes.contains(&name))
 }
 
 fn is_missing_object(state: &SqlState) -> bool {

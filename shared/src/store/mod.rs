@@ -15,6 +15,7 @@ pub mod deliveries;
 mod error;
 pub mod health_checks;
 pub mod incidents;
+pub mod lifecycle;
 pub mod outbox;
 mod pool;
 pub mod quotas;

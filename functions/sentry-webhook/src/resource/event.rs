@@ -2,28 +2,40 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::model::UpstreamGroup;
+use shared::model::{DeliveryKey, Report, UpstreamGroup};
 use shared::sentry_event;
 
 use super::{Meaning, SOURCE, delivery_key, keep, project_slug};
 use crate::payload::{id, text};
 
-/// The report of an event.
-pub(super) fn report(event: &Value, now: DateTime<Utc>) -> Meaning {
-    // An event's id is unique in its project only.
-    let event_id =
-        id(event, "event_id").map(|event_id| format!("{}/{event_id}", id(event, "project").unwrap_or_default()));
-    let key = delivery_key("event", event_id.as_deref(), event);
-    let Some(mut report) = sentry_event::report(event, key, SOURCE, now) else {
-        return Meaning::Ignored("the delivery holds no event");
-    };
+/// An event is an error. `error` and `event_alert` of one event are one delivery.
+pub(super) fn meaning(event: &Value, now: DateTime<Utc>) -> Meaning {
+    match report(event, key(event), now) {
+        Some(report) => Meaning::Report(Box::new(report), None),
+        None => Meaning::Ignored("the delivery holds no event"),
+    }
+}
+
+/// The key that every signed delivery of this event has.
+pub(super) fn key(event: &Value) -> DeliveryKey {
+    delivery_key("event", named(event).as_deref(), event)
+}
+
+/// What tells this event from every other: its id is unique in its project only.
+pub(super) fn named(event: &Value) -> Option<String> {
+    id(event, "event_id").map(|event_id| format!("{}/{event_id}", id(event, "project").unwrap_or_default()))
+}
+
+/// The report of an event; none when it is no object.
+pub(super) fn report(event: &Value, key: DeliveryKey, now: DateTime<Utc>) -> Option<Report> {
+    let mut report = sentry_event::report(event, key, SOURCE, now)?;
     report.application = application(event);
     let issue_id = id(event, "issue_id");
     keep(&mut report, "sentry_issue_id", issue_id.as_deref().unwrap_or_default());
     report.upstream_group = issue_id.map(|id| UpstreamGroup { system: SOURCE.into(), id });
     let link = text(event, "web_url").or_else(|| text(event, "issue_url")).or_else(|| text(event, "url"));
     keep(&mut report, "sentry_url", link.unwrap_or_default());
-    Meaning::Report(Box::new(report))
+    Some(report)
 }
 
 fn application(event: &Value) -> String {

@@ -1,40 +1,77 @@
-//! `metric_alert.critical` and `.warning`: a measurement has crossed a threshold.
+//! `metric_alert.*`: a measurement has crossed a threshold, or is back. Each firing has an id of its own; the rule is
+//! what keeps failing, and has one incident.
+//!
+//! A raise is followed by a step that notes when Sentry detected it: the end of an earlier firing of the rule, told
+//! late (`date_closed` before that), then changes nothing.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use shared::model::{Report, Severity, UpstreamGroup};
+use shared::model::{DeliveryKey, Report, Severity, UpstreamGroup};
 
-use super::{Meaning, SOURCE, delivery_key, keep};
+use super::{Change, Meaning, SOURCE, delivery_key, detail, instant, keep, step};
 use crate::payload::{Delivery, id, items, text};
 
-/// The report of a metric alert.
-pub(super) fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> Meaning {
+/// What the alert tells.
+pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
+    let alert = delivery.data("metric_alert");
     if !alert.is_object() {
         return Meaning::Ignored("the delivery holds no metric alert");
     }
+    let resolved = delivery.action() == "resolved";
+    let key = if resolved { resolved_key(alert, delivery) } else { raised_key("metric-alert-heard", delivery) };
+    let mut step = step(delivery, key, group(alert), now);
+    let dates: &[&str] =
+        if resolved { &["date_closed"] } else { &["date_detected", "date_created", "date_started", "dateStarted"] };
+    step.as_of = dates.iter().find_map(|name| instant(alert, name, now));
+    detail(&mut step, "metric_alert_id", id(alert, "id"));
+    detail(&mut step, "sentry_url", told(delivery, "web_url"));
+    if resolved {
+        return Meaning::Step(Change::Resolve, Box::new(step));
+    }
+    Meaning::Report(Box::new(report(delivery, alert, now)), Some(Box::new(step)))
+}
+
+fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> Report {
     let rule = alert.get("alert_rule").unwrap_or(&Value::Null);
-    let told = |name: &str| delivery.data(name).as_str().map(str::trim).filter(|text| !text.is_empty());
-    let title = text(alert, "title").or_else(|| told("description_title")).or_else(|| text(rule, "name"));
-    let message = told("description_text").or(title).unwrap_or("a metric alert without a title").to_owned();
+    let title = text(alert, "title").or_else(|| told(delivery, "description_title")).or_else(|| text(rule, "name"));
+    let message = told(delivery, "description_text").or(title).unwrap_or("a metric alert without a title").to_owned();
     let action = delivery.action();
-    // One alert may become worse and better again: each of its steps tells something else.
-    let key = delivery_key("metric-alert", None, &json!([action, delivery.whole()]));
-    let mut report = Report::new(key, SOURCE, message, now);
+    let mut report = Report::new(raised_key("metric-alert", delivery), SOURCE, message, now);
     report.title = title.map(str::to_owned);
     report.error_type = Some("metric_alert".to_owned());
     report.severity = (action == "critical").then_some(Severity::Critical);
+    // Nobody has said how bad an "open" is: as bad as the rules find it, and no trifle.
+    report.at_least = (action == "open").then_some(Severity::Medium);
     let mut projects = items(alert, "projects").chain(items(rule, "projects")).filter_map(Value::as_str);
     report.application = projects.next().unwrap_or_default().to_owned();
     report.environment = text(rule, "environment").unwrap_or_default().to_owned();
-    // Each firing has an id of its own; the rule is what keeps failing.
-    let group = id(rule, "id").map(|id| format!("metric-rule-{id}"));
-    let group = group.or_else(|| id(alert, "id").map(|id| format!("metric-alert-{id}")));
-    report.upstream_group = group.map(|id| UpstreamGroup { system: SOURCE.into(), id });
+    report.upstream_group = group(alert).map(|id| UpstreamGroup { system: SOURCE.into(), id });
     keep(&mut report, "level", action);
     for (name, key) in [("aggregate", "aggregate"), ("query", "query"), ("dataset", "dataset"), ("name", "alert_rule")]
     {
         keep(&mut report, key, text(rule, name).unwrap_or_default());
     }
-    keep(&mut report, "sentry_url", told("web_url").unwrap_or_default());
-    Meaning::Report(Box::new(report))
+    keep(&mut report, "sentry_url", told(delivery, "web_url").unwrap_or_default());
+    report
+}
+
+fn told<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a str> {
+    text(delivery.whole(), name)
+}
+
+fn group(alert: &Value) -> Option<String> {
+    let rule = alert.get("alert_rule").unwrap_or(&Value::Null);
+    let of_rule = id(rule, "id").map(|id| format!("metric-rule-{id}"));
+    of_rule.or_else(|| id(alert, "id").map(|id| format!("metric-alert-{id}")))
+}
+
+/// One firing may become worse and better again: each of its steps tells something else.
+fn raised_key(kind: &str, delivery: &Delivery) -> DeliveryKey {
+    delivery_key(kind, None, &json!([delivery.action(), delivery.whole()]))
+}
+
+/// A firing ends once, unless it is told when: then once at each time.
+fn resolved_key(alert: &Value, delivery: &Delivery) -> DeliveryKey {
+    let named = id(alert, "id").map(|id| format!("{id}/{}", text(alert, "date_closed").unwrap_or_default()));
+    delivery_key("metric-alert-resolved", named.as_deref(), delivery.whole())
 }

@@ -1,0 +1,79 @@
+//! Answers that are not a success. Sentry writes the header `Sentry-Hook-Error` into its log of requests, so a refusal
+//! says there why; what an attack may be behind is noted.
+
+use std::time::Duration;
+
+use axum::http::header::RETRY_AFTER;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use shared::http::{ApiError, source_ip};
+use shared::intake::IntakeError;
+use shared::security::{SecurityEvent, SecurityKind};
+use shared::store::StoreError;
+
+use crate::App;
+
+const REASON: HeaderName = HeaderName::from_static("sentry-hook-error");
+
+/// Why a request was not taken.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    error: ApiError,
+    /// What may be behind it.
+    suspicion: Option<SecurityKind>,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// 401: nobody but an attacker, or a wrong configuration, sends this.
+    pub(crate) fn suspicious(suspicion: SecurityKind, message: &str) -> Self {
+        Self { suspicion: Some(suspicion), ..ApiError::unauthorized(message).into() }
+    }
+
+    /// 429: again after this time.
+    pub(crate) fn too_many(retry_after: Duration) -> Self {
+        let message = "too many unsigned deliveries; try again later";
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+        Self { retry_after: Some(retry_after), ..error.into() }
+    }
+
+    /// The answer; what is suspicious is noted.
+    pub(crate) async fn answer(self, app: &App, parts: &Parts, now: DateTime<Utc>) -> Response {
+        if let Some(kind) = self.suspicion {
+            // The path may hold a secret, so it is no part of what is told.
+            let description = format!("Sentry's webhooks: {}", self.error.message());
+            let source_ip = source_ip(&parts.headers, &parts.extensions);
+            app.means.watch.refused(SecurityEvent { kind, source_ip, description }, now).await;
+        }
+        let reason = self.error.status().is_client_error().then(|| HeaderValue::from_str(self.error.message()));
+        let mut response = self.error.into_response();
+        if let Some(Ok(reason)) = reason {
+            response.headers_mut().insert(REASON, reason);
+        }
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        let suspicion = (error.status() == StatusCode::PAYLOAD_TOO_LARGE).then_some(SecurityKind::OversizedBody);
+        Self { error, suspicion, retry_after: None }
+    }
+}
+
+impl From<IntakeError> for Refusal {
+    fn from(error: IntakeError) -> Self {
+        ApiError::from(error).into()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        ApiError::from(error).into()
+    }
+}

@@ -1,0 +1,100 @@
+-- One step in the life of incidents: the delivery that tells of it, the incidents that it changes, their audit rows,
+-- their events. $8 is the status that it leads to; NULL: it is only noted. To 'resolved' and 'acknowledged' go all the
+-- open incidents of a group, back to 'detected' goes the newest resolved one and only if none is open. A step that is
+-- older, by the clock of who told it ($9), than what was heard last changes nothing, and is noted as stale.
+WITH named AS (
+    SELECT id FROM public.incidents WHERE incident_id = $7
+    UNION ALL
+    (
+        SELECT id FROM public.incidents
+        WHERE fingerprint = $6 AND fingerprint LIKE 'sentry:%'
+        ORDER BY status = 'resolved', detected_at DESC
+        LIMIT 100
+    )
+    UNION ALL
+    (
+        SELECT id FROM public.incidents
+        WHERE fingerprint = $6 AND $6 NOT LIKE 'sentry:%'
+        ORDER BY status = 'resolved', detected_at DESC
+        LIMIT 100
+    )
+),
+delivered AS (
+    INSERT INTO public.inbound_deliveries (delivery_key, source, action_id, received_at, note)
+    SELECT $1, $2, $3, $4, $5::jsonb
+    WHERE $10 OR EXISTS (SELECT FROM named)
+    ON CONFLICT (delivery_key) DO NOTHING
+    RETURNING delivery_key
+),
+held AS (
+    -- As they are once nobody else is at them, and in one order, so that two steps can't wait for each other.
+    SELECT id, incident_id, status, application, environment, detected_at, upstream_changed_at
+    FROM public.incidents
+    WHERE id IN (SELECT id FROM named) AND EXISTS (SELECT FROM delivered)
+    ORDER BY id
+    FOR NO KEY UPDATE
+),
+ranked AS (
+    SELECT
+        held.*,
+        coalesce($9 < upstream_changed_at, false) AS stale,
+        row_number() OVER (ORDER BY status = 'resolved', detected_at DESC, id DESC) AS nth
+    FROM held
+),
+chosen AS (
+    SELECT
+        ranked.*,
+        NOT stale AND CASE $8
+            WHEN 'resolved' THEN status <> 'resolved'
+            WHEN 'acknowledged' THEN status = 'detected'
+            WHEN 'detected' THEN status = 'resolved'
+            ELSE false
+        END AS changed,
+        CASE WHEN nth = 1 THEN $3 ELSE gen_random_uuid() END AS action_id,
+        gen_random_uuid() AS event_id
+    FROM ranked
+    WHERE nth = 1 OR (status <> 'resolved' AND $8 IN ('resolved', 'acknowledged'))
+),
+applied AS (
+    UPDATE public.incidents AS stored
+    SET
+        status = CASE WHEN changed THEN $8 ELSE stored.status END,
+        handled_by = CASE WHEN changed AND $8 <> 'detected' THEN left($2, 50) ELSE stored.handled_by END,
+        resolved_at = CASE WHEN NOT changed THEN stored.resolved_at WHEN $8 = 'resolved' THEN $4 END,
+        time_to_resolution = CASE
+            WHEN NOT changed THEN stored.time_to_resolution
+            WHEN $8 = 'resolved' THEN greatest($4 - stored.detected_at, interval '0')
+        END,
+        updated_at = CASE WHEN changed THEN greatest(stored.updated_at, $4) ELSE stored.updated_at END,
+        upstream_changed_at = greatest(stored.upstream_changed_at, $9)
+    FROM chosen
+    WHERE stored.id = chosen.id AND (changed OR (NOT stale AND $9 IS NOT NULL))
+),
+audited AS (
+    INSERT INTO public.agent_actions (
+        id, timestamp, agent_id, agent_type, action_type, action_description, action_success, incident_id,
+        action_details
+    )
+    SELECT
+        action_id, $4, $11, $12, $13, $14, true, id,
+        $15::jsonb || jsonb_build_object('changed', changed, 'stale', stale)
+    FROM chosen
+),
+announced AS (
+    INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
+    SELECT
+        event_id, $16,
+        $17::jsonb || jsonb_build_object(
+            'id', event_id, 'incident_id', incident_id, 'application', application, 'environment', environment
+        ),
+        $4
+    FROM chosen
+    WHERE changed
+)
+SELECT
+    EXISTS (SELECT FROM delivered) AS is_new, chosen.incident_id::text AS incident_id,
+    coalesce(chosen.changed, false) AS changed, coalesce(chosen.stale, false) AS stale,
+    CASE WHEN chosen.changed THEN chosen.event_id END AS event_id
+FROM (SELECT 1) AS always
+LEFT JOIN chosen ON true
+ORDER BY chosen.nth

@@ -1,0 +1,95 @@
+//! `POST /webhooks/sentry` and `/webhooks/sentry/{secret}`.
+
+mod authenticity;
+mod errors;
+mod gateway;
+mod hostile;
+mod lifecycle;
+mod metric_alerts;
+mod noted;
+mod service_hooks;
+mod unsigned;
+
+use harness::{Answer, Database, TestStack};
+use secrecy::SecretString;
+use sentry_webhook::app::SentryConfig;
+use sentry_webhook::signature::sign;
+use serde_json::Value;
+
+const SECRET: &str = "test_secret";
+const HOOK_SECRET: &str = "hook_secret";
+const PATH_SECRET: &str = "path_secret";
+const ERROR: &str = include_str!("../../../functions/sentry-webhook/fixtures/error-created.json");
+const EVENT_ALERT: &str = include_str!("../../../functions/sentry-webhook/fixtures/event-alert-triggered.json");
+const ISSUE: &str = include_str!("../../../functions/sentry-webhook/fixtures/issue-created.json");
+const METRIC_ALERT: &str = include_str!("../../../functions/sentry-webhook/fixtures/metric-alert-critical.json");
+const HOOK: &str = include_str!("../../../functions/sentry-webhook/fixtures/service-hook.json");
+const LEGACY: &str = include_str!("../../../functions/sentry-webhook/fixtures/legacy-plugin.json");
+
+/// A stack with each of Sentry's ways open.
+async fn stack() -> TestStack {
+    stack_of(config()).await
+}
+
+fn config() -> SentryConfig {
+    let secret = |text: &str| Some(SecretString::from(text));
+    SentryConfig {
+        client_secret: secret(SECRET),
+        service_hook_secret: secret(HOOK_SECRET),
+        legacy_secret: secret(PATH_SECRET),
+        own_project: None,
+    }
+}
+
+async fn stack_of(config: SentryConfig) -> TestStack {
+    TestStack::builder().sentry(config).start(Database::migrated().await).await
+}
+
+/// Sends a body as Sentry does: signed, with its resource.
+fn webhook(stack: &TestStack, resource: &str, body: &str) -> reqwest::RequestBuilder {
+    stack
+        .request("POST", "/webhooks/sentry")
+        .header("content-type", "application/json")
+        .header("request-id", uuid::Uuid::new_v4().simple().to_string())
+        .header("sentry-hook-resource", resource)
+        .header("sentry-hook-timestamp", "1795425303")
+        .header("sentry-hook-signature", sign(&SecretString::from(SECRET), body.as_bytes()))
+        .body(body.to_owned())
+}
+
+async fn deliver(stack: &TestStack, resource: &str, body: &str) -> Answer {
+    stack.send(webhook(stack, resource, body)).await
+}
+
+/// A body as a service hook sends it.
+async fn deliver_hook(stack: &TestStack, body: &str) -> Answer {
+    let request = stack
+        .request("POST", "/webhooks/sentry")
+        .header("x-servicehook-timestamp", "1795425303")
+        .header("x-servicehook-guid", uuid::Uuid::new_v4().simple().to_string())
+        .header("x-servicehook-signature", sign(&SecretString::from(HOOK_SECRET), body.as_bytes()))
+        .body(body.to_owned());
+    stack.send(request).await
+}
+
+/// A body as the older plugin sends it.
+async fn deliver_unsigned(stack: &TestStack, secret: &str, body: &str) -> Answer {
+    stack.send(stack.request("POST", &format!("/webhooks/sentry/{secret}")).body(body.to_owned())).await
+}
+
+/// A fixture's text.
+fn fixture(name: &str) -> String {
+    let path = format!("{}/../functions/sentry-webhook/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap()
+}
+
+fn changed(body: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut value = serde_json::from_str(body).unwrap();
+    change(&mut value);
+    value.to_string()
+}
+
+async fn occurrences(stack: &TestStack) -> Vec<i64> {
+    let rows = stack.database.rows("SELECT occurrences FROM incidents ORDER BY detected_at", &[]).await;
+    rows.iter().map(|row| row.get(0)).collect()
+}

@@ -1,0 +1,260 @@
+//! Steps in an incident's life: each counts once, in whatever order and however many at once they come.
+
+use chrono::{DateTime, Duration, Utc};
+use harness::Database;
+use serde_json::{Map, Value, json};
+use shared::fingerprint::Fingerprint;
+use shared::model::{DeliveryKey, IncidentId, UpstreamGroup};
+use shared::store::lifecycle::{
+    Agent, Step, Target, Touched, acknowledge_group, find_earlier, note_group, reopen_group, resolve_group,
+};
+use tokio::task::JoinSet;
+
+/// Minutes after an instant that has no meaning.
+fn at(minutes: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(minutes)
+}
+
+fn group() -> Target {
+    Target::Group(Fingerprint::of_group(&UpstreamGroup { system: "sentry".into(), id: "4711".to_owned() }))
+}
+
+fn step(key: &str) -> Step {
+    Step {
+        delivery_key: DeliveryKey::derived("test", key.as_bytes()),
+        source: "sentry".to_owned(),
+        agent: Agent { id: "test", kind: "intake" },
+        target: group(),
+        as_of: None,
+        action_type: "test_step".to_owned(),
+        description: format!("step {key}"),
+        details: Map::from_iter([("told".to_owned(), json!(key))]),
+        note: Some(json!({"told": key})),
+        keep_unknown: true,
+        received_at: at(60),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Resolve,
+    Reopen,
+    Acknowledge,
+    Note,
+}
+
+async fn take(database: &Database, change: Change, step: &Step) -> Option<Vec<Touched>> {
+    database
+        .store()
+        .run(|client| async move {
+            match change {
+                Change::Resolve => resolve_group(&client, step).await,
+                Change::Reopen => reopen_group(&client, step).await,
+                Change::Acknowledge => acknowledge_group(&client, step).await,
+                Change::Note => note_group(&client, step).await,
+            }
+        })
+        .await
+        .unwrap()
+}
+
+/// Whether the one incident that the step touched was changed.
+async fn changed(database: &Database, change: Change, step: &Step) -> bool {
+    let touched = take(database, change, step).await.unwrap();
+    assert_eq!(touched.len(), 1, "{change:?}");
+    assert_eq!(touched[0].event_id.is_some(), touched[0].changed);
+    touched[0].changed
+}
+
+async fn insert(database: &Database, id: &str, fingerprint: &str, status: &str, detected_at: DateTime<Utc>) {
+    let sql = "INSERT INTO incidents (incident_id, title, status, severity, category, application, error_message,
+            fingerprint, detected_at)
+        VALUES ($1, 'boom', $2, 'HIGH', 'unknown', $5, 'boom', $3, $4)";
+    let application = format!("shop-{id}");
+    database.rows(sql, &[&id, &status, &fingerprint, &detected_at, &application]).await;
+}
+
+async fn with_incident(status: &str) -> Database {
+    let database = Database::migrated().await;
+    insert(&database, "INC-1", "sentry:4711", status, at(0)).await;
+    database
+}
+
+async fn status(database: &Database) -> String {
+    database.value("SELECT status::text FROM incidents WHERE incident_id = 'INC-1'").await
+}
+
+#[tokio::test]
+async fn a_resolved_incident_tells_by_whom_and_how_long_it_took() {
+    let database = with_incident("detected").await;
+    assert!(changed(&database, Change::Resolve, &step("1")).await);
+    let sql = "SELECT status::text, handled_by::text, resolved_at, extract(epoch FROM time_to_resolution)::float8,
+            updated_at >= resolved_at
+        FROM incidents";
+    let row = database.rows(sql, &[]).await;
+    let found: (String, String, DateTime<Utc>, f64, bool) =
+        (row[0].get(0), row[0].get(1), row[0].get(2), row[0].get(3), row[0].get(4));
+    assert_eq!(found, ("resolved".to_owned(), "sentry".to_owned(), at(60), 3_600.0, true));
+    let audit: Value = database.value("SELECT to_jsonb(a) FROM agent_actions a").await;
+    assert_eq!((&audit["agent_id"], &audit["agent_type"]), (&json!("test"), &json!("intake")));
+    assert_eq!((&audit["action_type"], &audit["action_description"]), (&json!("test_step"), &json!("step 1")));
+    assert_eq!(audit["action_details"], json!({"told": "1", "changed": true, "stale": false}));
+    let event: Value = database.value("SELECT to_jsonb(e) FROM event_outbox e").await;
+    assert_eq!(event["detail_type"], "IncidentResolved");
+    let detail = &event["detail"];
+    assert_eq!((&detail["version"], &detail["id"], &detail["incident_id"]), (&json!(1), &event["id"], &json!("INC-1")));
+    assert_eq!((&detail["application"], &detail["environment"]), (&json!("shop-INC-1"), &json!("production")));
+    assert_eq!(detail["resolved_at"], json!(at(60)));
+    let delivery: Value = database.value("SELECT to_jsonb(d) FROM inbound_deliveries d").await;
+    assert_eq!((&delivery["action_id"], &delivery["note"]), (&audit["id"], &json!({"told": "1"})));
+}
+
+#[tokio::test]
+async fn each_status_goes_where_the_step_says_and_nowhere_else() {
+    for (before, change, after, event) in [
+        ("detected", Change::Resolve, "resolved", Some("IncidentResolved")),
+        ("acknowledged", Change::Resolve, "resolved", Some("IncidentResolved")),
+        ("resolved", Change::Resolve, "resolved", None),
+        ("detected", Change::Acknowledge, "acknowledged", Some("IncidentAcknowledged")),
+        ("acknowledged", Change::Acknowledge, "acknowledged", None),
+        ("resolved", Change::Acknowledge, "resolved", None),
+        ("resolved", Change::Reopen, "detected", Some("IncidentReopened")),
+        ("detected", Change::Reopen, "detected", None),
+        ("acknowledged", Change::Reopen, "acknowledged", None),
+        ("detected", Change::Note, "detected", None),
+        ("resolved", Change::Note, "resolved", None),
+    ] {
+        let database = with_incident(before).await;
+        assert_eq!(changed(&database, change, &step("1")).await, event.is_some(), "{before} {change:?}");
+        assert_eq!(status(&database).await, after, "{before} {change:?}");
+        let told = database.rows("SELECT detail_type FROM event_outbox", &[]).await;
+        assert_eq!(told.first().map(|row| row.get::<_, String>(0)).as_deref(), event, "{before} {change:?}");
+        assert_eq!(database.count("agent_actions").await, 1, "noted on the timeline: {before} {change:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reopened_incident_has_no_end() {
+    let database = with_incident("detected").await;
+    take(&database, Change::Resolve, &step("1")).await;
+    assert!(changed(&database, Change::Reopen, &step("2")).await);
+    let clear = "incidents WHERE status = 'detected' AND resolved_at IS NULL AND time_to_resolution IS NULL";
+    assert_eq!(database.count(clear).await, 1);
+}
+
+#[tokio::test]
+async fn the_same_delivery_counts_once_and_the_first_answer_is_found_again() {
+    let database = with_incident("detected").await;
+    let step = step("1");
+    assert!(changed(&database, Change::Resolve, &step).await);
+    take(&database, Change::Reopen, &self::step("2")).await;
+    assert_eq!(take(&database, Change::Resolve, &step).await, None, "a repetition must not close it again");
+    assert_eq!(status(&database).await, "detected");
+    let find = |key: DeliveryKey| {
+        let store = database.store();
+        async move {
+            let key = &key;
+            store.run(|client| async move { find_earlier(&client, key).await }).await.unwrap()
+        }
+    };
+    let touched = find(step.delivery_key.clone()).await.unwrap().touched.unwrap();
+    assert_eq!((touched.incident_id.as_str(), touched.changed, touched.stale), ("INC-1", true, false));
+    assert_eq!(find(self::step("3").delivery_key).await, None);
+    assert_eq!([database.count("agent_actions").await, database.count("event_outbox").await], [2, 2]);
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_newest_word_changes_nothing() {
+    let database = with_incident("detected").await;
+    let told_at = |key: &str, minute: i64| Step { as_of: Some(at(minute)), ..step(key) };
+    // It came back at 20, which was heard first, while it was open; the end at 10 belongs to the time before.
+    assert!(!changed(&database, Change::Reopen, &told_at("back", 20)).await);
+    let late = take(&database, Change::Resolve, &told_at("end", 10)).await.unwrap();
+    assert_eq!((late[0].changed, late[0].stale, status(&database).await.as_str()), (false, true, "detected"));
+    assert!(changed(&database, Change::Resolve, &told_at("end of the same instant", 20)).await);
+    assert!(!changed(&database, Change::Acknowledge, &told_at("late", 5)).await);
+    assert!(!changed(&database, Change::Reopen, &told_at("late too", 19)).await);
+    assert!(changed(&database, Change::Reopen, &step("without a time")).await, "is always the newest");
+    let heard: DateTime<Utc> = database.value("SELECT upstream_changed_at FROM incidents").await;
+    assert_eq!(heard, at(20));
+}
+
+#[tokio::test]
+async fn of_several_incidents_the_right_ones_are_touched() {
+    let database = Database::migrated().await;
+    let [boom, bang] = ["boom", "bang"].map(|message| Fingerprint::of_error(None, message));
+    for (id, fingerprint, status, minute) in
+        [("INC-old", &boom, "resolved", 0), ("INC-new", &boom, "resolved", 5), ("INC-else", &bang, "detected", 9)]
+    {
+        insert(&database, id, fingerprint.as_str(), status, at(minute)).await;
+    }
+    let of_boom = |key: &str| Step { target: Target::Group(boom.clone()), ..step(key) };
+    let touched = take(&database, Change::Reopen, &of_boom("1")).await.unwrap();
+    assert_eq!(touched.iter().map(|it| it.incident_id.as_str()).collect::<Vec<_>>(), ["INC-new"]);
+    insert(&database, "INC-other", boom.as_str(), "detected", at(7)).await;
+    let touched = take(&database, Change::Resolve, &of_boom("2")).await.unwrap();
+    let ids: Vec<_> = touched.iter().map(|it| (it.incident_id.as_str(), it.changed)).collect();
+    assert_eq!(ids, [("INC-other", true), ("INC-new", true)], "all the open ones, the newest first");
+    assert_eq!(database.count("event_outbox").await, 3);
+    let one = Step { target: Target::Incident(IncidentId::from_stored("INC-else".to_owned())), ..step("3") };
+    assert!(changed(&database, Change::Acknowledge, &one).await);
+    assert_eq!(database.count("incidents WHERE status = 'acknowledged' AND incident_id = 'INC-else'").await, 1);
+}
+
+#[tokio::test]
+async fn where_nothing_is_known_the_delivery_is_kept_or_left_to_others() {
+    let database = Database::migrated().await;
+    let left = Step { keep_unknown: false, ..step("1") };
+    assert_eq!(take(&database, Change::Reopen, &left).await, None);
+    assert_eq!(database.count("inbound_deliveries").await, 0);
+    for (key, target) in [("2", group()), ("3", Target::Nothing)] {
+        let step = Step { target, note: Some(json!({"nul": "\u{0}"})), ..step(key) };
+        assert_eq!(take(&database, Change::Resolve, &step).await, Some(Vec::new()));
+        assert_eq!(take(&database, Change::Resolve, &step).await, None);
+    }
+    assert_eq!(database.count("inbound_deliveries WHERE note ->> 'nul' = U&'\\FFFD'").await, 2);
+    assert_eq!(database.count("agent_actions").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_steps_at_once_change_it_once_each_way() {
+    let database = with_incident("detected").await;
+    let mut tasks = JoinSet::new();
+    for number in 0..100 {
+        let store = database.store();
+        let step = step(&format!("{}", number / 2));
+        tasks.spawn(async move {
+            let step = &step;
+            store.run(|client| async move { resolve_group(&client, step).await }).await.unwrap()
+        });
+    }
+    let touched: Vec<Touched> = tasks.join_all().await.into_iter().flatten().flatten().collect();
+    assert_eq!(touched.len(), 50, "each delivery twice, counted once");
+    assert_eq!(touched.iter().filter(|it| it.changed).count(), 1);
+    assert_eq!([database.count("agent_actions").await, database.count("event_outbox").await], [50, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reopening_that_meets_a_new_incident_leaves_one_open() {
+    let database = with_incident("resolved").await;
+    // Another one is about to be opened: the reopening waits for it at the index of open incidents.
+    database.execute("BEGIN").await;
+    insert(&database, "INC-2", "sentry:4711", "detected", at(30)).await;
+    let store = database.store();
+    let reopening = tokio::spawn(async move {
+        let step = &step("1");
+        store.run(|client| async move { reopen_group(&client, step).await }).await
+    });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while database.value::<i64>(waiting).await == 0 {
+        // Within a transaction the first look at the others would stay.
+        database.execute("SELECT pg_stat_clear_snapshot()").await;
+        tokio::task::yield_now().await;
+    }
+    database.execute("COMMIT").await;
+    let touched = reopening.await.unwrap().unwrap().unwrap();
+    assert_eq!((touched[0].incident_id.as_str(), touched[0].changed), ("INC-2", false));
+    assert_eq!(database.count("incidents WHERE status <> 'resolved'").await, 1);
+    assert_eq!(status(&database).await, "resolved");
+}
