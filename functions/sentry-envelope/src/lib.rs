@@ -1,0 +1,3 @@
+//! x
+pub mod encoding;
+pub mod envelope;
