@@ -22,6 +22,7 @@ pub mod intake;
 pub mod model;
 #[cfg(feature = "publish")]
 pub mod publish;
+pub mod sentry_event;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
