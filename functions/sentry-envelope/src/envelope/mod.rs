@@ -70,6 +70,14 @@ pub enum EnvelopeError {
     Compression(#[source] io::Error),
 }
 
+impl EnvelopeError {
+    /// Whether it has more of something than it may have.
+    #[must_use]
+    pub fn is_a_limit(&self) -> bool {
+        matches!(self, Self::HeaderTooLong | Self::TooManyItems | Self::TooMuch(_))
+    }
+}
+
 impl From<io::Error> for EnvelopeError {
     fn from(error: io::Error) -> Self {
         if TooMuch::is_in(&error) { Self::TooMuch(TooMuch) } else { Self::Compression(error) }

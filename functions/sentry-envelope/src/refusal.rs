@@ -1,0 +1,129 @@
+//! Why a request is not taken, as Sentry's SDKs expect to be told: a `detail`, and headers.
+//!
+//! The only mapping to statuses in this function. The body has our own shape too (`error`), as all our routes.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use shared::applications::Quota;
+use shared::http::ApiError;
+use shared::intake::IntakeError;
+use shared::store::StoreError;
+
+use crate::contents::Problem;
+use crate::encoding::Unsupported;
+use crate::envelope::EnvelopeError;
+
+const SENTRY_ERROR: HeaderName = HeaderName::from_static("x-sentry-error");
+const SENTRY_RATE_LIMITS: HeaderName = HeaderName::from_static("x-sentry-rate-limits");
+
+/// A request that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// 403: the key does not open this project.
+    Forbidden(&'static str),
+    /// 429: the application has sent all that it may for now.
+    OverQuota(Quota, Duration),
+    /// Anything else.
+    Other(ApiError),
+}
+
+impl Refusal {
+    /// 400: it can't be understood.
+    pub(crate) fn malformed(what: impl Into<String>) -> Self {
+        Self::Other(ApiError::new(StatusCode::BAD_REQUEST, "malformed_envelope", what))
+    }
+
+    /// 413: it is larger than it may be.
+    pub(crate) fn too_large(what: impl Into<String>) -> Self {
+        Self::Other(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", what))
+    }
+
+    fn parts(&self) -> (StatusCode, &str, String) {
+        match self {
+            Self::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", (*why).to_owned()),
+            Self::OverQuota(quota, _) => {
+                let why = format!("this application's {quota} quota of events is used up");
+                (StatusCode::TOO_MANY_REQUESTS, "over_quota", why)
+            }
+            Self::Other(error) => (error.status(), error.code(), error.message().to_owned()),
+        }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<IntakeError> for Refusal {
+    fn from(error: IntakeError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<Unsupported> for Refusal {
+    fn from(error: Unsupported) -> Self {
+        Self::Other(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", error.to_string()))
+    }
+}
+
+impl From<&EnvelopeError> for Refusal {
+    fn from(error: &EnvelopeError) -> Self {
+        if error.is_a_limit() { Self::too_large(error.to_string()) } else { Self::malformed(error.to_string()) }
+    }
+}
+
+impl From<&Problem> for Refusal {
+    fn from(problem: &Problem) -> Self {
+        match problem {
+            Problem::Envelope(error) => error.into(),
+            Problem::TooLarge { .. } => Self::too_large(problem.to_string()),
+            Problem::NotJson { .. } | Problem::NotACheckIn { .. } => Self::malformed(problem.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code, detail) = self.parts();
+        let body = json!({ "detail": &detail, "error": { "code": code, "message": &detail } });
+        let mut response = match &self {
+            // Has headers of its own, such as Retry-After.
+            Self::Other(error) => {
+                let mut response = error.clone().into_response();
+                *response.body_mut() = Json(body).into_response().into_body();
+                response
+            }
+            _ => (status, Json(body)).into_response(),
+        };
+        let headers = response.headers_mut();
+        if let Ok(detail) = HeaderValue::from_str(&detail) {
+            headers.insert(SENTRY_ERROR, detail);
+        }
+        if let Self::OverQuota(quota, retry_after) = self {
+            // At least one: 0 would be no limit at all.
+            let seconds = retry_after.as_secs_f64().ceil().max(1.0);
+            // https://develop.sentry.dev/sdk/expected-features/rate-limiting/: errors are these two categories, and an
+            // SDK goes on sending everything else.
+            let limits = format!("{seconds}:error;default:project:quota_{quota}");
+            for (name, value) in [(RETRY_AFTER, seconds.to_string()), (SENTRY_RATE_LIMITS, limits)] {
+                if let Ok(value) = HeaderValue::from_str(&value) {
+                    headers.insert(name, value);
+                }
+            }
+        }
+        response
+    }
+}
