@@ -7,6 +7,7 @@ use probe::app::ProbeConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
 use shared::config::{DatabaseConfig, Environment};
+use shared::dsn::DsnSecret;
 use shared::publish::BusConfig;
 
 use crate::stack::{AccessConfig, data_dir};
@@ -32,6 +33,8 @@ pub struct Config {
     pub bus: BusConfig,
     /// What is known of Sentry.
     pub sentry: SentryConfig,
+    /// `DSN_SECRET`: what DSN keys are made with; none = the data directory's own.
+    pub dsn_secret: Option<DsnSecret>,
     /// What the probe needs.
     pub probe: ProbeConfig,
     /// `PORT`.
@@ -54,6 +57,7 @@ impl Config {
             access: AccessConfig::read(environment),
             bus: BusConfig::read(environment),
             sentry: SentryConfig::read(environment),
+            dsn_secret: DsnSecret::read(environment),
             probe: ProbeConfig::read(environment),
             port: port(environment),
             url: environment.optional("WATCHKEEPER_URL"),
@@ -101,6 +105,17 @@ impl Config {
             None => running(data_dir, "WATCHKEEPER_URL")?,
         };
         Ok(url.trim().trim_end_matches('/').to_owned())
+    }
+
+    /// What DSN keys are made with: `DSN_SECRET`, else the running stack's.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn dsn_secret(&self, data_dir: &Path) -> anyhow::Result<DsnSecret> {
+        match &self.dsn_secret {
+            Some(secret) => Ok(secret.clone()),
+            None => Ok(DsnSecret::new(running(data_dir, DsnSecret::VARIABLE)?.into())?),
+        }
     }
 
     /// What to present for reading.

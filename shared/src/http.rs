@@ -2,6 +2,8 @@
 //!
 //! Users: `report-error`, `sentry-webhook`, `status`, the local stack.
 
+mod source;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
 use crate::store::StoreError;
+
+pub use source::source_ip;
 
 /// A JSON route's body may have this many bytes.
 pub const JSON_BODY_BYTES: usize = 1024 * 1024;
@@ -76,19 +80,19 @@ impl ApiError {
         Self { status, code, message: message.into() }
     }
 
-    /// The status that it is answered with.
+    /// Its status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// What is wrong, for a program.
+    /// What the caller's program is told.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// What is wrong, for a person.
+    /// What the caller is told.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

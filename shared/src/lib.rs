@@ -11,9 +11,12 @@
 //! `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
 //! SQL stands only in `store`, `std::env` only in `config`; the clock is read at the edge and passed in.
 
+pub mod applications;
 pub mod classify;
 pub mod config;
+pub mod counters;
 pub mod defer;
+pub mod dsn;
 pub mod events;
 pub mod fingerprint;
 pub mod http;
@@ -22,6 +25,7 @@ pub mod intake;
 pub mod model;
 #[cfg(feature = "publish")]
 pub mod publish;
+pub mod security;
 pub mod sentry_event;
 pub mod store;
 pub mod telemetry;

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
 use serde_json::Value;
 use shared::config::DatabaseConfig;
+use shared::dsn::{DsnSecret, KeyVersion};
 use shared::model::ServiceSpec;
 use shared::publish::BusConfig;
 use shared::store::services::{self, Origin};
@@ -108,6 +109,7 @@ impl TestStackBuilder {
             access: self.access,
             bus: BusConfig { event_bus_name: self.event_bus_name },
             sentry: self.sentry,
+            dsn_secret: TestStack::dsn_secret(),
             probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },
             ticks: Ticks::None,
         };
@@ -139,10 +141,22 @@ impl TestStack {
         TestStackBuilder::default()
     }
 
+    /// What its DSN keys are made with.
+    #[must_use]
+    pub fn dsn_secret() -> DsnSecret {
+        DsnSecret::new(SecretString::from("the DSN secret of a test's stack")).expect("it is long enough")
+    }
+
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
         self.stack.url()
+    }
+
+    /// The DSN of an application, with its first key.
+    #[must_use]
+    pub fn dsn(&self, project: i64) -> String {
+        self.stack.dsn(project, KeyVersion::FIRST)
     }
 
     /// Its probe.

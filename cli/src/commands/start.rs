@@ -74,12 +74,17 @@ async fn serve(
         read: config.access.read_token.clone(),
         sentry: sentry_secret.clone(),
     };
+    let dsn_secret = match config.dsn_secret {
+        Some(given) => given,
+        None => launch.data_dir.dsn_secret()?,
+    };
     let store = Store::new(&database.queries, "watchkeeper-start", PoolSize::LAMBDA)?;
     let stack_config = StackConfig {
         database: database.queries.clone(),
         access: config.access,
         bus: config.bus,
         sentry: SentryConfig { client_secret: sentry_secret },
+        dsn_secret: dsn_secret.clone(),
         probe: config.probe,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },
     };
@@ -88,7 +93,7 @@ async fn serve(
     let now = Utc::now();
     let services =
         store.run(|client| async move { services::list(&client, now).await }).await.context("read the services")?;
-    launch.data_dir.write_env(database.queries.url.expose_secret(), &stack.url())?;
+    launch.data_dir.write_env(database.queries.url.expose_secret(), &stack.url(), &dsn_secret)?;
     launch.introduce(database, applied.len(), services.len(), &stack.url());
     let code = if launch.demo {
         tokio::select! {

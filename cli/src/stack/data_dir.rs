@@ -6,8 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use secrecy::SecretString;
+use shared::dsn::DsnSecret;
 
-/// The file that a running stack leaves for `psql` and scripts: `DATABASE_URL=…`, `WATCHKEEPER_URL=…`.
+/// The file that a running stack leaves for `psql` and scripts: `DATABASE_URL=…`, `WATCHKEEPER_URL=…`, `DSN_SECRET=…`.
 #[must_use]
 pub fn env_file(data_dir: &Path) -> PathBuf {
     data_dir.join("env")
@@ -90,20 +92,48 @@ impl DataDir {
         &self.path
     }
 
-    /// Tells scripts and other commands where the stack is. Readable by the owner only: it holds a password.
+    /// The secret of this directory's DSN keys, made at the first start: DSNs outlive restarts.
+    ///
+    /// # Errors
+    /// When its file can't be read or written, or holds no secret.
+    pub fn dsn_secret(&self) -> anyhow::Result<DsnSecret> {
+        let file = self.path.join("dsn_secret");
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let random = || uuid::Uuid::new_v4().simple();
+                let text = format!("{}{}", random(), random());
+                self.write_private("dsn_secret", &text)?;
+                text
+            }
+            Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
+        };
+        DsnSecret::new(SecretString::from(text))
+            .with_context(|| format!("{} is damaged; without it a new one is made, and DSNs change", file.display()))
+    }
+
+    /// Tells scripts and other commands where the stack is.
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn write_env(&self, database_url: &str, url: &str) -> anyhow::Result<()> {
-        let file = env_file(&self.path);
-        let new = self.path.join("env.new");
-        let text = format!("DATABASE_URL={}\nWATCHKEEPER_URL={}\n", quoted(database_url), quoted(url));
+    pub fn write_env(&self, database_url: &str, url: &str, dsn_secret: &DsnSecret) -> anyhow::Result<()> {
+        let variables =
+            [("DATABASE_URL", database_url), ("WATCHKEEPER_URL", url), (DsnSecret::VARIABLE, dsn_secret.expose())];
+        let lines: String = variables.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
+        self.write_private("env", &lines)
+    }
+
+    /// A file that only its owner can read, since it holds secrets: there whole, or not at all.
+    fn write_private(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let file = self.path.join(name);
+        let new = self.path.join(format!("{name}.new"));
         let write = || -> std::io::Result<()> {
             if new.exists() {
                 std::fs::remove_file(&new)?;
             }
             let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
             open.write_all(text.as_bytes())?;
+            open.sync_all()?;
             std::fs::rename(&new, &file)
         };
         write().with_context(|| format!("write {}", file.display()))

@@ -15,10 +15,14 @@ use axum::Router;
 use probe::app::ProbeConfig;
 use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
+use shared::applications::Directory;
 use shared::config::{DatabaseConfig, Environment};
+use shared::counters::Counters;
+use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 use shared::http::{Exposure, with_fallbacks};
 use shared::intake::Intake;
 use shared::publish::{BusConfig, Publisher};
+use shared::security::Watch;
 use shared::store::{PoolSize, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -35,6 +39,8 @@ pub struct StackConfig {
     pub bus: BusConfig,
     /// What is known of Sentry.
     pub sentry: SentryConfig,
+    /// What DSN keys are made with.
+    pub dsn_secret: DsnSecret,
     /// What the probe needs.
     pub probe: ProbeConfig,
     /// Whether the minute's tick is fired.
@@ -67,9 +73,27 @@ pub enum Ticks {
     None,
 }
 
+/// What the functions of a stack have in common: one of each, since they count and remember.
+struct Common {
+    store: Store,
+    intake: Intake,
+    dsn_secret: DsnSecret,
+    directory: Directory,
+    counters: Counters,
+    watch: Watch,
+}
+
+impl Common {
+    /// Writes down what was counted: the process is about to end.
+    async fn flush(&self) {
+        tokio::join!(self.directory.flush(), self.counters.flush(), self.watch.flush());
+    }
+}
+
 /// A running stack.
 pub struct Stack {
     address: SocketAddr,
+    common: Common,
     probe: probe::App,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
@@ -102,18 +126,32 @@ impl Stack {
         let intake = Intake::new(store.clone(), publisher.clone());
         intake.refresh_rules().await;
         let probe = probe::App::new(store.clone(), publisher, config.probe)?;
-        let router = routes(&store, &intake, &config.access, &config.sentry);
+        let common = Common {
+            directory: Directory::new(store.clone()),
+            counters: Counters::new(store.clone()),
+            watch: Watch::new(store.clone()),
+            dsn_secret: config.dsn_secret,
+            intake: intake.clone(),
+            store,
+        };
+        let router = routes(&common, &config.access, &config.sentry);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let scheduler =
             (config.ticks == Ticks::EachMinute).then(|| tokio::spawn(scheduler::run(probe.clone(), intake, stopped)));
-        Ok(Self { address, probe, stop, server, scheduler })
+        Ok(Self { address, common, probe, stop, server, scheduler })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The DSN of an application here, with this key.
+    #[must_use]
+    pub fn dsn(&self, project: i64, version: KeyVersion) -> String {
+        PublicKey::of(&self.common.dsn_secret, project, version).dsn(&self.url(), project)
     }
 
     /// The probe of this stack, for a round out of turn.
@@ -135,12 +173,15 @@ impl Stack {
             tracing::warn!("a request was still running and was cut off");
             server.abort();
         }
+        self.common.flush().await;
     }
 }
 
 /// Every HTTP function's own router on one port.
-fn routes(store: &Store, intake: &Intake, access: &AccessConfig, sentry: &SentryConfig) -> Router {
-    let report_error = report_error::App::new(intake.clone(), access.ingest_key.clone(), Exposure::Loopback);
+fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig) -> Router {
+    let Common { store, intake, watch, .. } = common;
+    let report_error =
+        report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
     let sentry_webhook = sentry_webhook::App::new(intake.clone(), sentry.clone());
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
     with_fallbacks(
@@ -152,7 +193,9 @@ fn routes(store: &Store, intake: &Intake, access: &AccessConfig, sentry: &Sentry
 }
 
 async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(until_true(stopped)).await;
+    // With the other end's address, for those who were refused.
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(until_true(stopped)).await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP server ended");
     }

@@ -6,6 +6,7 @@ use shared::config::{DatabaseConfig, Environment};
 use shared::http::{Exposure, Gate};
 use shared::intake::Intake;
 use shared::publish::{BusConfig, Publisher};
+use shared::security::Watch;
 use shared::store::{PoolSize, Store};
 
 /// The function's configuration.
@@ -35,6 +36,7 @@ impl Config {
 pub struct App {
     pub(crate) gate: Gate,
     pub(crate) intake: Intake,
+    pub(crate) watch: Watch,
 }
 
 impl App {
@@ -46,17 +48,19 @@ impl App {
         let store = Store::new(&config.database, "watchkeeper-report-error", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        Ok(Self::new(Intake::new(store, publisher), config.ingest_key, Exposure::Public))
+        let watch = Watch::new(store.clone());
+        Ok(Self::new(Intake::new(store, publisher), watch, config.ingest_key, Exposure::Public))
     }
 
     /// An App on an intake that is there already.
     #[must_use]
-    pub fn new(intake: Intake, ingest_key: Option<SecretString>, exposure: Exposure) -> Self {
-        Self { gate: Gate::new(ingest_key, exposure, "INGEST_API_KEY"), intake }
+    pub fn new(intake: Intake, watch: Watch, ingest_key: Option<SecretString>, exposure: Exposure) -> Self {
+        Self { gate: Gate::new(ingest_key, exposure, "INGEST_API_KEY"), intake, watch }
     }
 
-    /// Hangs up politely: the process is about to end.
-    pub fn close(&self) {
+    /// Writes down what is left and hangs up politely: the process is about to end.
+    pub async fn close(&self) {
+        self.watch.flush().await;
         self.intake.close();
     }
 }

@@ -10,13 +10,14 @@ pub mod app;
 pub mod parse;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::routing::post;
-use chrono::Utc;
-use shared::http::{ApiError, read_body};
+use chrono::{DateTime, Utc};
+use shared::http::{ApiError, read_body, source_ip};
 use shared::intake::Outcome;
+use shared::security::{SecurityEvent, SecurityKind};
 
 pub use app::App;
 
@@ -25,10 +26,32 @@ pub fn router(app: App) -> Router {
     Router::new().route("/api/autonomous/error", post(report_error)).with_state(app)
 }
 
-async fn report_error(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Outcome, ApiError> {
-    app.gate.check(&headers)?;
-    parse::check_content_type(&headers)?;
-    let body = read_body(body).await?;
-    let report = parse::report(&headers, &body, Utc::now())?;
+async fn report_error(State(app): State<App>, request: Request) -> Result<Outcome, ApiError> {
+    let now = Utc::now();
+    let (parts, body) = request.into_parts();
+    if let Err(refusal) = app.gate.check(&parts.headers) {
+        return Err(app.seen(refusal, &parts, now).await);
+    }
+    parse::check_content_type(&parts.headers)?;
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(refusal) => return Err(app.seen(refusal, &parts, now).await),
+    };
+    let report = parse::report(&parts.headers, &body, now)?;
     Ok(app.intake.record(report).await?)
+}
+
+impl App {
+    /// Notes a refusal that an attack may be behind, and passes it on.
+    async fn seen(&self, refusal: ApiError, parts: &Parts, now: DateTime<Utc>) -> ApiError {
+        let kind = match refusal.status() {
+            StatusCode::UNAUTHORIZED => SecurityKind::WrongKey,
+            StatusCode::PAYLOAD_TOO_LARGE => SecurityKind::OversizedBody,
+            _ => return refusal,
+        };
+        let source_ip = source_ip(&parts.headers, &parts.extensions);
+        let description = format!("POST /api/autonomous/error: {}", refusal.message());
+        self.watch.refused(SecurityEvent { kind, source_ip, description }, now).await;
+        refusal
+    }
 }

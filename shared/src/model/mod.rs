@@ -4,8 +4,10 @@
 //! answer, in an event.
 
 mod alert;
+mod application;
 mod category;
 mod check;
+mod check_in;
 mod incident;
 mod report;
 mod service;
@@ -13,8 +15,10 @@ mod severity;
 pub mod text;
 
 pub use alert::{Alert, AlertStatus, AlertType};
+pub use application::{Application, ApplicationName, Limits, NameError, Quota};
 pub use category::Category;
 pub use check::{CheckId, FailureReason, Slot};
+pub use check_in::{CheckIn, CheckInStatus};
 pub use incident::{Incident, IncidentId, IncidentStatus, IncidentSummary};
 pub(crate) use report::uuid_at;
 pub use report::{Counting, DeliveryKey, Report, UpstreamGroup, UserKey};

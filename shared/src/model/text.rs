@@ -44,7 +44,9 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn storable_value(value: Value) -> Value {
+/// The JSON value with each NUL in its keys and strings replaced by U+FFFD.
+#[must_use]
+pub fn storable_value(value: Value) -> Value {
     match value {
         Value::String(text) if text.contains('\0') => Value::String(storable(&text).into_owned()),
         Value::Array(items) => Value::Array(items.into_iter().map(storable_value).collect()),

@@ -6,15 +6,20 @@
 //! Users: `intake`, `probe`, `status`, the operator's tool.
 
 pub mod alerts;
+pub mod applications;
+pub mod check_ins;
 pub mod checks;
 mod connect;
+pub mod counters;
 mod error;
 pub mod health_checks;
 pub mod incidents;
 pub mod outbox;
 mod pool;
+pub mod quotas;
 pub mod reports;
 mod row;
+pub mod security_events;
 pub mod services;
 pub mod settings;
 pub mod status;

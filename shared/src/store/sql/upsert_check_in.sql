@@ -1,0 +1,31 @@
+-- The last sign of life of a job. It is the newest by the time it came in; but what has ended does not begin again,
+-- however late its beginning arrives. A good end counts for `last_ok_at` even when it is no longer the newest.
+INSERT INTO public.check_ins AS stored (
+    application, environment, monitor_slug, check_in_id, status, duration_ms, last_ok_at, received_at, config
+)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb
+WHERE EXISTS (SELECT FROM public.applications WHERE number = $1)
+    AND (
+        EXISTS (SELECT FROM public.check_ins WHERE application = $1 AND environment = $2 AND monitor_slug = $3)
+        OR (SELECT count(*) FROM (SELECT FROM public.check_ins WHERE application = $1 LIMIT $10) AS jobs) < $10
+    )
+ON CONFLICT (application, environment, monitor_slug) DO UPDATE SET
+    (check_in_id, status, duration_ms, received_at, config) = (
+        SELECT
+            CASE WHEN newer THEN EXCLUDED.check_in_id ELSE stored.check_in_id END,
+            CASE WHEN newer THEN EXCLUDED.status ELSE stored.status END,
+            CASE WHEN newer THEN EXCLUDED.duration_ms ELSE stored.duration_ms END,
+            CASE WHEN newer THEN EXCLUDED.received_at ELSE stored.received_at END,
+            CASE WHEN newer THEN coalesce(EXCLUDED.config, stored.config) ELSE stored.config END
+        FROM (
+            SELECT CASE
+                WHEN EXCLUDED.check_in_id = stored.check_in_id AND EXCLUDED.status = 'in_progress' THEN false
+                WHEN EXCLUDED.check_in_id = stored.check_in_id AND stored.status = 'in_progress' THEN true
+                ELSE EXCLUDED.received_at > stored.received_at
+            END AS newer
+        ) AS compared
+    ),
+    last_ok_at = greatest(stored.last_ok_at, EXCLUDED.last_ok_at)
+WHERE EXCLUDED.last_ok_at > coalesce(stored.last_ok_at, '-infinity')
+    OR (EXCLUDED.check_in_id = stored.check_in_id AND stored.status = 'in_progress' AND EXCLUDED.status <> 'in_progress')
+    OR (EXCLUDED.check_in_id <> stored.check_in_id AND EXCLUDED.received_at > stored.received_at)
