@@ -144,6 +144,7 @@ until [ -s "$$ready" ]; do kill -0 $$stack 2>/dev/null || { stop; exit 1; }; sle
 export DATABASE_URL="$$(sed -n 's/^DATABASE_URL=//p' $(DATA_DIR)/env)"; \
 export INGEST_API_KEY="$${INGEST_API_KEY:-development-key}" READ_TOKEN="$${READ_TOKEN:-development-token}"; \
 export SENTRY_CLIENT_SECRET="$${SENTRY_CLIENT_SECRET:-development-secret}"; \
+export DSN_SECRET="$$(sed -n 's/^DSN_SECRET=//p' $(DATA_DIR)/env)"; \
 echo "  lambdas    http://127.0.0.1:$(WATCH_PORT): $(FUNCTIONS), started when first asked"; \
 echo "  keys       INGEST_API_KEY=$$INGEST_API_KEY READ_TOKEN=$$READ_TOKEN SENTRY_CLIENT_SECRET=$$SENTRY_CLIENT_SECRET"; \
 echo "  files      $(DATA_DIR)/env (the database, for psql)"; \

@@ -67,6 +67,7 @@ fn routes_in(source: &str) -> Vec<(String, String)> {
 pub(crate) fn variables(function: &str) -> BTreeSet<String> {
     let mut names = match function {
         "report-error" => asked(report_error::app::Config::read),
+        "sentry-envelope" => asked(sentry_envelope::app::Config::read),
         "sentry-webhook" => asked(sentry_webhook::app::Config::read),
         "status" => asked(status::app::Config::read),
         "probe" => asked(probe::app::Config::read),

@@ -14,7 +14,7 @@ const ENVIRONMENT: &str = "production";
 
 /// Reads a check-in; none when it names no job, or says nothing of it that we understand.
 #[must_use]
-pub fn read(payload: &[u8], project: i64, now: DateTime<Utc>) -> Option<CheckIn> {
+pub(crate) fn read(payload: &[u8], project: i64, now: DateTime<Utc>) -> Option<CheckIn> {
     let value = read_json(payload).ok()?;
     let id = text(&value, "check_in_id").and_then(event_id).unwrap_or_else(Uuid::now_v7);
     Some(CheckIn {

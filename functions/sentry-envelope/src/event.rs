@@ -14,7 +14,7 @@ const SOURCE: &str = "sentry-sdk";
 
 /// What an event stands for.
 #[derive(Debug)]
-pub enum Meaning {
+pub(crate) enum Meaning {
     /// Something went wrong.
     Report(Box<Report>),
     /// It is only counted, as items of this kind are.
@@ -24,7 +24,7 @@ pub enum Meaning {
 /// Reads an event: its id and what it stands for; none when it is no JSON object. `number` is its place in the envelope,
 /// whose id speaks for it when it has none.
 #[must_use]
-pub fn read(
+pub(crate) fn read(
     payload: &[u8],
     number: usize,
     header_id: Option<Uuid>,

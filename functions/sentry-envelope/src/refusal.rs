@@ -12,10 +12,11 @@ use serde_json::json;
 use shared::applications::Quota;
 use shared::http::ApiError;
 use shared::intake::IntakeError;
+use shared::security::SecurityKind;
 use shared::store::StoreError;
 
 use crate::contents::Problem;
-use crate::encoding::Unsupported;
+use crate::encoding::{TooMuch, Unsupported};
 use crate::envelope::EnvelopeError;
 
 const SENTRY_ERROR: HeaderName = HeaderName::from_static("x-sentry-error");
@@ -25,9 +26,11 @@ const SENTRY_RATE_LIMITS: HeaderName = HeaderName::from_static("x-sentry-rate-li
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// 403: the key does not open this project.
-    Forbidden(&'static str),
+    Forbidden(&'static str, SecurityKind),
     /// 429: the application has sent all that it may for now.
     OverQuota(Quota, Duration),
+    /// 413: it grows beyond all bounds when it is decompressed.
+    Bomb,
     /// Anything else.
     Other(ApiError),
 }
@@ -43,13 +46,29 @@ impl Refusal {
         Self::Other(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", what))
     }
 
+    /// What the caller is told.
+    pub(crate) fn detail(&self) -> String {
+        self.parts().2
+    }
+
+    /// What to note, if an attack may be behind it.
+    pub(crate) fn security_kind(&self) -> Option<SecurityKind> {
+        match self {
+            Self::Forbidden(_, kind) => Some(*kind),
+            Self::Bomb => Some(SecurityKind::DecompressionBomb),
+            Self::Other(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Some(SecurityKind::OversizedBody),
+            Self::OverQuota(..) | Self::Other(_) => None,
+        }
+    }
+
     fn parts(&self) -> (StatusCode, &str, String) {
         match self {
-            Self::Forbidden(why) => (StatusCode::FORBIDDEN, "forbidden", (*why).to_owned()),
+            Self::Forbidden(why, _) => (StatusCode::FORBIDDEN, "forbidden", (*why).to_owned()),
             Self::OverQuota(quota, _) => {
                 let why = format!("this application's {quota} quota of events is used up");
                 (StatusCode::TOO_MANY_REQUESTS, "over_quota", why)
             }
+            Self::Bomb => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", TooMuch.to_string()),
             Self::Other(error) => (error.status(), error.code(), error.message().to_owned()),
         }
     }
@@ -81,7 +100,11 @@ impl From<Unsupported> for Refusal {
 
 impl From<&EnvelopeError> for Refusal {
     fn from(error: &EnvelopeError) -> Self {
-        if error.is_a_limit() { Self::too_large(error.to_string()) } else { Self::malformed(error.to_string()) }
+        match error {
+            EnvelopeError::TooMuch(_) => Self::Bomb,
+            _ if error.is_a_limit() => Self::too_large(error.to_string()),
+            _ => Self::malformed(error.to_string()),
+        }
     }
 }
 

@@ -192,6 +192,15 @@ impl<R: BufRead> Iterator for Envelope<R> {
     }
 }
 
+/// All of a source that is no envelope but one payload of at most this many bytes.
+///
+/// # Errors
+/// When it can't be read.
+pub fn whole(source: impl BufRead, keep: usize) -> Result<Payload, EnvelopeError> {
+    let taken = Source::new(source).take(End::After(u64::MAX), keep)?;
+    Ok(if taken.is_whole() { Payload::Kept(taken.kept) } else { Payload::TooLarge })
+}
+
 /// An event's id: 32 hexadecimal digits, with or without the dashes of a UUID.
 #[must_use]
 pub fn event_id(text: &str) -> Option<Uuid> {
