@@ -1,6 +1,7 @@
 //! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run. Folders mirror the routes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod envelope;
 mod lambda;
 mod probe;
 mod publish;
