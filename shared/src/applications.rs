@@ -1,14 +1,31 @@
 //! The applications that may report with a DSN, and how much each may send.
 //!
+//! [`Directory::admit`] decides on what this process has read at most 10 s ago and what it has counted itself since
+//! (`ledger`, pure), so that an event costs no query: counts are written in batches, and each batch brings back what
+//! all processes have counted together.
+//!
+//! - Within one process quotas are exact, however many ask at once.
+//! - Among processes a quota may be passed by what each of the others takes in between two of its batches: about 100
+//!   events, or a second's where that is less.
+//! - With the database away nothing is refused that the process does not know to be wrong; it is counted all the same.
+//! - Nothing runs in the background that somebody must wait for: a process that is frozen between two events loses
+//!   nothing.
+//!
 //! Users: `sentry-envelope`, the local stack.
 
+mod ledger;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use self::ledger::Ledger;
+use crate::batches::Batch;
 use crate::dsn::KeyVersion;
 pub use crate::model::{Application, Quota};
-use crate::store::Store;
+use crate::store::quotas::{Counted, Window};
+use crate::store::{Store, StoreError, applications, chain, quotas};
 
 /// Whether an event may come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,22 +57,115 @@ pub enum Refusal {
 #[derive(Clone)]
 pub struct Directory {
     store: Store,
+    ledger: Arc<Mutex<Ledger>>,
+    /// Who reads or writes: one at a time, so that nothing is asked twice.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    first_patience: Duration,
 }
 
 impl Directory {
+    /// Nobody waits longer than this for a database that was there a moment ago.
+    const PATIENCE: Duration = Duration::from_millis(100);
+    /// A first look may have to connect.
+    const FIRST_PATIENCE: Duration = Duration::from_millis(300);
+    /// The last counts of a process that is about to end may take this long.
+    const LAST_PATIENCE: Duration = Duration::from_millis(500);
+
     /// A directory of this store's applications.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, ledger: Arc::default(), turn: Arc::default(), first_patience: Self::FIRST_PATIENCE }
+    }
+
+    /// The same, with another patience for the first look at an application.
+    #[must_use]
+    pub fn with_first_patience(self, first_patience: Duration) -> Self {
+        Self { first_patience, ..self }
     }
 
     /// Whether one event with this key version may come in now; if so, it is counted. The key itself is verified
-    /// already. Never fails its caller.
+    /// already. Never fails its caller, and waits for the database only when something has to be read or written.
     pub async fn admit(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Admission {
-        let _ = (&self.store, project, version, now);
-        Admission::Admitted(None)
+        let (is_behind, patience) = {
+            let ledger = self.ledger();
+            let is_behind = ledger.is_to_be_read(project, version, now) || ledger.is_to_be_written(now);
+            (is_behind, if ledger.knows(project) { Self::PATIENCE } else { self.first_patience })
+        };
+        if is_behind {
+            let this = self.clone();
+            // A task of its own: what was begun is not broken off with the caller's patience.
+            let task = tokio::spawn(async move { this.catch_up(project, version, now).await });
+            if tokio::time::timeout(patience, task).await.is_err() {
+                self.ledger().counted.mark_away(now);
+            }
+        }
+        self.ledger().decide(project, version, now)
     }
 
     /// Writes down what was counted: the process is about to end.
-    pub async fn flush(&self) {}
+    pub async fn flush(&self) {
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let _turn = this.turn.lock().await;
+            // Twice: what could not be written before goes first, by itself.
+            while let Some(batch) = { this.ledger().batch() } {
+                if this.write(&batch).await.is_err() {
+                    break;
+                }
+            }
+        });
+        if tokio::time::timeout(Self::LAST_PATIENCE, task).await.is_err() {
+            tracing::warn!("the last counts of quotas were not written in time");
+        }
+    }
+
+    /// Does what is due, unless somebody else has done it while we waited for our turn.
+    async fn catch_up(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
+        let _turn = self.turn.lock().await;
+        let done = self.write_what_is_due(now).await.and(self.read_what_is_due(project, version, now).await);
+        match done {
+            Ok(()) => self.ledger().counted.mark_back(),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "quotas could not be read or written; events are taken all the same");
+                self.ledger().counted.mark_away(now);
+            }
+        }
+    }
+
+    async fn write_what_is_due(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if !self.ledger().is_to_be_written(now) {
+            return Ok(());
+        }
+        let batch = self.ledger().batch();
+        match batch {
+            Some(batch) => self.write(&batch).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write(&self, batch: &Batch<Window, Counted>) -> Result<(), StoreError> {
+        let (id, counts) = (batch.id, batch.counts.as_slice());
+        let totals = self.store.run(|client| async move { quotas::add(&client, id, counts).await }).await;
+        match &totals {
+            Ok(totals) => self.ledger().arrived(totals),
+            // A defect, which would be the same each time: better a count that lacks than all that come after it.
+            Err(StoreError::Data(_) | StoreError::Internal(_)) => self.ledger().arrived(&[]),
+            Err(_) => self.ledger().counted.mark_lost(),
+        }
+        totals.map(drop)
+    }
+
+    async fn read_what_is_due(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if !self.ledger().is_to_be_read(project, version, now) {
+            return Ok(());
+        }
+        let found =
+            self.store.run(|client| async move { applications::find_usage(&client, project, now).await }).await?;
+        self.ledger().read(project, found, now);
+        Ok(())
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -1,29 +1,172 @@
-//! What came in, counted: by who took it in and of what kind it was, each hour.
+//! What came in, counted: by who took it in and of what kind it was, each hour. Counts are written in batches, within a
+//! call of somebody who counts: nothing runs beside that on Lambda.
 //!
 //! Users: `sentry-envelope`, `sentry-webhook`, the local stack.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::store::Store;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::batches::Batches;
+use crate::model::text::{first_chars, storable};
+use crate::store::counters::{Counted, add, hour_of};
+use crate::store::{Store, StoreError, chain};
+
+/// What is counted together: hour, source, kind.
+type Key = (DateTime<Utc>, String, String);
 
 /// Counts what comes in. Cheap to clone; clones count together.
 #[derive(Clone)]
 pub struct Counters {
     store: Store,
+    state: Arc<Mutex<State>>,
+    /// Who writes: one at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    counted: Batches<Key, i64>,
+    /// What was counted in the hour that is counted now.
+    words: HashSet<(String, String)>,
+    hour: DateTime<Utc>,
 }
 
 impl Counters {
+    /// Counts are written when the oldest of them is this old.
+    const WRITE_AFTER: TimeDelta = TimeDelta::seconds(10);
+    /// Who counts waits for the database no longer than this.
+    const PATIENCE: Duration = Duration::from_millis(100);
+    /// The last counts of a process that is about to end may take this long.
+    const LAST_PATIENCE: Duration = Duration::from_millis(500);
+    /// What kinds there are may be up to strangers: beyond this many in an hour they are [`Self::OTHER`].
+    const WORDS: usize = 200;
+    const OTHER: &str = "other";
+    /// A word is cut to this many characters.
+    const CHARS: usize = 64;
+
     /// Counters that are kept in this store.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, state: Arc::default(), turn: Arc::default() }
     }
 
     /// Counts one. Never fails its caller.
     pub async fn count(&self, source: &str, kind: &str, now: DateTime<Utc>) {
-        let _ = (&self.store, source, kind, now);
+        let is_due = {
+            let mut state = self.state();
+            state.count(source, kind, now);
+            state.counted.is_due(Self::WRITE_AFTER, now)
+        };
+        if !is_due {
+            return;
+        }
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let _turn = this.turn.lock().await;
+            // Somebody else may have done it in the meantime.
+            let is_due = this.state().counted.is_due(Self::WRITE_AFTER, now);
+            if is_due && this.write().await.is_err() {
+                this.state().counted.mark_away(now);
+            }
+        });
+        if tokio::time::timeout(Self::PATIENCE, task).await.is_err() {
+            self.state().counted.mark_away(now);
+        }
     }
 
     /// Writes down what was counted: the process is about to end.
-    pub async fn flush(&self) {}
+    pub async fn flush(&self) {
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let _turn = this.turn.lock().await;
+            while matches!(this.write().await, Ok(true)) {}
+        });
+        if tokio::time::timeout(Self::LAST_PATIENCE, task).await.is_err() {
+            tracing::warn!("the last counts of what came in were not written in time");
+        }
+    }
+
+    /// Writes one batch, if there is any.
+    async fn write(&self) -> Result<bool, StoreError> {
+        let Some(batch) = ({ self.state().counted.take() }) else { return Ok(false) };
+        let written = self.write_by_hours(batch.id, &batch.counts).await;
+        let mut state = self.state();
+        match &written {
+            Ok(()) => {
+                state.counted.mark_done();
+                state.counted.mark_back();
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(error), "what came in could not be counted; trying again later");
+                // A defect would be the same each time.
+                match error {
+                    StoreError::Data(_) | StoreError::Internal(_) => state.counted.mark_done(),
+                    _ => state.counted.mark_lost(),
+                }
+            }
+        }
+        written.map(|()| true)
+    }
+
+    async fn write_by_hours(&self, id: uuid::Uuid, counts: &[(Key, i64)]) -> Result<(), StoreError> {
+        for counts in counts.chunk_by(|(one, _), (next, _)| one.0 == next.0) {
+            let Some(((hour, ..), _)) = counts.first() else { continue };
+            let counted: Vec<Counted<'_>> =
+                counts.iter().map(|((_, source, kind), count)| Counted { source, kind, count: *count }).collect();
+            let counted = counted.as_slice();
+            self.store.run(|client| async move { add(&client, id, counted, *hour).await }).await?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn count(&mut self, source: &str, kind: &str, now: DateTime<Utc>) {
+        let hour = hour_of(now);
+        if hour > self.hour {
+            self.hour = hour;
+            self.words.clear();
+        }
+        let word = |text: &str| first_chars(&storable(text), Counters::CHARS).to_owned();
+        let mut words = (word(source), word(kind));
+        if !self.words.contains(&words) {
+            if self.words.len() >= Counters::WORDS {
+                Counters::OTHER.clone_into(&mut words.1);
+            } else {
+                self.words.insert(words.clone());
+            }
+        }
+        *self.counted.add_to((hour, words.0, words.1), now) += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("2026-11-23T{text}Z").parse().unwrap()
+    }
+
+    #[test]
+    fn kinds_that_strangers_make_up_are_counted_and_do_not_fill_the_table() {
+        let mut state = State::default();
+        for number in 0..1_000 {
+            state.count("sdk", &format!("kind{number}\0{}", "ü".repeat(100)), at("10:00:00"));
+        }
+        state.count("sdk", "kind0", at("11:00:00"));
+        let counts = state.counted.take().unwrap().counts;
+        assert_eq!(counts.len(), Counters::WORDS + 2);
+        assert_eq!(counts.iter().map(|(_, count)| count).sum::<i64>(), 1_001);
+        assert!(counts.iter().all(|((_, _, kind), _)| kind.chars().count() <= 64 && !kind.contains('\0')));
+        let other = (at("10:00:00"), "sdk".to_owned(), "other".to_owned());
+        assert!(counts.contains(&(other, 800)));
+    }
 }

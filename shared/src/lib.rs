@@ -12,6 +12,7 @@
 //! SQL stands only in `store`, `std::env` only in `config`; the clock is read at the edge and passed in.
 
 pub mod applications;
+mod batches;
 pub mod classify;
 pub mod config;
 pub mod counters;

@@ -1,13 +1,22 @@
 //! What was refused and should be seen: wrong signatures, wrong keys, oversized bodies.
 //!
+//! One row of `security_events` stands for all refusals of one kind, from one source, within one minute: an attack can
+//! fill neither the table nor our memory. The first is written at once, the others with what comes later.
+//!
 //! Users: `report-error`, `sentry-webhook`, `sentry-envelope`, the local stack.
 
+mod notes;
+
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use self::notes::Notes;
 use crate::model::Severity;
-use crate::store::Store;
+use crate::store::security_events::{self, Refusals};
+use crate::store::{Store, StoreError, chain};
 
 /// What was wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,20 +77,83 @@ pub struct SecurityEvent {
 #[derive(Clone)]
 pub struct Watch {
     store: Store,
+    notes: Arc<Mutex<Notes>>,
+    /// Who writes: one at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Watch {
+    /// Who is refused waits for the database no longer than this.
+    const PATIENCE: Duration = Duration::from_millis(100);
+    /// The last notes of a process that is about to end may take this long.
+    const LAST_PATIENCE: Duration = Duration::from_millis(500);
+
     /// A watch that writes to this store.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, notes: Arc::default(), turn: Arc::default() }
     }
 
     /// Notes a refusal. Never fails its caller.
     pub async fn refused(&self, event: SecurityEvent, now: DateTime<Utc>) {
-        let _ = (&self.store, event, now);
+        let is_due = {
+            let mut notes = self.notes();
+            notes.note(event, now);
+            notes.are_due(now)
+        };
+        if !is_due {
+            return;
+        }
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let _turn = this.turn.lock().await;
+            // Somebody else may have done it in the meantime.
+            let is_due = this.notes().are_due(now);
+            if is_due && this.write().await.is_err() {
+                this.notes().refusals.mark_away(now);
+            }
+        });
+        if tokio::time::timeout(Self::PATIENCE, task).await.is_err() {
+            self.notes().refusals.mark_away(now);
+        }
     }
 
     /// Writes down what is not written yet: the process is about to end.
-    pub async fn flush(&self) {}
+    pub async fn flush(&self) {
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let _turn = this.turn.lock().await;
+            while matches!(this.write().await, Ok(true)) {}
+        });
+        if tokio::time::timeout(Self::LAST_PATIENCE, task).await.is_err() {
+            tracing::warn!("the last security events were not written in time");
+        }
+    }
+
+    /// Writes one batch, if there is any.
+    async fn write(&self) -> Result<bool, StoreError> {
+        let Some((id, rows)) = ({ self.notes().take() }) else { return Ok(false) };
+        let rows: &[Refusals] = &rows;
+        let written = self.store.run(|client| async move { security_events::add(&client, id, rows).await }).await;
+        let mut notes = self.notes();
+        match &written {
+            Ok(()) => {
+                notes.refusals.mark_done();
+                notes.refusals.mark_back();
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(error), "security events could not be written; trying again later");
+                // A defect would be the same each time.
+                match error {
+                    StoreError::Data(_) | StoreError::Internal(_) => notes.refusals.mark_done(),
+                    _ => notes.refusals.mark_lost(),
+                }
+            }
+        }
+        written.map(|()| true)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

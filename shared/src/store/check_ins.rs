@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::{Client, StoreError};
-use crate::model::text::{first_chars, storable};
+use crate::model::text::{first_chars, storable, storable_value};
 use crate::model::{CheckIn, CheckInStatus};
 
 /// Texts are cut to this many characters: Sentry's own slugs and environments are shorter.
@@ -22,7 +22,7 @@ const JOBS: i64 = 1_000;
 /// Any store error.
 pub async fn upsert(client: &Client, check_in: &CheckIn) -> Result<bool, StoreError> {
     let text = |text: &str| first_chars(&storable(text), CHARS).to_owned();
-    let config = check_in.config.as_ref().map(|config| storable_config(config));
+    let config = check_in.config.as_ref().and_then(storable_config);
     let last_ok_at = (check_in.status == CheckInStatus::Ok).then_some(check_in.received_at);
     let slug = text(&check_in.monitor_slug);
     if slug.is_empty() {
@@ -40,7 +40,7 @@ pub async fn upsert(client: &Client, check_in: &CheckIn) -> Result<bool, StoreEr
                 (&check_in.duration_ms, Type::INT8),
                 (&last_ok_at, Type::TIMESTAMPTZ),
                 (&check_in.received_at, Type::TIMESTAMPTZ),
-                (&config.flatten(), Type::TEXT),
+                (&config, Type::TEXT),
                 (&JOBS, Type::INT8),
             ],
         )
@@ -50,6 +50,6 @@ pub async fn upsert(client: &Client, check_in: &CheckIn) -> Result<bool, StoreEr
 
 /// The schedule as text without what Postgres refuses in JSON; none when it is too large.
 fn storable_config(config: &serde_json::Value) -> Option<String> {
-    let clean = crate::model::text::storable_value(config.clone()).to_string();
+    let clean = storable_value(config.clone()).to_string();
     (clean.len() <= CONFIG_BYTES).then_some(clean)
 }

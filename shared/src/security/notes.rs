@@ -1,0 +1,179 @@
+//! What one process has refused and not yet written: adds up, and touches nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{SecurityEvent, SecurityKind};
+use crate::batches::Batches;
+use crate::model::text::first_chars;
+use crate::store::security_events::Refusals;
+
+/// Repeats are written when the oldest of them is this old.
+const WRITE_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// Sources of a minute that get rows of their own; the rest share one for each kind, without a source.
+const SOURCES: usize = 200;
+/// The most that waits for a database that is away; what comes after is not noted.
+const ROWS: usize = 2_000;
+/// A description is cut to this many characters.
+const CHARS: usize = 300;
+
+/// What stands in one row.
+type Key = (DateTime<Utc>, SecurityKind, Option<IpAddr>);
+
+/// What was refused and is not yet written.
+#[derive(Default)]
+pub(super) struct Notes {
+    pub(super) refusals: Batches<Key, Sum>,
+    /// Who has been refused for what, in this minute and those beside it: requests come in any order.
+    seen: HashMap<DateTime<Utc>, HashSet<(SecurityKind, Option<IpAddr>)>>,
+    /// Whether something new waits.
+    is_urgent: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Sum {
+    description: String,
+    count: i64,
+    first_at: DateTime<Utc>,
+    last_at: DateTime<Utc>,
+}
+
+impl Notes {
+    /// Notes one refusal.
+    pub(super) fn note(&mut self, event: SecurityEvent, now: DateTime<Utc>) {
+        let minute = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
+        self.seen.retain(|other, _| (*other - minute).abs() <= TimeDelta::minutes(1));
+        let seen = self.seen.entry(minute).or_default();
+        let mut source = event.source_ip.map(|address| address.to_canonical());
+        if !seen.contains(&(event.kind, source)) && seen.len() >= SOURCES {
+            source = None;
+        }
+        let is_new = seen.insert((event.kind, source));
+        let key = (minute, event.kind, source);
+        if self.refusals.len() >= ROWS && self.refusals.get(&key)[0].is_none() {
+            return;
+        }
+        if is_new {
+            let from = source.map_or_else(|| "somewhere".to_owned(), |address| address.to_string());
+            tracing::warn!(kind = event.kind.as_str(), source.ip = %from, "refused {}", event.kind.as_str());
+            self.is_urgent = true;
+        }
+        let sum = self.refusals.add_to(key, now);
+        if sum.count == 0 {
+            (sum.description, sum.first_at, sum.last_at) = (one_line(&event.description), now, now);
+        }
+        sum.count += 1;
+        (sum.first_at, sum.last_at) = (sum.first_at.min(now), sum.last_at.max(now));
+    }
+
+    /// Whether something should be written now.
+    pub(super) fn are_due(&self, now: DateTime<Utc>) -> bool {
+        self.refusals.is_due(WRITE_AFTER, now) || (self.is_urgent && !self.refusals.is_away(now))
+    }
+
+    /// What is to be written, and the id of this batch.
+    pub(super) fn take(&mut self) -> Option<(Uuid, Vec<Refusals>)> {
+        self.is_urgent = false;
+        let batch = self.refusals.take()?;
+        Some((batch.id, batch.counts.iter().map(|(key, sum)| row(key, sum)).collect()))
+    }
+}
+
+fn row((minute, kind, source): &Key, sum: &Sum) -> Refusals {
+    let from = source.map(|address| address.to_string()).unwrap_or_default();
+    let name = format!("watchkeeper-security:{kind}:{from}:{}", minute.timestamp(), kind = kind.as_str());
+    Refusals {
+        id: Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()),
+        event_type: kind.as_str(),
+        severity: kind.severity(),
+        source_ip: *source,
+        description: sum.description.clone(),
+        count: sum.count,
+        first_at: sum.first_at,
+        last_at: sum.last_at,
+    }
+}
+
+/// A line that a person can read, whatever got into it.
+fn one_line(text: &str) -> String {
+    first_chars(text, CHARS).replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("2026-11-23T{text}Z").parse().unwrap()
+    }
+
+    fn refused(kind: SecurityKind, source: Option<[u8; 4]>) -> SecurityEvent {
+        SecurityEvent { kind, source_ip: source.map(IpAddr::from), description: "a\0b\n".repeat(200) }
+    }
+
+    #[test]
+    fn the_first_of_a_kind_source_and_minute_is_written_at_once_and_repeats_later_in_the_same_row() {
+        let mut notes = Notes::default();
+        let event = refused(SecurityKind::WrongKey, Some([192, 0, 2, 1]));
+        notes.note(event.clone(), at("10:00:00"));
+        assert!(notes.are_due(at("10:00:00")));
+        let (_, first) = notes.take().unwrap();
+        notes.refusals.mark_done();
+        notes.note(event.clone(), at("10:00:01"));
+        notes.note(event.clone(), at("10:00:03"));
+        assert!(!notes.are_due(at("10:00:05")) && notes.are_due(at("10:00:06")));
+        let (_, repeats) = notes.take().unwrap();
+        notes.refusals.mark_done();
+        assert_eq!((first.len(), repeats.len(), first[0].id), (1, 1, repeats[0].id));
+        assert_eq!((repeats[0].count, repeats[0].first_at, repeats[0].last_at), (2, at("10:00:01"), at("10:00:03")));
+        assert!(first[0].description.chars().count() <= CHARS && !first[0].description.contains(char::is_control));
+        for event in [
+            refused(SecurityKind::BadSignature, Some([192, 0, 2, 1])),
+            refused(SecurityKind::WrongKey, Some([192, 0, 2, 2])),
+            refused(SecurityKind::WrongKey, None),
+        ] {
+            notes.note(event, at("10:00:07"));
+            assert!(notes.are_due(at("10:00:07")));
+            assert_ne!(notes.take().unwrap().1[0].id, first[0].id);
+            notes.refusals.mark_done();
+        }
+        notes.note(event, at("10:01:00"));
+        assert_ne!(notes.take().unwrap().1[0].id, first[0].id, "another minute, another row");
+    }
+
+    #[test]
+    fn a_source_is_the_same_however_its_address_is_written() {
+        let mut notes = Notes::default();
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        for source_ip in [Some(IpAddr::from([192, 0, 2, 1])), Some(mapped)] {
+            let event = SecurityEvent { source_ip, ..refused(SecurityKind::WrongKey, None) };
+            notes.note(event, at("10:00:00"));
+        }
+        let rows = notes.take().unwrap().1;
+        assert_eq!((rows.len(), rows[0].count), (1, 2));
+    }
+
+    #[test]
+    fn an_attack_from_everywhere_fills_neither_table_nor_memory() {
+        let mut notes = Notes::default();
+        for number in 0..10_000_u16 {
+            let [high, low] = number.to_be_bytes();
+            notes.note(refused(SecurityKind::BadSignature, Some([10, 0, high, low])), at("10:00:00"));
+        }
+        let rows = notes.take().unwrap().1;
+        assert_eq!(rows.len(), SOURCES + 1);
+        let rest = rows.iter().find(|row| row.source_ip.is_none()).unwrap();
+        assert_eq!(rest.count, 10_000 - i64::try_from(SOURCES).unwrap());
+        for minute in 0..60 {
+            for number in 0..300_u16 {
+                let [high, low] = number.to_be_bytes();
+                notes
+                    .note(refused(SecurityKind::WrongKey, Some([10, 0, high, low])), at(&format!("11:{minute:02}:00")));
+            }
+        }
+        assert!(notes.refusals.len() <= ROWS && notes.seen.len() <= 2);
+    }
+}
