@@ -13,7 +13,10 @@ async fn a_preflight_is_answered_on_every_route() {
             .request("OPTIONS", &format!("/api/{}/{route}", sdk.project))
             .header("origin", ORIGIN)
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "content-type,x-sentry-auth,content-encoding,sentry-trace,baggage");
+            .header(
+                "access-control-request-headers",
+                "content-type,x-sentry-auth,content-encoding,sentry-trace,baggage",
+            );
         let answer = sdk.stack.send(request).await;
         assert_eq!(answer.status, 204, "{route}");
         let header = |name: &str| answer.headers[name].to_str().unwrap().to_ascii_lowercase();

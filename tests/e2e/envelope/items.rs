@@ -8,8 +8,22 @@ use super::{Sdk, envelope, event};
 async fn every_other_kind_of_item_is_taken_and_counted() {
     let sdk = Sdk::start().await;
     let kinds = [
-        "transaction", "session", "sessions", "client_report", "attachment", "profile", "profile_chunk", "replay_event",
-        "replay_recording", "replay_video", "feedback", "user_report", "statsd", "metric_buckets", "log", "span",
+        "transaction",
+        "session",
+        "sessions",
+        "client_report",
+        "attachment",
+        "profile",
+        "profile_chunk",
+        "replay_event",
+        "replay_recording",
+        "replay_video",
+        "feedback",
+        "user_report",
+        "statsd",
+        "metric_buckets",
+        "log",
+        "span",
         "something_of_next_year",
     ];
     for kind in kinds {

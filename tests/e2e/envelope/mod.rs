@@ -48,10 +48,13 @@ impl Sdk {
         let store = stack.database.store();
         let (name, environment) = (ApplicationName::parse("shop").unwrap(), ApplicationName::parse("staging").unwrap());
         let (name, environment) = (&name, &environment);
-        let insert = |client| async move {
-            applications::upsert(&client, name, Some(environment), limits, Utc::now()).await
-        };
-        let project = store.run(insert).await.unwrap().0.application.number;
+        let upserted =
+            store
+                .run(|client| async move {
+                    applications::upsert(&client, name, Some(environment), limits, Utc::now()).await
+                })
+                .await;
+        let project = upserted.unwrap().0.application.number;
         let key = PublicKey::of(&TestStack::dsn_secret(), project, KeyVersion::FIRST);
         Self { stack, project, key }
     }
