@@ -7,12 +7,10 @@ mod delivery;
 mod hostile;
 mod items;
 
-use chrono::Utc;
 use harness::{Answer, Database, TestStack};
 use serde_json::{Value, json};
 use shared::dsn::{KeyVersion, PublicKey};
-use shared::model::{ApplicationName, Limits};
-use shared::store::applications;
+use shared::model::Limits;
 
 /// What real SDKs have sent, by name: the envelope, and whether its key came in a header.
 const CAPTURES: [(&str, &str); 8] = [
@@ -45,16 +43,7 @@ impl Sdk {
 
     async fn limited(limits: Limits) -> Self {
         let stack = TestStack::builder().start(Database::migrated().await).await;
-        let store = stack.database.store();
-        let (name, environment) = (ApplicationName::parse("shop").unwrap(), ApplicationName::parse("staging").unwrap());
-        let (name, environment) = (&name, &environment);
-        let upserted =
-            store
-                .run(|client| async move {
-                    applications::upsert(&client, name, Some(environment), limits, Utc::now()).await
-                })
-                .await;
-        let project = upserted.unwrap().0.application.number;
+        let project = stack.application("shop", Some("staging"), limits).await;
         let key = PublicKey::of(&TestStack::dsn_secret(), project, KeyVersion::FIRST);
         Self { stack, project, key }
     }
