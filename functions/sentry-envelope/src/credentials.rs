@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_none() {
-        for value in ["", "Sentry", "Sentry ", "Sentry sentry_key=", "Bearer sentry_key=abc", "sentry_key=abc", "Sentry =,=,,"] {
+        for value in
+            ["", "Sentry", "Sentry ", "Sentry sentry_key=", "Bearer sentry_key=abc", "sentry_key=abc", "Sentry =,=,,"]
+        {
             assert_eq!(presented(&headers("x-sentry-auth", value), None), None, "{value}");
         }
         for query in ["", "sentry_key=", "key=abc", "sentry_key"] {
@@ -82,7 +84,9 @@ mod tests {
     fn a_dsn_speaks_for_its_own_project_only() {
         assert_eq!(in_dsn("https://abc@watchkeeper.example/7", 7).as_deref(), Some("abc"));
         assert_eq!(in_dsn("http://ABC:secret@127.0.0.1:8080/path/7", 7).as_deref(), Some("abc"));
-        for wrong in ["https://abc@watchkeeper.example/8", "https://watchkeeper.example/7", "", "7", "https://abc@x/07x"] {
+        for wrong in
+            ["https://abc@watchkeeper.example/8", "https://watchkeeper.example/7", "", "7", "https://abc@x/07x"]
+        {
             assert_eq!(in_dsn(wrong, 7), None, "{wrong}");
         }
     }

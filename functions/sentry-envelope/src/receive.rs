@@ -168,9 +168,7 @@ async fn admit(
         Admission::Refused(Why::Unknown) => {
             Err(Refusal::Forbidden("there is no such project", SecurityKind::RevokedKey))
         }
-        Admission::Refused(Why::Revoked) => {
-            Err(Refusal::Forbidden("this key was revoked", SecurityKind::RevokedKey))
-        }
+        Admission::Refused(Why::Revoked) => Err(Refusal::Forbidden("this key was revoked", SecurityKind::RevokedKey)),
     }
 }
 

@@ -64,7 +64,8 @@ fn the_examples_of_sentrys_documentation_are_read() {
     for text in empty_attachments {
         assert_eq!(kinds(text.as_bytes()), ["attachment", "attachment"], "{text}");
     }
-    let implicit = "{}\n{\"type\":\"attachment\"}\nhelloworld\n{\"type\":\"session\"}\n{\"started\": \"2020-02-07T14:16:00Z\"}";
+    let implicit =
+        "{}\n{\"type\":\"attachment\"}\nhelloworld\n{\"type\":\"session\"}\n{\"started\": \"2020-02-07T14:16:00Z\"}";
     assert_eq!(kinds(implicit.as_bytes()), ["attachment", "session"]);
 }
 
