@@ -15,6 +15,9 @@ use sha2::{Digest, Sha256};
 use crate::model::Report;
 use crate::model::text::{first_chars, hex};
 
+/// Under this name a report's context may hold what its message looked like before values were put into it.
+pub const MESSAGE_TEMPLATE: &str = "message_template";
+
 /// A grouping key: one open incident per application, environment and fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]

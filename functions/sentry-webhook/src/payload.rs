@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 use serde_json::{Map, Value};
 use shared::http::{ApiError, read_json};
+pub use shared::sentry_event::{id, items, text};
 
 /// The kinds whose `data` has one key of its own: the header's word, and that key.
 const DATA_KEYS: [(&str, &str); 5] = [
@@ -74,25 +75,4 @@ impl Delivery {
     pub fn data(&self, key: &str) -> &Value {
         self.whole().get(key).unwrap_or(&Value::Null)
     }
-}
-
-/// A text that says something.
-#[must_use]
-pub fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
-    value.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
-}
-
-/// An id, which Sentry writes now as text and now as a number.
-#[must_use]
-pub fn id(value: &Value, name: &str) -> Option<String> {
-    match value.get(name)? {
-        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// The items of a list; none when it is no list.
-pub fn items<'a>(value: &'a Value, name: &str) -> impl DoubleEndedIterator<Item = &'a Value> {
-    value.get(name).and_then(Value::as_array).into_iter().flatten()
 }

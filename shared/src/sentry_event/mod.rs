@@ -1,32 +1,128 @@
 //! A Sentry event as a [`Report`]. Pure.
 //!
 //! Events come in two spellings: as SDKs send them, and as Sentry's webhooks repeat them. Any field may be missing, null
-//! or of another type, and none of that is an error. What tells who somebody is stays out, but for a hash of it.
-//! Application and upstream group are the caller's to set, and which events are errors at all.
+//! or of another type, and none of that is an error. What tells who somebody is stays out, but for a hash of it; the rest
+//! is bounded, and redacted later, with the whole report. Application and upstream group are the caller's to set, and
+//! which events are errors at all.
 //!
 //! Users: `sentry-webhook`, `sentry-envelope`.
 
+mod details;
+mod endpoint;
+mod exception;
 mod fields;
+mod message;
+mod stack;
+#[cfg(test)]
+mod tests;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 pub use fields::{id, items, tag, text};
 
-use crate::model::{DeliveryKey, Report, Severity};
+use crate::fingerprint::MESSAGE_TEMPLATE;
+use crate::model::{DeliveryKey, Report, Severity, UserKey};
+use exception::Exceptions;
+use fields::{first_bytes, part, said, scalar};
+use message::LogMessage;
+
+/// Bytes that are kept of a value that has a column of its own; the column may be narrower.
+const VALUE: usize = 500;
+
+/// Bytes of JSON that a log message beside an exception may take.
+const LOGGED: usize = 4_000;
+
+/// Parts of a reporter's own grouping, and bytes of each.
+const FINGERPRINT_PARTS: usize = 32;
+const FINGERPRINT_PART: usize = 1_000;
 
 /// The report of an event; none when it is no JSON object.
 #[must_use]
 pub fn report(event: &Value, key: DeliveryKey, source: &str, now: DateTime<Utc>) -> Option<Report> {
-    event.is_object().then(|| Report::new(key, source, "an event without a message".to_owned(), now))
+    if !event.is_object() {
+        return None;
+    }
+    let value = |text: &str| first_bytes(text, VALUE).to_owned();
+    let exceptions = Exceptions::of(event);
+    let raised = exceptions.raised();
+    let logged = LogMessage::of(event);
+    let mut report = Report::new(key, source, message::message(event, raised, logged.as_ref()), now);
+    report.title = text(event, "title").map(value);
+    report.error_type = said(raised, "type").as_deref().or_else(|| text(part(event, "metadata"), "type")).map(value);
+    report.stack = stack::text(event, &exceptions);
+    report.crash_frame = stack::crash_frame(event, &exceptions);
+    report.client_fingerprint = client_fingerprint(event);
+    report.environment = text(event, "environment")
+        .map(value)
+        .or_else(|| tag(event, "environment").map(|tag| value(&tag)))
+        .unwrap_or_default();
+    report.release = details::release(event).map(|release| value(&release));
+    report.user = user(event);
+    report.endpoint = endpoint::endpoint(event);
+    report.context = details::of(event, raised);
+    if let Some(logged) = logged {
+        keep_logged(&mut report, &logged);
+    }
+    apply_level(&mut report, level(event).as_deref().unwrap_or("error"));
+    Some(report)
 }
 
 /// How Sentry's level bears on the severity.
 pub fn apply_level(report: &mut Report, level: &str) {
     match level {
-        "fatal" => report.severity = Some(Severity::Critical),
+        "fatal" | "critical" => report.severity = Some(Severity::Critical),
         "error" => report.at_least = Some(Severity::Medium),
         _ => {}
     }
-    report.context.insert("level".to_owned(), level.into());
+    report.context.insert("level".to_owned(), details::cut(level, 64));
+}
+
+/// The level; Python's logging numbers its own.
+fn level(event: &Value) -> Option<String> {
+    match event.get("level")? {
+        Value::Number(number) => Some(match number.as_u64()? {
+            50.. => "fatal".to_owned(),
+            40.. => "error".to_owned(),
+            30.. => "warning".to_owned(),
+            20.. => "info".to_owned(),
+            _ => "debug".to_owned(),
+        }),
+        _ => text(event, "level").map(str::to_ascii_lowercase),
+    }
+}
+
+/// Keeps a log message that the report's own does not repeat, and what it looked like without its values.
+fn keep_logged(report: &mut Report, logged: &LogMessage<'_>) {
+    if report.message != logged.text {
+        report.keep_in_context("log_message", details::cut(&logged.text, LOGGED));
+    } else if let Some(template) = logged.template {
+        report.keep_in_context(MESSAGE_TEMPLATE, details::cut(template, LOGGED));
+    }
+}
+
+/// How the reporter wants it grouped: a list of texts, in some SDKs one text.
+fn client_fingerprint(event: &Value) -> Vec<String> {
+    let fingerprint = event.get("fingerprint").unwrap_or(&Value::Null);
+    let alone = fingerprint.as_str().map(|_| fingerprint);
+    let parts = fingerprint.as_array().into_iter().flatten().chain(alone).filter_map(scalar);
+    parts.take(FINGERPRINT_PARTS).map(|part| first_bytes(&part, FINGERPRINT_PART).to_owned()).collect()
+}
+
+/// Whom it met, by the best of what is told.
+fn user(event: &Value) -> Option<UserKey> {
+    let user = part(event, "user");
+    // An SDK that does not know the address asks the receiver to fill it in.
+    let told =
+        |name: &&str| id(user, name).filter(|told| !told.starts_with("{{")).map(|told| ((*name).to_owned(), told));
+    let of_object = ["id", "email", "username", "ip_address"].iter().find_map(told);
+    // Sentry repeats it as a tag such as `email:ann@example.com`.
+    let of_tag = || {
+        let tag = tag(event, "user")?;
+        let (kind, told) = tag.split_once(':')?;
+        let kind = if kind == "ip" { "ip_address" } else { kind };
+        Some((kind.to_owned(), told.trim().to_owned())).filter(|(_, told)| !told.is_empty())
+    };
+    let (kind, identity) = of_object.or_else(of_tag)?;
+    Some(UserKey::of(&kind, &identity))
 }

@@ -3,11 +3,11 @@
 mod event;
 mod issue;
 mod metric_alert;
-mod stack;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use shared::model::{DeliveryKey, Report, Severity};
+use shared::model::{DeliveryKey, Report};
+use shared::sentry_event::apply_level;
 use url::Url;
 
 use crate::payload::Delivery;
@@ -35,16 +35,6 @@ pub fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
         ("error" | "event_alert" | "issue" | "metric_alert", _) => Meaning::Ignored("this action opens no incident"),
         _ => Meaning::Ignored("this resource carries no error"),
     }
-}
-
-/// How Sentry's level bears on the severity.
-fn apply_level(report: &mut Report, level: &str) {
-    match level {
-        "fatal" => report.severity = Some(Severity::Critical),
-        "error" => report.at_least = Some(Severity::Medium),
-        _ => {}
-    }
-    keep(report, "level", level);
 }
 
 /// Notes what is known, and nothing where nothing is.
