@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use shared::model::{IncidentStatus, Severity};
+use shared::model::{ApplicationName, IncidentStatus, Severity};
 
 /// The monitoring agent: errors in, health checks each minute, classified incidents in Postgres.
 #[derive(Debug, Parser)]
@@ -41,6 +41,9 @@ pub enum Command {
     Check,
     /// Show how everything stands
     Status,
+    /// Make, list and remove applications that report with a DSN
+    #[command(subcommand)]
+    Apps(Apps),
     /// List incidents, newest first
     Incidents(Incidents),
     /// Report an error, to see what becomes of it
@@ -64,6 +67,50 @@ pub struct Apply {
     /// The services, as `[[services]]` tables
     #[arg(value_name = "FILE.toml")]
     pub file: PathBuf,
+}
+
+/// `apps`
+#[derive(Debug, Subcommand)]
+pub enum Apps {
+    /// Make an application and print its DSN; of one that is there, print it again
+    Add(AddApp),
+    /// Show every application with its DSN and what it has sent this month
+    List,
+    /// Give an application a new DSN; the old ones are refused within seconds
+    RotateKey(NamedApp),
+    /// Refuse whatever an application sends; what it has sent stays
+    Remove(NamedApp),
+}
+
+/// `apps add`
+#[derive(Debug, Args)]
+pub struct AddApp {
+    /// What its incidents are filed under
+    #[arg(value_name = "NAME", value_parser = ApplicationName::parse)]
+    pub name: ApplicationName,
+    /// The environment of what it reports without naming one
+    #[arg(long, value_parser = ApplicationName::parse)]
+    pub environment: Option<ApplicationName>,
+    /// Take at most this many events in five minutes [default: 5000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub burst: Option<i64>,
+    /// Take at most this many events in an hour [default: 20000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub per_hour: Option<i64>,
+    /// Take at most this many events in a month [default: as many as there are]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub per_month: Option<i64>,
+}
+
+/// `apps rotate-key`, `apps remove`
+#[derive(Debug, Args)]
+pub struct NamedApp {
+    /// Its name, or its number
+    #[arg(value_name = "NAME|NUMBER")]
+    pub name: String,
+    /// Its environment, where several have the name
+    #[arg(long)]
+    pub environment: Option<String>,
 }
 
 /// `incidents`

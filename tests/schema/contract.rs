@@ -221,6 +221,41 @@ event_outbox
     published_at timestamptz
     attempts integer not null default 0
     last_error text
+applications
+    id uuid primary key not null default gen_random_uuid()
+    number bigint unique not null
+    name varchar(100) not null
+    environment text
+    key_version integer not null default 1
+    quota_burst bigint
+    quota_hour bigint
+    quota_month bigint
+    removed_at timestamptz
+    created_at timestamptz not null default now()
+    updated_at timestamptz not null default now()
+quota_counters
+    application bigint not null
+    quota text not null
+    window_start timestamptz not null
+    accepted bigint not null default 0
+    refused bigint not null default 0
+    last_batch uuid
+check_ins
+    application bigint not null
+    environment text not null
+    monitor_slug text not null
+    check_in_id text not null
+    status text not null
+    duration_ms bigint
+    last_ok_at timestamptz
+    received_at timestamptz not null
+    config jsonb
+intake_counters
+    source text not null
+    kind text not null
+    hour timestamptz not null
+    count bigint not null
+    last_batch uuid
 ";
 
 /// The indexes that the contract names, then those that dedupe, then those for pages, retention and the outbox.
@@ -253,9 +288,16 @@ unique incidents USING btree (application, environment, fingerprint) WHERE ((sta
 unique incidents USING btree (fingerprint) WHERE (((status)::text <> 'resolved'::text) AND (fingerprint ~~ 'sentry:%'::text))
 unique alert_events USING btree (service_name, environment, alert_type) WHERE (status <> 'resolved'::text)
 unique services USING btree (name, environment)
+unique applications USING btree (name, environment) NULLS NOT DISTINCT WHERE (removed_at IS NULL)
+unique quota_counters USING btree (application, quota, window_start)
+unique check_ins USING btree (application, environment, monitor_slug)
+unique intake_counters USING btree (source, kind, hour)
 
 incidents USING btree (detected_at DESC, id DESC)
 inbound_deliveries USING btree (received_at)
+quota_counters USING btree (window_start)
+check_ins USING btree (received_at)
+intake_counters USING btree (hour)
 event_outbox USING btree (created_at) WHERE (published_at IS NULL)
 ";
 

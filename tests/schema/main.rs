@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod alerts;
+mod applications;
 mod catalog;
+mod check_ins;
 mod contract;
+mod counters;
 mod guards;
 mod health_checks;
 mod migrate;

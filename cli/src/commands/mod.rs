@@ -1,6 +1,7 @@
 //! One file per command. Exit codes: 0 healthy or done, 1 unhealthy or failed, 2 wrong use.
 
 mod apply;
+mod apps;
 mod check;
 pub mod incidents;
 mod migrate;
@@ -36,6 +37,7 @@ pub async fn run(arguments: Arguments, environment: Environment<'_>) -> anyhow::
         Command::Apply(apply) => apply::run(&apply, global, &config).await,
         Command::Check => check::run(global, config).await,
         Command::Status => status::run(global, &config).await,
+        Command::Apps(apps) => apps::run(&apps, global, &config).await,
         Command::Incidents(incidents) => incidents::run(&incidents, global, &config).await,
         Command::SendTestError(error) => send_test_error::run(&error, global, &config).await,
     }

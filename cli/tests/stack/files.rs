@@ -27,7 +27,7 @@ async fn psql_gets_in_with_the_env_file_which_only_its_owner_can_read() {
     assert_eq!(ended.stdout, "42|watchkeeper\n");
     let text = fs::read_to_string(stack.file("env")).unwrap();
     let names: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
-    assert_eq!(names, ["DATABASE_URL", "WATCHKEEPER_URL"]);
+    assert_eq!(names, ["DATABASE_URL", "WATCHKEEPER_URL", "DSN_SECRET"]);
     assert!(stack.stdout().contains(&stack.url()) && !stack.url().ends_with(":0"), "the real port: {}", stack.url());
 }
 

@@ -1,0 +1,144 @@
+//! `check_ins`: the last sign of life of each job, whatever the order in which they arrive.
+
+use chrono::{DateTime, Duration, Utc};
+use harness::Database;
+use serde_json::{Value, json};
+use shared::model::{ApplicationName, CheckIn, CheckInStatus, Limits};
+use shared::store::Store;
+use shared::store::{applications, check_ins};
+
+/// Minutes after an instant that has no meaning.
+fn minute(number: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(number)
+}
+
+async fn application(store: &Store) -> i64 {
+    let name = &ApplicationName::parse("shop").unwrap();
+    store
+        .run(|client| async move { applications::upsert(&client, name, None, Limits::default(), minute(0)).await })
+        .await
+        .unwrap()
+        .0
+        .application
+        .number
+}
+
+fn check_in(application: i64, run: &str, status: CheckInStatus, at: i64) -> CheckIn {
+    CheckIn {
+        application,
+        environment: "production".to_owned(),
+        monitor_slug: "nightly".to_owned(),
+        check_in_id: run.to_owned(),
+        status,
+        duration_ms: None,
+        config: None,
+        received_at: minute(at),
+    }
+}
+
+async fn keep(store: &Store, check_in: &CheckIn) -> bool {
+    store.run(|client| async move { check_ins::upsert(&client, check_in).await }).await.unwrap()
+}
+
+/// Run, status, minute of the last sign of life, minute of the last good end.
+async fn kept(database: &Database) -> (String, String, i64, Option<i64>) {
+    let rows = database.rows("SELECT check_in_id, status, received_at, last_ok_at FROM check_ins", &[]).await;
+    assert_eq!(rows.len(), 1);
+    let minutes = |at: DateTime<Utc>| (at - minute(0)).num_minutes();
+    (rows[0].get(0), rows[0].get(1), minutes(rows[0].get(2)), rows[0].get::<_, Option<_>>(3).map(minutes))
+}
+
+#[tokio::test]
+async fn a_job_has_one_row_that_never_goes_back_in_time() {
+    use CheckInStatus::{Error, InProgress, Ok};
+    // What arrives, in this order, and what is kept afterwards.
+    let cases: [(&str, &[(&str, CheckInStatus, i64)], (&str, &str, i64, Option<i64>)); 8] = [
+        ("begin and end", &[("a", InProgress, 1), ("a", Ok, 2)], ("a", "ok", 2, Some(2))),
+        ("the end comes first", &[("a", Ok, 1), ("a", InProgress, 2)], ("a", "ok", 1, Some(1))),
+        ("the end bears an older time", &[("a", InProgress, 2), ("a", Ok, 1)], ("a", "ok", 1, Some(1))),
+        ("the next run", &[("a", Ok, 1), ("b", InProgress, 2)], ("b", "in_progress", 2, Some(1))),
+        ("an earlier run's good end is late", &[("b", InProgress, 2), ("a", Ok, 1)], ("b", "in_progress", 2, Some(1))),
+        ("an earlier run's bad end is late", &[("b", Ok, 2), ("a", Error, 1)], ("b", "ok", 2, Some(2))),
+        ("a failure keeps the last good end", &[("a", Ok, 1), ("b", Error, 2)], ("b", "error", 2, Some(1))),
+        ("delivered twice", &[("a", Ok, 1), ("a", Ok, 1)], ("a", "ok", 1, Some(1))),
+    ];
+    for (name, arrivals, expected) in cases {
+        let database = Database::migrated().await;
+        let store = database.store();
+        let application = application(&store).await;
+        for (run, status, at) in arrivals {
+            keep(&store, &check_in(application, run, *status, *at)).await;
+        }
+        let (run, status, at, last_ok) = kept(&database).await;
+        assert_eq!((run.as_str(), status.as_str(), at, last_ok), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_status_is_kept_and_what_is_known_already_changes_nothing() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let application = application(&store).await;
+    for (at, status) in (1..).zip(CheckInStatus::ALL) {
+        let run = format!("run {at}");
+        assert!(keep(&store, &check_in(application, &run, status, at)).await, "{status:?}");
+        assert!(!keep(&store, &check_in(application, &run, status, at)).await, "{status:?} again");
+        assert_eq!(kept(&database).await.1, status.as_str());
+    }
+}
+
+#[tokio::test]
+async fn jobs_and_environments_are_apart_and_the_schedule_stays_until_another_comes() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let application = application(&store).await;
+    let schedule = json!({"schedule": {"type": "crontab", "value": "0 3 * * *"}});
+    let first = CheckIn { config: Some(schedule.clone()), ..check_in(application, "a", CheckInStatus::InProgress, 1) };
+    keep(&store, &first).await;
+    keep(&store, &CheckIn { duration_ms: Some(1_500), ..check_in(application, "a", CheckInStatus::Ok, 2) }).await;
+    let kept: Value = database.value("SELECT config FROM check_ins WHERE duration_ms = 1500").await;
+    assert_eq!(kept, schedule);
+    keep(&store, &CheckIn { environment: "test".to_owned(), ..first.clone() }).await;
+    keep(&store, &CheckIn { monitor_slug: "hourly".to_owned(), ..first }).await;
+    assert_eq!(database.count("check_ins").await, 3);
+}
+
+#[tokio::test]
+async fn whatever_a_stranger_sends_is_cut_or_left_out_and_never_an_error() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let application = application(&store).await;
+    let odd = "ü\0".repeat(500);
+    let hostile = CheckIn {
+        environment: odd.clone(),
+        monitor_slug: odd.clone(),
+        check_in_id: odd.clone(),
+        duration_ms: Some(i64::MIN),
+        config: Some(json!({"a\0": "b\0"})),
+        ..check_in(application, "", CheckInStatus::Ok, 1)
+    };
+    assert!(keep(&store, &hostile).await);
+    let large = CheckIn { config: Some(json!("x".repeat(10_000))), ..check_in(application, "a", CheckInStatus::Ok, 1) };
+    assert!(keep(&store, &large).await);
+    assert_eq!(database.count("check_ins WHERE config IS NULL").await, 1);
+    assert!(!keep(&store, &CheckIn { monitor_slug: String::new(), ..large.clone() }).await);
+    assert!(!keep(&store, &CheckIn { application: 999, ..large.clone() }).await, "no such application");
+    assert!(!keep(&store, &CheckIn { application: i64::MIN, ..large }).await);
+}
+
+#[tokio::test]
+async fn an_application_has_only_so_many_jobs() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let application = application(&store).await;
+    database
+        .execute(&format!(
+            "INSERT INTO check_ins (application, environment, monitor_slug, check_in_id, status, received_at)
+            SELECT {application}, 'production', 'job ' || n, '', 'ok', '2000-01-01' FROM generate_series(1, 1000) AS n"
+        ))
+        .await;
+    let job =
+        |slug: &str| CheckIn { monitor_slug: slug.to_owned(), ..check_in(application, "a", CheckInStatus::Ok, 1) };
+    assert!(!keep(&store, &job("one more")).await);
+    assert!(keep(&store, &job("job 7")).await, "those that are there go on");
+}
