@@ -42,7 +42,7 @@ async fn an_exception_with_its_cause_is_an_incident_with_all_that_the_sdk_tells(
         let incident = the_incident(&after(sdk, "chained").await).await;
         assert_eq!((&incident["application"], &incident["environment"]), (&json!("shop"), &json!("staging")));
         assert_eq!(incident["error_type"], "OrderRefused", "the outermost raised, in {sdk:?}");
-        assert_eq!(incident["error_message"], "order 17 refused", "{sdk:?}");
+        assert_eq!(incident["error_message"], "OrderRefused: order 17 refused", "{sdk:?}");
         let stack = incident["stack_trace"].as_str().unwrap();
         assert!(stack.contains(cause) && stack.contains("checkout"), "{sdk:?}: {stack}");
         assert_eq!(incident["occurrences"], 1);
@@ -111,7 +111,7 @@ async fn a_transaction_is_counted_and_the_error_within_it_is_an_incident() {
 async fn an_error_that_nobody_catches_is_an_incident() {
     for sdk in BOTH {
         let incident = the_incident(&after(sdk, "unhandled").await).await;
-        assert_eq!(incident["error_message"], "order 17 refused", "{sdk:?}");
+        assert_eq!(incident["error_message"], "OrderRefused: order 17 refused", "{sdk:?}");
     }
 }
 

@@ -61,8 +61,8 @@ async fn an_application_that_is_not_there_or_was_removed_is_refused() {
 #[tokio::test]
 async fn over_the_quota_errors_are_limited_and_nothing_else() {
     let sdk = Sdk::limited(Limits { burst: Some(2), ..Limits::default() }).await;
-    for number in 0..2 {
-        assert_eq!(sdk.store(event(&format!("number {number}")).to_string()).await.status, 200);
+    for message in ["the first", "the second"] {
+        assert_eq!(sdk.store(event(message).to_string()).await.status, 200);
     }
     let answer = sdk.store(event("one too many").to_string()).await;
     assert_refused(&answer, StatusCode::TOO_MANY_REQUESTS);

@@ -20,7 +20,7 @@ async fn an_exception_from_python_becomes_an_incident() {
     assert_eq!((&incident["application"], &incident["environment"]), (&json!("shop"), &json!("test")));
     let stack = incident["stack_trace"].as_str().unwrap();
     assert!(stack.contains("s.py") && stack.contains("division by zero"), "{stack}");
-    let source: String = sdk.stack.database.value("SELECT source FROM incidents").await;
+    let source: String = sdk.stack.database.value("SELECT source::text FROM inbound_deliveries").await;
     assert_eq!(source, "sentry-sdk");
 }
 
@@ -33,7 +33,7 @@ async fn an_exception_from_node_with_the_key_in_the_query_becomes_an_incident() 
     assert_eq!((answer.status, answer.text("id")), (200, "71dc12568f4c4b6c9e426c2f13035261"), "{answer:?}");
     let incident = the_incident(&sdk).await;
     assert_eq!(incident["error_type"], "TypeError");
-    assert_eq!(incident["error_message"], "Cannot read properties of null (reading 'x')");
+    assert_eq!(incident["error_message"], "TypeError: Cannot read properties of null (reading 'x')");
     assert_eq!(incident["application"], "shop");
 }
 
