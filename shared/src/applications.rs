@@ -60,7 +60,8 @@ pub struct Directory {
     ledger: Arc<Mutex<Ledger>>,
     /// Who reads or writes: one at a time, so that nothing is asked twice.
     turn: Arc<tokio::sync::Mutex<()>>,
-    first_patience: Duration,
+    /// How long a caller waits: for an application that is known, and for a first look at one.
+    patience: [Duration; 2],
 }
 
 impl Directory {
@@ -74,22 +75,42 @@ impl Directory {
     /// A directory of this store's applications.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, ledger: Arc::default(), turn: Arc::default(), first_patience: Self::FIRST_PATIENCE }
+        Self { store, ledger: Arc::default(), turn: Arc::default(), patience: [Self::PATIENCE, Self::FIRST_PATIENCE] }
     }
 
-    /// The same, with another patience for the first look at an application.
+    /// The same, with callers that wait this long for the database.
     #[must_use]
-    pub fn with_first_patience(self, first_patience: Duration) -> Self {
-        Self { first_patience, ..self }
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience: [patience; 2], ..self }
     }
 
     /// Whether one event with this key version may come in now; if so, it is counted. The key itself is verified
     /// already. Never fails its caller, and waits for the database only when something has to be read or written.
     pub async fn admit(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Admission {
+        self.look(project, version, now).await;
+        self.ledger().decide(project, version, now)
+    }
+
+    /// Whose key this is, if the database could be asked in time, for what no quota is for. Counts nothing.
+    ///
+    /// # Errors
+    /// When the key is refused; never for a quota.
+    pub async fn recognise(
+        &self,
+        project: i64,
+        version: KeyVersion,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Application>, Refusal> {
+        self.look(project, version, now).await;
+        self.ledger().recognise(project, version, now)
+    }
+
+    /// Reads and writes what is due, as long as a caller may wait.
+    async fn look(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
         let (is_behind, patience) = {
             let ledger = self.ledger();
             let is_behind = ledger.is_to_be_read(project, version, now) || ledger.is_to_be_written(now);
-            (is_behind, if ledger.knows(project) { Self::PATIENCE } else { self.first_patience })
+            (is_behind, self.patience[usize::from(!ledger.knows(project))])
         };
         if is_behind {
             let this = self.clone();
@@ -99,7 +120,6 @@ impl Directory {
                 self.ledger().counted.mark_away(now);
             }
         }
-        self.ledger().decide(project, version, now)
     }
 
     /// Writes down what was counted: the process is about to end.
@@ -123,12 +143,9 @@ impl Directory {
     async fn catch_up(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
         let _turn = self.turn.lock().await;
         let done = self.write_what_is_due(now).await.and(self.read_what_is_due(project, version, now).await);
-        match done {
-            Ok(()) => self.ledger().counted.mark_back(),
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "quotas could not be read or written; events are taken all the same");
-                self.ledger().counted.mark_away(now);
-            }
+        if let Err(error) = done {
+            tracing::warn!(error = %chain(&error), "quotas could not be read or written; events are taken all the same");
+            self.ledger().counted.mark_away(now);
         }
     }
 
@@ -146,11 +163,15 @@ impl Directory {
     async fn write(&self, batch: &Batch<Window, Counted>) -> Result<(), StoreError> {
         let (id, counts) = (batch.id, batch.counts.as_slice());
         let totals = self.store.run(|client| async move { quotas::add(&client, id, counts).await }).await;
+        let mut ledger = self.ledger();
         match &totals {
-            Ok(totals) => self.ledger().arrived(totals),
+            Ok(totals) => {
+                ledger.arrived(totals);
+                ledger.counted.mark_back();
+            }
             // A defect, which would be the same each time: better a count that lacks than all that come after it.
-            Err(StoreError::Data(_) | StoreError::Internal(_)) => self.ledger().arrived(&[]),
-            Err(_) => self.ledger().counted.mark_lost(),
+            Err(StoreError::Data(_) | StoreError::Internal(_)) => ledger.arrived(&[]),
+            Err(_) => ledger.counted.mark_lost(),
         }
         totals.map(drop)
     }
@@ -161,7 +182,9 @@ impl Directory {
         }
         let found =
             self.store.run(|client| async move { applications::find_usage(&client, project, now).await }).await?;
-        self.ledger().read(project, found, now);
+        let mut ledger = self.ledger();
+        ledger.read(project, found, now);
+        ledger.counted.mark_back();
         Ok(())
     }
 

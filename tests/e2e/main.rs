@@ -1,11 +1,13 @@
 //! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run. Folders mirror the routes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod applications;
 mod envelope;
 mod lambda;
 mod probe;
 mod publish;
 mod report_error;
+mod security;
 mod sentry;
 mod status;
 mod switches;

@@ -41,6 +41,11 @@ async fn keep(store: &Store, check_in: &CheckIn) -> bool {
 }
 
 /// Run, status, minute of the last sign of life, minute of the last good end.
+type Kept<'a> = (&'a str, &'a str, i64, Option<i64>);
+
+/// Run, what it says, the minute in which that came in.
+type Arrival<'a> = (&'a str, CheckInStatus, i64);
+
 async fn kept(database: &Database) -> (String, String, i64, Option<i64>) {
     let rows = database.rows("SELECT check_in_id, status, received_at, last_ok_at FROM check_ins", &[]).await;
     assert_eq!(rows.len(), 1);
@@ -52,7 +57,7 @@ async fn kept(database: &Database) -> (String, String, i64, Option<i64>) {
 async fn a_job_has_one_row_that_never_goes_back_in_time() {
     use CheckInStatus::{Error, InProgress, Ok};
     // What arrives, in this order, and what is kept afterwards.
-    let cases: [(&str, &[(&str, CheckInStatus, i64)], (&str, &str, i64, Option<i64>)); 8] = [
+    let cases: [(&str, &[Arrival], Kept); 8] = [
         ("begin and end", &[("a", InProgress, 1), ("a", Ok, 2)], ("a", "ok", 2, Some(2))),
         ("the end comes first", &[("a", Ok, 1), ("a", InProgress, 2)], ("a", "ok", 1, Some(1))),
         ("the end bears an older time", &[("a", InProgress, 2), ("a", Ok, 1)], ("a", "ok", 1, Some(1))),

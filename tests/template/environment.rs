@@ -6,7 +6,7 @@ use crate::code;
 use crate::template::Template;
 
 /// What must never stand in the template, nor come as a parameter.
-const SECRETS: [&str; 5] = ["DATABASE_URL", "DSN_SECRET", "SENTRY_CLIENT_SECRET", "INGEST_API_KEY", "READ_TOKEN"];
+const SECRETS: [&str; 5] = ["DATABASE_URL", "SENTRY_CLIENT_SECRET", "INGEST_API_KEY", "READ_TOKEN", "DSN_SECRET"];
 
 #[test]
 fn every_function_gets_every_variable_that_it_reads_and_nothing_more() {

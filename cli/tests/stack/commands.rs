@@ -31,7 +31,18 @@ async fn without_a_stack_each_command_says_how_to_start_one() {
     let services = file(&scratch, "[[services]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\n");
     let apply = ["apply", services.to_str().unwrap()];
     let none = scratch.path().join("none");
-    for command in [&["status"][..], &["incidents"], &["check"], &["migrate"], &["send-test-error"], &apply] {
+    for command in [
+        &["status"][..],
+        &["incidents"],
+        &["check"],
+        &["migrate"],
+        &["send-test-error"],
+        &apply,
+        &["apps", "add", "shop"],
+        &["apps", "list"],
+        &["apps", "rotate-key", "shop"],
+        &["apps", "remove", "shop"],
+    ] {
         for json in [false, true] {
             let mut command = watchkeeper(command);
             command.arg("--data-dir").arg(&none).args(json.then_some("--json"));
@@ -69,6 +80,14 @@ async fn wrong_use_ends_with_exit_code_2() {
         &["incidents", "--limit", "201"],
         &["incidents", "--limit", "few"],
         &["status", "--data-dir"],
+        &["apps"],
+        &["apps", "add"],
+        &["apps", "add", "42"],
+        &["apps", "add", " "],
+        &["apps", "add", "shop", "--environment", "a\nb"],
+        &["apps", "add", "shop", "--burst", "-1"],
+        &["apps", "add", "shop", "--per-month", "many"],
+        &["apps", "remove"],
     ] {
         let ended = run(&mut watchkeeper(arguments)).await.with_code(2);
         assert_eq!(ended.stdout, "", "{arguments:?}");
@@ -80,7 +99,7 @@ async fn wrong_use_ends_with_exit_code_2() {
 async fn help_and_version_are_no_misuse() {
     let help = run(&mut watchkeeper(&["--help"])).await.with_code(0);
     for command in
-        ["start", "migrate", "apply", "check", "status", "incidents", "send-test-error", "--json", "--data-dir"]
+        ["start", "migrate", "apply", "apps", "check", "status", "incidents", "send-test-error", "--json", "--data-dir"]
     {
         assert!(help.stdout.contains(command), "{command}: {help:?}");
         if !command.starts_with("--") {

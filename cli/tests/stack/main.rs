@@ -8,6 +8,7 @@
 #[path = "../scratch/mod.rs"]
 mod scratch;
 
+mod apps;
 mod commands;
 mod demo;
 mod files;

@@ -4,15 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap};
+use lambda_http::request::RequestContext;
 
-/// Where a request comes from. Locally that is the other end of the connection, whatever the headers claim. On Lambda
-/// there is none: API Gateway and function URLs write the address that they see at the end of `X-Forwarded-For`. What
-/// stands before it the caller may have made up, so only that last hop counts.
+/// Where a request comes from. Locally that is the other end of the connection; on Lambda, what API Gateway or the
+/// function's URL saw and wrote beside the request. Where there is neither, it is the last hop of `X-Forwarded-For`.
+/// Headers come last because callers make them up: a gateway appends to what it was sent, a function's URL does not even
+/// that.
 #[must_use]
 pub fn source_ip(headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
-    let address = match extensions.get::<ConnectInfo<SocketAddr>>() {
-        Some(ConnectInfo(peer)) => peer.ip(),
-        None => {
+    let address = match (extensions.get(), extensions.get()) {
+        (Some(ConnectInfo::<SocketAddr>(peer)), _) => peer.ip(),
+        (None, Some(RequestContext::ApiGatewayV2(context))) => context.http.source_ip.as_deref()?.parse().ok()?,
+        _ => {
             let hops = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
             hops.rsplit(',').next()?.trim().parse().ok()?
         }
@@ -23,6 +26,7 @@ pub fn source_ip(headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr>
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequestContext;
 
     use super::*;
 
@@ -48,6 +52,11 @@ mod tests {
         let mut twice = forwarded("198.51.100.1");
         twice.append("x-forwarded-for", HeaderValue::from_static("203.0.113.7"));
         assert_eq!(source_ip(&twice, &nowhere), Some(IpAddr::from([203, 0, 113, 7])));
+        let mut invoked = Extensions::new();
+        let mut context = ApiGatewayV2httpRequestContext::default();
+        context.http.source_ip = Some("203.0.113.9".to_owned());
+        invoked.insert(RequestContext::ApiGatewayV2(context));
+        assert_eq!(source_ip(&twice, &invoked), Some(IpAddr::from([203, 0, 113, 9])));
         let mut connected = Extensions::new();
         connected.insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 50_000))));
         assert_eq!(source_ip(&twice, &connected), Some(IpAddr::from([127, 0, 0, 1])));
