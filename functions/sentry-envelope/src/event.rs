@@ -33,7 +33,7 @@ pub(crate) fn read(
 ) -> Option<(Uuid, Meaning)> {
     let event = read_json(payload).ok().filter(Value::is_object)?;
     let own_id = text(&event, "event_id").and_then(event_id);
-    let id = own_id.or(header_id).unwrap_or_else(Uuid::now_v7);
+    let id = own_id.or(header_id).unwrap_or_else(Uuid::new_v4);
     // Older SDKs sent these as events.
     let counted = match text(&event, "type") {
         Some("transaction") => Some("transaction"),

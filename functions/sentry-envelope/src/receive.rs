@@ -10,8 +10,9 @@ use serde_json::json;
 use shared::applications::{Admission, Application};
 use shared::dsn::KeyVersion;
 use shared::http::{read_body_within, source_ip};
+use shared::model::text::first_chars;
 use shared::model::{CheckIn, Report};
-use shared::security::{SecurityEvent, SecurityKind};
+use shared::security::SecurityEvent;
 use shared::store::{StoreError, check_ins};
 use uuid::Uuid;
 
@@ -61,6 +62,7 @@ async fn answer(app: &App, project: &str, request: Request, read: Read) -> Respo
                 let description = format!("sentry-envelope: {}", refusal.detail());
                 app.watch.refused(SecurityEvent { kind, source_ip, description }, now).await;
             }
+            let project = first_chars(project, 20);
             tracing::info!(project, "refused an SDK's request: {}", refusal.detail());
             refusal.into_response()
         }
@@ -124,51 +126,30 @@ async fn keep(
     if let Some(problem) = &contents.problem {
         tracing::info!(project, "not all of an SDK's request could be read: {problem}");
     }
+    // Quotas are for errors: everything else needs a good key only.
+    app.directory.recognise(project, version, now).await?;
     for (kind, times) in &contents.counted {
         for _ in 0..*times {
             app.counters.count(COUNTED_AS, kind, now).await;
         }
     }
     for check_in in contents.check_ins {
-        // Quotas are for errors.
-        if let Err(refusal @ Refusal::Forbidden(..)) = admit(app, project, version, now).await {
-            return Err(refusal);
-        }
         keep_check_in(app, check_in).await?;
     }
     for report in contents.reports {
-        match admit(app, project, version, now).await {
-            Ok(application) => {
+        match app.directory.admit(project, version, now).await {
+            Admission::Admitted(application) => {
                 app.intake.record(attributed(report, application)).await?;
             }
-            Err(over_quota @ Refusal::OverQuota(..)) => {
-                app.counters.count(COUNTED_AS, "over_quota", now).await;
-                refusal = Some(over_quota);
+            Admission::Refused(why) => {
+                app.counters.count(COUNTED_AS, "refused", now).await;
+                refusal = Some(why.into());
             }
-            Err(forbidden) => return Err(forbidden),
         }
     }
     match refusal {
         Some(refusal) => Err(refusal),
-        None => Ok(contents.event_id.unwrap_or_else(Uuid::now_v7)),
-    }
-}
-
-/// Lets one item in; the application, if the database could say which it is.
-async fn admit(
-    app: &App,
-    project: i64,
-    version: KeyVersion,
-    now: DateTime<Utc>,
-) -> Result<Option<Application>, Refusal> {
-    use shared::applications::Refusal as Why;
-    match app.directory.admit(project, version, now).await {
-        Admission::Admitted(application) => Ok(application),
-        Admission::Refused(Why::OverQuota { scope, retry_after }) => Err(Refusal::OverQuota(scope, retry_after)),
-        Admission::Refused(Why::Unknown) => {
-            Err(Refusal::Forbidden("there is no such project", SecurityKind::RevokedKey))
-        }
-        Admission::Refused(Why::Revoked) => Err(Refusal::Forbidden("this key was revoked", SecurityKind::RevokedKey)),
+        None => Ok(contents.event_id.unwrap_or_else(Uuid::new_v4)),
     }
 }
 

@@ -9,7 +9,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use shared::applications::Quota;
+use shared::applications::{self, Quota};
 use shared::http::ApiError;
 use shared::intake::IntakeError;
 use shared::security::SecurityKind;
@@ -70,6 +70,16 @@ impl Refusal {
             }
             Self::Bomb => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", TooMuch.to_string()),
             Self::Other(error) => (error.status(), error.code(), error.message().to_owned()),
+        }
+    }
+}
+
+impl From<applications::Refusal> for Refusal {
+    fn from(why: applications::Refusal) -> Self {
+        match why {
+            applications::Refusal::OverQuota { scope, retry_after } => Self::OverQuota(scope, retry_after),
+            applications::Refusal::Unknown => Self::Forbidden("there is no such project", SecurityKind::RevokedKey),
+            applications::Refusal::Revoked => Self::Forbidden("this key was revoked", SecurityKind::RevokedKey),
         }
     }
 }
