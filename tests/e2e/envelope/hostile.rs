@@ -15,7 +15,7 @@ const ZSTD: &[u8] = include_bytes!("../../../functions/sentry-envelope/fixtures/
 const BROTLI_BOMB: &[u8] = include_bytes!("../../../functions/sentry-envelope/fixtures/bomb.br");
 const MEBIBYTE: usize = 1024 * 1024;
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

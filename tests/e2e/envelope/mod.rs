@@ -6,6 +6,7 @@ mod captures;
 mod delivery;
 mod hostile;
 mod items;
+mod lambda;
 
 use harness::{Answer, Database, TestStack};
 use serde_json::{Value, json};
