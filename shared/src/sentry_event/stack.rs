@@ -55,7 +55,7 @@ pub(super) fn crash_frame(event: &Value, exceptions: &Exceptions<'_>) -> Option<
         .chain(of_thread(event, raised))
         .chain(alone(event))
         .chain(of_causes())
-        .find_map(|trace| crash_frame_of(trace))
+        .find_map(crash_frame_of)
 }
 
 fn crash_frame_of(trace: &Value) -> Option<String> {
