@@ -52,8 +52,8 @@ elif scenario == "twice":
     fail(18)
 elif scenario == "fingerprints":
     fingerprinted("acme")
-    fingerprinted("acme")
     fingerprinted("globex")
+    fingerprinted("acme")
 elif scenario == "attachment":
     with sentry_sdk.new_scope() as scope:
         scope.add_attachment(bytes=bytes(2_000_000), filename="core.bin")
