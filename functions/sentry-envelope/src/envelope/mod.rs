@@ -209,18 +209,12 @@ pub fn event_id(text: &str) -> Option<Uuid> {
 
 /// The next line that is not blank; none at the end.
 fn header_line(source: &mut Source<impl BufRead>) -> Result<Option<Vec<u8>>, EnvelopeError> {
-    loop {
-        let line = source.take(End::Newline, HEADER_BYTES)?;
-        if !line.is_whole() {
-            return Err(EnvelopeError::HeaderTooLong);
-        }
-        if !line.kept.trim_ascii().is_empty() {
-            return Ok(Some(line.kept));
-        }
-        if line.at_end {
-            return Ok(None);
-        }
+    source.pass_over_blanks()?;
+    let line = source.take(End::Newline, HEADER_BYTES)?;
+    if !line.is_whole() {
+        return Err(EnvelopeError::HeaderTooLong);
     }
+    Ok(Some(line.kept).filter(|line| !line.is_empty()))
 }
 
 fn object(line: &[u8]) -> Option<Map<String, Value>> {

@@ -16,10 +16,8 @@ pub(super) enum End {
 pub(super) struct Taken {
     /// Its bytes, if they were no more than should be kept; else nothing useful.
     pub(super) kept: Vec<u8>,
-    /// How many bytes it has.
+    /// How many bytes it has: fewer than were asked for where the source ended before.
     pub(super) length: u64,
-    /// Whether the source ended before the piece did.
-    pub(super) at_end: bool,
 }
 
 impl Taken {
@@ -46,7 +44,6 @@ impl<R: BufRead> Source<R> {
             }
             let ready = self.0.fill_buf()?;
             if ready.is_empty() {
-                taken.at_end = true;
                 return Ok(taken);
             }
             let newline = if end == End::Newline { ready.iter().position(|byte| *byte == b'\n') } else { None };
@@ -66,6 +63,19 @@ impl<R: BufRead> Source<R> {
             self.0.consume(used);
             if newline.is_some() {
                 return Ok(taken);
+            }
+        }
+    }
+
+    /// Passes over blank lines, however many: they cost a sender nothing, and should cost us as little.
+    pub(super) fn pass_over_blanks(&mut self) -> io::Result<()> {
+        loop {
+            let ready = self.0.fill_buf()?;
+            let blanks = ready.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let is_over = blanks < ready.len() || ready.is_empty();
+            self.0.consume(blanks);
+            if is_over {
+                return Ok(());
             }
         }
     }
