@@ -1,6 +1,6 @@
 //! The HTTP edge: one shape of error, one way to read a body, one way to tell who may call.
 //!
-//! Users: `report-error`, `sentry-webhook`, `status`, the local stack.
+//! Users: `report-error`, `sentry-webhook`, `sentry-envelope`, `status`, the local stack.
 
 mod source;
 

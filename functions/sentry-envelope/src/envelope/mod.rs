@@ -12,7 +12,7 @@
 //! kept, and lengths that an item claims are never believed before the bytes are there. Lenient where that is safe:
 //! empty lines between items, CRLF, a missing last newline, a byte order mark.
 //!
-//! User: [`crate::items`]. Source of the format: <https://develop.sentry.dev/sdk/data-model/envelopes/>.
+//! User: [`crate::contents`]. Source of the format: <https://develop.sentry.dev/sdk/data-model/envelopes/>.
 
 mod kind;
 mod source;
