@@ -146,8 +146,7 @@ impl IntoResponse for Refusal {
             headers.insert(SENTRY_ERROR, detail);
         }
         if let Self::OverQuota(quota, retry_after) = self {
-            // At least one: 0 would be no limit at all.
-            let seconds = retry_after.as_secs_f64().ceil().max(1.0);
+            let seconds = seconds(retry_after);
             // https://develop.sentry.dev/sdk/expected-features/rate-limiting/: errors are these two categories, and an
             // SDK goes on sending everything else.
             let limits = format!("{seconds}:error;default:project:quota_{quota}");
@@ -158,5 +157,39 @@ impl IntoResponse for Refusal {
             }
         }
         response
+    }
+}
+
+/// How long an SDK pauses: at least a second, since 0 would be no limit at all, and at most an hour, since an operator may
+/// raise a month's quota before the month is over, and nobody could tell the SDK.
+fn seconds(retry_after: Duration) -> u64 {
+    let whole = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    whole.clamp(1, 60 * 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sdk_pauses_for_errors_only_and_not_for_ever() {
+        let month = Duration::from_secs(27 * 24 * 60 * 60);
+        for (quota, left, header) in [
+            (Quota::Burst, Duration::ZERO, "1:error;default:project:quota_burst"),
+            (Quota::Hour, Duration::from_millis(61_001), "62:error;default:project:quota_hour"),
+            (Quota::Month, month, "3600:error;default:project:quota_month"),
+        ] {
+            let response = Refusal::OverQuota(quota, left).into_response();
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()[SENTRY_RATE_LIMITS], header);
+            assert_eq!(response.headers()[RETRY_AFTER], header.split(':').next().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_fault_of_ours_keeps_its_headers_and_tells_no_detail() {
+        let response = Refusal::from(ApiError::unavailable()).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(RETRY_AFTER) && response.headers().contains_key(SENTRY_ERROR));
     }
 }
