@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
 use shared::config::{DatabaseConfig, Environment};
 use shared::dsn::DsnSecret;
+use shared::intake::IntakeConfig;
 use shared::publish::BusConfig;
 
 use crate::stack::{AccessConfig, data_dir};
@@ -31,6 +32,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// Who is told of what has happened.
     pub bus: BusConfig,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
     /// What is known of Sentry.
     pub sentry: SentryConfig,
     /// `DSN_SECRET`: what DSN keys are made with; none = the data directory's own.
@@ -56,6 +59,7 @@ impl Config {
             database_ca: environment.optional("DATABASE_CA"),
             access: AccessConfig::read(environment),
             bus: BusConfig::read(environment),
+            intake: IntakeConfig::read(environment),
             sentry: SentryConfig::read(environment),
             dsn_secret: DsnSecret::read(environment),
             probe: ProbeConfig::read(environment),

@@ -18,7 +18,7 @@ macro_rules! migration {
     };
 }
 /// The files, oldest first. A test holds this list against the folder.
-pub const FILES: [(&str, &str); 12] = [
+pub const FILES: [(&str, &str); 13] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
     migration!("20261101000200_create_own_tables"),
@@ -30,6 +30,7 @@ pub const FILES: [(&str, &str); 12] = [
     migration!("20261101000800_seed_system_config"),
     migration!("20261102000000_group_upstream_incidents"),
     migration!("20261102000100_bound_incident_times"),
+    migration!("20261123000000_record_reports_function"),
     migration!("20261123000100_create_applications"),
 ];
 

@@ -3,17 +3,17 @@
 //! An event is written to `event_outbox` in the statement that makes it true, and published from there; its `id`
 //! makes every consumer safe to call twice. A detail carries `version` (its shape) and `id`.
 //!
-//! Users: `intake`, `probe`.
+//! Users: `intake`, `probe`, `defer`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::model::{AlertType, Category, IncidentId, ServiceState, Severity};
+use crate::model::{AlertType, Category, IncidentId, Report, ServiceState, Severity};
 
 /// The shape of every detail; raised when a field changes its meaning.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
@@ -80,6 +80,15 @@ pub enum Event<'a> {
         /// When it ended.
         resolved_at: DateTime<Utc>,
     },
+    /// Reports wait for a database that is away. Never in the outbox, which is there: `defer` puts it on the bus.
+    ReportDeferred {
+        /// The reports, where they fit …
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reports: Option<&'a [Report]>,
+        /// … or the same JSON array, gzip in base64.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reports_gzip: Option<&'a str>,
+    },
 }
 
 /// An event as the outbox holds it.
@@ -103,6 +112,7 @@ impl Event<'_> {
             Self::ServiceStateChanged { .. } => "ServiceStateChanged",
             Self::AlertRaised { .. } => "AlertRaised",
             Self::AlertResolved { .. } => "AlertResolved",
+            Self::ReportDeferred { .. } => "ReportDeferred",
         }
     }
 

@@ -100,19 +100,25 @@ impl ApiError {
 }
 
 impl From<StoreError> for ApiError {
-    /// The only mapping of store errors to statuses. What the caller may not see is logged here, once.
     fn from(error: StoreError) -> Self {
-        match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&StoreError> for ApiError {
+    /// The only mapping of store errors to statuses. What the caller may not see is logged here, once.
+    fn from(error: &StoreError) -> Self {
+        match error {
             StoreError::Data(_) => {
-                tracing::warn!(error = %crate::store::chain(&error), "refused by the database");
+                tracing::warn!(error = %crate::store::chain(error), "refused by the database");
                 Self::invalid("the request holds a value that can't be stored")
             }
             StoreError::Unavailable(_) | StoreError::Raced(_) | StoreError::Timeout(_) | StoreError::Schema(_) => {
-                tracing::error!(error = %crate::store::chain(&error), "the database can't be used");
+                tracing::error!(error = %crate::store::chain(error), "the database can't be used");
                 Self::unavailable()
             }
             StoreError::Internal(_) => {
-                tracing::error!(error = %crate::store::chain(&error), "a statement failed");
+                tracing::error!(error = %crate::store::chain(error), "a statement failed");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
             }
         }

@@ -7,12 +7,16 @@
 //!
 //! 4. [`publish`] tells the bus of a new incident, before the caller has its answer.
 //!
-//! `model` imports nothing of ours; `classify` and `fingerprint` are pure over it; `events` and `store` know
-//! `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
+//! While the database is away, [`defer`] keeps the report in a safe place and brings it back to step 2.
+//!
+//! `model` imports nothing of ours; `redact`, `classify` and `fingerprint` are pure over it; `events` and `store`
+//! know `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
 //! SQL stands only in `store`, `std::env` only in `config`; the clock is read at the edge and passed in.
 
 pub mod applications;
 mod batches;
+#[cfg(feature = "publish")]
+pub mod bus;
 pub mod classify;
 pub mod config;
 pub mod counters;
@@ -26,6 +30,7 @@ pub mod intake;
 pub mod model;
 #[cfg(feature = "publish")]
 pub mod publish;
+pub mod redact;
 pub mod security;
 pub mod sentry_event;
 pub mod store;

@@ -3,67 +3,37 @@
 //!
 //! Users: `intake`, `probe`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::config::Environment;
+pub use crate::bus::BusConfig;
+use crate::bus::{Bus, Entry};
 use crate::store::outbox::{self, Attempt, PendingEvent};
 use crate::store::{Store, StoreError, chain};
-
-/// Where events go.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BusConfig {
-    /// `EVENT_BUS_NAME`; none = events stay in the outbox.
-    pub event_bus_name: Option<String>,
-}
-
-impl BusConfig {
-    /// Reads `EVENT_BUS_NAME`.
-    #[must_use]
-    pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { event_bus_name: environment.optional("EVENT_BUS_NAME") }
-    }
-}
 
 /// Publishes events from the outbox. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
     store: Store,
-    bus: Option<Arc<Bus>>,
-}
-
-struct Bus {
-    name: String,
-    /// Built at first use: an invocation that tells nothing pays nothing for it.
-    client: OnceCell<aws_sdk_eventbridge::Client>,
-}
-
-/// Why the bus took nothing.
-#[derive(Debug, thiserror::Error)]
-enum BusError {
-    #[error("the bus did not answer within {0:?}")]
-    Timeout(Duration),
-    #[error("the bus refused: {0}")]
-    Refused(String),
+    bus: Option<Bus>,
 }
 
 impl Publisher {
     /// The caller waits for no more than this.
     const PATIENCE: Duration = Duration::from_millis(200);
-    /// `PutEvents` takes this many entries at a time.
-    const ENTRIES: usize = 10;
-    /// What we are called on the bus.
-    const SOURCE: &str = "watchkeeper";
 
     /// A publisher of this store's events.
     #[must_use]
     pub fn new(store: Store, config: BusConfig) -> Self {
-        let bus = config.event_bus_name.map(|name| Arc::new(Bus { name, client: OnceCell::new() }));
-        Self { store, bus }
+        Self { store, bus: Bus::new(config) }
+    }
+
+    /// Where it publishes, if anywhere.
+    #[must_use]
+    pub fn bus(&self) -> Option<&Bus> {
+        self.bus.as_ref()
     }
 
     /// Publishes those of these events that the outbox holds. Never fails its caller: what was not told is logged,
@@ -83,19 +53,8 @@ impl Publisher {
         let events = self.store.run(|client| async move { outbox::list_unpublished(&client, ids).await }).await?;
         let started = tokio::time::Instant::now();
         let mut attempts = Vec::with_capacity(events.len());
-        for some in events.chunks(Self::ENTRIES) {
-            let left = Self::PATIENCE.saturating_sub(started.elapsed());
-            let late = Err(BusError::Timeout(Self::PATIENCE));
-            // With no time left nothing is sent that would be taken for not sent.
-            let told =
-                if left.is_zero() { late } else { tokio::time::timeout(left, bus.put(some)).await.unwrap_or(late) };
-            attempts.extend(match told {
-                Ok(attempts) => attempts,
-                Err(error) => {
-                    let failed = |event: &PendingEvent| Attempt { id: event.id, error: Some(error.to_string()) };
-                    some.iter().map(failed).collect()
-                }
-            });
+        for some in events.chunks(Bus::ENTRIES) {
+            attempts.extend(attempt(bus, some, Self::PATIENCE.saturating_sub(started.elapsed())).await);
         }
         for attempt in &attempts {
             if let Some(error) = &attempt.error {
@@ -107,40 +66,17 @@ impl Publisher {
     }
 }
 
-impl Bus {
-    /// One `PutEvents`: it answers 200 even when entries fail, so each entry's own result is read.
-    async fn put(&self, events: &[PendingEvent]) -> Result<Vec<Attempt>, BusError> {
-        let client = self.client.get_or_init(connect).await;
-        let entries = events.iter().map(|event| {
-            aws_sdk_eventbridge::types::PutEventsRequestEntry::builder()
-                .event_bus_name(&self.name)
-                .source(Publisher::SOURCE)
-                .detail_type(&event.detail_type)
-                .detail(event.detail.to_string())
-                .build()
-        });
-        let answer = client
-            .put_events()
-            .set_entries(Some(entries.collect()))
-            .send()
-            .await
-            .map_err(|error| BusError::Refused(chain(&error)))?;
-        if answer.entries().len() != events.len() {
-            return Err(BusError::Refused("it answered for another number of events".to_owned()));
+async fn attempt(bus: &Bus, events: &[PendingEvent], patience: Duration) -> Vec<Attempt> {
+    let entries =
+        events.iter().map(|event| Entry { detail_type: &event.detail_type, detail: event.detail.to_string() });
+    match bus.put(entries.collect(), patience).await {
+        Ok(taken) => {
+            let results = events.iter().zip(taken);
+            results.map(|(event, taken)| Attempt { id: event.id, error: taken.err() }).collect()
         }
-        let results = events.iter().zip(answer.entries());
-        Ok(results
-            .map(|(event, entry)| Attempt {
-                id: event.id,
-                error: entry
-                    .error_code()
-                    .map(|code| format!("{code}: {}", entry.error_message().unwrap_or("no reason given"))),
-            })
-            .collect())
+        Err(error) => {
+            let failed = |event: &PendingEvent| Attempt { id: event.id, error: Some(error.to_string()) };
+            events.iter().map(failed).collect()
+        }
     }
-}
-
-/// Region, credentials and endpoint come from the environment, as AWS sets it.
-async fn connect() -> aws_sdk_eventbridge::Client {
-    aws_sdk_eventbridge::Client::new(&aws_config::load_from_env().await)
 }

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod applications;
+mod deferral;
+mod dispatch;
 mod envelope;
 mod lambda;
 mod probe;

@@ -76,6 +76,11 @@ incidents
     environment text not null default 'production'
     occurrences bigint not null default 1
     last_seen_at timestamptz not null default now()
+    first_release varchar(250)
+    last_release varchar(250)
+    user_count bigint not null default 0
+    reopened_at timestamptz
+    reopen_count integer not null default 0
 monitoring_checks
     id uuid primary key not null default gen_random_uuid()
     check_id varchar(50) unique not null
@@ -211,8 +216,34 @@ inbound_deliveries
     delivery_key text primary key not null
     source text not null
     content_hash text
-    action_id uuid not null
+    action_id uuid
     received_at timestamptz not null default now()
+    incident uuid
+    created boolean not null default false
+    severity text
+    category text
+incident_occurrences
+    id bigint primary key not null
+    incident uuid not null
+    occurrences bigint not null
+    new_users bigint not null default 0
+    release varchar(250)
+    last_seen_at timestamptz not null
+incident_samples
+    incident uuid not null
+    position bigint not null
+    received_at timestamptz not null
+    delivery_key text not null
+    severity text not null
+    environment text not null
+    error_message text not null
+    stack_trace text
+    release varchar(250)
+    context jsonb
+incident_users
+    incident uuid not null
+    user_key text not null
+    first_seen_at timestamptz not null
 event_outbox
     id uuid primary key not null
     detail_type text not null
@@ -295,6 +326,8 @@ unique intake_counters USING btree (source, kind, hour)
 
 incidents USING btree (detected_at DESC, id DESC)
 inbound_deliveries USING btree (received_at)
+incidents USING btree (fingerprint, resolved_at DESC NULLS LAST) WHERE ((status)::text = 'resolved'::text)
+incident_occurrences USING btree (incident)
 quota_counters USING btree (window_start)
 check_ins USING btree (received_at)
 intake_counters USING btree (hour)

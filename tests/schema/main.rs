@@ -3,6 +3,7 @@
 
 mod alerts;
 mod applications;
+mod batch;
 mod catalog;
 mod check_ins;
 mod contract;
@@ -10,6 +11,7 @@ mod counters;
 mod guards;
 mod health_checks;
 mod migrate;
+mod occurrences;
 mod older;
 mod pgvector;
 mod reports;

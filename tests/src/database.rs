@@ -79,6 +79,21 @@ impl Database {
         rows[0].try_get(0).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// Returns as soon as this condition holds (a statement that gives one boolean).
+    ///
+    /// # Panics
+    /// When it does not within ten seconds.
+    pub async fn wait_until(&self, sql: &str) {
+        let holds = async {
+            while !self.value::<bool>(sql).await {
+                self.execute("SELECT pg_sleep(0.005)").await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), holds)
+            .await
+            .unwrap_or_else(|_| panic!("never: {sql}"));
+    }
+
     /// How many rows a table has, or those of it that fulfil a condition.
     pub async fn count(&self, table_and_condition: &str) -> i64 {
         self.value(&format!("SELECT count(*) FROM {table_and_condition}")).await

@@ -43,14 +43,7 @@ impl Moto {
             Self { url: format!("http://127.0.0.1:{port}"), http: crate::stack::reqwest_client(), _process: process };
         moto.ready().await;
         moto.call("events", "AWSEvents.CreateEventBus", json!({"Name": "watchkeeper"})).await;
-        let queue = moto.call("sqs", "AmazonSQS.CreateQueue", json!({"QueueName": "events"})).await;
-        assert!(queue["QueueUrl"].is_string(), "{queue}");
-        let pattern = json!({"source": ["watchkeeper"]}).to_string();
-        let rule = json!({"Name": "all", "EventBusName": "watchkeeper", "EventPattern": pattern});
-        moto.call("events", "AWSEvents.PutRule", rule).await;
-        let arn = format!("arn:aws:sqs:{}:123456789012:events", Self::REGION);
-        let targets = json!({"Rule": "all", "EventBusName": "watchkeeper", "Targets": [{"Id": "1", "Arn": arn}]});
-        moto.call("events", "AWSEvents.PutTargets", targets).await;
+        moto.route("events", json!({"source": ["watchkeeper"]})).await;
         moto
     }
 
@@ -60,14 +53,29 @@ impl Moto {
         &self.url
     }
 
+    /// Makes a queue of this name, and a rule that puts the events of this pattern into it.
+    pub async fn route(&self, queue: &str, pattern: Value) {
+        let made = self.call("sqs", "AmazonSQS.CreateQueue", json!({"QueueName": queue})).await;
+        assert!(made["QueueUrl"].is_string(), "{made}");
+        let rule = json!({"Name": queue, "EventBusName": "watchkeeper", "EventPattern": pattern.to_string()});
+        self.call("events", "AWSEvents.PutRule", rule).await;
+        let arn = format!("arn:aws:sqs:{}:123456789012:{queue}", Self::REGION);
+        let targets = json!({"Rule": queue, "EventBusName": "watchkeeper", "Targets": [{"Id": "1", "Arn": arn}]});
+        self.call("events", "AWSEvents.PutTargets", targets).await;
+    }
+
     /// The events that have arrived, as a consumer sees them.
     pub async fn events(&self) -> Vec<Value> {
-        let queue = format!("{}/123456789012/events", self.url);
-        let wanted = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10});
-        let answer = self.call("sqs", "AmazonSQS.ReceiveMessage", wanted).await;
-        let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
+        let messages = self.messages("events").await;
         let bodies = messages.iter().filter_map(|message| message["Body"].as_str());
         bodies.map(|body| serde_json::from_str(body).expect("an event is JSON")).collect()
+    }
+
+    /// Up to ten messages that have arrived in a queue: `MessageId`, `ReceiptHandle`, `Body`.
+    pub async fn messages(&self, queue: &str) -> Vec<Value> {
+        let wanted = json!({"QueueUrl": format!("{}/123456789012/{queue}", self.url), "MaxNumberOfMessages": 10});
+        let answer = self.call("sqs", "AmazonSQS.ReceiveMessage", wanted).await;
+        answer["Messages"].as_array().cloned().unwrap_or_default()
     }
 
     async fn ready(&self) {

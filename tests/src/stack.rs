@@ -1,5 +1,7 @@
 //! The local stack, in this process, on a database and a port of its own.
 
+use std::path::{Path, PathBuf};
+
 use chrono::Utc;
 use probe::app::ProbeConfig;
 use probe::{RoundReport, check_now};
@@ -8,8 +10,10 @@ use sentry_webhook::app::SentryConfig;
 use serde_json::Value;
 use shared::config::DatabaseConfig;
 use shared::dsn::{DsnSecret, KeyVersion};
+use shared::intake::IntakeConfig;
 use shared::model::{ApplicationName, Limits, ServiceSpec};
 use shared::publish::BusConfig;
+use shared::redact::Redactor;
 use shared::store::applications;
 use shared::store::services::{self, Origin};
 use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, listen};
@@ -53,10 +57,12 @@ impl Answer {
 #[derive(Default)]
 pub struct TestStackBuilder {
     access: AccessConfig,
+    intake: IntakeConfig,
     sentry: SentryConfig,
     event_bus_name: Option<String>,
     default_services: Vec<ServiceSpec>,
     database_url: Option<String>,
+    journal: Option<PathBuf>,
 }
 
 impl TestStackBuilder {
@@ -71,6 +77,13 @@ impl TestStackBuilder {
     #[must_use]
     pub fn read_token(mut self, token: &str) -> Self {
         self.access.read_token = Some(SecretString::from(token));
+        self
+    }
+
+    /// These patterns never get further than the intake.
+    #[must_use]
+    pub fn redact_patterns(mut self, patterns: &[&str]) -> Self {
+        self.intake.redactor = Redactor::with_patterns(patterns).expect("the patterns should be good");
         self
     }
 
@@ -102,6 +115,13 @@ impl TestStackBuilder {
         self
     }
 
+    /// Keeps reports in this folder while the database is away.
+    #[must_use]
+    pub fn journal(mut self, folder: &Path) -> Self {
+        self.journal = Some(folder.to_owned());
+        self
+    }
+
     /// Starts it on this database.
     pub async fn start(self, database: Database) -> TestStack {
         let url = self.database_url.unwrap_or_else(|| database.url());
@@ -109,6 +129,8 @@ impl TestStackBuilder {
             database: DatabaseConfig { url: SecretString::from(url), ca: None },
             access: self.access,
             bus: BusConfig { event_bus_name: self.event_bus_name },
+            journal: self.journal,
+            intake: self.intake,
             sentry: self.sentry,
             dsn_secret: TestStack::dsn_secret(),
             probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },

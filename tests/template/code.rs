@@ -66,6 +66,8 @@ fn routes_in(source: &str) -> Vec<(String, String)> {
 /// The variables that this function reads: by its `Config`, and by its `main` beside that.
 pub(crate) fn variables(function: &str) -> BTreeSet<String> {
     let mut names = match function {
+        "dispatch" => asked(dispatch::app::Config::read),
+        "replay" => asked(replay::app::Config::read),
         "report-error" => asked(report_error::app::Config::read),
         "sentry-envelope" => asked(sentry_envelope::app::Config::read),
         "sentry-webhook" => asked(sentry_webhook::app::Config::read),
@@ -77,6 +79,14 @@ pub(crate) fn variables(function: &str) -> BTreeSet<String> {
     let literals = main.split("environment.optional(\"").skip(1);
     names.extend(literals.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()));
     names
+}
+
+/// The names of the events: those that `Event::detail_type` knows.
+pub(crate) fn detail_types() -> BTreeSet<String> {
+    let source = read("shared/src/events.rs");
+    let (_, rest) = source.split_once("fn detail_type(&self)").unwrap();
+    let (names, _) = rest.split_once("    }\n\n").unwrap();
+    names.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default().to_owned()).collect()
 }
 
 /// The names that this reader asks for, whether it finds nothing or something everywhere.
@@ -91,6 +101,12 @@ fn asked<T>(read: impl Fn(&mut Environment<'_>) -> T) -> BTreeSet<String> {
         let _ = Environment::from_lookup(lookup).read(&read);
     }
     names.into_inner()
+}
+
+#[test]
+fn events_are_found_in_their_enum_s_source() {
+    let names = detail_types();
+    assert!(names.contains("IncidentOpened") && names.contains("ReportDeferred"), "{names:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod code;
+mod deferral;
 mod environment;
 mod operation;
 mod policies;

@@ -40,10 +40,12 @@ fn a_probe_that_is_not_invoked_rings() {
 #[test]
 fn dead_letters_ring() {
     let template = Template::read();
-    let alarm = template.resource("ProbeDeadLettersAlarm");
-    assert_eq!(alarm["MetricName"], "ApproximateNumberOfMessagesVisible");
-    assert_eq!(alarm["Dimensions"][0]["Value"]["Fn::GetAtt"], "ProbeDeadLetters.QueueName");
-    assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+    for queue in ["ProbeDeadLetters", "DeferredReportsDeadLetters"] {
+        let alarm = template.resource(&format!("{queue}Alarm"));
+        assert_eq!(alarm["MetricName"], "ApproximateNumberOfMessagesVisible");
+        assert_eq!(alarm["Dimensions"][0]["Value"]["Fn::GetAtt"], format!("{queue}.QueueName"));
+        assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+    }
 }
 
 #[test]

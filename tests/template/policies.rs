@@ -47,8 +47,14 @@ fn every_function_may_do_what_it_does_and_nothing_more() {
         if code::variables(&folder).contains("EVENT_BUS_NAME") {
             wanted.insert(("events:PutEvents".to_owned(), "EventBus".to_owned()));
         }
-        if !template.function(&folder)["EventInvokeConfig"].is_null() {
+        if !template.function(&folder)["EventInvokeConfig"]["DestinationConfig"].is_null() {
             wanted.insert(("sqs:SendMessage".to_owned(), "ProbeDeadLetters".to_owned()));
+        }
+        let events = template.function(&folder)["Events"].as_object().unwrap().clone();
+        for queue in events.values().filter(|event| event["Type"] == "SQS") {
+            let (queue, _) = template.referred(&queue["Properties"]["Queue"]);
+            let reads = ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"];
+            wanted.extend(reads.map(|action| (format!("sqs:{action}"), queue.clone())));
         }
         let granted = grants(role_of(&template, &folder)).into_iter();
         let granted: BTreeSet<_> = granted.map(|(action, resource)| (action, template.referred(&resource).0)).collect();

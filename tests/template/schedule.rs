@@ -1,4 +1,4 @@
-//! The probe's schedule: each minute, never again, and in time for twice the largest time-out.
+//! The schedules: each minute, never again; and the probe's in time for twice the largest time-out.
 
 use std::time::Duration;
 
@@ -9,34 +9,45 @@ use shared::model::ServiceSpec;
 use crate::code;
 use crate::template::Template;
 
-/// One schedule, of one function.
-fn the_schedule(template: &Template) -> Value {
+/// The functions that are called by the clock.
+const SCHEDULED: [&str; 2] = ["dispatch", "probe"];
+
+/// The one schedule of this function.
+fn schedule_of(template: &Template, function: &str) -> Value {
     let mut schedules = Vec::new();
     for folder in code::functions() {
         let function = template.function(&folder);
-        let events = function["Events"].as_object().unwrap().values().filter(|event| event["Type"] != "HttpApi");
+        let events = function["Events"].as_object().unwrap().values().filter(|event| event["Type"] == "ScheduleV2");
         schedules.extend(events.map(|event| (folder.clone(), event.clone())));
     }
-    assert_eq!(schedules.len(), 1, "{schedules:?}");
-    let (folder, schedule) = schedules.remove(0);
-    assert_eq!((folder.as_str(), &schedule["Type"]), ("probe", &"ScheduleV2".into()));
-    schedule["Properties"].clone()
+    schedules.retain(|(_, event)| event["Type"] == "ScheduleV2");
+    let folders: Vec<&str> = schedules.iter().map(|(folder, _)| folder.as_str()).collect();
+    assert_eq!(folders, SCHEDULED);
+    schedules.into_iter().find(|(folder, _)| folder == function).unwrap().1["Properties"].clone()
+}
+
+fn the_schedule(template: &Template) -> Value {
+    schedule_of(template, "probe")
 }
 
 #[test]
-fn the_probe_is_called_on_each_minute_without_a_flexible_window() {
-    let schedule = the_schedule(&Template::read());
-    assert_eq!(schedule["ScheduleExpression"], "cron(* * * * ? *)");
-    assert_eq!(schedule["FlexibleTimeWindow"]["Mode"], "OFF");
-    assert_eq!(schedule.get("State"), None);
+fn both_are_called_on_each_minute_without_a_flexible_window() {
+    for function in SCHEDULED {
+        let schedule = schedule_of(&Template::read(), function);
+        assert_eq!(schedule["ScheduleExpression"], "cron(* * * * ? *)");
+        assert_eq!(schedule["FlexibleTimeWindow"]["Mode"], "OFF");
+        assert_eq!(schedule.get("State"), None);
+    }
 }
 
 #[test]
 fn a_tick_is_never_tried_again_and_is_not_older_than_a_minute() {
     let template = Template::read();
-    let schedule = the_schedule(&template);
-    for policy in [&schedule["RetryPolicy"], &template.function("probe")["EventInvokeConfig"]] {
-        assert_eq!((&policy["MaximumRetryAttempts"], &policy["MaximumEventAgeInSeconds"]), (&0.into(), &60.into()));
+    for function in SCHEDULED {
+        let schedule = schedule_of(&template, function);
+        for policy in [&schedule["RetryPolicy"], &template.function(function)["EventInvokeConfig"]] {
+            assert_eq!((&policy["MaximumRetryAttempts"], &policy["MaximumEventAgeInSeconds"]), (&0.into(), &60.into()));
+        }
     }
 }
 

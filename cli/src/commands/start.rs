@@ -83,6 +83,8 @@ async fn serve(
         database: database.queries.clone(),
         access: config.access,
         bus: config.bus,
+        journal: Some(launch.data_dir.path().join("journal")),
+        intake: config.intake,
         sentry: SentryConfig { client_secret: sentry_secret },
         dsn_secret: dsn_secret.clone(),
         probe: config.probe,

@@ -1,13 +1,17 @@
-//! The local stack: every HTTP function's own router on one port, and the minute's tick, in one process.
+//! The local stack: every HTTP function's own router on one port, the minute's tick, and the journal of reports that
+//! wait for the database, in one process.
 //!
 //! A later function joins here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
 //! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
 
 pub mod data_dir;
+pub mod journal;
 pub mod logs;
 mod scheduler;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,13 +24,15 @@ use shared::config::{DatabaseConfig, Environment};
 use shared::counters::Counters;
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 use shared::http::{Exposure, with_fallbacks};
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::security::Watch;
 use shared::store::{PoolSize, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use journal::Journal;
 
 /// What a stack is made of.
 #[derive(Debug, Clone)]
@@ -37,6 +43,10 @@ pub struct StackConfig {
     pub access: AccessConfig,
     /// Who is told of what has happened.
     pub bus: BusConfig,
+    /// The folder where reports wait while the database is away; none = they are refused.
+    pub journal: Option<PathBuf>,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
     /// What is known of Sentry.
     pub sentry: SentryConfig,
     /// What DSN keys are made with.
@@ -98,6 +108,14 @@ pub struct Stack {
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     scheduler: Option<JoinHandle<()>>,
+    counting: JoinHandle<()>,
+    replay: Option<Replay>,
+}
+
+/// The task that stores what waits in the journal. It ends after the last request: that too may have been deferred.
+struct Replay {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 /// Reserves a port on the loopback interface.
@@ -123,8 +141,14 @@ impl Stack {
         let store = Store::new(&config.database, "watchkeeper-local", PoolSize::LOCAL)
             .context("the database's connection string can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        let intake = Intake::new(store.clone(), publisher.clone());
-        intake.refresh_rules().await;
+        let journal = config.journal.as_deref().map(Journal::open).transpose()?;
+        let intake = Intake::new(store.clone(), publisher.clone(), config.intake).with_group_commit();
+        let intake = match &journal {
+            Some(journal) => intake.with_deferral(Arc::<Journal>::clone(journal)),
+            None => intake,
+        };
+        intake.refresh_settings().await;
+        let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
         let probe = probe::App::new(store.clone(), publisher, config.probe)?;
         let common = Common {
             directory: Directory::new(store.clone()),
@@ -137,9 +161,11 @@ impl Stack {
         let router = routes(&common, &config.access, &config.sentry);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
-        let scheduler =
-            (config.ticks == Ticks::EachMinute).then(|| tokio::spawn(scheduler::run(probe.clone(), intake, stopped)));
-        Ok(Self { address, common, probe, stop, server, scheduler })
+        let dispatch = dispatch::App::new(common.store.clone());
+        let counting = tokio::spawn(scheduler::fold_each_second(dispatch.clone()));
+        let scheduler = (config.ticks == Ticks::EachMinute)
+            .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
+        Ok(Self { address, common, probe, stop, server, scheduler, counting, replay })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
@@ -168,12 +194,30 @@ impl Stack {
             // A round that is cut off leaves its claims, which end by themselves.
             scheduler.abort();
         }
+        self.counting.abort();
         let server = self.server.abort_handle();
         if tokio::time::timeout(Self::LAST_REQUESTS, self.server).await.is_err() {
             tracing::warn!("a request was still running and was cut off");
             server.abort();
         }
+        if let Some(replay) = self.replay {
+            replay.stop().await;
+        }
         self.common.flush().await;
+    }
+}
+
+impl Replay {
+    fn start(journal: Arc<Journal>, intake: Intake) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(async move { journal.keep_replaying(&intake, stopped).await });
+        Self { stop, task }
+    }
+
+    async fn stop(self) {
+        // Both fail only when it has ended already.
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
     }
 }
 

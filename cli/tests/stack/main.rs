@@ -10,9 +10,11 @@ mod scratch;
 
 mod apps;
 mod commands;
+mod deferral;
 mod demo;
 mod files;
 mod incidents;
+mod journal;
 mod minute;
 mod places;
 mod process;

@@ -3,8 +3,9 @@
 use anyhow::Context as _;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
+use shared::defer::bus::BusDeferral;
 use shared::http::{Exposure, Gate};
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::security::Watch;
 use shared::store::{PoolSize, Store};
@@ -14,8 +15,10 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents.
+    /// Who is told of new incidents, and keeps reports while the database is away.
     pub bus: BusConfig,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
     /// `INGEST_API_KEY`: who has it may report.
     pub ingest_key: Option<SecretString>,
 }
@@ -26,6 +29,7 @@ impl Config {
         Self {
             database: DatabaseConfig::read(environment),
             bus: BusConfig::read(environment),
+            intake: IntakeConfig::read(environment),
             ingest_key: environment.secret("INGEST_API_KEY"),
         }
     }
@@ -49,13 +53,19 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         let watch = Watch::new(store.clone());
-        Ok(Self::new(Intake::new(store, publisher), watch, config.ingest_key, Exposure::Public))
+        let intake = BusDeferral::attach(Intake::new(store, publisher.clone(), config.intake), publisher.bus());
+        Ok(Self::new(intake, watch, config.ingest_key, Exposure::Public))
     }
 
     /// An App on an intake that is there already.
     #[must_use]
     pub fn new(intake: Intake, watch: Watch, ingest_key: Option<SecretString>, exposure: Exposure) -> Self {
         Self { gate: Gate::new(ingest_key, exposure, "INGEST_API_KEY"), intake, watch }
+    }
+
+    /// Does what the first request would wait for.
+    pub async fn warm_up(&self) {
+        self.intake.refresh_settings().await;
     }
 
     /// Writes down what is left and hangs up politely: the process is about to end.

@@ -12,6 +12,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     telemetry::init(environment.optional("RUST_LOG").as_deref());
     let app = App::for_lambda(environment.read(Config::read)?)?;
     let closing = app.clone();
-    spawn_graceful_shutdown_handler(move || async move { closing.close().await }).await;
+    // Both wait for somebody else: at the same time.
+    tokio::join!(spawn_graceful_shutdown_handler(move || async move { closing.close().await }), app.warm_up());
     lambda_http::run(http::with_fallbacks(report_error::router(app))).await
 }

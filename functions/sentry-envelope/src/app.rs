@@ -5,9 +5,10 @@ use axum::http::StatusCode;
 use shared::applications::Directory;
 use shared::config::{DatabaseConfig, Environment};
 use shared::counters::Counters;
+use shared::defer::bus::BusDeferral;
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 use shared::http::ApiError;
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::security::{SecurityKind, Watch};
 use shared::store::{PoolSize, Store};
@@ -19,8 +20,10 @@ use crate::refusal::Refusal;
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents.
+    /// Who is told of new incidents, and keeps reports while the database is away.
     pub bus: BusConfig,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
     /// `DSN_SECRET`: what DSN keys are made with; without it the function is closed.
     pub dsn_secret: Option<DsnSecret>,
 }
@@ -31,6 +34,7 @@ impl Config {
         Self {
             database: DatabaseConfig::read(environment),
             bus: BusConfig::read(environment),
+            intake: IntakeConfig::read(environment),
             dsn_secret: DsnSecret::read(environment),
         }
     }
@@ -63,7 +67,7 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         Ok(Self {
-            intake: Intake::new(store.clone(), publisher),
+            intake: BusDeferral::attach(Intake::new(store.clone(), publisher.clone(), config.intake), publisher.bus()),
             directory: Directory::new(store.clone()),
             counters: Counters::new(store.clone()),
             watch: Watch::new(store.clone()),
@@ -83,6 +87,11 @@ impl App {
         let missing = "a DSN's public key is needed: in X-Sentry-Auth, or as sentry_key in the query";
         let key = key.ok_or_else(|| wrong(missing))?;
         PublicKey::verify(key, secret, project).ok_or_else(|| wrong("this key does not belong to this project"))
+    }
+
+    /// Does what the first request would wait for.
+    pub async fn warm_up(&self) {
+        self.intake.refresh_settings().await;
     }
 
     /// Writes down what is left and hangs up politely: the process is about to end.

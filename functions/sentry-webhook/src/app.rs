@@ -4,8 +4,9 @@ use anyhow::Context as _;
 use axum::http::HeaderMap;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
+use shared::defer::bus::BusDeferral;
 use shared::http::ApiError;
-use shared::intake::Intake;
+use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::store::{PoolSize, Store};
 
@@ -16,8 +17,10 @@ use crate::signature::{self, SignatureError};
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents.
+    /// Who is told of new incidents, and keeps reports while the database is away.
     pub bus: BusConfig,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
     /// Who may report.
     pub sentry: SentryConfig,
 }
@@ -35,6 +38,7 @@ impl Config {
         Self {
             database: DatabaseConfig::read(environment),
             bus: BusConfig::read(environment),
+            intake: IntakeConfig::read(environment),
             sentry: SentryConfig::read(environment),
         }
     }
@@ -63,7 +67,8 @@ impl App {
         let store = Store::new(&config.database, "watchkeeper-sentry-webhook", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        Ok(Self::new(Intake::new(store, publisher), config.sentry))
+        let intake = BusDeferral::attach(Intake::new(store, publisher.clone(), config.intake), publisher.bus());
+        Ok(Self::new(intake, config.sentry))
     }
 
     /// An App on an intake that is there already.
@@ -85,6 +90,11 @@ impl App {
                 SignatureError::Wrong => "the signature is wrong",
             })
         })
+    }
+
+    /// Does what the first request would wait for.
+    pub async fn warm_up(&self) {
+        self.intake.refresh_settings().await;
     }
 
     /// Hangs up politely: the process is about to end.

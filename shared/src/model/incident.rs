@@ -128,10 +128,20 @@ pub struct IncidentSummary {
     pub endpoint: Option<String>,
     /// How many reports it stands for.
     pub occurrences: i64,
+    /// How many different people it met, as far as reports tell.
+    pub user_count: i64,
+    /// The version that it was first seen in.
+    pub first_release: Option<String>,
+    /// The version that it was last seen in.
+    pub last_release: Option<String>,
     /// When it began.
     pub detected_at: DateTime<Utc>,
     /// When it was last reported.
     pub last_seen_at: DateTime<Utc>,
+    /// When it last came back after it was over.
+    pub reopened_at: Option<DateTime<Utc>>,
+    /// How often it came back.
+    pub reopen_count: i32,
     /// When it ended.
     pub resolved_at: Option<DateTime<Utc>>,
     /// Seconds from detection to resolution.
@@ -150,6 +160,10 @@ pub struct Incident {
     pub stack_trace: Option<String>,
     /// Everything else that was told.
     pub context: Option<Value>,
+    /// Some of its occurrences, newest first: the last (position 0), the first, each power of two; long texts are cut.
+    pub samples: Value,
+    /// What was done about it, newest first: its rows of the audit.
+    pub timeline: Value,
 }
 
 #[cfg(test)]

@@ -167,6 +167,10 @@ impl Report {
         self.endpoint = self.endpoint.take().map(|endpoint| self.bounded("endpoint", &endpoint, Self::ENDPOINT));
         self.error_type =
             self.error_type.take().map(|error_type| self.bounded("error_type", &error_type, Self::ERROR_TYPE));
+        // The name that belongs to a project's number is asked for when the database can be.
+        if self.project.is_some() && self.application.trim().is_empty() {
+            return self;
+        }
         if self.application.trim().is_empty() {
             self.application = UNKNOWN_APPLICATION.to_owned();
         }

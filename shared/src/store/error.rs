@@ -33,6 +33,17 @@ impl StoreError {
     /// Two first reports of one of Sentry's groups met, from two environments: the second finds the first's incident.
     const RACED_INDEX: &str = "incidents_open_upstream_key";
 
+    /// Two batches brought the same delivery: the second finds the first's answer.
+    const RACED_DELIVERY: &str = "inbound_deliveries_pkey";
+    /// An incident came back while another one was opened: the second finds the first's incident.
+    const RACED_OPEN_INDEX: &str = "incidents_open_fingerprint_key";
+
+    /// Whether it is the database that can't be used now, and not what it was asked: later it may well succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Data(_) | Self::Internal(_))
+    }
+
     /// Whether the same statement on a fresh connection may well succeed. Only for writes that have a key.
     pub(crate) fn is_worth_a_retry(&self) -> bool {
         match self {
@@ -62,7 +73,13 @@ impl From<tokio_postgres::Error> for StoreError {
             // 08 connection, 53 resources, 57 operator intervention, 58 system, 25 read-only, 28 login, 3D no database
             Some("08" | "53" | "57" | "58" | "25" | "28" | "3D") => Self::Unavailable(Box::new(error)),
             Some("40") => Self::Raced(error),
-            Some("23") if violates(&error, Self::RACED_INDEX) => Self::Raced(error),
+            Some("23")
+                if [Self::RACED_INDEX, Self::RACED_DELIVERY, Self::RACED_OPEN_INDEX]
+                    .iter()
+                    .any(|index| violates(&error, index)) =>
+            {
+                Self::Raced(error)
+            }
             Some("22" | "54") => Self::Data(error),
             Some("42") if is_missing_object(state) => Self::Schema(error),
             _ => Self::Internal(Box::new(error)),

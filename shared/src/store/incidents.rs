@@ -36,8 +36,45 @@ pub struct Position {
 const SUMMARY: &str = "
     id, incident_id::text AS incident_id, title::text AS title, status::text AS status, severity::text AS severity,
     category::text AS category, application::text AS application, environment, error_type::text AS error_type,
-    endpoint::text AS endpoint, occurrences, detected_at, last_seen_at,
+    endpoint::text AS endpoint, incidents.occurrences + coalesce(unfolded.occurrences, 0) AS occurrences,
+    user_count + coalesce(unfolded.new_users, 0) AS user_count, first_release::text AS first_release,
+    coalesce(unfolded.release, last_release)::text AS last_release, detected_at,
+    greatest(last_seen_at, unfolded.seen_at) AS last_seen_at, reopened_at, reopen_count,
     resolved_at, extract(epoch FROM time_to_resolution)::double precision AS time_to_resolution_seconds";
+
+/// Incidents with what is counted but not yet folded into them.
+const WHOLE: &str = "
+    public.incidents
+    LEFT JOIN LATERAL (
+        SELECT
+            sum(waiting.occurrences)::bigint AS occurrences, sum(waiting.new_users)::bigint AS new_users,
+            max(waiting.last_seen_at) AS seen_at,
+            (array_agg(waiting.release ORDER BY waiting.last_seen_at DESC))[1] AS release
+        FROM public.incident_occurrences AS waiting
+        WHERE waiting.incident = incidents.id
+    ) AS unfolded ON true";
+
+/// Bounded, since a Lambda's answer ends at 6 MB.
+const SAMPLES: &str = "
+    SELECT jsonb_agg(to_jsonb(sample) ORDER BY sample.received_at DESC, sample.position)
+    FROM (
+        SELECT position, received_at, severity, environment, release, left(error_message, 10000) AS error_message,
+            left(stack_trace, 10000) AS stack_trace, context
+        FROM public.incident_samples
+        WHERE incident = incidents.id
+        ORDER BY received_at DESC, position
+        LIMIT 20
+    ) AS sample";
+const TIMELINE: &str = "
+    SELECT jsonb_agg(to_jsonb(entry) ORDER BY entry.timestamp DESC)
+    FROM (
+        SELECT timestamp, agent_id, action_type, left(action_description, 2000) AS action_description, action_success,
+            action_details
+        FROM public.agent_actions
+        WHERE incident_id = incidents.id
+        ORDER BY timestamp DESC
+        LIMIT 100
+    ) AS entry";
 
 /// Incidents that pass the filter, newest first, from just after `after` on; at most `limit`.
 ///
@@ -51,7 +88,7 @@ pub async fn list(
 ) -> Result<Vec<IncidentSummary>, StoreError> {
     let sql = format!(
         "SELECT {SUMMARY}
-        FROM public.incidents
+        FROM {WHOLE}
         WHERE ($1::text IS NULL OR status = $1)
             AND ($2::text IS NULL OR severity = $2)
             AND ($3::text IS NULL OR category = $3)
@@ -84,10 +121,23 @@ pub async fn list(
 /// # Errors
 /// Any store error.
 pub async fn find(client: &Client, id: &IncidentId) -> Result<Option<Incident>, StoreError> {
-    let sql =
-        format!("SELECT {SUMMARY}, error_message, stack_trace, context FROM public.incidents WHERE incident_id = $1");
+    let sql = format!(
+        "SELECT {SUMMARY}, error_message, stack_trace, context,
+            coalesce(({SAMPLES}), '[]') AS samples, coalesce(({TIMELINE}), '[]') AS timeline
+        FROM {WHOLE}
+        WHERE incident_id = $1"
+    );
     let rows = client.query_typed(&sql, &[(&id.as_str(), Type::TEXT)]).await?;
     rows.first().map(incident_of).transpose()
+}
+
+/// Counts the occurrences that were left beside the incidents (at most a thousand incidents at a time); returns how many
+/// incidents changed.
+///
+/// # Errors
+/// Any store error.
+pub async fn fold_occurrences(client: &Client) -> Result<u64, StoreError> {
+    Ok(client.execute_typed(include_str!("sql/fold_occurrences.sql"), &[]).await?)
 }
 
 fn summary_of(row: &Row) -> Result<IncidentSummary, StoreError> {
@@ -103,8 +153,13 @@ fn summary_of(row: &Row) -> Result<IncidentSummary, StoreError> {
         error_type: column(row, "error_type")?,
         endpoint: column(row, "endpoint")?,
         occurrences: column(row, "occurrences")?,
+        user_count: column(row, "user_count")?,
+        first_release: column(row, "first_release")?,
+        last_release: column(row, "last_release")?,
         detected_at: column(row, "detected_at")?,
         last_seen_at: column(row, "last_seen_at")?,
+        reopened_at: column(row, "reopened_at")?,
+        reopen_count: column(row, "reopen_count")?,
         resolved_at: column(row, "resolved_at")?,
         time_to_resolution_seconds: column(row, "time_to_resolution_seconds")?,
     })
@@ -116,5 +171,7 @@ fn incident_of(row: &Row) -> Result<Incident, StoreError> {
         error_message: column(row, "error_message")?,
         stack_trace: column(row, "stack_trace")?,
         context: column(row, "context")?,
+        samples: column(row, "samples")?,
+        timeline: column(row, "timeline")?,
     })
 }

@@ -11,6 +11,7 @@ pub mod check_ins;
 pub mod checks;
 mod connect;
 pub mod counters;
+pub mod deliveries;
 mod error;
 pub mod health_checks;
 pub mod incidents;

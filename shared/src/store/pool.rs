@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio::time::Instant;
 use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -22,16 +23,24 @@ impl PoolSize {
     pub const LOCAL: Self = Self(8);
 }
 
+/// When an operation is given up.
+#[derive(Clone, Copy)]
+struct Until {
+    at: Instant,
+    budget: Duration,
+}
+
 /// A pool of connections, cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
-    deadline: Duration,
 }
 
 impl Store {
     /// A statement that has not answered by then is given up, and its connection with it.
-    const DEADLINE: Duration = Duration::from_secs(5);
+    pub const DEADLINE: Duration = Duration::from_secs(5);
+    /// Attempts after races with others.
+    const RACES: u32 = 3;
     /// Waiting for a free connection, and for a new one, ends after this time.
     const WAIT: Duration = Duration::from_secs(4);
 
@@ -61,7 +70,7 @@ impl Store {
             .recycle_timeout(Some(Self::WAIT))
             .build()
             .map_err(|error| ConnectError::Malformed(error.to_string()))?;
-        Ok(Self { pool, deadline: Self::DEADLINE })
+        Ok(Self { pool })
     }
 
     /// Hangs up on Postgres, so that it need not find out by itself. Nothing can be run afterwards.
@@ -79,32 +88,51 @@ impl Store {
         O: Fn(Arc<Client>) -> F,
         F: Future<Output = Result<T, StoreError>>,
     {
-        match self.run_once(&operation).await {
-            Err(error @ StoreError::Raced(_)) => {
-                tracing::debug!(error = %super::chain(&error), "trying once more");
-                self.run_once(&operation).await
-            }
-            Err(error) if error.is_worth_a_retry() => {
-                tracing::warn!(error = %super::chain(&error), "connection lost; trying once more");
-                // What killed one idle connection has likely killed the others.
-                self.pool.retain(|_, _| false);
-                self.run_once(&operation).await
-            }
-            result => result,
-        }
+        self.run_within(Self::DEADLINE, operation).await
     }
 
-    async fn run_once<T, F, O>(&self, operation: &O) -> Result<T, StoreError>
+    /// As [`Store::run`], with another deadline for all of it: waiting for a connection, the operation, and a second
+    /// attempt where there is one.
+    ///
+    /// # Errors
+    /// What the operation returns, or that the database is not available in time.
+    pub async fn run_within<T, F, O>(&self, budget: Duration, operation: O) -> Result<T, StoreError>
     where
         O: Fn(Arc<Client>) -> F,
         F: Future<Output = Result<T, StoreError>>,
     {
-        let client = Arc::new(self.pool.get().await?);
-        let answer = tokio::time::timeout(self.deadline, operation(Arc::clone(&client))).await;
-        answer.unwrap_or_else(|_| {
+        let until = Until { at: Instant::now() + budget, budget };
+        let mut races = 0;
+        loop {
+            match self.run_once(until, &operation).await {
+                // Each race was lost to somebody who has committed; a crowd with one key may lose more than one.
+                Err(error @ StoreError::Raced(_)) if races < Self::RACES => {
+                    tracing::debug!(error = %super::chain(&error), "trying once more");
+                    races += 1;
+                }
+                Err(error) if error.is_worth_a_retry() => {
+                    tracing::warn!(error = %super::chain(&error), "connection lost; trying once more");
+                    // What killed one idle connection has likely killed the others.
+                    self.pool.retain(|_, _| false);
+                    return self.run_once(until, &operation).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn run_once<T, F, O>(&self, until: Until, operation: &O) -> Result<T, StoreError>
+    where
+        O: Fn(Arc<Client>) -> F,
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let late = |_| StoreError::Timeout(until.budget);
+        let client = Arc::new(tokio::time::timeout_at(until.at, self.pool.get()).await.map_err(late)??);
+        let answer = tokio::time::timeout_at(until.at, operation(Arc::clone(&client))).await;
+        answer.unwrap_or_else(|elapsed| {
             // The server may still be busy with it: this connection is not for the next caller.
             Arc::into_inner(client).map(Object::take);
-            Err(StoreError::Timeout(self.deadline))
+            Err(late(elapsed))
         })
     }
 }

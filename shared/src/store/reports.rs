@@ -1,7 +1,10 @@
 //! Reports become incidents: the write of the error journey.
 
-use chrono::{DateTime, Utc};
-use tokio_postgres::types::{ToSql, Type};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::row::{column, word};
@@ -9,7 +12,10 @@ use super::{Client, StoreError};
 use crate::classify::Classification;
 use crate::events::OutboxEvent;
 use crate::fingerprint::Fingerprint;
-use crate::model::{Category, Counting, DeliveryKey, IncidentId, Report, Severity};
+use crate::model::{Category, Counting, IncidentId, Report, Severity};
+
+/// Reports that one statement takes.
+pub const MAX_BATCH: usize = 100;
 
 /// A report with everything that was decided about it.
 #[derive(Debug, Clone)]
@@ -22,17 +28,15 @@ pub struct ClassifiedReport {
     pub fingerprint: Fingerprint,
     /// The id of the incident that it opens, if it opens one.
     pub incident_id: IncidentId,
-    /// The id of its audit row.
+    /// The id of its audit row, if it has one.
     pub action_id: Uuid,
-    /// The event to announce, if it opens an incident.
+    /// The event to announce, if it opens an incident, or opens one again.
     pub opened: OutboxEvent,
 }
 
 /// What became of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// The delivery that it answers.
-    pub delivery_key: DeliveryKey,
     /// The incident that counts it.
     pub incident_id: IncidentId,
     /// Whether it opened that incident.
@@ -43,170 +47,137 @@ pub struct Receipt {
     pub category: Category,
 }
 
-/// What became of a report that had been delivered before.
+/// What became of one delivery.
 #[derive(Debug, Clone)]
-pub struct EarlierReceipt {
-    /// The answer of the first time.
-    pub receipt: Receipt,
-    /// What was delivered then: [`Report::content_hash`].
+pub struct Recorded {
+    /// The delivery's key.
+    pub delivery_key: String,
+    /// Its answer: that of the first time, if it had been delivered before. None = the incident is gone since.
+    pub receipt: Option<Receipt>,
+    /// Whether it had been delivered before, and so counted nothing now.
+    pub known: bool,
+    /// What was delivered the first time: [`Report::content_hash`].
     pub content_hash: Option<String>,
+    /// The event that waits in the outbox, if there is one.
+    pub event: Option<Uuid>,
 }
 
-/// Writes up to 100 reports: one statement, one round trip, one commit. The receipts are those of the reports that
-/// had not been delivered before, in no order.
+/// Writes up to 100 reports: one statement, one round trip, one commit (see the function in `migrations/`). A delivery
+/// that was known counts nothing. A repetition of an incident that was resolved less than `reopen_within` ago opens it
+/// again. One row for each delivery key, in no order.
 ///
 /// # Errors
 /// Any store error; nothing is written then.
-pub async fn insert(client: &Client, reports: &[ClassifiedReport]) -> Result<Vec<Receipt>, StoreError> {
-    let columns = Columns::of(reports);
-    let rows = client.query_typed(include_str!("sql/record_reports.sql"), &columns.parameters()).await?;
-    rows.iter()
-        .map(|row| {
-            let key: &str = column(row, "delivery_key")?;
-            let delivered = reports.iter().find(|report| report.report.delivery_key.as_str() == key);
-            Ok(Receipt {
-                delivery_key: delivered
-                    .map(|report| report.report.delivery_key.clone())
-                    .ok_or_else(|| StoreError::Internal("a receipt for a delivery that was not sent".into()))?,
-                incident_id: IncidentId::from_stored(column(row, "incident_id")?),
+pub async fn record(
+    client: &Client,
+    reports: &[ClassifiedReport],
+    reopen_within: Duration,
+) -> Result<Vec<Recorded>, StoreError> {
+    let sql = "
+        SELECT delivery_key, known, content_hash, incident_id, created, severity, category, event_id
+        FROM public.record_reports($1, $2)";
+    let rows: Vec<Row<'_>> = reports.iter().map(Row::of).collect();
+    let parameters = [(&Json(rows) as _, Type::JSONB), (&reopen_within.as_secs_f64() as _, Type::FLOAT8)];
+    client.query_typed(sql, &parameters).await?.iter().map(recorded).collect()
+}
+
+fn recorded(row: &tokio_postgres::Row) -> Result<Recorded, StoreError> {
+    let incident_id: Option<String> = column(row, "incident_id")?;
+    let receipt = incident_id
+        .map(|incident_id| {
+            Ok::<_, StoreError>(Receipt {
+                incident_id: IncidentId::from_stored(incident_id),
                 created: column(row, "created")?,
                 severity: word(row, "severity", Severity::parse)?,
                 category: word(row, "category", Category::parse)?,
             })
         })
-        .collect()
-}
-
-/// The answer that a delivery got the first time, if it has been delivered.
-///
-/// # Errors
-/// Any store error.
-pub async fn find_earlier(client: &Client, key: &DeliveryKey) -> Result<Option<EarlierReceipt>, StoreError> {
-    let sql = "
-        SELECT delivery.content_hash, incident.incident_id::text AS incident_id,
-            coalesce((action.action_details ->> 'created')::boolean, false) AS created,
-            coalesce(action.action_details ->> 'severity', incident.severity::text) AS severity,
-            coalesce(action.action_details ->> 'category', incident.category::text) AS category
-        FROM public.inbound_deliveries AS delivery
-        JOIN public.agent_actions AS action ON action.id = delivery.action_id
-        JOIN public.incidents AS incident ON incident.id = action.incident_id
-        WHERE delivery.delivery_key = $1";
-    let rows = client.query_typed(sql, &[(&key.as_str(), Type::TEXT)]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(EarlierReceipt {
+        .transpose()?;
+    Ok(Recorded {
+        delivery_key: column(row, "delivery_key")?,
+        receipt,
+        known: column(row, "known")?,
         content_hash: column(row, "content_hash")?,
-        receipt: Receipt {
-            delivery_key: key.clone(),
-            incident_id: IncidentId::from_stored(column(row, "incident_id")?),
-            created: column(row, "created")?,
-            severity: word(row, "severity", Severity::parse)?,
-            category: word(row, "category", Category::parse)?,
-        },
-    }))
+        event: column(row, "event_id")?,
+    })
 }
 
-/// Forgets a delivery whose audit row is gone, which is where its answer stood.
+/// Forgets deliveries whose incident is gone, which is where their answer stood.
 ///
 /// # Errors
 /// Any store error.
-pub async fn delete_forgotten(client: &Client, key: &DeliveryKey) -> Result<(), StoreError> {
+pub async fn delete_forgotten(client: &Client, keys: &[String]) -> Result<(), StoreError> {
     let sql = "
         DELETE FROM public.inbound_deliveries AS delivery
-        WHERE delivery_key = $1
-            AND NOT EXISTS (SELECT FROM public.agent_actions AS action WHERE action.id = delivery.action_id)";
-    client.execute_typed(sql, &[(&key.as_str(), Type::TEXT)]).await?;
+        WHERE delivery_key = ANY($1)
+            AND NOT EXISTS (SELECT FROM public.incidents AS incident WHERE incident.id = delivery.incident)";
+    client.execute_typed(sql, &[(&keys, Type::TEXT_ARRAY)]).await?;
     Ok(())
 }
 
 /// The audit's sentence holds this much of a message: the whole stands in the incident.
 const DESCRIPTION_CHARS: usize = 1_000;
 
-/// The reports turned on their side: one array per column of the statement's `unnest`.
-struct Columns<'a> {
-    delivery_key: Vec<&'a str>,
-    content_hash: Vec<String>,
-    source: Vec<&'a str>,
-    received_at: Vec<DateTime<Utc>>,
-    action_id: Vec<Uuid>,
-    incident_id: Vec<&'a str>,
-    title: Vec<&'a str>,
-    severity: Vec<&'a str>,
-    category: Vec<&'a str>,
-    application: Vec<&'a str>,
-    environment: Vec<&'a str>,
-    fingerprint: Vec<&'a str>,
-    error_message: Vec<&'a str>,
-    error_type: Vec<Option<&'a str>>,
-    stack_trace: Vec<Option<&'a str>>,
-    endpoint: Vec<Option<&'a str>>,
-    context: Vec<String>,
-    action_description: Vec<String>,
-    event_id: Vec<Uuid>,
-    event_detail: Vec<String>,
-    announces: Vec<bool>,
+/// One report as the function reads it.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    delivery_key: &'a str,
+    content_hash: String,
+    source: &'a str,
+    received_at: String,
+    action_id: Uuid,
+    incident_id: &'a str,
+    title: &'a str,
+    severity: Severity,
+    category: Category,
+    application: &'a str,
+    environment: &'a str,
+    fingerprint: &'a str,
+    message: &'a str,
+    error_type: Option<&'a str>,
+    stack: Option<&'a str>,
+    endpoint: Option<&'a str>,
+    release: Option<&'a str>,
+    user: Option<&'a str>,
+    context: &'a Map<String, Value>,
+    action_description: String,
+    event_id: Uuid,
+    event_detail: &'a Value,
+    announces: bool,
 }
 
-impl<'a> Columns<'a> {
-    fn of(reports: &'a [ClassifiedReport]) -> Self {
-        fn each<'a, T>(reports: &'a [ClassifiedReport], pick: impl Fn(&'a ClassifiedReport) -> T) -> Vec<T> {
-            reports.iter().map(pick).collect()
-        }
+impl<'a> Row<'a> {
+    fn of(classified: &'a ClassifiedReport) -> Self {
+        let ClassifiedReport { report, classification, fingerprint, incident_id, action_id, opened } = classified;
         Self {
-            delivery_key: each(reports, |it| it.report.delivery_key.as_str()),
-            content_hash: each(reports, |it| it.report.content_hash()),
-            source: each(reports, |it| it.report.source.as_str()),
-            received_at: each(reports, |it| it.report.received_at),
-            action_id: each(reports, |it| it.action_id),
-            incident_id: each(reports, |it| it.incident_id.as_str()),
-            title: each(reports, |it| it.report.title()),
-            severity: each(reports, |it| it.classification.severity.as_str()),
-            category: each(reports, |it| it.classification.category.as_str()),
-            application: each(reports, |it| it.report.application.as_str()),
-            environment: each(reports, |it| it.report.environment.as_str()),
-            fingerprint: each(reports, |it| it.fingerprint.as_str()),
-            error_message: each(reports, |it| it.report.message.as_str()),
-            error_type: each(reports, |it| it.report.error_type.as_deref()),
-            stack_trace: each(reports, |it| it.report.stack.as_deref()),
-            endpoint: each(reports, |it| it.report.endpoint.as_deref()),
-            context: each(reports, |it| serde_json::Value::Object(it.report.context.clone()).to_string()),
-            action_description: each(reports, description),
-            event_id: each(reports, |it| it.opened.id),
-            event_detail: each(reports, |it| it.opened.detail.to_string()),
-            announces: each(reports, |it| it.report.counting == Counting::Announcement),
+            delivery_key: report.delivery_key.as_str(),
+            content_hash: report.content_hash(),
+            source: &report.source,
+            received_at: report.received_at.to_rfc3339(),
+            action_id: *action_id,
+            incident_id: incident_id.as_str(),
+            title: report.title(),
+            severity: classification.severity,
+            category: classification.category,
+            application: &report.application,
+            environment: &report.environment,
+            fingerprint: fingerprint.as_str(),
+            message: &report.message,
+            error_type: report.error_type.as_deref(),
+            stack: report.stack.as_deref(),
+            endpoint: report.endpoint.as_deref(),
+            release: report.release.as_deref(),
+            user: report.user.as_ref().map(crate::model::UserKey::as_str),
+            context: &report.context,
+            action_description: description(report),
+            event_id: opened.id,
+            event_detail: &opened.detail,
+            announces: report.counting == Counting::Announcement,
         }
-    }
-
-    /// In the order of the statement's parameters.
-    fn parameters(&self) -> [(&(dyn ToSql + Sync), Type); 21] {
-        let text = || Type::TEXT_ARRAY;
-        [
-            (&self.delivery_key, text()),
-            (&self.content_hash, text()),
-            (&self.source, text()),
-            (&self.received_at, Type::TIMESTAMPTZ_ARRAY),
-            (&self.action_id, Type::UUID_ARRAY),
-            (&self.incident_id, text()),
-            (&self.title, text()),
-            (&self.severity, text()),
-            (&self.category, text()),
-            (&self.application, text()),
-            (&self.environment, text()),
-            (&self.fingerprint, text()),
-            (&self.error_message, text()),
-            (&self.error_type, text()),
-            (&self.stack_trace, text()),
-            (&self.endpoint, text()),
-            (&self.context, text()),
-            (&self.action_description, text()),
-            (&self.event_id, Type::UUID_ARRAY),
-            (&self.event_detail, text()),
-            (&self.announces, Type::BOOL_ARRAY),
-        ]
     }
 }
 
-fn description(classified: &ClassifiedReport) -> String {
-    let report = &classified.report;
+fn description(report: &Report) -> String {
     let message = crate::model::text::first_chars(&report.message, DESCRIPTION_CHARS);
     format!("Error detected from {}: {message}", report.source)
 }

@@ -15,12 +15,30 @@ pub async fn find_stopping_switch(client: &Client) -> Result<Option<String>, Sto
     rows.first().map_or(Ok(None), |row| column(row, "stopped_by"))
 }
 
-/// The operators' own classification rules, if there are any.
+/// What operators decide about errors; none = they have not.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct IntakeSettings {
+    /// `classification_rules`, as they wrote them.
+    pub classification_rules: Option<Value>,
+    /// `incident_reopen_hours`, `{"hours": 24}`: a repetition within this time after the end opens an incident again.
+    pub incident_reopen_hours: Option<f64>,
+}
+
+/// The operators' settings for errors.
 ///
 /// # Errors
 /// Any store error.
-pub async fn find_classification_rules(client: &Client) -> Result<Option<Value>, StoreError> {
-    let sql = "SELECT value FROM public.system_config WHERE key = 'classification_rules'";
-    let rows = client.query_typed(sql, &[]).await?;
-    rows.first().map(|row| column(row, "value")).transpose()
+pub async fn find_for_intake(client: &Client) -> Result<IntakeSettings, StoreError> {
+    let sql = "
+        SELECT key::text AS key, value FROM public.system_config
+        WHERE key IN ('classification_rules', 'incident_reopen_hours')";
+    let mut found = IntakeSettings::default();
+    for row in client.query_typed(sql, &[]).await? {
+        let value: Value = column(&row, "value")?;
+        match column::<&str>(&row, "key")? {
+            "classification_rules" => found.classification_rules = Some(value),
+            _ => found.incident_reopen_hours = value.get("hours").and_then(Value::as_f64),
+        }
+    }
+    Ok(found)
 }

@@ -50,9 +50,9 @@ async fn a_database_that_is_not_migrated_is_our_fault_and_passes() {
 async fn a_statement_that_hangs_is_given_up_and_the_next_request_works() {
     let stack = TestStack::start().await;
     stack.report_ok(json!({"error": {"message": "boom"}})).await;
-    // Somebody holds the row that the next report wants.
+    // Somebody holds the table that the next report wants.
     let other = stack.database.client();
-    other.batch_execute("BEGIN; SELECT * FROM incidents FOR UPDATE").await.unwrap();
+    other.batch_execute("BEGIN; LOCK TABLE inbound_deliveries").await.unwrap();
     assert_eq!(stack.report(json!({"error": {"message": "boom"}})).await.status, 503);
     other.batch_execute("COMMIT").await.unwrap();
     stack.report_ok(json!({"error": {"message": "boom"}})).await;

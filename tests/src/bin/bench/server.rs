@@ -107,6 +107,13 @@ impl Stack {
         Ok(Self { address: url.trim_start_matches("http://").parse()?, process })
     }
 
+    /// What it holds in memory, in megabytes (10^6 bytes); none where there is no /proc.
+    pub(crate) fn memory_mb(&self) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))?;
+        Some(kib.parse::<f64>().ok()? * 1024.0 / 1e6)
+    }
+
     /// The processor time that it has used so far; none where there is no /proc.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
         /// Linux counts processor time in hundredths of a second, whatever its clock does.

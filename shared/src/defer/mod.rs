@@ -1,6 +1,19 @@
 //! A safe place for reports while the database is away: they are stored later, under the same delivery keys.
 //!
-//! Users: `intake`; the bus (on Lambda) and the local stack's journal are such places.
+//! - [`bus`]: the place on Lambda, an event `ReportDeferred` that goes to a queue, from which `replay` reads. (The
+//!   local stack has a journal of its own.)
+//! - [`packing`]: reports as an event's detail, and back. [`json`]: how deep that may be nested.
+//! - [`settle`]: the way back, into the database.
+//!
+//! Users: `intake`, `replay`, the local stack.
+
+#[cfg(feature = "publish")]
+pub mod bus;
+pub mod json;
+#[cfg(feature = "publish")]
+pub mod packing;
+#[cfg(feature = "publish")]
+pub mod settle;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +25,8 @@ pub trait Defer: Send + Sync {
     /// Returns when the reports are safe: they survive a crash of this process and are stored later.
     ///
     /// # Errors
-    /// When they are not safe: the caller must not be told otherwise.
+    /// When they are not all safe: the caller must not be told otherwise. Some may be stored later all the same, which
+    /// is harmless: a report that is sent again under its delivery key counts once.
     fn defer<'a>(&'a self, reports: &'a [Report]) -> Pin<Box<dyn Future<Output = Result<(), DeferError>> + Send + 'a>>;
 }
 

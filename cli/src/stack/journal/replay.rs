@@ -1,0 +1,188 @@
+//! From the journal into the database: segment by segment, in the order in which they were written.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use serde_json::json;
+use shared::defer::settle::{Settled, settle};
+use shared::intake::Intake;
+use shared::model::Report;
+use shared::store::chain;
+use tokio::sync::watch;
+
+use super::Journal;
+use super::segments::Chunk;
+
+/// While the database is away it is tried this often.
+const RETRY: Duration = Duration::from_secs(2);
+/// A replay begins no statement after this time; the next one goes on from there.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a stop waits for the last replay. What is not stored then waits for the next start.
+const LAST_REPLAY: Duration = Duration::from_millis(500);
+
+/// What a replay did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Replayed {
+    /// Reports that are stored.
+    pub stored: usize,
+    /// Records that were set aside.
+    pub refused: usize,
+    /// Whether nothing waits any more.
+    pub is_done: bool,
+}
+
+/// Where the replay stands.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// How far the segment is stored that is not stored completely.
+    at: Option<(u64, u64)>,
+    /// Since the journal was empty.
+    stored: usize,
+    refused: usize,
+}
+
+impl Journal {
+    /// Replays what waits, and whatever comes, until the stack stops.
+    pub(crate) async fn keep_replaying(&self, intake: &Intake, mut stopped: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.replay_again_and_again(intake) => {}
+            // An error means that the stack is gone, which is a stop too.
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+        }
+        if self.is_waiting() {
+            let last = self.replay(intake, Instant::now() + LAST_REPLAY);
+            if tokio::time::timeout(LAST_REPLAY, last).await.is_err() || self.is_waiting() {
+                tracing::warn!("deferred reports wait in the journal for the next start");
+            }
+        }
+    }
+
+    async fn replay_again_and_again(&self, intake: &Intake) {
+        loop {
+            let replayed = self.replay(intake, Instant::now() + PATIENCE).await;
+            if replayed.is_done {
+                self.state.arrived.notified().await;
+            }
+            // What was deferred just now met a database that is away.
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Stores what waits now. Begins nothing after this instant, and ends early when the database is away. Whatever is
+    /// replayed twice (after a crash) counts once.
+    pub async fn replay(&self, intake: &Intake, until: Instant) -> Replayed {
+        let mut progress = self.progress.lock().await;
+        let mut replayed = Replayed::default();
+        if self.is_waiting() {
+            // What a run before has left first; only then is the open segment cut off, so that an outage makes few files.
+            let all_left = self.replay_sealed(intake, until, &mut progress, &mut replayed).await;
+            if all_left {
+                self.seal().await;
+                self.replay_sealed(intake, until, &mut progress, &mut replayed).await;
+            }
+            if self.state.is_over_now() {
+                let Progress { stored, refused, .. } = std::mem::take(&mut *progress);
+                tracing::info!(stored, refused, "the journal is empty: {stored} reports stored, {refused} set aside");
+            }
+        }
+        replayed.is_done = !self.is_waiting();
+        replayed
+    }
+
+    /// Whether the database took all that it was given.
+    async fn replay_sealed(
+        &self,
+        intake: &Intake,
+        until: Instant,
+        progress: &mut Progress,
+        replayed: &mut Replayed,
+    ) -> bool {
+        let numbers: Vec<u64> = self.state.files().sealed.iter().copied().collect();
+        for number in numbers {
+            match self.replay_segment(number, intake, until, progress, replayed).await {
+                Ok(true) => {}
+                Ok(false) => return false,
+                // A file that can't be read must not hold up the others.
+                Err(error) => {
+                    tracing::error!(number, %error, "segment {number} of the journal can't be replayed: {error}");
+                }
+            }
+        }
+        true
+    }
+
+    async fn replay_segment(
+        &self,
+        number: u64,
+        intake: &Intake,
+        until: Instant,
+        progress: &mut Progress,
+        replayed: &mut Replayed,
+    ) -> io::Result<bool> {
+        let mut from = progress.at.filter(|(at, _)| *at == number).map_or(0, |(_, from)| from);
+        loop {
+            let folder = self.folder.clone();
+            let chunk = blocking(move || folder.read(number, from)).await?;
+            let (next, is_last) = (chunk.next, chunk.is_last);
+            let Some((stored, refused)) = self.replay_chunk(chunk, intake, until).await? else { return Ok(false) };
+            from = next;
+            progress.at = Some((number, from));
+            (progress.stored, progress.refused) = (progress.stored + stored, progress.refused + refused);
+            (replayed.stored, replayed.refused) = (replayed.stored + stored, replayed.refused + refused);
+            if is_last {
+                break;
+            }
+        }
+        // Both or neither, even when the stack stops now.
+        let (folder, state) = (self.folder.clone(), Arc::clone(&self.state));
+        blocking(move || folder.delete(number).map(|bytes| state.deleted(number, bytes))).await?;
+        Ok(true)
+    }
+
+    /// How many were stored and how many set aside; none when some have to wait, and so the chunk has to come again.
+    async fn replay_chunk(&self, chunk: Chunk, intake: &Intake, until: Instant) -> io::Result<Option<(usize, usize)>> {
+        let settled = settle(intake, &chunk.reports, until).await;
+        let mut refused = Vec::new();
+        for (report, settled) in chunk.reports.iter().zip(settled) {
+            match settled {
+                Settled::Stored => {}
+                Settled::Later(reason) => {
+                    let reason = reason.map_or_else(|| "no time left".to_owned(), |error| chain(&error));
+                    tracing::debug!(reason, "deferred reports wait on: {reason}");
+                    return Ok(None);
+                }
+                Settled::Refused(error) => refused.push(refused_report(report, &chain(&error))),
+            }
+        }
+        let stored = chunk.reports.len() - refused.len();
+        for (line, error) in &chunk.unreadable {
+            refused.push(refused_line(line, &chain(error)));
+        }
+        if chunk.torn > 0 {
+            tracing::warn!(bytes = chunk.torn, "the journal ended in a record that was never completed");
+        }
+        let count = refused.len();
+        if count > 0 {
+            let (folder, place) = (self.folder.clone(), self.folder.refused());
+            let bytes = blocking(move || folder.set_aside(&refused)).await?;
+            self.state.files().bytes += bytes;
+            tracing::error!(count, "{count} deferred records can't be stored; they are in {}", place.display());
+        }
+        Ok(Some((stored, count)))
+    }
+}
+
+/// As it is set aside: a JSON document on one line.
+fn refused_report(report: &Report, reason: &str) -> String {
+    json!({ "at": Utc::now(), "reason": reason, "report": report }).to_string()
+}
+
+fn refused_line(line: &[u8], reason: &str) -> String {
+    json!({ "at": Utc::now(), "reason": reason, "line": String::from_utf8_lossy(line) }).to_string()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,73 @@
+//! What waits in the journal outlives the process: a start stores it, and a kill in the middle changes nothing.
+
+use std::fs;
+use std::time::Duration;
+
+use chrono::Utc;
+use shared::defer::Defer as _;
+use shared::model::{DeliveryKey, Report};
+use watchkeeper::stack::journal::Journal;
+
+use crate::process::{Stack, Start, eventually};
+use crate::scratch::Scratch;
+
+/// All of them are occurrences of one error.
+const MESSAGE: &str = "met a database that was away";
+
+/// Fills the journal of the data directory, as a stack does while its database is away.
+async fn deferred(scratch: &Scratch, count: i64) {
+    let data = scratch.path().join("data");
+    fs::create_dir_all(&data).unwrap();
+    let journal = Journal::open(&data.join("journal")).unwrap();
+    let report = |number: i64| {
+        let key = DeliveryKey::named("test", &number.to_le_bytes());
+        Report::new(key, "test", MESSAGE.to_owned(), Utc::now()).storable()
+    };
+    let reports: Vec<Report> = (0..count).map(report).collect();
+    journal.defer(&reports).await.unwrap();
+}
+
+async fn all_stored(stack: &Stack, count: i64) {
+    eventually("everything is stored", Duration::from_secs(30), async || {
+        (stack.occurrences_of(MESSAGE).await >= count).then_some(())
+    })
+    .await;
+    eventually("the journal is empty", Duration::from_secs(5), async || {
+        fs::read_dir(stack.file("journal")).unwrap().next().is_none().then_some(())
+    })
+    .await;
+    assert_eq!(stack.occurrences_of(MESSAGE).await, count);
+}
+
+#[tokio::test]
+async fn a_start_stores_what_waits() {
+    let scratch = Scratch::new();
+    deferred(&scratch, 3).await;
+    let stack = Start::on(&scratch).ready().await;
+    all_stored(&stack, 3).await;
+}
+
+#[tokio::test]
+async fn a_sigkill_in_the_middle_of_a_replay_loses_nothing_and_counts_nothing_twice() {
+    let scratch = Scratch::new();
+    deferred(&scratch, 1_000).await;
+    let mut stack = Start::on(&scratch).ready().await;
+    eventually("some are stored", Duration::from_secs(10), async || {
+        (stack.occurrences_of(MESSAGE).await > 0).then_some(())
+    })
+    .await;
+    stack.kill().await;
+    let stack = Start::on(&scratch).ready().await;
+    all_stored(&stack, 1_000).await;
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_replay_is_quick_and_the_next_start_goes_on() {
+    let scratch = Scratch::new();
+    deferred(&scratch, 1_000).await;
+    let mut stack = Start::on(&scratch).ready().await;
+    let ended = stack.stop().await;
+    assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+    let stack = Start::on(&scratch).ready().await;
+    all_stored(&stack, 1_000).await;
+}

@@ -1,0 +1,69 @@
+//! `dispatch`: what has to be caught up with, each minute.
+//!
+//! - Trigger: EventBridge schedule `cron(* * * * ? *)`. The local stack counts each second ([`fold`]).
+//! - Guarantees: counts that were left beside incidents in a storm are in them within a minute; a delivery's key is kept
+//!   for [`KEEP_DELIVERIES`].
+//! - Idempotency key: none is needed. What one run has moved or deleted, another does not find; two at once share the work.
+
+pub mod app;
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::store::{deliveries, incidents};
+
+pub use app::App;
+
+/// A delivery may be repeated this long: a queue keeps a message for 14 days, and what lies in its dead letters for 14
+/// more is sent again by people.
+pub const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(30);
+
+/// A sweep counts and deletes in pieces; this many of each at most, so that it ends well before the next one begins.
+const PIECES: usize = 50;
+
+/// What a sweep did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Incidents whose counts were brought up to date.
+    pub folded: u64,
+    /// Deliveries that were forgotten.
+    pub forgotten: u64,
+}
+
+/// One sweep.
+///
+/// # Errors
+/// When the database can't be used; the next sweep does the rest.
+pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
+    let sweep = Sweep { folded: fold(app).await?, forgotten: forget(app, now).await? };
+    tracing::info!(folded = sweep.folded, forgotten = sweep.forgotten, "swept");
+    Ok(sweep)
+}
+
+/// Counts what was left beside the incidents; returns how many incidents changed.
+///
+/// # Errors
+/// When the database can't be used.
+pub async fn fold(app: &App) -> anyhow::Result<u64> {
+    let mut folded = 0;
+    for _ in 0..PIECES {
+        let piece = app.store.run(|client| async move { incidents::fold_occurrences(&client).await });
+        match piece.await.context("count what was left beside the incidents")? {
+            0 => break,
+            some => folded += some,
+        }
+    }
+    Ok(folded)
+}
+
+async fn forget(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
+    let before = now - KEEP_DELIVERIES;
+    let mut forgotten = 0;
+    for _ in 0..PIECES {
+        let piece = app.store.run(|client| async move { deliveries::delete_older_than(&client, before).await });
+        match piece.await.context("forget old deliveries")? {
+            0 => break,
+            some => forgotten += some,
+        }
+    }
+    Ok(forgotten)
+}

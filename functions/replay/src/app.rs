@@ -1,0 +1,48 @@
+//! What the function needs: its configuration, and the App that is built of it once per process.
+
+use anyhow::Context as _;
+use shared::config::{DatabaseConfig, Environment};
+use shared::intake::{Intake, IntakeConfig};
+use shared::publish::{BusConfig, Publisher};
+use shared::store::{PoolSize, Store};
+
+/// The function's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where reports are stored.
+    pub database: DatabaseConfig,
+    /// Who is told of new incidents.
+    pub bus: BusConfig,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment) }
+    }
+}
+
+/// Everything that a batch needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) intake: Intake,
+}
+
+impl App {
+    /// The App of a Lambda environment: a pool of its own.
+    ///
+    /// # Errors
+    /// When the connection string can't be used.
+    pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
+        let store = Store::new(&config.database, "watchkeeper-replay", PoolSize::LAMBDA)
+            .context("DATABASE_URL can't be used")?;
+        let publisher = Publisher::new(store.clone(), config.bus);
+        // Without a place of deferral: what can't be stored now stays in the queue.
+        Ok(Self { intake: Intake::new(store, publisher, IntakeConfig::default()) })
+    }
+
+    /// Hangs up politely: the process is about to end.
+    pub fn close(&self) {
+        self.intake.close();
+    }
+}

@@ -1,0 +1,75 @@
+//! From a message to the reports in it. Pure.
+
+use serde_json::Value;
+use shared::defer::json::{self, Unreadable};
+use shared::defer::packing::{self, UnpackError};
+use shared::model::Report;
+
+/// The one event that belongs into our queue.
+const DETAIL_TYPE: &str = "ReportDeferred";
+
+/// Why a message can't be understood: never to be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// Its body is no event.
+    #[error("the message is no event")]
+    NoEvent(#[from] Unreadable),
+    /// It is another event.
+    #[error("the message is not {DETAIL_TYPE}")]
+    OtherEvent,
+    /// It holds no reports that we can read.
+    #[error("the event can't be read")]
+    Detail(#[from] UnpackError),
+}
+
+/// The reports of a message whose body is the event as EventBridge puts it into a queue.
+///
+/// # Errors
+/// When it is anything else.
+pub fn reports(body: &str) -> Result<Vec<Report>, MessageError> {
+    let mut event = json::read(body.as_bytes())?;
+    if event["detail-type"] != DETAIL_TYPE {
+        return Err(MessageError::OtherEvent);
+    }
+    let detail = event.get_mut("detail").map(Value::take).unwrap_or_default();
+    Ok(packing::unpack(detail)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = include_str!("../fixtures/report-deferred.json");
+
+    #[test]
+    fn the_event_of_the_bus_gives_its_reports() {
+        let reports = reports(EVENT).unwrap();
+        let messages: Vec<&str> = reports.iter().map(|report| report.message.as_str()).collect();
+        assert_eq!(messages, ["Database connection failed", "cut \u{FFFD}"]);
+        assert_eq!(reports[0].delivery_key.as_str(), "api:0193a5e6-0000-7000-8000-000000000001");
+        assert_eq!(reports[0].context["order"], 1017);
+    }
+
+    #[test]
+    fn everything_else_is_told_apart() {
+        for (body, why) in [
+            (String::new(), "no event"),
+            ("nonsense".into(), "no event"),
+            ("[".repeat(100_000), "no event"),
+            ("null".into(), "not ReportDeferred"),
+            ("[]".into(), "not ReportDeferred"),
+            ("\"ReportDeferred\"".into(), "not ReportDeferred"),
+            (EVENT.replace("ReportDeferred", "IncidentOpened"), "not ReportDeferred"),
+            (r#"{"detail-type": "ReportDeferred"}"#.into(), "can't be read"),
+            (EVENT.replace("\"version\": 1", "\"version\": 2"), "can't be read"),
+            (EVENT.replace("\"received_at\"", "\"x\""), "can't be read"),
+            (EVENT.replace("\"occurrence\"", "\"else\""), "can't be read"),
+        ] {
+            let error = reports(&body).unwrap_err().to_string();
+            assert!(error.contains(why), "{body:.60} → {error}");
+        }
+        for cut in 0..EVENT.trim_end().len() {
+            assert!(EVENT.get(..cut).is_none_or(|body| reports(body).is_err()), "{cut}");
+        }
+    }
+}

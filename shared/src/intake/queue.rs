@@ -1,0 +1,113 @@
+//! Group commit: a commit waits for the disk, so whatever came meanwhile is written with the next one. No timer: a report
+//! that comes alone is written at once.
+//!
+//! Two writers, so that one batch is on its way while the other waits for the disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::settings::Settings;
+use super::writer::{self, Writer};
+use super::{IntakeError, Receipt};
+use crate::model::Report;
+use crate::store::reports::{ClassifiedReport, MAX_BATCH};
+use crate::store::{Store, StoreError};
+
+/// The way to the writers. Cheap to clone; when the last clone is gone, they end.
+#[derive(Clone)]
+pub(super) struct Queue {
+    waiting: mpsc::Sender<Waiting>,
+}
+
+struct Waiting {
+    classified: ClassifiedReport,
+    budget: Option<Duration>,
+    answer: oneshot::Sender<Result<Receipt, IntakeError>>,
+}
+
+impl Queue {
+    const WRITERS: usize = 2;
+    /// Reports that wait; who comes then waits for a place, within its budget.
+    const PLACES: usize = 1_000;
+    /// A batch ends with the report that passes this: a statement should not outgrow the connection's buffers.
+    const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+    pub(super) fn start(writer: &Writer, settings: &Settings) -> Self {
+        let (waiting, reports) = mpsc::channel(Self::PLACES);
+        let reports = Arc::new(Mutex::new(reports));
+        for _ in 0..Self::WRITERS {
+            tokio::spawn(write_all(writer.clone(), settings.clone(), Arc::clone(&reports)));
+        }
+        Self { waiting }
+    }
+
+    /// Returns when the report is committed, or why it is not.
+    pub(super) async fn write(
+        &self,
+        classified: ClassifiedReport,
+        budget: Option<Duration>,
+    ) -> Result<Receipt, IntakeError> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { classified, budget, answer };
+        let written = async {
+            self.waiting.send(waiting).await.map_err(|_| writer::unanswered())?;
+            answered.await.unwrap_or_else(|_| Err(writer::unanswered()))
+        };
+        // The store keeps its own time; this is the time in the queue as well.
+        let budget = budget.unwrap_or(Store::DEADLINE) * 2;
+        tokio::time::timeout(budget, written).await.unwrap_or_else(|_| Err(StoreError::Timeout(budget).into()))
+    }
+}
+
+async fn write_all(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+    loop {
+        let Some(batch) = next_batch(&reports).await else { return };
+        let reopen_within = settings.current().await.reopen_within;
+        let budget = batch.iter().filter_map(|waiting| waiting.budget).min();
+        let (classified, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.classified, waiting.answer)).unzip();
+        let written = writer.write(&classified, reopen_within, budget).await;
+        for (answer, receipt) in answers.into_iter().zip(written.answers) {
+            // Who does not wait any more will ask again, with the same key.
+            let _ = answer.send(receipt);
+        }
+        if !written.events.is_empty() {
+            let writer = writer.clone();
+            tokio::spawn(async move { writer.publish(&written.events).await });
+        }
+    }
+}
+
+/// Whatever waits, at least one; none when nobody will come any more.
+async fn next_batch(reports: &Mutex<mpsc::Receiver<Waiting>>) -> Option<Vec<Waiting>> {
+    let mut reports = reports.lock().await;
+    let first = reports.recv().await?;
+    // Who is about to ask as well gets the chance: it costs no time where nobody is.
+    tokio::task::yield_now().await;
+    let mut bytes = size(&first.classified.report);
+    let mut batch = vec![first];
+    while batch.len() < MAX_BATCH && bytes < Queue::BATCH_BYTES {
+        let Ok(next) = reports.try_recv() else { break };
+        bytes += size(&next.classified.report);
+        batch.push(next);
+    }
+    Some(batch)
+}
+
+/// About what a report takes in a statement.
+fn size(report: &Report) -> usize {
+    let context: usize = report.context.iter().map(|(key, value)| key.len() + value_size(value)).sum();
+    report.message.len() + report.stack.as_ref().map_or(0, String::len) + context
+}
+
+fn value_size(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_size).sum(),
+        Value::Object(object) => object.iter().map(|(key, value)| key.len() + value_size(value)).sum(),
+        _ => 8,
+    }
+}

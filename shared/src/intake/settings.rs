@@ -1,0 +1,97 @@
+//! What operators decide about errors while we run: their classification rules, and how long an incident may be over and
+//! still come back. Read from `system_config`, kept for some minutes.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::classify::Classifier;
+use crate::store::settings::{self, IntakeSettings};
+use crate::store::{Store, chain};
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub(super) struct InForce {
+    pub(super) classifier: Arc<Classifier>,
+    pub(super) reopen_within: Duration,
+    /// None = at once.
+    read_again_at: Option<Instant>,
+}
+
+/// The settings, and the way to newer ones. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Settings {
+    store: Store,
+    in_force: Arc<RwLock<InForce>>,
+}
+
+impl Settings {
+    /// A change takes effect within this time.
+    const MAX_AGE: Duration = Duration::from_secs(300);
+    /// After a failed attempt to read them, the next one waits this long: a report must not pay for each.
+    const RETRY: Duration = Duration::from_secs(15);
+    /// Reading them may not use up what the report itself needs.
+    const PATIENCE: Duration = Duration::from_millis(200);
+    /// A repetition within this time after the end opens an incident again (`incident_reopen_hours`).
+    const REOPEN_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+    pub(super) fn new(store: Store) -> Self {
+        let built_in = InForce { classifier: Arc::default(), reopen_within: Self::REOPEN_WITHIN, read_again_at: None };
+        Self { store, in_force: Arc::new(RwLock::new(built_in)) }
+    }
+
+    /// Those in force; read anew when they are old.
+    pub(super) async fn current(&self) -> InForce {
+        let in_force = self.in_force();
+        if in_force.read_again_at.is_some_and(|at| at > Instant::now()) {
+            return in_force;
+        }
+        self.refresh(Self::PATIENCE).await;
+        self.in_force()
+    }
+
+    /// Reads them. Rules that can't be used are logged by name, and the built-in ones serve.
+    pub(super) async fn refresh(&self, patience: Duration) {
+        let found = self.store.run_within(patience, |client| async move { settings::find_for_intake(&client).await });
+        let mut next = self.in_force();
+        let wait = match found.await {
+            Ok(IntakeSettings { classification_rules, incident_reopen_hours }) => {
+                let classifier = classification_rules.map(|rules| Classifier::with_operator_rules(&rules));
+                next.classifier = Arc::new(classifier.transpose().map(Option::unwrap_or_default).unwrap_or_else(|error| {
+                    tracing::error!(error = %chain(&error), "operators' classification rules refused; the built-in rules are in force");
+                    Classifier::default()
+                }));
+                next.reopen_within = incident_reopen_hours.map_or(Self::REOPEN_WITHIN, hours);
+                Self::MAX_AGE
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "operators' settings could not be read; the last ones stay in force");
+                Self::RETRY
+            }
+        };
+        next.read_again_at = Instant::now().checked_add(wait);
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    fn in_force(&self) -> InForce {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Hours as an operator wrote them: a senseless number is none.
+fn hours(hours: f64) -> Duration {
+    const YEAR: f64 = 24.0 * 366.0;
+    if hours.is_finite() { Duration::from_secs_f64(hours.clamp(0.0, YEAR) * 3600.0) } else { Settings::REOPEN_WITHIN }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_of_any_size_are_a_time() {
+        for (given, seconds) in [(24.0, 86_400), (0.5, 1_800), (0.0, 0), (-3.0, 0), (1e300, 31_622_400)] {
+            assert_eq!(hours(given).as_secs(), seconds, "{given}");
+        }
+        assert_eq!(hours(f64::NAN), Settings::REOPEN_WITHIN);
+    }
+}

@@ -1,0 +1,153 @@
+//! One batch of reports into the database, and an answer for each of them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::IntakeError;
+use crate::model::{DEFAULT_ENVIRONMENT, Report};
+use crate::publish::Publisher;
+use crate::store::applications;
+use crate::store::reports::{self, ClassifiedReport, Receipt, Recorded};
+use crate::store::{Store, StoreError};
+
+/// Writes reports. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Writer {
+    store: Store,
+    publisher: Publisher,
+}
+
+/// What became of a batch.
+pub(super) struct Written {
+    /// One for each report, in their order.
+    pub(super) answers: Vec<Result<Receipt, IntakeError>>,
+    /// What others should hear of.
+    pub(super) events: Vec<Uuid>,
+}
+
+impl Writer {
+    pub(super) fn new(store: Store, publisher: Publisher) -> Self {
+        Self { store, publisher }
+    }
+
+    pub(super) fn close(&self) {
+        self.store.close();
+    }
+
+    /// Tells the bus.
+    pub(super) async fn publish(&self, events: &[Uuid]) {
+        self.publisher.publish(events).await;
+    }
+
+    /// Writes up to 100 reports as one statement. Where the database refuses a value, each is written alone, so that only
+    /// the one it belongs to fails.
+    pub(super) async fn write(
+        &self,
+        batch: &[ClassifiedReport],
+        reopen_within: Duration,
+        budget: Option<Duration>,
+    ) -> Written {
+        let mut written = match self.rows(batch, reopen_within, budget).await {
+            Ok(rows) => answered(batch, &rows),
+            Err(error) if batch.len() == 1 || error.is_transient() => {
+                let error = IntakeError::from(error);
+                return Written { answers: vec![Err(error); batch.len()], events: Vec::new() };
+            }
+            Err(_) => {
+                let mut all = Written { answers: Vec::with_capacity(batch.len()), events: Vec::new() };
+                for report in batch {
+                    let rows = self.rows(std::slice::from_ref(report), reopen_within, budget).await;
+                    let alone = rows.map(|rows| answered(std::slice::from_ref(report), &rows));
+                    match alone {
+                        Ok(alone) => {
+                            all.answers.extend(alone.answers);
+                            all.events.extend(alone.events);
+                        }
+                        Err(error) => all.answers.push(Err(error.into())),
+                    }
+                }
+                all
+            }
+        };
+        written.events.sort_unstable();
+        written.events.dedup();
+        for receipt in written.answers.iter().flatten() {
+            let id = &receipt.incident_id;
+            tracing::info!(incident.id = %id, created = receipt.created, "report stored as {id}");
+        }
+        written
+    }
+
+    /// Gives the reports that carry only a project's number its name, and its environment where they tell none.
+    pub(super) async fn name_projects(&self, reports: &mut [Report], budget: Duration) -> Result<(), StoreError> {
+        let nameless = |report: &Report| report.project.filter(|_| report.application.trim().is_empty());
+        let mut numbers: Vec<i64> = reports.iter().filter_map(nameless).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        let numbers = numbers.as_slice();
+        let found = self
+            .store
+            .run_within(budget, |client| async move { applications::list_by_numbers(&client, numbers).await });
+        let found = found.await?;
+        for report in reports {
+            let Some(number) = nameless(report) else { continue };
+            let application = found.iter().find(|application| application.number == number);
+            report.application = application.map_or_else(|| format!("project-{number}"), |it| it.name.clone());
+            if report.environment.trim().is_empty() {
+                let environment = application.and_then(|it| it.environment.as_deref());
+                environment.unwrap_or(DEFAULT_ENVIRONMENT).clone_into(&mut report.environment);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the database says of each delivery. One whose first answer is gone with its incident is a delivery as any
+    /// other.
+    async fn rows(
+        &self,
+        batch: &[ClassifiedReport],
+        reopen_within: Duration,
+        budget: Option<Duration>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let budget = budget.unwrap_or(Store::DEADLINE);
+        let record = || {
+            self.store.run_within(budget, |client| async move { reports::record(&client, batch, reopen_within).await })
+        };
+        let mut rows = record().await?;
+        let forgotten: Vec<String> =
+            rows.iter().filter(|row| row.receipt.is_none()).map(|row| row.delivery_key.clone()).collect();
+        if forgotten.is_empty() {
+            return Ok(rows);
+        }
+        let forgotten = forgotten.as_slice();
+        self.store
+            .run_within(budget, |client| async move { reports::delete_forgotten(&client, forgotten).await })
+            .await?;
+        let again = record().await?;
+        rows.retain(|row| !forgotten.contains(&row.delivery_key));
+        rows.extend(again.into_iter().filter(|row| forgotten.contains(&row.delivery_key)));
+        Ok(rows)
+    }
+}
+
+/// What is missing in an answer of the database.
+pub(super) fn unanswered() -> IntakeError {
+    StoreError::Internal("a delivery that is neither new nor known".into()).into()
+}
+
+fn answered(batch: &[ClassifiedReport], rows: &[Recorded]) -> Written {
+    let by_key: HashMap<&str, &Recorded> = rows.iter().map(|row| (row.delivery_key.as_str(), row)).collect();
+    let answers = batch.iter().map(|classified| {
+        let key = &classified.report.delivery_key;
+        let row = by_key.get(key.as_str()).ok_or_else(unanswered)?;
+        let receipt = row.receipt.clone().ok_or_else(unanswered)?;
+        let another = || row.content_hash.as_ref().is_some_and(|hash| *hash != classified.report.content_hash());
+        if key.chosen_by_caller() && another() { Err(IntakeError::KeyReused) } else { Ok(receipt) }
+    });
+    Written { answers: answers.collect(), events: rows.iter().filter_map(|row| row.event).collect() }
+}

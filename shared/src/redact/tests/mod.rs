@@ -1,0 +1,18 @@
+//! The tests of redaction: what must go, what must stay, JSON, hostile text, and properties over generated text.
+
+mod hits;
+mod hostile;
+mod json;
+mod misses;
+mod operators;
+mod properties;
+mod report;
+
+use super::Redactor;
+
+/// The text redacted; twice is once.
+fn redacted(text: &str) -> String {
+    let once = Redactor::default().text(text).into_owned();
+    assert_eq!(Redactor::default().text(&once), once, "of {text}");
+    once
+}

@@ -1,0 +1,72 @@
+//! The minute's sweep: counts that were left beside incidents, keys that nobody repeats any more.
+
+use chrono::{TimeDelta, Utc};
+use dispatch::{KEEP_DELIVERIES, Sweep, handle};
+use harness::{Database, TestStack};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_sweep_counts_what_was_left_beside_the_incidents() {
+    let database = Database::migrated().await;
+    database
+        .execute(
+            "INSERT INTO incidents (incident_id, title, severity, category, application, error_message, fingerprint)
+            SELECT 'INC-' || n, 'boom', 'LOW', 'unknown', 'shop', 'boom', 'v2:' || n FROM generate_series(1, 1500) AS n;
+            INSERT INTO incident_occurrences (incident, occurrences, last_seen_at)
+            SELECT id, 2, now() FROM incidents, generate_series(1, 3)",
+        )
+        .await;
+    let app = dispatch::App::new(database.store());
+    assert_eq!(handle(&app, Utc::now()).await.unwrap(), Sweep { folded: 1_500, forgotten: 0 });
+    assert_eq!(database.count("incidents WHERE occurrences = 7").await, 1_500);
+    assert_eq!(handle(&app, Utc::now()).await.unwrap(), Sweep::default());
+}
+
+#[tokio::test]
+async fn two_sweeps_at_once_share_the_work() {
+    let database = Database::migrated().await;
+    database
+        .execute(
+            "INSERT INTO incidents (incident_id, title, severity, category, application, error_message, fingerprint)
+            SELECT 'INC-' || n, 'boom', 'LOW', 'unknown', 'shop', 'boom', 'v2:' || n FROM generate_series(1, 200) AS n;
+            INSERT INTO incident_occurrences (incident, occurrences, last_seen_at)
+            SELECT id, 1, now() FROM incidents, generate_series(1, 20)",
+        )
+        .await;
+    let app = dispatch::App::new(database.store());
+    let (one, two) = tokio::join!(handle(&app, Utc::now()), handle(&app, Utc::now()));
+    one.unwrap();
+    two.unwrap();
+    // What one held while the other looked is counted by whoever comes next.
+    handle(&app, Utc::now()).await.unwrap();
+    assert_eq!(database.count("incidents WHERE occurrences = 21").await, 200);
+    assert_eq!(database.count("incident_occurrences").await, 0);
+}
+
+#[tokio::test]
+async fn a_key_is_forgotten_when_nobody_can_repeat_it_any_more() {
+    let stack = TestStack::start().await;
+    for key in ["old", "young"] {
+        let request = stack.request("POST", "/api/autonomous/error").header("idempotency-key", key);
+        stack.send(request.json(&json!({"error": {"message": "boom"}}))).await;
+        stack.database.execute("UPDATE inbound_deliveries SET received_at = now() - interval '29 days'").await;
+    }
+    stack.database.execute("UPDATE inbound_deliveries SET received_at = now() WHERE created = false").await;
+    let app = dispatch::App::new(stack.database.store());
+    let later = Utc::now() + KEEP_DELIVERIES - TimeDelta::days(28);
+    assert_eq!(handle(&app, later).await.unwrap().forgotten, 1);
+    assert_eq!(stack.database.count("inbound_deliveries").await, 1);
+}
+
+#[tokio::test]
+async fn the_local_stack_counts_within_a_second() {
+    let stack = TestStack::start().await;
+    stack.report_ok(json!({"error": {"message": "boom"}})).await;
+    stack
+        .database
+        .execute(
+            "INSERT INTO incident_occurrences (incident, occurrences, last_seen_at) SELECT id, 5, now() FROM incidents",
+        )
+        .await;
+    stack.database.wait_until("SELECT occurrences = 6 FROM incidents").await;
+}

@@ -1,0 +1,67 @@
+//! Reports as `intake` makes them, for the tests of their write.
+
+use chrono::{DateTime, Duration, Utc};
+use shared::classify::Classification;
+use shared::events::Event;
+use shared::fingerprint::Fingerprint;
+use shared::model::{Category, DeliveryKey, Report, Severity};
+use shared::store::Store;
+use shared::store::incidents::fold_occurrences;
+use shared::store::reports::{ClassifiedReport, Receipt, Recorded, record};
+use uuid::Uuid;
+
+/// An instant that has no meaning.
+pub(crate) fn noon() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + Duration::days(20_000)
+}
+
+/// As `intake` makes one of a report.
+pub(crate) fn report(key: &str, message: &str, severity: Severity) -> ClassifiedReport {
+    report_at(key, message, severity, noon())
+}
+
+pub(crate) fn report_at(key: &str, message: &str, severity: Severity, received_at: DateTime<Utc>) -> ClassifiedReport {
+    let key = DeliveryKey::named("test", key.as_bytes());
+    let report = Report {
+        application: "shop".to_owned(),
+        environment: "production".to_owned(),
+        ..Report::new(key, "test", message.to_owned(), received_at)
+    };
+    let incident_id = report.candidate_incident_id();
+    let opened = Event::IncidentOpened {
+        incident_id: &incident_id,
+        severity,
+        category: Category::Unknown,
+        application: &report.application,
+        environment: &report.environment,
+        title: report.title(),
+        detected_at: received_at,
+    }
+    .into_outbox(received_at);
+    ClassifiedReport {
+        classification: Classification { severity, category: Category::Unknown },
+        fingerprint: Fingerprint::of_error(None, message),
+        action_id: Uuid::new_v4(),
+        incident_id,
+        opened,
+        report,
+    }
+}
+
+/// A repetition this long after the end opens an incident again.
+pub(crate) const REOPEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// Writes a batch; a row for each delivery.
+pub(crate) async fn rows(store: &Store, batch: &[ClassifiedReport]) -> Vec<Recorded> {
+    store.run(|client| async move { record(&client, batch, REOPEN_WITHIN).await }).await.unwrap()
+}
+
+/// Writes a batch; the answers of the deliveries that were new.
+pub(crate) async fn write(store: &Store, batch: &[ClassifiedReport]) -> Vec<Receipt> {
+    rows(store, batch).await.into_iter().filter(|row| !row.known).filter_map(|row| row.receipt).collect()
+}
+
+/// Counts what was left beside the incidents.
+pub(crate) async fn fold(store: &Store) {
+    store.run(|client| async move { fold_occurrences(&client).await }).await.unwrap();
+}

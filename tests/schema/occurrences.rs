@@ -1,0 +1,186 @@
+//! One incident, many occurrences: what is counted while its row is held, its samples, its people, and its coming back.
+
+use chrono::Duration;
+use harness::Database;
+use shared::model::{Severity, UserKey};
+use shared::store::reports::ClassifiedReport;
+
+use crate::batch::{fold, noon, report, report_at, rows, write};
+
+fn nth(number: u32) -> ClassifiedReport {
+    report_at(&number.to_string(), "disk full", Severity::Low, noon() + Duration::seconds(number.into()))
+}
+
+async fn occurrences(database: &Database) -> i64 {
+    database.value("SELECT occurrences FROM incidents").await
+}
+
+#[tokio::test]
+async fn while_somebody_holds_the_incident_its_repetitions_do_not_wait_and_are_counted_later() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    write(&store, &[nth(0)]).await;
+    database.execute("BEGIN; SELECT FROM incidents FOR UPDATE").await;
+    for number in 1..=5 {
+        assert_eq!(write(&store, &[nth(number)]).await.len(), 1);
+    }
+    assert_eq!((occurrences(&database).await, database.count("incident_occurrences").await), (1, 5));
+    // Who reads the incident meanwhile is told of them too.
+    let incidents = store
+        .run(|client| async move { shared::store::incidents::list(&client, &Default::default(), None, 10).await })
+        .await
+        .unwrap();
+    assert_eq!((incidents[0].occurrences, incidents[0].last_seen_at), (6, noon() + Duration::seconds(5)));
+    // A round that meets the holder leaves the incident alone.
+    fold(&store).await;
+    assert_eq!(occurrences(&database).await, 1);
+    database.execute("ROLLBACK").await;
+    fold(&store).await;
+    assert_eq!((occurrences(&database).await, database.count("incident_occurrences").await), (6, 0));
+    assert_eq!(database.count("incidents WHERE last_seen_at = updated_at").await, 1);
+}
+
+#[tokio::test]
+async fn the_next_report_that_gets_hold_of_the_incident_counts_what_was_left_beside_it() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    write(&store, &[nth(0)]).await;
+    database
+        .execute(
+            "INSERT INTO incident_occurrences (incident, occurrences, last_seen_at)
+            SELECT id, 10, now() FROM incidents, generate_series(1, 3)",
+        )
+        .await;
+    write(&store, &[nth(1)]).await;
+    assert_eq!((occurrences(&database).await, database.count("incident_occurrences").await), (32, 0));
+}
+
+#[tokio::test]
+async fn a_worse_report_waits_for_the_incident_so_that_its_severity_is_right_at_once() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    write(&store, &[nth(0)]).await;
+    database.execute("BEGIN; SELECT FROM incidents FOR UPDATE").await;
+    let writing = {
+        let store = store.clone();
+        tokio::spawn(async move { write(&store, &[report("worse", "disk full", Severity::Critical)]).await })
+    };
+    database.wait_until("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted").await;
+    database.execute("COMMIT").await;
+    assert_eq!(writing.await.unwrap().len(), 1);
+    assert_eq!(database.count("incidents WHERE severity = 'CRITICAL' AND occurrences = 2").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_one_error_from_many_writers_is_counted_exactly() {
+    let database = Database::migrated().await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..8 {
+        let store = database.store();
+        writers.spawn(async move {
+            for number in 0..25 {
+                write(&store, &[report(&format!("{writer} {number}"), "disk full", Severity::Low)]).await;
+            }
+        });
+    }
+    writers.join_all().await;
+    fold(&database.store()).await;
+    assert_eq!((occurrences(&database).await, database.count("incidents").await), (200, 1));
+    assert_eq!(database.count("inbound_deliveries").await, 200);
+}
+
+#[tokio::test]
+async fn samples_are_the_first_each_power_of_two_and_the_last() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    for number in 1..=11 {
+        write(&store, &[nth(number)]).await;
+    }
+    let samples: Vec<(i64, i64)> = database
+        .rows(
+            "SELECT position, extract(epoch FROM received_at - $1)::bigint FROM incident_samples ORDER BY position",
+            &[&noon()],
+        )
+        .await
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    assert_eq!(samples, [(0, 11), (1, 1), (2, 2), (4, 4), (8, 8)]);
+    // The last one is written once a second, however often it happens.
+    let again = report_at("again", "disk full", Severity::Low, noon() + Duration::milliseconds(11_500));
+    write(&store, &[again]).await;
+    assert_eq!(database.count("incident_samples WHERE position = 0 AND received_at > '2024-10-04 12:00:11Z'").await, 0);
+}
+
+#[tokio::test]
+async fn people_are_counted_once_each() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    for (number, user) in ["ann", "bob", "ann", "cid", "bob"].into_iter().enumerate() {
+        let mut report = report(&number.to_string(), "disk full", Severity::Low);
+        report.report.user = Some(UserKey::of("shop", user));
+        write(&store, &[report]).await;
+    }
+    assert_eq!(database.count("incidents WHERE user_count = 3").await, 1);
+    assert_eq!(database.count("incident_users WHERE user_key ~ '^[0-9a-f]{16}$'").await, 3);
+}
+
+#[tokio::test]
+async fn releases_are_the_first_and_the_last() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    for (number, release) in [Some("1.0"), None, Some("1.1")].into_iter().enumerate() {
+        let mut report = report(&number.to_string(), "disk full", Severity::Low);
+        report.report.release = release.map(str::to_owned);
+        write(&store, &[report]).await;
+    }
+    assert_eq!(database.count("incidents WHERE first_release = '1.0' AND last_release = '1.1'").await, 1);
+}
+
+#[tokio::test]
+async fn what_happened_before_an_incident_was_over_does_not_open_it_again() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    write(&store, &[nth(0)]).await;
+    let at = (noon() + Duration::hours(1)).to_rfc3339();
+    database.execute(&format!("UPDATE incidents SET status = 'resolved', resolved_at = '{at}'")).await;
+    let late = rows(&store, &[nth(30)]).await;
+    assert_eq!((late[0].receipt.as_ref().unwrap().created, late[0].event), (false, None));
+    assert_eq!(database.count("incidents WHERE status = 'resolved' AND occurrences = 2").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_open_an_incident_again_once() {
+    let database = Database::migrated().await;
+    write(&database.store(), &[nth(0)]).await;
+    let at = (noon() - Duration::hours(1)).to_rfc3339();
+    database.execute(&format!("UPDATE incidents SET status = 'resolved', resolved_at = '{at}'")).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 1..=8 {
+        let store = database.store();
+        writers.spawn(async move { rows(&store, &[nth(writer)]).await });
+    }
+    let events = writers.join_all().await.concat().iter().filter(|row| row.event.is_some()).count();
+    fold(&database.store()).await;
+    assert_eq!(events, 1);
+    assert_eq!(database.count("incidents WHERE occurrences = 9 AND reopen_count = 1").await, 1);
+    assert_eq!(database.count("event_outbox WHERE detail_type = 'IncidentReopened'").await, 1);
+}
+
+#[tokio::test]
+async fn what_belongs_to_an_incident_goes_with_it() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let mut first = nth(0);
+    first.report.user = Some(UserKey::of("shop", "ann"));
+    write(&store, &[first]).await;
+    database
+        .execute(
+            "INSERT INTO incident_occurrences (incident, occurrences, last_seen_at) SELECT id, 1, now() FROM incidents;
+            ALTER TABLE agent_actions DISABLE TRIGGER USER; DELETE FROM agent_actions; DELETE FROM incidents",
+        )
+        .await;
+    for table in ["incident_occurrences", "incident_samples", "incident_users"] {
+        assert_eq!(database.count(table).await, 0, "{table}");
+    }
+}
