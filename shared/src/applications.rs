@@ -87,6 +87,26 @@ impl Directory {
     /// Whether one event with this key version may come in now; if so, it is counted. The key itself is verified
     /// already. Never fails its caller, and waits for the database only when something has to be read or written.
     pub async fn admit(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Admission {
+        self.look(project, version, now).await;
+        self.ledger().decide(project, version, now)
+    }
+
+    /// Whose key this is, if the database could be asked in time, for what no quota is for. Counts nothing.
+    ///
+    /// # Errors
+    /// When the key is refused; never for a quota.
+    pub async fn recognise(
+        &self,
+        project: i64,
+        version: KeyVersion,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Application>, Refusal> {
+        self.look(project, version, now).await;
+        self.ledger().recognise(project, version, now)
+    }
+
+    /// Reads and writes what is due, as long as a caller may wait.
+    async fn look(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
         let (is_behind, patience) = {
             let ledger = self.ledger();
             let is_behind = ledger.is_to_be_read(project, version, now) || ledger.is_to_be_written(now);
@@ -100,7 +120,6 @@ impl Directory {
                 self.ledger().counted.mark_away(now);
             }
         }
-        self.ledger().decide(project, version, now)
     }
 
     /// Writes down what was counted: the process is about to end.

@@ -1,6 +1,6 @@
 //! The HTTP edge: one shape of error, one way to read a body, one way to tell who may call.
 //!
-//! Users: `report-error`, `sentry-webhook`, `status`, the local stack.
+//! Users: `report-error`, `sentry-webhook`, `sentry-envelope`, `status`, the local stack.
 
 mod source;
 
@@ -60,10 +60,10 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// 413: more than [`JSON_BODY_BYTES`].
+    /// 413: more than the route takes.
     #[must_use]
-    pub fn too_large() -> Self {
-        let message = format!("the body has more than {JSON_BODY_BYTES} bytes");
+    pub fn too_large(limit: usize) -> Self {
+        let message = format!("the body has more than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
     }
 
@@ -84,6 +84,12 @@ impl ApiError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// What the caller's program is told.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
     }
 
     /// What the caller is told.
@@ -146,17 +152,25 @@ pub fn with_fallbacks(router: Router) -> Router {
 /// # Errors
 /// 413 when it is larger, 400 when the connection breaks in the middle, 408 when it takes too long.
 pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    let slow = || ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time");
-    tokio::time::timeout(BODY_PATIENCE, collect(body)).await.unwrap_or_else(|_| Err(slow()))
+    read_body_within(body, JSON_BODY_BYTES).await
 }
 
-async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
+/// The whole body, as [`read_body`], for a route with a limit of its own.
+///
+/// # Errors
+/// As [`read_body`].
+pub async fn read_body_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let slow = || ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time");
+    tokio::time::timeout(BODY_PATIENCE, collect(body, limit)).await.unwrap_or_else(|_| Err(slow()))
+}
+
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::invalid("the body ended too early"))?;
         if let Ok(data) = frame.into_data() {
-            if bytes.len() + data.len() > JSON_BODY_BYTES {
-                return Err(ApiError::too_large());
+            if bytes.len() + data.len() > limit {
+                return Err(ApiError::too_large(limit));
             }
             bytes.extend_from_slice(&data);
         }

@@ -4,6 +4,7 @@
 mod applications;
 mod deferral;
 mod dispatch;
+mod envelope;
 mod lambda;
 mod probe;
 mod publish;

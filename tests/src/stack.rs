@@ -11,9 +11,10 @@ use serde_json::Value;
 use shared::config::DatabaseConfig;
 use shared::dsn::{DsnSecret, KeyVersion};
 use shared::intake::IntakeConfig;
-use shared::model::ServiceSpec;
+use shared::model::{ApplicationName, Limits, ServiceSpec};
 use shared::publish::BusConfig;
 use shared::redact::Redactor;
+use shared::store::applications;
 use shared::store::services::{self, Origin};
 use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, listen};
 
@@ -180,6 +181,20 @@ impl TestStack {
     #[must_use]
     pub fn url(&self) -> String {
         self.stack.url()
+    }
+
+    /// An application that may report with a DSN; its number.
+    pub async fn application(&self, name: &str, environment: Option<&str>, limits: Limits) -> i64 {
+        let parse = |name: &str| ApplicationName::parse(name).expect("a name");
+        let (name, environment) = (&parse(name), &environment.map(parse));
+        let upserted =
+            self.database
+                .store()
+                .run(|client| async move {
+                    applications::upsert(&client, name, environment.as_ref(), limits, Utc::now()).await
+                })
+                .await;
+        upserted.expect("the application should be stored").0.application.number
     }
 
     /// The DSN of an application, with its first key.

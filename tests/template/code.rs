@@ -69,6 +69,7 @@ pub(crate) fn variables(function: &str) -> BTreeSet<String> {
         "dispatch" => asked(dispatch::app::Config::read),
         "replay" => asked(replay::app::Config::read),
         "report-error" => asked(report_error::app::Config::read),
+        "sentry-envelope" => asked(sentry_envelope::app::Config::read),
         "sentry-webhook" => asked(sentry_webhook::app::Config::read),
         "status" => asked(status::app::Config::read),
         "probe" => asked(probe::app::Config::read),

@@ -225,7 +225,7 @@ impl Replay {
 
 /// Every HTTP function's own router on one port.
 fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig) -> Router {
-    let Common { store, intake, publisher, counters, watch, .. } = common;
+    let Common { store, intake, publisher, directory, counters, watch, dsn_secret } = common;
     let report_error =
         report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
     let means = sentry_webhook::app::Means {
@@ -236,11 +236,20 @@ fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig) -> Rout
         watch: watch.clone(),
     };
     let sentry_webhook = sentry_webhook::App::new(means, sentry.clone());
+    let sentry_envelope = sentry_envelope::App {
+        intake: intake.clone(),
+        store: store.clone(),
+        directory: directory.clone(),
+        counters: counters.clone(),
+        watch: watch.clone(),
+        dsn_secret: Some(dsn_secret.clone()),
+    };
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
     with_fallbacks(
         Router::new()
             .merge(report_error::router(report_error))
             .merge(sentry_webhook::router(sentry_webhook))
+            .merge(sentry_envelope::router(sentry_envelope))
             .merge(status::router(status)),
     )
 }

@@ -92,6 +92,15 @@ pub struct Means {
     pub publisher: Publisher,
     /// Counts what comes in.
     pub counters: Counters,
+    /// Notes what is refused.
+    pub watch: Watch,
+}
+
+/// Everything that a request needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) means: Means,
+    pub(crate) config: Arc<SentryConfig>,
     pub(crate) legacy_budget: Arc<Budget>,
 }
 

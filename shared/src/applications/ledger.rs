@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Admission, Refusal};
+use super::{Admission, Application, Refusal};
 use crate::batches::{Batch, Batches, is_within};
 use crate::dsn::KeyVersion;
 use crate::model::Quota;
@@ -108,23 +108,34 @@ impl Ledger {
         }
     }
 
+    /// Whose key this is, as far as is known; or why it is refused.
+    pub(super) fn recognise(
+        &self,
+        project: i64,
+        version: KeyVersion,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Application>, Refusal> {
+        match self.known.get(&project) {
+            Some(Known { read_at, found: None }) if is_within(*read_at, now, MAX_AGE) => Err(Refusal::Unknown),
+            // Whether it is there by now can't be told.
+            None | Some(Known { found: None, .. }) => Ok(None),
+            Some(Known { found: Some(found), .. }) if found.stored.removed || version < found.stored.key_version => {
+                Err(Refusal::Revoked)
+            }
+            Some(Known { found: Some(found), .. }) => Ok(Some(found.stored.application.clone())),
+        }
+    }
+
     /// Whether one event may come in; if so, it is counted.
     pub(super) fn decide(&mut self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Admission {
         let windows = Quota::ALL.map(|quota| Window { application: project, quota, start: quota.window_start(now) });
-        let (application, used_up) = match self.known.get(&project) {
-            Some(Known { read_at, found: None }) if is_within(*read_at, now, MAX_AGE) => {
-                return Admission::Refused(Refusal::Unknown);
-            }
-            // Whether it is there by now can't be told.
-            None | Some(Known { found: None, .. }) => (None, None),
-            Some(Known { found: Some(found), .. }) => {
-                if found.stored.removed || version < found.stored.key_version {
-                    return Admission::Refused(Refusal::Revoked);
-                }
-                let longest = windows.iter().rev().find(|window| self.is_used_up(found, window));
-                (Some(found.stored.application.clone()), longest.map(|window| window.quota))
-            }
+        let application = match self.recognise(project, version, now) {
+            Ok(application) => application,
+            Err(refusal) => return Admission::Refused(refusal),
         };
+        let found = self.known.get(&project).and_then(|known| known.found.as_ref());
+        let longest = found.and_then(|found| windows.iter().rev().find(|window| self.is_used_up(found, window)));
+        let used_up = longest.map(|window| window.quota);
         let counted = match used_up {
             Some(_) => Counted { accepted: 0, refused: 1 },
             None => Counted { accepted: 1, refused: 0 },
@@ -169,7 +180,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Application, Limits};
+    use crate::model::Limits;
 
     const KEY: KeyVersion = KeyVersion(2);
 

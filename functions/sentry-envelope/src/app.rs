@@ -1,0 +1,104 @@
+//! What the function needs: its configuration, and the App that is built of it once per process.
+
+use anyhow::Context as _;
+use axum::http::StatusCode;
+use shared::applications::Directory;
+use shared::config::{DatabaseConfig, Environment};
+use shared::counters::Counters;
+use shared::defer::bus::BusDeferral;
+use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
+use shared::http::ApiError;
+use shared::intake::{Intake, IntakeConfig};
+use shared::publish::{BusConfig, Publisher};
+use shared::security::{SecurityKind, Watch};
+use shared::store::{PoolSize, Store};
+
+use crate::refusal::Refusal;
+
+/// The function's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where reports are stored.
+    pub database: DatabaseConfig,
+    /// Who is told of new incidents, and keeps reports while the database is away.
+    pub bus: BusConfig,
+    /// How reports are taken in.
+    pub intake: IntakeConfig,
+    /// `DSN_SECRET`: what DSN keys are made with; without it the function is closed.
+    pub dsn_secret: Option<DsnSecret>,
+}
+
+impl Config {
+    /// Reads the configuration.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        Self {
+            database: DatabaseConfig::read(environment),
+            bus: BusConfig::read(environment),
+            intake: IntakeConfig::read(environment),
+            dsn_secret: DsnSecret::read(environment),
+        }
+    }
+}
+
+/// Everything that a request needs. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// Where reports go.
+    pub intake: Intake,
+    /// Where check-ins go.
+    pub store: Store,
+    /// Which applications may report, and how much.
+    pub directory: Directory,
+    /// What else came in.
+    pub counters: Counters,
+    /// Who was refused.
+    pub watch: Watch,
+    /// What DSN keys are made with; without it everybody is refused.
+    pub dsn_secret: Option<DsnSecret>,
+}
+
+impl App {
+    /// The App of a Lambda environment: a pool of its own.
+    ///
+    /// # Errors
+    /// When the connection string can't be used.
+    pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
+        let store = Store::new(&config.database, "watchkeeper-sentry-envelope", PoolSize::LAMBDA)
+            .context("DATABASE_URL can't be used")?;
+        let publisher = Publisher::new(store.clone(), config.bus);
+        Ok(Self {
+            intake: BusDeferral::attach(Intake::new(store.clone(), publisher.clone(), config.intake), publisher.bus()),
+            directory: Directory::new(store.clone()),
+            counters: Counters::new(store.clone()),
+            watch: Watch::new(store.clone()),
+            store,
+            dsn_secret: config.dsn_secret,
+        })
+    }
+
+    /// Which of the project's keys this is.
+    pub(crate) fn verify(&self, key: Option<&str>, project: i64) -> Result<KeyVersion, Refusal> {
+        let Some(secret) = &self.dsn_secret else {
+            tracing::error!("refused an SDK's request: {} is not set, so no DSN can be verified", DsnSecret::VARIABLE);
+            let why = "this server has no DSN_SECRET, so no DSN is valid";
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", why).into());
+        };
+        let wrong = |why| Refusal::Forbidden(why, SecurityKind::WrongKey);
+        let missing = "a DSN's public key is needed: in X-Sentry-Auth, or as sentry_key in the query";
+        let key = key.ok_or_else(|| wrong(missing))?;
+        PublicKey::verify(key, secret, project).ok_or_else(|| wrong("this key does not belong to this project"))
+    }
+
+    /// Does what the first request would wait for.
+    pub async fn warm_up(&self) {
+        self.intake.refresh_settings().await;
+    }
+
+    /// Writes down what is left and hangs up politely: the process is about to end.
+    pub async fn close(&self) {
+        self.directory.flush().await;
+        self.counters.flush().await;
+        self.watch.flush().await;
+        self.intake.close();
+    }
+}

@@ -1,0 +1,216 @@
+//! Input that is malformed, hostile, or merely strange: never a 500, and never a lost error that could be kept.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use serde_json::{Value, json};
+
+use super::{Sdk, capture, envelope, event};
+
+const BROTLI: &[u8] = include_bytes!("../../../functions/sentry-envelope/fixtures/py-2.envelope.br");
+const ZSTD: &[u8] = include_bytes!("../../../functions/sentry-envelope/fixtures/py-2.envelope.zst");
+const BROTLI_BOMB: &[u8] = include_bytes!("../../../functions/sentry-envelope/fixtures/bomb.br");
+const MEBIBYTE: usize = 1024 * 1024;
+
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn every_encoding_brings_the_same_incident() {
+    let sdk = Sdk::start().await;
+    let plain = capture("py-2").as_bytes();
+    for (encoding, body) in [
+        ("gzip", gzip(plain)),
+        ("deflate", zlib(plain)),
+        ("br", BROTLI.to_vec()),
+        ("zstd", ZSTD.to_vec()),
+        ("identity", plain.to_vec()),
+    ] {
+        let answer = sdk.stack.send(sdk.request("envelope/").header("content-encoding", encoding).body(body)).await;
+        assert_eq!((answer.status, answer.text("id")), (200, "4785fc6015d440708a0c1093cce93cff"), "{encoding}");
+    }
+    let occurrences: i64 = sdk.stack.database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
+    assert_eq!(occurrences, 1, "it was one and the same event");
+}
+
+#[tokio::test]
+async fn bombs_are_refused_and_noted() {
+    let sdk = Sdk::start().await;
+    let zeros = vec![0; 30 * MEBIBYTE];
+    for (encoding, body) in [("gzip", gzip(&zeros)), ("deflate", zlib(&zeros)), ("br", BROTLI_BOMB.to_vec())] {
+        for route in ["envelope/", "store/"] {
+            let request = sdk.request(route).header("content-encoding", encoding).body(body.clone());
+            let answer = sdk.stack.send(request).await;
+            assert_eq!(answer.status, 413, "{route} {encoding}: {answer:?}");
+        }
+    }
+    assert_eq!(sdk.incidents().await, 0);
+    let database = sdk.stack.stop().await;
+    assert_eq!(database.count("security_events WHERE event_type = 'decompression_bomb'").await, 1);
+}
+
+#[tokio::test]
+async fn a_bomb_beside_an_event_does_not_take_the_event_along() {
+    let sdk = Sdk::start().await;
+    let error = event("beside a bomb").to_string();
+    let bomb = gzip(envelope(&[("event", &error), ("attachment", &"\0".repeat(30 * MEBIBYTE))]).as_bytes());
+    let answer = sdk.stack.send(sdk.request("envelope/").header("content-encoding", "gzip").body(bomb)).await;
+    assert_eq!(answer.status, 413);
+    assert_eq!(sdk.incidents().await, 1);
+}
+
+#[tokio::test]
+async fn a_body_may_have_four_mebibytes_and_an_event_one() {
+    let sdk = Sdk::start().await;
+    let attachment = |length: usize| format!("{{}}\n{{\"type\":\"attachment\"}}\n{}", "a".repeat(length - 25));
+    assert_eq!(attachment(100).len(), 100);
+    assert_eq!(sdk.envelope(attachment(4 * MEBIBYTE)).await.status, 200);
+    assert_eq!(sdk.envelope(attachment(4 * MEBIBYTE + 1)).await.status, 413);
+    let event = |length: usize| format!("{{\"message\":\"{}\"}}", "m".repeat(length - 14));
+    assert_eq!(event(100).len(), 100);
+    for (length, status) in [(MEBIBYTE, 200), (MEBIBYTE + 1, 413)] {
+        let small = super::event("the small one").to_string();
+        let answer = sdk.envelope(envelope(&[("event", &event(length)), ("event", &small)])).await;
+        assert_eq!(answer.status, status, "{length}: {:?}", answer.body);
+        assert_eq!(sdk.store(event(length)).await.status, status, "{length}");
+    }
+    let small = sdk.stack.database.count("incidents WHERE error_message = 'the small one'").await;
+    assert_eq!(small, 1, "what is too large harms nobody else");
+    let database = sdk.stack.stop().await;
+    assert_eq!(database.count("security_events WHERE event_type = 'oversized_body'").await, 1);
+}
+
+#[tokio::test]
+async fn what_is_no_envelope_is_refused_by_name() {
+    let sdk = Sdk::start().await;
+    for (body, named) in [
+        (&b""[..], "empty"),
+        (b"\n\n", "empty"),
+        (b"{", "header"),
+        (b"[]\n", "header"),
+        (b"\xff\xfe{}\n", "header"),
+        (b"{}\n{", "header of item 1"),
+        (b"{}\n{\"type\":\"event\",\"length\":\"3\"}\n{}\n", "`length` of item 1"),
+        (b"{}\n{\"type\":\"event\",\"length\":3}\n{}", "cut off"),
+        (b"{}\n{\"type\":\"event\"}\n", "item 1 is not a JSON object"),
+        (b"{}\n{\"type\":\"event\"}\n[1]\n", "item 1 is not a JSON object"),
+        (b"{}\n{\"type\":\"event\"}\n\"\xff\"\n", "item 1 is not a JSON object"),
+    ] {
+        let answer = sdk.envelope(body.to_vec()).await;
+        assert_eq!(answer.status, 400, "{body:?}: {answer:?}");
+        assert!(answer.error().contains(named), "{body:?} → {}", answer.error());
+    }
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let request =
+            sdk.request("envelope/").header("content-encoding", encoding).body("{}\n{\"type\":\"event\"}\n{}");
+        assert_eq!(sdk.stack.send(request).await.status, 400, "not {encoding}");
+    }
+    for body in ["", "null", "[]", "7", "{", "\u{0}", "e30", "eJwDAAAAAAE="] {
+        assert_eq!(sdk.store(body).await.status, 400, "{body:?}");
+    }
+    assert_eq!(sdk.incidents().await, 0);
+}
+
+#[tokio::test]
+async fn what_was_whole_before_the_damage_is_kept() {
+    let sdk = Sdk::start().await;
+    let many = envelope(&[("session", "{}"); 100]);
+    for (number, (damage, status)) in [
+        ("{\"type\":\"attachment\",\"length\":5000}\ncut off".to_owned(), 200),
+        ("{\"type\":".to_owned(), 200),
+        ("not an item\n\n".to_owned(), 200),
+        ("{\"type\":\"attachment\",\"length\":3}\nlonger\n".to_owned(), 200),
+        (many.trim_start_matches("{}\n").to_owned(), 413),
+        (format!("{{\"type\":\"x\",\"{}", "y".repeat(70_000)), 413),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let whole = envelope(&[("event", &event(&format!("damaged {number}x")).to_string())]);
+        let answer = sdk.envelope(format!("{whole}{damage}")).await;
+        assert_eq!(answer.status, status, "{damage:.60}: {answer:?}");
+    }
+    let reports: i64 = sdk.stack.database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
+    assert_eq!(reports, 6);
+}
+
+#[tokio::test]
+async fn wrong_types_in_any_field_of_an_event_are_no_fault_of_ours() {
+    let sdk = Sdk::start().await;
+    for name in ["py-2", "py-3", "node-3", "node-4", "node-5"] {
+        let payload = capture(name).lines().nth(2).unwrap();
+        let whole: Value = serde_json::from_str(payload).unwrap();
+        let fields: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
+        for field in fields {
+            for wrong in
+                [json!(null), json!(7), json!("text"), json!([null, 1, [[]]]), json!({"values": 7}), json!(true)]
+            {
+                let mut event = whole.clone();
+                event["event_id"] = json!(uuid::Uuid::new_v4().simple().to_string());
+                event[&field] = wrong.clone();
+                let answer = sdk.store(event.to_string()).await;
+                assert_eq!(answer.status, 200, "{name}: {field} = {wrong}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn strange_events_are_kept_and_impossible_ones_refused() {
+    let sdk = Sdk::start().await;
+    let nested =
+        |depth: usize| format!("{{\"message\":\"deep\",\"extra\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
+    for (event, status) in [
+        (nested(100), 200),
+        (nested(100_000), 400),
+        ("{\"message\":\"cut \\ud83d\"}".to_owned(), 200),
+        ("{\"message\":\"a\\u0000b\",\"tags\":{\"k\\u0000\":\"\\u0000\"}}".to_owned(), 200),
+        ("{}".to_owned(), 200),
+        ("{\"message\":\"\"}".to_owned(), 200),
+        ("{\"message\":1e999}".to_owned(), 400),
+        (format!("{{\"message\":\"long\",\"level\":\"{}\"}}", "l".repeat(100_000)), 200),
+        (format!("{{\"message\":\"{}\"}}", "\\ud800".repeat(10_000)), 200),
+    ] {
+        let answer = sdk.envelope(envelope(&[("event", &event)])).await;
+        assert_eq!(answer.status, status, "{event:.80}: {answer:?}");
+        assert_eq!(sdk.store(event).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_sdks_send_base64_of_zlib() {
+    let sdk = Sdk::start().await;
+    let packed = BASE64.encode(zlib(event("from long ago").to_string().as_bytes()));
+    assert_eq!(sdk.store(packed).await.status, 200);
+    assert_eq!(sdk.incidents().await, 1);
+    let bomb = BASE64.encode(zlib(&vec![0; 30 * MEBIBYTE]));
+    assert_eq!(sdk.store(bomb).await.status, 413);
+}
+
+#[tokio::test]
+async fn hostile_headers_are_no_error_of_ours() {
+    let sdk = Sdk::start().await;
+    for (name, value, status) in [
+        ("x-sentry-auth", vec![0xff], 403),
+        ("x-sentry-auth", vec![b'='; 6_000], 403),
+        ("x-sentry-auth", b"Sentry sentry_key=a=b=c,,,sentry_version=x".to_vec(), 403),
+        ("authorization", vec![0xfe, 0xff], 403),
+        ("content-encoding", vec![0xff], 403),
+    ] {
+        let request = sdk.stack.request("POST", &format!("/api/{}/envelope/", sdk.project)).header(name, value.clone());
+        let answer = sdk.stack.send(request.body(envelope(&[("event", "{}")]))).await;
+        assert_eq!(answer.status, if name == "content-encoding" { 415 } else { status }, "{name}: {answer:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The real Lambda binary, behind API Gateway's events.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use harness::TestStack;
+use harness::lambda::Lambda;
+use serde_json::{Value, json};
+use shared::dsn::{KeyVersion, PublicKey};
+
+use super::hostile::gzip;
+use super::{Sdk, capture};
+
+/// A request as API Gateway's HTTP API brings it: what is not text comes as base64.
+async fn request(lambda: &Lambda, method: &str, project: i64, key: &str, encoding: &str, body: &[u8]) -> (u64, Value) {
+    let path = format!("/api/{project}/envelope/");
+    let event = json!({
+        "version": "2.0",
+        "routeKey": format!("{method} /api/{{project}}/envelope/"),
+        "rawPath": path,
+        "rawQueryString": format!("sentry_version=7&sentry_key={key}"),
+        "headers": {
+            "host": "abc.execute-api.eu-west-1.amazonaws.com", "content-encoding": encoding,
+            "content-type": "application/x-sentry-envelope", "x-forwarded-for": "203.0.113.7",
+        },
+        "pathParameters": {"project": project.to_string()},
+        "requestContext": {
+            "accountId": "123456789012", "apiId": "abc", "domainName": "abc.execute-api.eu-west-1.amazonaws.com",
+            "domainPrefix": "abc", "requestId": "JKJaXmPLvHcESHA=", "routeKey": "$default", "stage": "$default",
+            "time": "23/Nov/2026:10:00:00 +0000", "timeEpoch": 1_795_428_000_000_u64,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "test"},
+        },
+        "body": BASE64.encode(body),
+        "isBase64Encoded": true,
+    });
+    let answer = lambda.invoke(event).await.unwrap();
+    (answer["statusCode"].as_u64().unwrap(), answer)
+}
+
+fn body(answer: &Value) -> Value {
+    serde_json::from_str(answer["body"].as_str().unwrap_or("null")).unwrap()
+}
+
+#[tokio::test]
+async fn a_compressed_envelope_comes_through_the_gateway() {
+    let sdk = Sdk::start().await;
+    let secret = TestStack::dsn_secret();
+    let environment = [("DATABASE_URL", sdk.stack.database.url()), ("DSN_SECRET", secret.expose().to_owned())];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let lambda = Lambda::start("sentry-envelope", &environment).await;
+    let packed = gzip(capture("py-2").as_bytes());
+    let (status, answer) = request(&lambda, "POST", sdk.project, sdk.key.as_str(), "gzip", &packed).await;
+    assert_eq!((status, body(&answer)), (200, json!({"id": "4785fc6015d440708a0c1093cce93cff"})));
+    assert_eq!(answer["headers"]["access-control-allow-origin"], "*");
+    assert_eq!(request(&lambda, "OPTIONS", sdk.project, "", "", b"").await.0, 204);
+    assert_eq!(request(&lambda, "POST", sdk.project, "wrong", "gzip", &packed).await.0, 403);
+    assert_eq!(lambda.terminate().await.0, Some(0));
+    assert_eq!(sdk.incidents().await, 1);
+    let refused: String = sdk.stack.database.value("SELECT host(source_ip::inet) FROM security_events").await;
+    assert_eq!(refused, "203.0.113.7", "what was noted is written before the end");
+}
+
+#[tokio::test]
+async fn without_its_secret_the_function_is_closed_and_says_so_in_its_log() {
+    let sdk = Sdk::start().await;
+    let lambda = Lambda::start("sentry-envelope", &[("DATABASE_URL", &sdk.stack.database.url())]).await;
+    let (status, _) = request(&lambda, "POST", sdk.project, sdk.key.as_str(), "", capture("py-2").as_bytes()).await;
+    assert_eq!(status, 403);
+    let (_, logs) = lambda.terminate().await;
+    assert!(logs.iter().any(|line| line.contains("ERROR") && line.contains("DSN_SECRET")), "{logs:?}");
+    assert_eq!(sdk.incidents().await, 0);
+}
+
+#[tokio::test]
+async fn where_neither_database_nor_bus_is_there_an_sdk_is_told_to_come_again() {
+    let secret = TestStack::dsn_secret();
+    let nowhere = "postgres://watchkeeper:secret@127.0.0.1:9/nowhere?sslmode=disable";
+    let environment = [("DATABASE_URL", nowhere), ("DSN_SECRET", secret.expose())];
+    let lambda = Lambda::start("sentry-envelope", &environment).await;
+    let key = PublicKey::of(&secret, 7, KeyVersion::FIRST);
+    let (status, answer) = request(&lambda, "POST", 7, key.as_str(), "", capture("py-2").as_bytes()).await;
+    assert_eq!(status, 503, "{answer}");
+    assert!(answer["headers"]["retry-after"].is_string() && body(&answer)["detail"].is_string(), "{answer}");
+    let (status, answer) = request(&lambda, "POST", 7, key.as_str(), "", capture("node-2").as_bytes()).await;
+    assert_eq!(status, 200, "what is only counted needs no database: {answer}");
+    let (status, _) = request(&lambda, "POST", 8, key.as_str(), "", capture("py-2").as_bytes()).await;
+    assert_eq!(status, 403, "nor does a wrong key");
+}
