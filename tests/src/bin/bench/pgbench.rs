@@ -47,7 +47,7 @@ const PARAMETERS: [(&str, &str); 21] = [
     ("category", ":category"),
     ("application", ":application"),
     ("environment", ":environment"),
-    ("fingerprint", "ARRAY['v1:' || md5(:error::text)]"),
+    ("fingerprint", "ARRAY['v2:' || md5(:error::text)]"),
     ("error_message", ":error_message"),
     ("error_type", ":error_type"),
     ("stack_trace", ":stack_trace"),
