@@ -32,7 +32,7 @@ fn insert_incident(application: &str, environment: &str, status: &str) -> String
     format!(
         "INSERT INTO incidents
             (incident_id, title, severity, category, error_message, fingerprint, application, environment, status)
-        VALUES (left('INC-' || gen_random_uuid(), 30), 't', 'LOW', 'unknown', 'm', 'v1:same', '{application}',
+        VALUES (left('INC-' || gen_random_uuid(), 30), 't', 'LOW', 'unknown', 'm', 'v2:same', '{application}',
             '{environment}', '{status}')
         RETURNING id"
     )

@@ -19,9 +19,9 @@ const NAMELESS: [&str; 9] = [
 pub(super) fn normalise(frame: &str) -> String {
     let (place, function) = split(frame);
     let mut out = String::with_capacity(frame.len());
-    push_place(&mut out, place.trim());
+    push_place(&mut out, place);
     out.push(':');
-    push_function(&mut out, function.trim());
+    push_function(&mut out, function.trim_start_matches(is_between).trim_end());
     out
 }
 
@@ -39,10 +39,15 @@ pub(super) fn split(frame: &str) -> (&str, &str) {
 fn push_place(out: &mut String, place: &str) {
     let place = place.split(['?', '#']).next().unwrap_or(place);
     // One build runs on many hosts.
-    let place = place.split_once("://").map_or(place, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+    let place = place.rsplit_once("://").map_or(place, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
     // Package managers put versions and hashes into the way to a package.
     let place = place.rsplit_once("node_modules/").map_or(place, |(_, package)| package);
-    push_parts(out, place);
+    push_parts(out, place.trim_start().trim_end_matches(is_between));
+}
+
+/// What stands between module and function, and so at no end of either.
+fn is_between(c: char) -> bool {
+    c == ':' || c.is_whitespace()
 }
 
 fn push_function(out: &mut String, function: &str) {

@@ -42,7 +42,7 @@ pub(super) fn is_word_before(text: &str, at: usize) -> bool {
 
 /// Whether a word, or a placeholder, begins at this place.
 pub(super) fn is_word_after(text: &str, at: usize) -> bool {
-    text[at..].starts_with(char::is_alphanumeric) || placeholder_at(&text[at..]).is_some()
+    text[at..].starts_with(char::is_alphanumeric) || replaced_at(&text[at..]).is_some()
 }
 
 fn placeholder_at(rest: &str) -> Option<&'static str> {
@@ -50,6 +50,14 @@ fn placeholder_at(rest: &str) -> Option<&'static str> {
         return None;
     }
     PLACEHOLDERS.into_iter().find(|placeholder| rest.starts_with(placeholder))
+}
+
+/// What has been replaced already, by us or by redaction: as what, and how long it is.
+fn replaced_at(rest: &str) -> Option<(&'static str, usize)> {
+    let own = placeholder_at(rest).map(|placeholder| (placeholder, placeholder.len()));
+    let redacted =
+        || REDACTED.into_iter().find(|(word, _)| rest.starts_with(word)).map(|(word, kind)| (kind, word.len()));
+    own.or_else(redacted)
 }
 
 /// The characters that ids, addresses and numbers are made of.
@@ -78,12 +86,18 @@ impl Scan<'_> {
     fn step(&mut self) {
         let rest = &self.text[self.at..];
         let Some(c) = rest.chars().next() else { return };
-        if c.is_whitespace() {
+        if let Some(word) = plain_word(rest) {
+            self.out.push_str(word);
+            self.at += word.len();
+        } else if c.is_whitespace() {
             let after = rest.trim_start();
             let white = &rest[..rest.len() - after.len()];
             self.out.push(if white.contains('\n') { '\n' } else { ' ' });
             self.at += white.len();
         } else if let Some((placeholder, len)) = self.placeholder(rest) {
+            if self.at >= self.places_from {
+                self.no_place_before(self.at + len + places::path_end(&rest[len..]));
+            }
             self.replace(placeholder, len);
         } else if let Some(len) = self.quotes.at(self.text, self.at) {
             self.replace("<text>", len);
@@ -104,11 +118,7 @@ impl Scan<'_> {
 
     /// A placeholder, ours or one of redaction's; with an address its port.
     fn placeholder(&self, rest: &str) -> Option<(&'static str, usize)> {
-        let redacted = || REDACTED.into_iter().find(|(word, _)| rest.starts_with(word));
-        let (len, kind) = match placeholder_at(rest) {
-            Some(own) => (own.len(), own),
-            None => redacted().map(|(word, kind)| (word.len(), kind))?,
-        };
+        let (kind, len) = replaced_at(rest)?;
         let port = rest[len..].strip_prefix(':').filter(|_| kind == "<ip>").map_or(0, digits);
         let port = if port == 0 || is_word_after(self.text, self.at + len + 1 + port) { 0 } else { port + 1 };
         Some((kind, len + port))
@@ -117,19 +127,26 @@ impl Scan<'_> {
     /// A path or an address that begins here.
     fn place(&mut self, c: char) -> Option<(&'static str, usize)> {
         let begins = c.is_alphanumeric() || matches!(c, '/' | '\\' | '.' | '~');
-        if self.at < self.places_from || !begins || is_word_before(self.text, self.at) {
+        if self.at < self.places_from || !begins {
             return None;
         }
+        let before = &self.text[..self.at];
         // `</div>` closes an element.
-        if c == '/' && self.text[..self.at].ends_with('<') {
-            return None;
+        let amid = is_word_before(self.text, self.at) || (c == '/' && before.ends_with('<'));
+        let rest = &self.text[self.at..];
+        let found = if amid { None } else { places::at(rest) };
+        if found.is_none() {
+            self.no_place_before(self.at + places::path_end(rest));
         }
-        match places::at(&self.text[self.at..]) {
-            Ok(found) => Some(found),
-            Err(sure) => {
-                self.places_from = self.at + sure;
-                None
-            }
+        found
+    }
+
+    /// Notes that no place begins in the run that ends here. What a placeholder stands for was part of its run.
+    fn no_place_before(&mut self, end: usize) {
+        self.places_from = end;
+        while let Some((_, len)) = replaced_at(&self.text[self.places_from..]) {
+            self.places_from += len;
+            self.places_from += places::path_end(&self.text[self.places_from..]);
         }
     }
 
@@ -139,6 +156,8 @@ impl Scan<'_> {
             self.token = self.token_here()?;
         }
         if let Some((start, end)) = self.token.email.filter(|(start, _)| *start == self.at) {
+            // Another may follow.
+            self.token.end = end;
             return Some(("<email>", end - start));
         }
         let rest = &self.text[self.at..self.token.end];
@@ -165,8 +184,8 @@ impl Scan<'_> {
         while let Some(c) = self.text[end..].chars().next() {
             if is_token_char(c) {
                 end += 1;
-            } else if let Some(placeholder) = placeholder_at(&self.text[end..]) {
-                end += placeholder.len();
+            } else if let Some((_, len)) = replaced_at(&self.text[end..]) {
+                end += len;
             } else {
                 break;
             }
@@ -174,7 +193,8 @@ impl Scan<'_> {
         let token = &self.text[self.at..end];
         let inside = |(start, end)| (self.at + start, self.at + end);
         let in_word = is_word_before(self.text, self.at);
-        (!token.is_empty()).then(|| Token { end, email: email(token).filter(|_| !in_word).map(inside) })
+        (!token.is_empty())
+            .then(|| Token { end, email: email(token).filter(|(start, _)| *start > 0 || !in_word).map(inside) })
     }
 
     /// Whether a number with a sign begins here.
@@ -214,6 +234,14 @@ impl Scan<'_> {
             };
         }
     }
+}
+
+/// Letters that are nothing but a word, since nothing follows that could make more of them: most of what is said.
+fn plain_word(rest: &str) -> Option<&str> {
+    let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let plain =
+        matches!(rest.as_bytes().get(end), None | Some(b' ' | b'\n' | b',' | b';' | b'!' | b'(' | b')' | b'"' | b'\''));
+    (end > 0 && plain).then(|| &rest[..end])
 }
 
 fn word_end(rest: &str) -> usize {

@@ -211,8 +211,6 @@ fn tricky() -> impl Strategy<Value = String> {
         "[0-9a-f]{6,9}",
         "[ \"'`/.:@<>=%+_\\[\\]{}()?#,\\\\-]{1,2}",
         "\n",
-        Just("<n>".to_owned()),
-        Just("<text>".to_owned()),
         Just("[email]".to_owned()),
         Just("[ip]".to_owned()),
         Just("://".to_owned()),
