@@ -7,14 +7,10 @@
 //!
 //! 4. [`publish`] tells the bus of a new incident, before the caller has its answer.
 //!
-<<<<<<< HEAD
 //! While the database is away, [`defer`] keeps the report in a safe place and brings it back to step 2.
 //!
-//! `model` imports nothing of ours; `redact`, `classify` and `fingerprint` are pure over it; `events` and `store`
-=======
-//! `model` imports nothing of ours; `classify`, `fingerprint` and `sentry_event` are pure over it; `events` and `store`
->>>>>>> grouping
-//! know `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
+//! `model` imports nothing of ours; `redact`, `classify`, `fingerprint` and `sentry_event` are pure over it; `events` and
+//! `store` know `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
 //! SQL stands only in `store`, `std::env` only in `config`; the clock is read at the edge and passed in.
 
 pub mod applications;

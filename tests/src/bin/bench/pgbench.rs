@@ -38,37 +38,6 @@ impl Protocol {
     }
 }
 
-<<<<<<< HEAD
-=======
-/// The statement's parameters in order: its own name of each, and what pgbench puts there. What `bench ingest` sends
-/// over HTTP stands in variables; ids rise with each transaction, as time-ordered ones do.
-const PARAMETERS: [(&str, &str); 21] = [
-    ("delivery_key", "ARRAY['api:' || lpad(:key::text, 36, '0')]"),
-    ("content_hash", ":content_hash"),
-    ("source", ":source"),
-    ("received_at", "ARRAY[clock_timestamp()]"),
-    ("action_id", UUID),
-    ("incident_id", "ARRAY['INC-BENCH-' || :key::text]"),
-    ("title", ":title"),
-    ("severity", ":severity"),
-    ("category", ":category"),
-    ("application", ":application"),
-    ("environment", ":environment"),
-    ("fingerprint", "ARRAY['v2:' || md5(:error::text)]"),
-    ("error_message", ":error_message"),
-    ("error_type", ":error_type"),
-    ("stack_trace", ":stack_trace"),
-    ("endpoint", ":endpoint"),
-    ("context", ":context"),
-    ("action_description", ":action_description"),
-    ("event_id", UUID),
-    ("event_detail", ":event_detail"),
-    ("announces", ":announces"),
-];
-
-const UUID: &str = "ARRAY[lpad(to_hex(:key::bigint), 32, '0')::uuid]";
-
->>>>>>> grouping
 /// A pgbench script for reports of one body.
 pub(crate) struct Pgbench {
     program: PathBuf,
