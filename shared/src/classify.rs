@@ -25,7 +25,7 @@ pub struct Classification {
 }
 
 /// The built-in rules: a message that contains the text is of this severity.
-const BUILT_IN: [(&str, Severity); 21] = [
+pub const BUILT_IN: [(&str, Severity); 21] = [
     ("database connection failed", Severity::Critical),
     ("502 bad gateway", Severity::Critical),
     ("authentication service down", Severity::Critical),

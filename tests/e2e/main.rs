@@ -8,6 +8,7 @@ mod envelope;
 mod lambda;
 mod probe;
 mod publish;
+mod redaction;
 mod report_error;
 mod security;
 mod sentry;
