@@ -2,12 +2,13 @@
 //!
 //! Users: `publish` (events of the outbox), `defer` (reports while the database is away).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use tokio::sync::OnceCell;
+use aws_sdk_eventbridge::config::retry::RetryConfig;
+use aws_sdk_eventbridge::config::{BehaviorVersion, Credentials, Region};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::Environment;
 use crate::store::chain;
@@ -16,29 +17,83 @@ use crate::store::chain;
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 
 /// Where events go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct BusConfig {
     /// `EVENT_BUS_NAME`; none = there is no bus.
     pub event_bus_name: Option<String>,
     /// `PUBLISH_BUDGET_MS`: how long a caller waits for its events to be told, at most.
     pub publish_budget: Duration,
+    /// Who we are to AWS, and where.
+    pub aws: AwsConfig,
+}
+
+/// Who we are to AWS, and where, as Lambda's environment tells it. The whole chain of the AWS crates (profiles, SSO,
+/// metadata services) would be a third of a megabyte in each function, and no function has any other source.
+#[derive(Debug, Clone, Default)]
+pub struct AwsConfig {
+    /// `AWS_REGION`.
+    pub region: Option<String>,
+    /// `AWS_ENDPOINT_URL`: another place than AWS's own, such as an emulator.
+    pub endpoint_url: Option<String>,
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: Option<String>,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: Option<SecretString>,
+    /// `AWS_SESSION_TOKEN`.
+    pub session_token: Option<SecretString>,
+}
+
+impl AwsConfig {
+    fn read(environment: &Environment<'_>) -> Self {
+        Self {
+            region: environment.optional("AWS_REGION"),
+            endpoint_url: environment.optional("AWS_ENDPOINT_URL"),
+            access_key_id: environment.optional("AWS_ACCESS_KEY_ID"),
+            secret_access_key: environment.secret("AWS_SECRET_ACCESS_KEY"),
+            session_token: environment.secret("AWS_SESSION_TOKEN"),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.region.is_some() && self.access_key_id.is_some() && self.secret_access_key.is_some()
+    }
+
+    fn client(&self) -> aws_sdk_eventbridge::Client {
+        let secret = |value: &Option<SecretString>| value.as_ref().map(|it| it.expose_secret().to_owned());
+        let credentials = Credentials::new(
+            self.access_key_id.clone().unwrap_or_default(),
+            secret(&self.secret_access_key).unwrap_or_default(),
+            secret(&self.session_token),
+            None,
+            "environment",
+        );
+        let mut config = aws_sdk_eventbridge::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .retry_config(RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF))
+            .region(self.region.clone().map(Region::new))
+            .credentials_provider(credentials);
+        config.set_endpoint_url(self.endpoint_url.clone());
+        aws_sdk_eventbridge::Client::from_conf(config.build())
+    }
 }
 
 impl Default for BusConfig {
     fn default() -> Self {
-        Self { event_bus_name: None, publish_budget: Duration::from_millis(200) }
+        Self { event_bus_name: None, publish_budget: Duration::from_millis(200), aws: AwsConfig::default() }
     }
 }
 
 impl BusConfig {
-    /// Reads `EVENT_BUS_NAME` and `PUBLISH_BUDGET_MS`.
+    /// Reads `EVENT_BUS_NAME`, `PUBLISH_BUDGET_MS` and AWS's own variables, without which no bus can be reached.
     #[must_use]
     pub fn read(environment: &mut Environment<'_>) -> Self {
         let Self { publish_budget, .. } = Self::default();
-        Self {
-            event_bus_name: environment.optional("EVENT_BUS_NAME"),
-            publish_budget: environment.milliseconds("PUBLISH_BUDGET_MS", publish_budget),
+        let (event_bus_name, aws) = (environment.optional("EVENT_BUS_NAME"), AwsConfig::read(environment));
+        if event_bus_name.is_some() && !aws.is_complete() {
+            let needed = "needs AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (Lambda sets them)";
+            environment.problem("EVENT_BUS_NAME", needed);
         }
+        Self { event_bus_name, aws, publish_budget: environment.milliseconds("PUBLISH_BUDGET_MS", publish_budget) }
     }
 }
 
@@ -48,8 +103,9 @@ pub struct Bus(Arc<Inner>);
 
 struct Inner {
     name: String,
+    aws: AwsConfig,
     /// Built at first use: an invocation that tells nothing pays nothing for it.
-    client: OnceCell<aws_sdk_eventbridge::Client>,
+    client: OnceLock<aws_sdk_eventbridge::Client>,
     has_answered: AtomicBool,
 }
 
@@ -83,17 +139,17 @@ impl Bus {
     /// sets it.
     #[must_use]
     pub fn new(config: BusConfig) -> Option<Self> {
-        Some(Self::of(config.event_bus_name?, OnceCell::new()))
+        Some(Self::of(config.event_bus_name?, config.aws, OnceLock::new()))
     }
 
     /// The bus of this name, behind a client that is there already.
     #[must_use]
     pub fn with_client(name: &str, client: aws_sdk_eventbridge::Client) -> Self {
-        Self::of(name.to_owned(), OnceCell::new_with(Some(client)))
+        Self::of(name.to_owned(), AwsConfig::default(), OnceLock::from(client))
     }
 
-    fn of(name: String, client: OnceCell<aws_sdk_eventbridge::Client>) -> Self {
-        Self(Arc::new(Inner { name, client, has_answered: AtomicBool::new(false) }))
+    fn of(name: String, aws: AwsConfig, client: OnceLock<aws_sdk_eventbridge::Client>) -> Self {
+        Self(Arc::new(Inner { name, aws, client, has_answered: AtomicBool::new(false) }))
     }
 
     /// Whether it has answered this process before, so that a connection and credentials are there.
@@ -110,7 +166,7 @@ impl Bus {
     }
 
     async fn send(&self, entries: Vec<Entry<'_>>) -> Result<Vec<Taken>, BusError> {
-        let client = self.0.client.get_or_init(connect).await;
+        let client = self.0.client.get_or_init(|| self.0.aws.client());
         let sent = entries.len();
         let entries = entries.into_iter().map(|entry| {
             aws_sdk_eventbridge::types::PutEventsRequestEntry::builder()
@@ -136,9 +192,4 @@ impl Bus {
         });
         Ok(taken.collect())
     }
-}
-
-async fn connect() -> aws_sdk_eventbridge::Client {
-    let retries = RetryConfig::standard().with_initial_backoff(FIRST_BACKOFF);
-    aws_sdk_eventbridge::Client::new(&aws_config::from_env().retry_config(retries).load().await)
 }
