@@ -18,7 +18,7 @@ macro_rules! migration {
     };
 }
 /// The files, oldest first. A test holds this list against the folder.
-pub const FILES: [(&str, &str); 14] = [
+pub const FILES: [(&str, &str); 15] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
     migration!("20261101000200_create_own_tables"),
@@ -30,7 +30,8 @@ pub const FILES: [(&str, &str); 14] = [
     migration!("20261101000800_seed_system_config"),
     migration!("20261102000000_group_upstream_incidents"),
     migration!("20261102000100_bound_incident_times"),
-    migration!("20261123000000_record_reports_function"),
+    migration!("20261123000000_count_occurrences"),
+    migration!("20261123000050_record_reports_function"),
     migration!("20261123000100_create_applications"),
     migration!("20261123000200_keep_upstream_steps"),
 ];

@@ -10,6 +10,7 @@ mod contract;
 mod counters;
 mod guards;
 mod health_checks;
+mod indexes;
 mod lifecycle;
 mod migrate;
 mod occurrences;

@@ -10,7 +10,8 @@ use shared::store::{alerts, health_checks};
 use watchkeeper::migrations::{FILES, apply};
 
 use crate::catalog::{lines, rows, snapshot};
-use crate::contract::{Difference, TABLES, difference, lacking_indexes};
+use crate::contract::{Difference, TABLES, difference};
+use crate::indexes::lacking_indexes;
 
 /// Its rows by table and key.
 type Rows = BTreeMap<(&'static str, String), Map<String, Value>>;

@@ -8,7 +8,8 @@ use shared::model::{AlertStatus, AlertType, CheckInStatus, IncidentStatus, Quota
 use shared::store::services::Origin;
 
 use crate::catalog::lines;
-use crate::contract::{Difference, TABLES, difference, lacking_indexes};
+use crate::contract::{Difference, TABLES, difference};
+use crate::indexes::lacking_indexes;
 
 /// Those that the contract does not name.
 const OWN_TABLES: &[&str] = &[

@@ -1,0 +1,63 @@
+//! The indexes that a migrated database must have.
+
+use tokio_postgres::Client;
+
+use crate::catalog::lines;
+
+/// The indexes that the contract names, then those that dedupe, then those for pages, retention and the outbox.
+const INDEXES: &str = "
+error_knowledge USING hnsw (embedding vector_cosine_ops)
+error_knowledge USING btree (category)
+error_knowledge USING btree (success_rate DESC)
+incidents USING btree (status)
+incidents USING btree (severity)
+incidents USING btree (detected_at DESC)
+incidents USING btree (application)
+monitoring_checks USING btree (\"timestamp\" DESC)
+monitoring_checks USING btree (status)
+agent_actions USING btree (\"timestamp\" DESC)
+agent_actions USING btree (incident_id)
+deployment_history USING btree (\"timestamp\" DESC)
+deployment_history USING btree (status)
+security_events USING btree (\"timestamp\" DESC)
+security_events USING btree (severity)
+email_tracking USING btree (incident_id)
+email_tracking USING btree (status)
+service_health_checks USING btree (created_at)
+service_health_checks USING btree (service_name, created_at)
+service_health_checks USING btree (service_name, checked_at DESC)
+alert_events USING btree (created_at)
+alert_events USING btree (status)
+alert_events USING btree (service_name, status)
+
+unique incidents USING btree (application, environment, fingerprint) WHERE ((status)::text <> 'resolved'::text)
+unique incidents USING btree (fingerprint) WHERE (((status)::text <> 'resolved'::text) AND (fingerprint ~~ 'sentry:%'::text))
+unique alert_events USING btree (service_name, environment, alert_type) WHERE (status <> 'resolved'::text)
+unique services USING btree (name, environment)
+unique applications USING btree (name, environment) NULLS NOT DISTINCT WHERE (removed_at IS NULL)
+unique quota_counters USING btree (application, quota, window_start)
+unique check_ins USING btree (application, environment, monitor_slug)
+unique intake_counters USING btree (source, kind, hour)
+
+incidents USING btree (detected_at DESC, id DESC)
+inbound_deliveries USING btree (received_at)
+incidents USING btree (fingerprint, resolved_at DESC NULLS LAST) WHERE ((status)::text = 'resolved'::text)
+incident_occurrences USING btree (incident)
+quota_counters USING btree (window_start)
+check_ins USING btree (received_at)
+intake_counters USING btree (hour)
+event_outbox USING btree (created_at) WHERE (published_at IS NULL)
+";
+
+/// The indexes of the contract that a database lacks.
+pub(crate) async fn lacking_indexes(client: &Client) -> Vec<String> {
+    let found = lines(
+        client,
+        "SELECT CASE WHEN indisunique THEN 'unique ' ELSE '' END
+            || substring(pg_get_indexdef(indexrelid) FROM ' ON public\\.(.*)$')
+        FROM pg_index WHERE indisvalid AND indrelid IN
+            (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)",
+    )
+    .await;
+    INDEXES.lines().filter(|line| !line.is_empty() && !found.contains(&(*line).to_owned())).map(str::to_owned).collect()
+}
