@@ -9,9 +9,11 @@ ALTER TABLE public.incidents ADD COLUMN IF NOT EXISTS user_count bigint NOT NULL
 ALTER TABLE public.incidents ADD COLUMN IF NOT EXISTS reopened_at timestamptz;
 ALTER TABLE public.incidents ADD COLUMN IF NOT EXISTS reopen_count int NOT NULL DEFAULT 0;
 
--- Finds what was resolved lately.
+-- Find the open incident of an error, and the one that was resolved last. Only the fingerprint leads, and the predicates are
+-- no other index's: plans are kept, and must not fall for an index that reads all incidents of an application or a status.
+CREATE INDEX IF NOT EXISTS idx_incidents_open ON public.incidents (fingerprint) WHERE status <> 'resolved';
 CREATE INDEX IF NOT EXISTS idx_incidents_resolved
-    ON public.incidents (fingerprint, resolved_at DESC NULLS LAST) WHERE status = 'resolved';
+    ON public.incidents (fingerprint, resolved_at DESC NULLS LAST) WHERE resolved_at IS NOT NULL;
 
 ALTER TABLE public.inbound_deliveries ADD COLUMN IF NOT EXISTS incident uuid;
 ALTER TABLE public.inbound_deliveries ADD COLUMN IF NOT EXISTS created boolean NOT NULL DEFAULT false;
@@ -24,15 +26,6 @@ COMMENT ON COLUMN public.inbound_deliveries.incident IS
     category it is the answer that a repetition of the delivery gets.';
 COMMENT ON COLUMN public.inbound_deliveries.action_id IS
     'The id of the agent_actions row of this delivery, where it has one: a report that only counts has none. No foreign key.';
-
-UPDATE public.inbound_deliveries AS delivery
-SET
-    incident = action.incident_id,
-    created = coalesce((action.action_details ->> 'created')::boolean, false),
-    severity = action.action_details ->> 'severity',
-    category = action.action_details ->> 'category'
-FROM public.agent_actions AS action
-WHERE action.id = delivery.action_id AND delivery.incident IS NULL AND action.incident_id IS NOT NULL;
 
 -- No foreign key on purpose: its check would mark the incident's row with every insert, which is the contention that this
 -- table is there to avoid. Rows live for a second or a minute; what a deleted incident leaves, its trigger removes.
@@ -81,7 +74,7 @@ ALTER TABLE public.incident_users ENABLE ROW LEVEL SECURITY;
 CREATE OR REPLACE FUNCTION public.forget_incident() RETURNS trigger
     LANGUAGE plpgsql
     SECURITY INVOKER
-    SET search_path = ''
+    SET search_path = public, pg_temp
 AS $$
 BEGIN
     DELETE FROM public.incident_occurrences WHERE incident = OLD.id;

@@ -8,7 +8,7 @@
 --
 -- Whoever waits, waits in one order (fingerprint, application, environment; then delivery keys), so that batches can't
 -- deadlock. Plans are made once and kept, for any parameters; the planner's alternatives are switched off because one made
--- for an empty table must not scan the full one.
+-- for an empty table must not scan the full one, and `column || ''` keeps indexes out that other columns lead.
 CREATE OR REPLACE FUNCTION public.record_reports(reports jsonb, reopen_seconds double precision)
 RETURNS TABLE (
     delivery_key text, known boolean, content_hash text, incident_id text, created boolean, severity text, category text,
@@ -16,7 +16,7 @@ RETURNS TABLE (
 )
     LANGUAGE plpgsql
     SECURITY INVOKER
-    SET search_path = ''
+    SET search_path = public, pg_temp
     SET enable_seqscan = off
     SET enable_hashjoin = off
     SET enable_mergejoin = off
@@ -48,7 +48,8 @@ BEGIN
             count(*) FILTER (WHERE NOT each.announces) AS reports,
             max((each.report ->> 'received_at')::timestamptz) AS last_received_at,
             max(array_position(levels, each.report ->> 'severity')) AS worst,
-            array_agg(DISTINCT each.report ->> 'user') FILTER (WHERE each.report ->> 'user' IS NOT NULL) AS users
+            array_agg(DISTINCT each.report ->> 'user')
+                FILTER (WHERE each.report ->> 'user' IS NOT NULL AND NOT each.announces) AS users
         FROM (
             SELECT DISTINCT ON (item.report ->> 'delivery_key')
                 item.report,
@@ -72,12 +73,16 @@ BEGIN
         IF batch.known THEN
             RETURN QUERY
             SELECT
-                delivery.delivery_key, true, delivery.content_hash, incident.incident_id::text, delivery.created,
-                coalesce(delivery.severity, incident.severity::text), coalesce(delivery.category, incident.category::text),
+                delivery.delivery_key, true, delivery.content_hash, incident.incident_id::text,
+                delivery.created OR coalesce((action.action_details ->> 'created')::boolean, false),
+                coalesce(delivery.severity, action.action_details ->> 'severity', incident.severity::text),
+                coalesce(delivery.category, action.action_details ->> 'category', incident.category::text),
                 NULL::uuid
             FROM unnest(batch.members) AS member
             JOIN public.inbound_deliveries AS delivery ON delivery.delivery_key = member ->> 'delivery_key'
-            LEFT JOIN public.incidents AS incident ON incident.id = delivery.incident;
+            -- Where the answer of a delivery stood before it had columns of its own, and where a step's stands.
+            LEFT JOIN public.agent_actions AS action ON action.id = delivery.action_id
+            LEFT JOIN public.incidents AS incident ON incident.id = coalesce(delivery.incident, action.incident_id);
             CONTINUE;
         END IF;
 
@@ -104,8 +109,8 @@ BEGIN
                 SELECT id, incident_id, severity, user_count, announced_only, resolved_at, application, environment
                 INTO stored
                 FROM public.incidents
-                WHERE application = head ->> 'application' AND environment = head ->> 'environment'
-                    AND fingerprint = batch.fingerprint AND status <> 'resolved'
+                WHERE fingerprint = batch.fingerprint AND status <> 'resolved'
+                    AND application || '' = head ->> 'application' AND environment || '' = head ->> 'environment'
                 FOR NO KEY UPDATE SKIP LOCKED;
             END IF;
             EXIT WHEN FOUND;
@@ -119,8 +124,8 @@ BEGIN
                 SELECT id, incident_id, severity, user_count, announced_only, resolved_at, application, environment
                 INTO stored
                 FROM public.incidents
-                WHERE application = head ->> 'application' AND environment = head ->> 'environment'
-                    AND fingerprint = batch.fingerprint AND status <> 'resolved';
+                WHERE fingerprint = batch.fingerprint AND status <> 'resolved'
+                    AND application || '' = head ->> 'application' AND environment || '' = head ->> 'environment';
             END IF;
             IF FOUND THEN
                 IF batch.worst <= array_position(levels, stored.severity::text) AND NOT stored.announced_only THEN
@@ -139,14 +144,14 @@ BEGIN
                 SELECT id, incident_id, severity, user_count, announced_only, resolved_at, application, environment
                 INTO stored
                 FROM public.incidents
-                WHERE fingerprint = batch.fingerprint AND fingerprint LIKE 'sentry:%' AND status = 'resolved'
-                ORDER BY resolved_at DESC NULLS LAST LIMIT 1;
+                WHERE fingerprint = batch.fingerprint AND fingerprint LIKE 'sentry:%' AND status || '' = 'resolved'
+                ORDER BY detected_at DESC LIMIT 1;
             ELSE
                 SELECT id, incident_id, severity, user_count, announced_only, resolved_at, application, environment
                 INTO stored
                 FROM public.incidents
-                WHERE application = head ->> 'application' AND environment = head ->> 'environment'
-                    AND fingerprint = batch.fingerprint AND status = 'resolved'
+                WHERE fingerprint = batch.fingerprint AND resolved_at IS NOT NULL AND status || '' = 'resolved'
+                    AND application || '' = head ->> 'application' AND environment || '' = head ->> 'environment'
                 ORDER BY resolved_at DESC NULLS LAST LIMIT 1;
             END IF;
             IF FOUND AND batch.reports = 0 THEN
@@ -213,7 +218,10 @@ BEGIN
                 user_count = incident.user_count + met + folded.new_users,
                 last_seen_at = greatest(incident.last_seen_at, folded.last_seen_at, batch.last_received_at),
                 updated_at = greatest(incident.updated_at, folded.last_seen_at, batch.last_received_at),
-                last_release = coalesce(latest ->> 'release', incident.last_release),
+                last_release = CASE
+                    WHEN batch.last_received_at >= incident.last_seen_at THEN coalesce(latest ->> 'release', incident.last_release)
+                    ELSE incident.last_release
+                END,
                 severity = levels[greatest(batch.worst, array_position(levels, incident.severity::text))],
                 status = CASE WHEN change = 'reopened' THEN 'detected' ELSE incident.status END,
                 resolved_at = CASE WHEN change = 'reopened' THEN NULL ELSE incident.resolved_at END,
@@ -241,12 +249,17 @@ BEGIN
             END IF;
         END IF;
 
-        -- Samples: the first, each power of two, and the last, which is written at most once a second.
+        -- Samples: the first, each power of two, and the last, which is written at most once a second, and only by who holds the
+        -- incident: nobody waits for a sample either.
         IF batch.reports > 0 AND (after # before) > before THEN
             power := 1;
-            WHILE power <= after / 2 LOOP
-                power := power * 2;
-            END LOOP;
+            IF change = 'opened' THEN
+                latest := head;
+            ELSE
+                WHILE power <= after / 2 LOOP
+                    power := power * 2;
+                END LOOP;
+            END IF;
             INSERT INTO public.incident_samples
             SELECT
                 stored.id, power, (latest ->> 'received_at')::timestamptz, latest ->> 'delivery_key', latest ->> 'severity',
@@ -254,7 +267,7 @@ BEGIN
                 CASE WHEN octet_length(latest ->> 'context') <= sample_bytes THEN latest -> 'context' END
             ON CONFLICT DO NOTHING;
         END IF;
-        IF batch.reports > 0 AND change <> 'opened' AND NOT EXISTS (
+        IF batch.reports > 0 AND change NOT IN ('opened', 'appended') AND NOT EXISTS (
             SELECT FROM public.incident_samples
             WHERE incident = stored.id AND position = 0
                 AND received_at > (latest ->> 'received_at')::timestamptz - interval '1 second'

@@ -48,7 +48,9 @@ impl Publisher {
     }
 
     async fn publish_to(&self, bus: &Bus, ids: &[Uuid]) -> Result<(), StoreError> {
-        let events = self.store.run(|client| async move { outbox::list_unpublished(&client, ids).await }).await?;
+        let listed =
+            self.store.run_within(self.patience, |client| async move { outbox::list_unpublished(&client, ids).await });
+        let events = listed.await?;
         let started = tokio::time::Instant::now();
         let mut attempts = Vec::with_capacity(events.len());
         for some in events.chunks(Bus::ENTRIES) {
@@ -60,7 +62,9 @@ impl Publisher {
             }
         }
         let (attempts, now) = (attempts.as_slice(), Utc::now());
-        self.store.run(|client| async move { outbox::mark_attempted(&client, attempts, now).await }).await
+        self.store
+            .run_within(self.patience, |client| async move { outbox::mark_attempted(&client, attempts, now).await })
+            .await
     }
 }
 

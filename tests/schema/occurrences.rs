@@ -184,3 +184,76 @@ async fn what_belongs_to_an_incident_goes_with_it() {
         assert_eq!(database.count(table).await, 0, "{table}");
     }
 }
+
+#[tokio::test]
+async fn what_was_left_beside_an_incident_that_was_being_resolved_opens_it_again() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    write(&store, &[nth(0)]).await;
+    let at = (noon() + Duration::seconds(5)).to_rfc3339();
+    database.execute(&format!("BEGIN; UPDATE incidents SET status = 'resolved', resolved_at = '{at}'")).await;
+    write(&store, &[nth(10)]).await;
+    database.execute("COMMIT").await;
+    fold(&store).await;
+    assert_eq!(database.count("incidents WHERE status = 'detected' AND occurrences = 2 AND reopen_count = 1").await, 1);
+    assert_eq!(database.count("event_outbox WHERE detail_type = 'IncidentReopened'").await, 1);
+    assert_eq!(database.count("agent_actions WHERE action_type = 'incident_reopened'").await, 1);
+    // What happened before the end does not.
+    let at = (noon() + Duration::seconds(60)).to_rfc3339();
+    database.execute(&format!("BEGIN; UPDATE incidents SET status = 'resolved', resolved_at = '{at}'")).await;
+    write(&store, &[nth(20)]).await;
+    database.execute("COMMIT").await;
+    fold(&store).await;
+    assert_eq!(database.count("incidents WHERE status = 'resolved' AND occurrences = 3").await, 1);
+}
+
+#[tokio::test]
+async fn a_delivery_that_an_older_version_took_is_known() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let first = nth(0);
+    let receipt = write(&store, std::slice::from_ref(&first)).await.remove(0);
+    // As it was written before the answer stood beside the key.
+    database
+        .execute(
+            "UPDATE inbound_deliveries SET action_id = (SELECT id FROM agent_actions), incident = NULL, severity = NULL,
+                category = NULL, created = false",
+        )
+        .await;
+    let again = rows(&store, &[first]).await;
+    assert_eq!((again[0].known, again[0].receipt.as_ref()), (true, Some(&receipt)));
+    assert_eq!(occurrences(&database).await, 1);
+}
+
+#[tokio::test]
+async fn the_first_sample_is_the_first_also_of_a_batch() {
+    let database = Database::migrated().await;
+    let batch: Vec<ClassifiedReport> = (0..100).map(nth).collect();
+    write(&database.store(), &batch).await;
+    assert_eq!(database.count("incident_samples WHERE position = 1 AND received_at = '2024-10-04'").await, 1);
+}
+
+#[tokio::test]
+async fn the_plans_that_are_kept_do_not_read_all_incidents_of_an_application() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    // The first calls make the plans, on tables that are all but empty and were never looked at.
+    write(&store, &[nth(0)]).await;
+    database
+        .execute(
+            "INSERT INTO incidents (incident_id, title, severity, category, application, error_message, fingerprint)
+            SELECT 'INC-' || n, 'boom', 'LOW', 'unknown', 'shop', 'boom', 'v2:' || n FROM generate_series(1, 20000) AS n",
+        )
+        .await;
+    let read = "SELECT coalesce(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes WHERE relname = 'incidents'";
+    let before: i64 = database.value(read).await;
+    for number in 1..=20 {
+        write(&store, &[nth(number)]).await;
+    }
+    // A server process tells its statistics when it ends.
+    store.close();
+    let gone = "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()";
+    database.wait_until(gone).await;
+    let after: i64 = database.value(read).await;
+    assert!((20..20_000).contains(&(after - before)), "{} index entries were read for 20 reports", after - before);
+}

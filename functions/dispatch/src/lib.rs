@@ -17,8 +17,9 @@ pub use app::App;
 /// more is sent again by people.
 pub const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(30);
 
-/// A sweep counts and deletes in pieces; this many of each at most, so that it ends well before the next one begins.
-const PIECES: usize = 50;
+/// A sweep counts and deletes in pieces; this many at most, so that it ends well before the next one begins.
+const FOLDS: usize = 50;
+const DELETES: usize = 500;
 
 /// What a sweep did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,11 +46,13 @@ pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
 /// When the database can't be used.
 pub async fn fold(app: &App) -> anyhow::Result<u64> {
     let mut folded = 0;
-    for _ in 0..PIECES {
+    for _ in 0..FOLDS {
         let piece = app.store.run(|client| async move { incidents::fold_occurrences(&client).await });
-        match piece.await.context("count what was left beside the incidents")? {
-            0 => break,
-            some => folded += some,
+        let some = piece.await.context("count what was left beside the incidents")?;
+        folded += some;
+        // What comes meanwhile in a storm is the next second's.
+        if some < incidents::FOLD_LIMIT {
+            break;
         }
     }
     Ok(folded)
@@ -58,7 +61,7 @@ pub async fn fold(app: &App) -> anyhow::Result<u64> {
 async fn forget(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
     let before = now - KEEP_DELIVERIES;
     let mut forgotten = 0;
-    for _ in 0..PIECES {
+    for _ in 0..DELETES {
         let piece = app.store.run(|client| async move { deliveries::delete_older_than(&client, before).await });
         match piece.await.context("forget old deliveries")? {
             0 => break,

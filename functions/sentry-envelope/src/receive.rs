@@ -133,18 +133,23 @@ async fn keep(
             app.counters.count(COUNTED_AS, kind, now).await;
         }
     }
-    for check_in in contents.check_ins {
-        keep_check_in(app, check_in).await?;
-    }
+    // What goes wrong with one thing must not cost the one beside it: it is told when all have had their turn.
     for report in contents.reports {
         match app.directory.admit(project, version, now).await {
             Admission::Admitted(application) => {
-                app.intake.record(attributed(report, application)).await?;
+                if let Err(error) = app.intake.record(attributed(report, application)).await {
+                    refusal = Some(error.into());
+                }
             }
             Admission::Refused(why) => {
                 app.counters.count(COUNTED_AS, "refused", now).await;
                 refusal = Some(why.into());
             }
+        }
+    }
+    for check_in in contents.check_ins {
+        if let Err(error) = keep_check_in(app, check_in).await {
+            refusal = Some(error.into());
         }
     }
     match refusal {
@@ -165,6 +170,7 @@ fn attributed(mut report: Report, application: Option<Application>) -> Report {
 
 async fn keep_check_in(app: &App, check_in: CheckIn) -> Result<(), StoreError> {
     let check_in = &check_in;
-    app.store.run(|client| async move { check_ins::upsert(&client, check_in).await }).await?;
+    let budget = app.intake.store_budget();
+    app.store.run_within(budget, |client| async move { check_ins::upsert(&client, check_in).await }).await?;
     Ok(())
 }

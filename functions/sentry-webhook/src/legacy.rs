@@ -39,7 +39,12 @@ impl App {
             return Ok(answers::ignored(answers::OWN_PROJECT));
         }
         if let Some(key) = &delivery.signed_key() {
-            let known = self.means.store.run(|client| async move { lifecycle::find_earlier(&client, key).await }).await;
+            let budget = self.means.intake.store_budget();
+            let known = self
+                .means
+                .store
+                .run_within(budget, |client| async move { lifecycle::find_earlier(&client, key).await });
+            let known = known.await;
             // When the database can't tell, the intake knows what to do.
             if let Ok(Some(_)) = known {
                 return Ok(answers::ignored("this event came signed already"));

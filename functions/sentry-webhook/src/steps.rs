@@ -1,6 +1,8 @@
 //! Steps in an incident's life, taken: redacted, stored in one statement, told to the bus, answered. Every text that is
 //! kept of a delivery that is no report passes here.
 
+use std::time::Duration;
+
 use axum::response::Response;
 use serde_json::Value;
 use shared::model::Report;
@@ -27,6 +29,9 @@ enum Taken {
     Unknown,
 }
 
+/// A step can't be deferred, and Sentry waits for one second: a database that takes longer is away.
+const PATIENCE: Duration = Duration::from_millis(800);
+
 impl App {
     /// Takes a step and answers.
     pub(crate) async fn take_step(&self, change: Change, step: Step) -> Result<Response, Refusal> {
@@ -49,7 +54,7 @@ impl App {
     async fn take(&self, change: Change, step: Step) -> Result<Taken, StoreError> {
         let step = &presentable(step, self.means.intake.redactor());
         let store = &self.means.store;
-        let done = store.run(|client| async move {
+        let done = store.run_within(PATIENCE, |client| async move {
             match change {
                 Change::Resolve => lifecycle::resolve_group(&client, step).await,
                 Change::Reopen => lifecycle::reopen_group(&client, step).await,
@@ -59,7 +64,9 @@ impl App {
         });
         let Some(touched) = done.await? else {
             let key = &step.delivery_key;
-            let earlier = store.run(|client| async move { lifecycle::find_earlier(&client, key).await }).await?;
+            let earlier =
+                store.run_within(PATIENCE, |client| async move { lifecycle::find_earlier(&client, key).await });
+            let earlier = earlier.await?;
             return Ok(earlier.map_or(Taken::Unknown, |Earlier { touched }| Taken::Done(touched)));
         };
         let events: Vec<_> = touched.iter().filter_map(|touched| touched.event_id).collect();

@@ -62,6 +62,17 @@ impl IntakeError {
     }
 }
 
+impl IntakeError {
+    /// Whether it is the report that is at fault, so that its sender should know.
+    fn is_about_the_report(&self) -> bool {
+        match self {
+            Self::KeyReused => true,
+            Self::Store(error) => matches!(error.as_ref(), StoreError::Data(_)),
+            Self::NotDeferred(_) => false,
+        }
+    }
+}
+
 impl From<StoreError> for IntakeError {
     fn from(error: StoreError) -> Self {
         Self::Store(Arc::new(error))
@@ -155,6 +166,12 @@ impl Intake {
         self
     }
 
+    /// How long the database gets where somebody waits for the answer.
+    #[must_use]
+    pub fn store_budget(&self) -> Duration {
+        self.config.store_budget
+    }
+
     /// What never gets further, for those who keep something else than reports.
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
@@ -183,7 +200,8 @@ impl Intake {
         };
         match self.store(report.clone(), Some(self.config.store_budget)).await {
             Ok(receipt) => Ok(Outcome::Stored(receipt)),
-            Err(error) if error.is_transient() => {
+            // Also what went wrong on our side: once accepted, somebody can look at it.
+            Err(error) if !error.is_about_the_report() => {
                 let key = report.delivery_key.clone();
                 tracing::warn!(report.id = %key, error = %chain(&error), "report {key} is kept for later");
                 let kept = deferral.defer(&[report]).await;

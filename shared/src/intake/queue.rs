@@ -30,7 +30,7 @@ struct Waiting {
 impl Queue {
     const WRITERS: usize = 2;
     /// Reports that wait; who comes then waits for a place, within its budget.
-    const PLACES: usize = 1_000;
+    const PLACES: usize = 256;
     /// A batch ends with the report that passes this: a statement should not outgrow the connection's buffers.
     const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
@@ -38,7 +38,7 @@ impl Queue {
         let (waiting, reports) = mpsc::channel(Self::PLACES);
         let reports = Arc::new(Mutex::new(reports));
         for _ in 0..Self::WRITERS {
-            tokio::spawn(write_all(writer.clone(), settings.clone(), Arc::clone(&reports)));
+            tokio::spawn(keep_writing(writer.clone(), settings.clone(), Arc::clone(&reports)));
         }
         Self { waiting }
     }
@@ -52,8 +52,8 @@ impl Queue {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { classified, budget, answer };
         let written = async {
-            self.waiting.send(waiting).await.map_err(|_| writer::unanswered())?;
-            answered.await.unwrap_or_else(|_| Err(writer::unanswered()))
+            self.waiting.send(waiting).await.map_err(|_| writer::nobody())?;
+            answered.await.unwrap_or_else(|_| Err(writer::nobody()))
         };
         // The store keeps its own time; this is the time in the queue as well.
         let budget = budget.unwrap_or(Store::DEADLINE) * 2;
@@ -61,9 +61,21 @@ impl Queue {
     }
 }
 
+/// A writer, and another one should it panic: only its batch is lost then, and unanswered.
+async fn keep_writing(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+    while let Err(error) = tokio::spawn(write_all(writer.clone(), settings.clone(), Arc::clone(&reports))).await {
+        tracing::error!(%error, "a writer of reports broke down; another one goes on");
+    }
+}
+
 async fn write_all(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
     loop {
-        let Some(batch) = next_batch(&reports).await else { return };
+        let Some(mut batch) = next_batch(&reports).await else { return };
+        // Who has gone has deferred it, or will send it again.
+        batch.retain(|waiting| !waiting.answer.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
         let reopen_within = settings.current().await.reopen_within;
         let budget = batch.iter().filter_map(|waiting| waiting.budget).min();
         let (classified, answers): (Vec<_>, Vec<_>) =

@@ -57,7 +57,13 @@ impl Writer {
             }
             Err(_) => {
                 let mut all = Written { answers: Vec::with_capacity(batch.len()), events: Vec::new() };
+                let mut away = None;
                 for report in batch {
+                    // When the database goes away meanwhile, that is one attempt and not one for each report.
+                    if let Some(error) = &away {
+                        all.answers.push(Err(IntakeError::clone(error)));
+                        continue;
+                    }
                     let rows = self.rows(std::slice::from_ref(report), reopen_within, budget).await;
                     let alone = rows.map(|rows| answered(std::slice::from_ref(report), &rows));
                     match alone {
@@ -65,7 +71,12 @@ impl Writer {
                             all.answers.extend(alone.answers);
                             all.events.extend(alone.events);
                         }
-                        Err(error) => all.answers.push(Err(error.into())),
+                        Err(error) => {
+                            let is_away = error.is_transient();
+                            let error = IntakeError::from(error);
+                            away = is_away.then(|| error.clone());
+                            all.answers.push(Err(error));
+                        }
                     }
                 }
                 all
@@ -133,6 +144,11 @@ impl Writer {
         rows.extend(again.into_iter().filter(|row| forgotten.contains(&row.delivery_key)));
         Ok(rows)
     }
+}
+
+/// Nobody is there to answer: what was not answered may be sent again.
+pub(super) fn nobody() -> IntakeError {
+    StoreError::Unavailable("the writer is gone".into()).into()
 }
 
 /// What is missing in an answer of the database.

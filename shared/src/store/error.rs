@@ -68,8 +68,9 @@ impl From<tokio_postgres::Error> for StoreError {
             };
         };
         match state.code().get(..2) {
-            // 08 connection, 53 resources, 57 operator intervention, 58 system, 25 read-only, 28 login, 3D no database
-            Some("08" | "53" | "57" | "58" | "25" | "28" | "3D") => Self::Unavailable(Box::new(error)),
+            // 08 connection, 53 resources, 55 not now, 57 operator intervention, 58 system, 25 read-only, 28 login, 3D no
+            // database; XX internal: what Supavisor says when the server behind it is gone
+            Some("08" | "53" | "55" | "57" | "58" | "25" | "28" | "3D" | "XX") => Self::Unavailable(Box::new(error)),
             Some("40") => Self::Raced(error),
             Some("23") if violates(&error, &Self::RACED_INDEXES) => Self::Raced(error),
             Some("22" | "54") => Self::Data(error),
@@ -89,6 +90,7 @@ fn is_missing_object(state: &SqlState) -> bool {
         &SqlState::UNDEFINED_COLUMN,
         &SqlState::UNDEFINED_FUNCTION,
         &SqlState::INVALID_COLUMN_REFERENCE,
+        &SqlState::INSUFFICIENT_PRIVILEGE,
     ]
     .contains(&state)
 }

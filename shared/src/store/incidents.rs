@@ -131,13 +131,18 @@ pub async fn find(client: &Client, id: &IncidentId) -> Result<Option<Incident>, 
     rows.first().map(incident_of).transpose()
 }
 
-/// Counts the occurrences that were left beside the incidents (at most a thousand incidents at a time); returns how many
+/// Incidents that [`fold_occurrences`] takes at a time.
+pub const FOLD_LIMIT: u64 = 1_000;
+
+/// Counts the occurrences that were left beside the incidents (at most [`FOLD_LIMIT`] incidents at a time); returns how many
 /// incidents changed.
 ///
 /// # Errors
 /// Any store error.
 pub async fn fold_occurrences(client: &Client) -> Result<u64, StoreError> {
-    Ok(client.execute_typed(include_str!("sql/fold_occurrences.sql"), &[]).await?)
+    let rows = client.query_typed(include_str!("sql/fold_occurrences.sql"), &[]).await?;
+    let folded: i64 = rows.first().map_or(Ok(0), |row| column(row, "incidents"))?;
+    Ok(u64::try_from(folded).unwrap_or(0))
 }
 
 fn summary_of(row: &Row) -> Result<IncidentSummary, StoreError> {

@@ -116,7 +116,13 @@ impl Store {
                     self.pool.retain(|_, _| false);
                     return self.run_once(until, &operation).await;
                 }
-                result => return result,
+                result => {
+                    if matches!(result, Err(StoreError::Timeout(_))) {
+                        // What slept through a freeze or a failover is not for the next caller either.
+                        self.pool.retain(|_, _| false);
+                    }
+                    return result;
+                }
             }
         }
     }

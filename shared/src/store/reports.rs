@@ -110,7 +110,12 @@ pub async fn delete_forgotten(client: &Client, keys: &[String]) -> Result<(), St
     let sql = "
         DELETE FROM public.inbound_deliveries AS delivery
         WHERE delivery_key = ANY($1)
-            AND NOT EXISTS (SELECT FROM public.incidents AS incident WHERE incident.id = delivery.incident)";
+            AND NOT EXISTS (SELECT FROM public.incidents AS incident WHERE incident.id = delivery.incident)
+            AND NOT EXISTS (
+                SELECT FROM public.agent_actions AS action
+                JOIN public.incidents AS incident ON incident.id = action.incident_id
+                WHERE action.id = delivery.action_id
+            )";
     client.execute_typed(sql, &[(&keys, Type::TEXT_ARRAY)]).await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! From the journal into the database: segment by segment, in the order in which they were written.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,8 +37,8 @@ pub struct Replayed {
 /// Where the replay stands.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// How far the segment is stored that is not stored completely.
-    at: Option<(u64, u64)>,
+    /// How far the segments are stored that are not stored completely.
+    at: HashMap<u64, u64>,
     /// Since the journal was empty.
     stored: usize,
     refused: usize,
@@ -121,14 +122,14 @@ impl Journal {
         progress: &mut Progress,
         replayed: &mut Replayed,
     ) -> io::Result<bool> {
-        let mut from = progress.at.filter(|(at, _)| *at == number).map_or(0, |(_, from)| from);
+        let mut from = progress.at.get(&number).copied().unwrap_or(0);
         loop {
             let folder = self.folder.clone();
             let chunk = blocking(move || folder.read(number, from)).await?;
             let (next, is_last) = (chunk.next, chunk.is_last);
             let Some((stored, refused)) = self.replay_chunk(chunk, intake, until).await? else { return Ok(false) };
             from = next;
-            progress.at = Some((number, from));
+            progress.at.insert(number, from);
             (progress.stored, progress.refused) = (progress.stored + stored, progress.refused + refused);
             (replayed.stored, replayed.refused) = (replayed.stored + stored, replayed.refused + refused);
             if is_last {
@@ -138,6 +139,7 @@ impl Journal {
         // Both or neither, even when the stack stops now.
         let (folder, state) = (self.folder.clone(), Arc::clone(&self.state));
         blocking(move || folder.delete(number).map(|bytes| state.deleted(number, bytes))).await?;
+        progress.at.remove(&number);
         Ok(true)
     }
 
