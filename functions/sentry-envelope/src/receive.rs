@@ -17,6 +17,7 @@ use shared::store::{StoreError, check_ins};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::check_in::redacted;
 use crate::contents::Contents;
 use crate::encoding::Encoding;
 use crate::envelope::{Envelope, Item, ItemKind};
@@ -133,9 +134,6 @@ async fn keep(
             app.counters.count(COUNTED_AS, kind, now).await;
         }
     }
-    for check_in in contents.check_ins {
-        keep_check_in(app, check_in).await?;
-    }
     for report in contents.reports {
         match app.directory.admit(project, version, now).await {
             Admission::Admitted(application) => {
@@ -146,6 +144,10 @@ async fn keep(
                 refusal = Some(why.into());
             }
         }
+    }
+    // Last: no other place takes a check-in while the database is away, and no report is lost for that.
+    for check_in in contents.check_ins {
+        keep_check_in(app, &redacted(check_in, app.intake.redactor())).await?;
     }
     match refusal {
         Some(refusal) => Err(refusal),
@@ -163,8 +165,7 @@ fn attributed(mut report: Report, application: Option<Application>) -> Report {
     report
 }
 
-async fn keep_check_in(app: &App, check_in: CheckIn) -> Result<(), StoreError> {
-    let check_in = &check_in;
+async fn keep_check_in(app: &App, check_in: &CheckIn) -> Result<(), StoreError> {
     app.store.run(|client| async move { check_ins::upsert(&client, check_in).await }).await?;
     Ok(())
 }
