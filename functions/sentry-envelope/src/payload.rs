@@ -1,8 +1,8 @@
 //! An item's payload, as JSON. Pure.
 //!
-//! What SDKs send is not always JSON: Python writes `NaN` and `Infinity`, and integers of any length; a message can hold
-//! bytes that are no UTF-8. None of it is a reason to lose the error around it: a number that JSON or we can't hold
-//! becomes a text, and a byte that is no character U+FFFD.
+//! What SDKs send is not always JSON: Python writes `NaN` and `Infinity`, and integers of any length; a message can
+//! hold bytes that are no UTF-8. None of it is a reason to lose the error around it: a number that JSON or we can't
+//! hold becomes a text, and a byte that is no character U+FFFD.
 //!
 //! Users: `event`, `check_in`.
 
