@@ -1,13 +1,16 @@
 //! A check-in's bytes, to a sign of life. Source: <https://develop.sentry.dev/sdk/telemetry/check-ins/>.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::http::read_json;
 use shared::model::{CheckIn, CheckInStatus};
+use shared::redact::Redactor;
 use shared::sentry_event::text;
 use uuid::Uuid;
 
 use crate::envelope::event_id;
+use crate::payload::json;
 
 /// Where a job runs that does not tell.
 const ENVIRONMENT: &str = "production";
@@ -15,7 +18,7 @@ const ENVIRONMENT: &str = "production";
 /// Reads a check-in; none when it names no job, or says nothing of it that we understand.
 #[must_use]
 pub(crate) fn read(payload: &[u8], project: i64, now: DateTime<Utc>) -> Option<CheckIn> {
-    let value = read_json(payload).ok()?;
+    let value = json(payload)?;
     let id = text(&value, "check_in_id").and_then(event_id).unwrap_or_else(Uuid::new_v4);
     Some(CheckIn {
         application: project,
@@ -27,6 +30,18 @@ pub(crate) fn read(payload: &[u8], project: i64, now: DateTime<Utc>) -> Option<C
         config: value.get("monitor_config").filter(|config| config.is_object()).cloned(),
         received_at: now,
     })
+}
+
+/// The check-in without secrets: an owner is an e-mail address, and an environment or a job is named by people.
+#[must_use]
+pub(crate) fn redacted(mut check_in: CheckIn, redactor: &Redactor) -> CheckIn {
+    for name in [&mut check_in.environment, &mut check_in.monitor_slug] {
+        if let Cow::Owned(redacted) = redactor.text(name) {
+            *name = redacted;
+        }
+    }
+    check_in.config = check_in.config.map(|config| redactor.value(config));
+    check_in
 }
 
 /// Seconds as milliseconds; none when no job takes that long.

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::http::read_json;
 use shared::model::{DeliveryKey, Report};
 use shared::sentry_event::{self, text};
 use uuid::Uuid;
 
 use crate::envelope::event_id;
+use crate::payload::json;
 
 /// What these reports are called.
 const SOURCE: &str = "sentry-sdk";
@@ -31,7 +31,7 @@ pub(crate) fn read(
     project: i64,
     now: DateTime<Utc>,
 ) -> Option<(Uuid, Meaning)> {
-    let event = read_json(payload).ok().filter(Value::is_object)?;
+    let event = json(payload).filter(Value::is_object)?;
     let own_id = text(&event, "event_id").and_then(event_id);
     let id = own_id.or(header_id).unwrap_or_else(Uuid::new_v4);
     // Older SDKs sent these as events.

@@ -18,6 +18,7 @@ pub mod credentials;
 pub mod encoding;
 pub mod envelope;
 mod event;
+mod payload;
 mod receive;
 mod refusal;
 pub mod store_body;

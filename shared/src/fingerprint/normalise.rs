@@ -86,7 +86,9 @@ impl Scan<'_> {
     fn step(&mut self) {
         let rest = &self.text[self.at..];
         let Some(c) = rest.chars().next() else { return };
-        if let Some(word) = plain_word(rest) {
+        if let Some(len) = self.pod(rest) {
+            self.replace("<id>", len);
+        } else if let Some(word) = plain_word(rest) {
             self.out.push_str(word);
             self.at += word.len();
         } else if c.is_whitespace() {
@@ -111,9 +113,22 @@ impl Scan<'_> {
         }
     }
 
+    /// Writes the kind of what stands here. A list of one kind has now more items and now fewer: it becomes one.
     fn replace(&mut self, kind: &str, len: usize) {
-        self.out.push_str(kind);
         self.at += len;
+        let listed = self.out.trim_end_matches(' ').strip_suffix(',').filter(|before| before.ends_with(kind));
+        match listed.map(str::len) {
+            Some(end) => self.out.truncate(end),
+            None => self.out.push_str(kind),
+        }
+    }
+
+    /// The five letters that end a Kubernetes pod's name, which stand behind its replica set's hash.
+    fn pod(&self, rest: &str) -> Option<usize> {
+        const LENGTH: usize = 5;
+        let of_name = |byte: &u8| b"bcdfghjklmnpqrstvwxz2456789".contains(byte);
+        let is_end = rest.as_bytes().get(..LENGTH)?.iter().all(of_name) && self.out.ends_with("<hex>-");
+        (is_end && !rest[LENGTH..].starts_with(char::is_alphanumeric)).then_some(LENGTH)
     }
 
     /// A placeholder, ours or one of redaction's; with an address its port.

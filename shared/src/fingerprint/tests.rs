@@ -49,6 +49,12 @@ fn what_changes_from_one_occurrence_to_the_next_is_replaced() {
         ("call of fe::add", "call of fe::add"),
         ("from 00:1b:44:11:3a:b7", "from <mac>"),
         ("mail to ann.lee+x@example.com bounced, mailto:bob@example.com.", "mail to <email> bounced, mailto:<email>."),
+        ("IN (1, 2,3, 17) or [1, 2]", "IN (<n>) or [<n>]"),
+        ("missing 'a', 'b' and 3f2504e0-4f89-41d3-9a0c-0305e82c3301, 7", "missing <text> and <uuid>, <n>"),
+        (
+            "pod web-7d4b9c6f5-x2x9z and web-7d4b9c6f5-qmwbb, not web-7d4b9c6f5-proxy",
+            "pod web-<hex>-<id> and web-<hex>-<id>, not web-<hex>-proxy",
+        ),
         ("mail to [email] bounced", "mail to <email> bounced"),
         ("react@18.2.0 wants @sentry/node", "react@<n> wants @sentry/node"),
         ("request req_7fGh3kL9sPq2 died", "request req_<id> died"),

@@ -50,7 +50,7 @@ use Shape::{Run, WordRun};
 
 /// Sorted by the first byte.
 #[rustfmt::skip]
-pub(super) static MARKS: [Mark; 70] = [
+pub(super) static MARKS: [Mark; 75] = [
     mark("ABIA", Shape::Aws), mark("ACCA", Shape::Aws), mark("AGE-SECRET-KEY-1", Run(20, Alphanumeric)),
     mark("AIza", Run(30, Url)), mark("AKIA", Shape::Aws), mark("ASIA", Shape::Aws), mark("ATATT3", Run(20, Url)),
     mark("BASIC", Shape::Basic), mark("BEARER", Shape::Bearer), mark("Basic", Shape::Basic),
@@ -63,6 +63,7 @@ pub(super) static MARKS: [Mark; 70] = [
     mark("basic", Shape::Basic), mark("bearer", Shape::Bearer),
     mark("dapi", WordRun(32, Hex)), mark("dckr_pat_", Run(16, Url)), mark("discord.com/api/webhooks/", Shape::Path),
     mark("discordapp.com/api/webhooks/", Shape::Path), mark("doo_v1_", Run(16, Hex)), mark("dop_v1_", Run(16, Hex)),
+    mark("dp.pt.", Run(20, Alphanumeric)),
     mark("eyJ", Shape::Jwt),
     mark("figd_", Run(16, Url)),
     mark("gho_", Run(16, Alphanumeric)), mark("ghp_", Run(16, Alphanumeric)), mark("ghr_", Run(16, Alphanumeric)),
@@ -71,12 +72,16 @@ pub(super) static MARKS: [Mark; 70] = [
     mark("glrt-", Run(16, Url)), mark("gsk_", Run(30, Alphanumeric)),
     mark("hf_", WordRun(30, Alphanumeric)), mark("hooks.slack.com%2F", Shape::Path),
     mark("hooks.slack.com/", Shape::Path), mark("hvb.", Run(20, Url)), mark("hvs.", Run(20, Url)),
+    mark("key-", WordRun(32, Hex)),
     mark("lin_api_", Run(16, Alphanumeric)),
     mark("npm_", Run(30, Alphanumeric)),
+    mark("ntn_", WordRun(30, Alphanumeric)),
     mark("pplx-", Run(20, Alphanumeric)), mark("pscale_", Run(20, Url)), mark("pypi-Ag", Run(16, Url)),
-    mark("rk_live_", Run(10, Alphanumeric)), mark("rk_test_", Run(10, Alphanumeric)),
+    mark("r8_", WordRun(30, Alphanumeric)), mark("rk_live_", Run(10, Alphanumeric)),
+    mark("rk_test_", Run(10, Alphanumeric)),
     mark("rubygems_", Run(20, Hex)), mark("rzp_live_", Run(10, Alphanumeric)),
-    mark("sb_secret_", Run(10, Url)), mark("sbp_", Run(20, Alphanumeric)), mark("shpat_", Run(20, Alphanumeric)),
+    mark("sb_secret_", Run(10, Url)), mark("sbp_", Run(20, Alphanumeric)), mark("secret_", WordRun(40, Alphanumeric)),
+    mark("shpat_", Run(20, Alphanumeric)),
     mark("shpss_", Run(20, Alphanumeric)), mark("sk-", Shape::OpenAi), mark("sk_live_", Run(10, Alphanumeric)),
     mark("sk_test_", Run(10, Alphanumeric)), mark("sntrys_", Run(16, Base64)), mark("sntryu_", Run(16, Alphanumeric)),
     mark("tskey-", Run(10, Url)),

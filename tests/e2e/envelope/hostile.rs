@@ -72,6 +72,25 @@ async fn a_bomb_beside_an_event_does_not_take_the_event_along() {
 }
 
 #[tokio::test]
+async fn what_is_almost_json_does_not_lose_the_error() {
+    let sdk = Sdk::start().await;
+    let long = "9".repeat(400);
+    for route in ["envelope/", "store/"] {
+        for odd in ["NaN", "-Infinity", "1e999", &long, "\"caf\u{fffd}\""] {
+            let event = format!("{{\"message\":\"odd\",\"extra\":{{\"value\":{odd}}}}}");
+            // Latin-1, as a server sends it that knows no better.
+            let event = event.replace('\u{fffd}', "\u{1}").into_bytes();
+            let event: Vec<u8> = event.into_iter().map(|byte| if byte == 1 { 0xe9 } else { byte }).collect();
+            let lead = if route == "store/" { &b""[..] } else { b"{}\n{\"type\":\"event\"}\n" };
+            let answer = sdk.stack.send(sdk.request(route).body([lead, &event].concat())).await;
+            assert_eq!(answer.status, 200, "{route} {odd:.20}: {answer:?}");
+        }
+    }
+    let occurrences: i64 = sdk.stack.database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
+    assert_eq!((sdk.incidents().await, occurrences), (1, 10));
+}
+
+#[tokio::test]
 async fn a_body_may_have_four_mebibytes_and_an_event_one() {
     let sdk = Sdk::start().await;
     let attachment = |length: usize| format!("{{}}\n{{\"type\":\"attachment\"}}\n{}", "a".repeat(length - 25));
@@ -179,7 +198,8 @@ async fn strange_events_are_kept_and_impossible_ones_refused() {
         ("{\"message\":\"a\\u0000b\",\"tags\":{\"k\\u0000\":\"\\u0000\"}}".to_owned(), 200),
         ("{}".to_owned(), 200),
         ("{\"message\":\"\"}".to_owned(), 200),
-        ("{\"message\":1e999}".to_owned(), 400),
+        ("{\"message\":1e999}".to_owned(), 200),
+        ("{\"message\":nothing}".to_owned(), 400),
         (format!("{{\"message\":\"long\",\"level\":\"{}\"}}", "l".repeat(100_000)), 200),
         (format!("{{\"message\":\"{}\"}}", "\\ud800".repeat(10_000)), 200),
     ] {

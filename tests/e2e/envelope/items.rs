@@ -70,6 +70,31 @@ async fn a_check_in_is_kept_as_a_sign_of_life() {
 }
 
 #[tokio::test]
+async fn a_check_in_keeps_no_secrets() {
+    let sdk = Sdk::start().await;
+    let check_in = json!({
+        "monitor_slug": "mail to ann@example.com", "status": "ok", "environment": "of bob@example.com",
+        "monitor_config": {"owner": "user:carl@example.com", "api_key": "planted", "timezone": "UTC"},
+    });
+    assert_eq!(sdk.envelope(envelope(&[("check_in", &check_in.to_string())])).await.status, 200);
+    let sql = "SELECT environment, monitor_slug, config ->> 'owner', config ->> 'api_key', config ->> 'timezone'
+        FROM check_ins";
+    let rows = sdk.stack.database.rows(sql, &[]).await;
+    let texts: Vec<&str> = (0..5).map(|column| rows[0].get(column)).collect();
+    assert_eq!(texts, ["of [email]", "mail to [email]", "user:[email]", "[token]", "UTC"]);
+}
+
+#[tokio::test]
+async fn an_event_is_kept_even_if_the_check_in_beside_it_can_not_be() {
+    let sdk = Sdk::start().await;
+    sdk.stack.database.execute("ALTER TABLE check_ins RENAME TO away").await;
+    let check_in = json!({"monitor_slug": "nightly", "status": "error"}).to_string();
+    let answer = sdk.envelope(envelope(&[("check_in", &check_in), ("event", &event("beside it").to_string())])).await;
+    assert_ne!(answer.status, 200);
+    assert_eq!(sdk.incidents().await, 1);
+}
+
+#[tokio::test]
 async fn strange_check_ins_are_refused_by_name_or_kept_without_what_is_strange() {
     let sdk = Sdk::start().await;
     for (check_in, status) in [

@@ -59,7 +59,9 @@ applied AS (
     UPDATE public.incidents AS stored
     SET
         status = CASE WHEN changed THEN $8 ELSE stored.status END,
-        handled_by = CASE WHEN changed AND $8 <> 'detected' THEN left($2, 50) ELSE stored.handled_by END,
+        handled_by = CASE WHEN NOT changed THEN stored.handled_by WHEN $8 <> 'detected' THEN left($2, 50) END,
+        reopened_at = CASE WHEN changed AND $8 = 'detected' THEN $4 ELSE stored.reopened_at END,
+        reopen_count = stored.reopen_count + CASE WHEN changed AND $8 = 'detected' THEN 1 ELSE 0 END,
         resolved_at = CASE WHEN NOT changed THEN stored.resolved_at WHEN $8 = 'resolved' THEN $4 END,
         time_to_resolution = CASE
             WHEN NOT changed THEN stored.time_to_resolution
