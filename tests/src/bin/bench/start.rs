@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use sentry_webhook::signature::sign;
 use serde_json::{Value, json};
 use shared::config::DatabaseConfig;
+use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 use shared::store::services::{self, Origin};
 use shared::store::{PoolSize, Store};
 
@@ -31,6 +32,11 @@ const AIM_MEMORY_MB: f64 = 20.0;
 const AIM_START_MS: f64 = 15.0;
 
 const KEY: &str = "benchmark-key";
+/// Its number.
+const APPLICATION: i64 = 1001;
+/// What the DSN of the one application is made with.
+const DSN_SECRET: &str = "benchmark-dsn-secret";
+const SDK_EVENT: &str = include_str!("../../../../shared/fixtures/sentry/python-exception.json");
 const REPORT: &str = include_str!("../../../benches/reports/1kB.json");
 const SENTRY_ERROR: &str = include_str!("../../../../functions/sentry-webhook/fixtures/error-created.json");
 /// The event's id in [`SENTRY_ERROR`]: each request is another event.
@@ -40,11 +46,13 @@ const SENTRY_EVENT_ID: &str = "e4874d664c3540c1a32eab185f12c5ab";
 type MakeEvent = fn(usize) -> Value;
 
 /// The functions, each with what it is asked for.
-const FUNCTIONS: [(&str, &str, MakeEvent); 4] = [
+const FUNCTIONS: [(&str, &str, MakeEvent); 6] = [
     ("report-error", "a 1 kB report", report_error),
     ("sentry-webhook", "a signed `error`", sentry_webhook),
+    ("sentry-envelope", "an event of the Python SDK", sentry_envelope),
     ("status", "`/ready`, `/status`, `/api/incidents`", status),
     ("probe", "a round of one service", probe),
+    ("dispatch", "a sweep with nothing to do", probe),
 ];
 
 /// What was measured of one function.
@@ -74,12 +82,14 @@ pub(crate) async fn run(folder: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// One service for the probe.
+/// One service for the probe, one application for SDKs.
 async fn configure(server: &Server, target: &Target) -> anyhow::Result<()> {
     let config = DatabaseConfig { url: SecretString::from(server.url()), ca: None };
     let store = Store::new(&config, "bench", PoolSize::LAMBDA)?;
     let specs = &[target.spec("shop", "bench")];
     store.run(|client| async move { services::upsert(&client, specs, Origin::File, Utc::now()).await }).await?;
+    let sql = format!("INSERT INTO public.applications (number, name) VALUES ({APPLICATION}, 'bench')");
+    server.client.batch_execute(&sql).await?;
     Ok(())
 }
 
@@ -89,8 +99,13 @@ async fn measure(
     request: &'static str,
     event: MakeEvent,
 ) -> anyhow::Result<Row> {
-    let environment =
-        [("DATABASE_URL", server.url()), ("INGEST_API_KEY", KEY), ("READ_TOKEN", KEY), ("SENTRY_CLIENT_SECRET", KEY)];
+    let environment = [
+        ("DATABASE_URL", server.url()),
+        ("INGEST_API_KEY", KEY),
+        ("READ_TOKEN", KEY),
+        ("SENTRY_CLIENT_SECRET", KEY),
+        ("DSN_SECRET", DSN_SECRET),
+    ];
     let mut starts = Vec::with_capacity(STARTS);
     for number in 0..=STARTS {
         let event = event(number);
@@ -157,6 +172,23 @@ fn sentry_webhook(_: usize) -> Value {
     let signature = sign(&SecretString::from(KEY), body.as_bytes());
     let headers = json!({"sentry-hook-resource": "error", "sentry-hook-signature": signature});
     http("POST", "/webhooks/sentry", headers, Some(&body))
+}
+
+fn sentry_envelope(_: usize) -> Value {
+    let key = DsnSecret::new(SecretString::from(DSN_SECRET))
+        .map(|secret| PublicKey::of(&secret, APPLICATION, KeyVersion::FIRST).dsn("http://bench", APPLICATION))
+        .unwrap_or_default();
+    let key = key.trim_start_matches("http://").split('@').next().unwrap_or_default();
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let event: Value = serde_json::from_str(SDK_EVENT).unwrap_or_default();
+    let body = format!("{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\"}}\n{}\n", with_id(event, &id));
+    let headers = json!({"x-sentry-auth": format!("Sentry sentry_version=7, sentry_key={key}")});
+    http("POST", &format!("/api/{APPLICATION}/envelope/"), headers, Some(&body))
+}
+
+fn with_id(mut event: Value, id: &str) -> Value {
+    event["event_id"] = id.into();
+    event
 }
 
 fn status(number: usize) -> Value {
