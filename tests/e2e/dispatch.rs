@@ -5,17 +5,23 @@ use dispatch::{KEEP_DELIVERIES, Sweep, handle};
 use harness::{Database, TestStack};
 use serde_json::json;
 
-#[tokio::test]
-async fn a_sweep_counts_what_was_left_beside_the_incidents() {
+/// A database with so many incidents, beside each of which so many rows of so many occurrences wait.
+async fn storm(incidents: u32, occurrences: u32, rows: u32) -> Database {
     let database = Database::migrated().await;
     database
-        .execute(
+        .execute(&format!(
             "INSERT INTO incidents (incident_id, title, severity, category, application, error_message, fingerprint)
-            SELECT 'INC-' || n, 'boom', 'LOW', 'unknown', 'shop', 'boom', 'v2:' || n FROM generate_series(1, 1500) AS n;
+            SELECT 'INC-' || n, 'boom', 'LOW', 'unknown', 'shop', 'boom', 'v2:' || n FROM generate_series(1, {incidents}) AS n;
             INSERT INTO incident_occurrences (incident, occurrences, last_seen_at)
-            SELECT id, 2, now() FROM incidents, generate_series(1, 3)",
-        )
+            SELECT id, {occurrences}, now() FROM incidents, generate_series(1, {rows})"
+        ))
         .await;
+    database
+}
+
+#[tokio::test]
+async fn a_sweep_counts_what_was_left_beside_the_incidents() {
+    let database = storm(1_500, 2, 3).await;
     let app = dispatch::App::new(database.store());
     assert_eq!(handle(&app, Utc::now()).await.unwrap(), Sweep { folded: 1_500, forgotten: 0 });
     assert_eq!(database.count("incidents WHERE occurrences = 7").await, 1_500);
@@ -24,15 +30,7 @@ async fn a_sweep_counts_what_was_left_beside_the_incidents() {
 
 #[tokio::test]
 async fn two_sweeps_at_once_share_the_work() {
-    let database = Database::migrated().await;
-    database
-        .execute(
-            "INSERT INTO incidents (incident_id, title, severity, category, application, error_message, fingerprint)
-            SELECT 'INC-' || n, 'boom', 'LOW', 'unknown', 'shop', 'boom', 'v2:' || n FROM generate_series(1, 200) AS n;
-            INSERT INTO incident_occurrences (incident, occurrences, last_seen_at)
-            SELECT id, 1, now() FROM incidents, generate_series(1, 20)",
-        )
-        .await;
+    let database = storm(200, 1, 20).await;
     let app = dispatch::App::new(database.store());
     let (one, two) = tokio::join!(handle(&app, Utc::now()), handle(&app, Utc::now()));
     one.unwrap();
