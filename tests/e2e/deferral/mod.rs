@@ -3,6 +3,7 @@
 mod bus;
 mod journal;
 mod journey;
+mod local;
 mod replay;
 
 use chrono::Utc;
