@@ -208,6 +208,27 @@ async fn what_was_left_beside_an_incident_that_was_being_resolved_opens_it_again
 }
 
 #[tokio::test]
+async fn of_two_that_could_come_back_as_one_only_one_does_and_the_rest_is_counted() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    database
+        .execute(
+            "INSERT INTO incidents (incident_id, title, severity, category, application, environment, error_message,
+                fingerprint, status, resolved_at)
+            SELECT 'INC-' || n, 'boom', 'LOW', 'unknown', 'shop', 'env' || n, 'boom', 'sentry:7', 'resolved',
+                '2024-10-04'::timestamptz + n * interval '1 minute'
+            FROM generate_series(1, 3) AS n;
+            INSERT INTO incident_occurrences (incident, occurrences, last_seen_at)
+            SELECT id, 2, '2024-10-05' FROM incidents",
+        )
+        .await;
+    fold(&store).await;
+    assert_eq!(database.count("incidents WHERE occurrences = 3").await, 3);
+    assert_eq!(database.count("incidents WHERE status = 'detected' AND incident_id = 'INC-3'").await, 1);
+    assert_eq!(database.count("incidents WHERE status = 'detected'").await, 1);
+}
+
+#[tokio::test]
 async fn a_delivery_that_an_older_version_took_is_known() {
     let database = Database::migrated().await;
     let store = database.store();

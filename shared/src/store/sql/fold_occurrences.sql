@@ -32,11 +32,18 @@ folded AS (
 judged AS (
     SELECT
         folded.*,
-        held.status = 'resolved' AND folded.last_seen_at > held.resolved_at AND NOT EXISTS (
-            SELECT FROM public.incidents AS another
-            WHERE another.fingerprint = held.fingerprint AND another.status <> 'resolved'
-                AND another.application = held.application AND another.environment = held.environment
-        ) AS returns,
+        held.status = 'resolved' AND folded.last_seen_at > held.resolved_at
+            -- Of several with one fingerprint (in several environments, say) one a round: that is the safe side of every
+            -- unique index.
+            AND row_number() OVER (PARTITION BY held.fingerprint ORDER BY held.resolved_at DESC NULLS LAST, held.id) = 1
+            AND NOT EXISTS (
+                SELECT FROM public.incidents AS another
+                WHERE another.fingerprint = held.fingerprint AND another.status <> 'resolved'
+                    AND (
+                        held.fingerprint LIKE 'sentry:%'
+                        OR (another.application = held.application AND another.environment = held.environment)
+                    )
+            ) AS returns,
         gen_random_uuid() AS event_id
     FROM folded
     JOIN held ON held.id = folded.incident
