@@ -8,7 +8,7 @@
 //!   new `Request-ID` with each retry. All the signed deliveries of one event share it.
 //!
 //! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`resource`] (one file per kind, to a report or a step in
-//! an incident's life) → `shared::intake`, or [`steps`] (one statement each) → answer. The plugin's way in is
+//! an incident's life) → `shared::intake`, or `steps` (one statement each) → answer. The plugin's way in is
 //! [`legacy`].
 
 mod answers;

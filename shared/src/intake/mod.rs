@@ -1,9 +1,9 @@
 //! The error journey after a request has become a [`Report`]: decide (pure), write (one statement), answer. What the
 //! database does not take in time goes to a safe place instead, and is stored later under the same key.
 //!
-//! - [`settings`]: what operators decide: their rules, how long an incident may be over and still come back.
-//! - [`writer`]: one batch into the database; a report that can't be stored is kept apart from the rest.
-//! - [`queue`]: where requests come at the same time, whatever waits is one batch (group commit).
+//! - `settings`: what operators decide: their rules, how long an incident may be over and still come back.
+//! - `writer`: one batch into the database; a report that can't be stored is kept apart from the rest.
+//! - `queue`: where requests come at the same time, whatever waits is one batch (group commit).
 //!
 //! Users: `report-error`, `sentry-webhook`, `replay`; every later function that takes in errors joins here.
 
