@@ -169,9 +169,9 @@ impl Directory {
                 ledger.arrived(totals);
                 ledger.counted.mark_back();
             }
+            Err(error) if error.is_transient() => ledger.counted.mark_lost(),
             // A defect, which would be the same each time: better a count that lacks than all that come after it.
-            Err(StoreError::Data(_) | StoreError::Internal(_)) => ledger.arrived(&[]),
-            Err(_) => ledger.counted.mark_lost(),
+            Err(_) => ledger.arrived(&[]),
         }
         totals.map(drop)
     }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use crate::store::StoreError;
+
 /// A database that was away is left alone for this time: not everybody has to wait for it.
 const AWAY: TimeDelta = TimeDelta::seconds(2);
 
@@ -92,6 +94,18 @@ impl<K: Ord, V: Default> Batches<K, V> {
     /// Whether what was sent has arrived is not known.
     pub(crate) fn mark_lost(&mut self) {
         self.is_lost = true;
+    }
+
+    /// Takes note of what became of what was sent. A defect would be the same each time, so that batch is given up.
+    pub(crate) fn settle(&mut self, written: Result<(), &StoreError>) {
+        match written {
+            Ok(()) => {
+                self.mark_done();
+                self.mark_back();
+            }
+            Err(error) if error.is_transient() => self.mark_lost(),
+            Err(_) => self.mark_done(),
+        }
     }
 
     /// The database did not answer in time.

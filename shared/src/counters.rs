@@ -95,21 +95,10 @@ impl Counters {
     async fn write(&self) -> Result<bool, StoreError> {
         let Some(batch) = ({ self.state().counted.take() }) else { return Ok(false) };
         let written = self.write_by_hours(batch.id, &batch.counts).await;
-        let mut state = self.state();
-        match &written {
-            Ok(()) => {
-                state.counted.mark_done();
-                state.counted.mark_back();
-            }
-            Err(error) => {
-                tracing::warn!(error = %chain(error), "what came in could not be counted; trying again later");
-                // A defect would be the same each time.
-                match error {
-                    StoreError::Data(_) | StoreError::Internal(_) => state.counted.mark_done(),
-                    _ => state.counted.mark_lost(),
-                }
-            }
+        if let Err(error) = &written {
+            tracing::warn!(error = %chain(error), "what came in could not be counted; trying again later");
         }
+        self.state().counted.settle(written.as_ref().copied());
         written.map(|()| true)
     }
 

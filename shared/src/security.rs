@@ -135,21 +135,10 @@ impl Watch {
         let Some((id, rows)) = ({ self.notes().take() }) else { return Ok(false) };
         let rows: &[Refusals] = &rows;
         let written = self.store.run(|client| async move { security_events::add(&client, id, rows).await }).await;
-        let mut notes = self.notes();
-        match &written {
-            Ok(()) => {
-                notes.refusals.mark_done();
-                notes.refusals.mark_back();
-            }
-            Err(error) => {
-                tracing::warn!(error = %chain(error), "security events could not be written; trying again later");
-                // A defect would be the same each time.
-                match error {
-                    StoreError::Data(_) | StoreError::Internal(_) => notes.refusals.mark_done(),
-                    _ => notes.refusals.mark_lost(),
-                }
-            }
+        if let Err(error) = &written {
+            tracing::warn!(error = %chain(error), "security events could not be written; trying again later");
         }
+        self.notes().refusals.settle(written.as_ref().copied());
         written.map(|()| true)
     }
 

@@ -55,32 +55,7 @@ impl Writer {
                 let error = IntakeError::from(error);
                 return Written { answers: vec![Err(error); batch.len()], events: Vec::new() };
             }
-            Err(_) => {
-                let mut all = Written { answers: Vec::with_capacity(batch.len()), events: Vec::new() };
-                let mut away = None;
-                for report in batch {
-                    // When the database goes away meanwhile, that is one attempt and not one for each report.
-                    if let Some(error) = &away {
-                        all.answers.push(Err(IntakeError::clone(error)));
-                        continue;
-                    }
-                    let rows = self.rows(std::slice::from_ref(report), reopen_within, budget).await;
-                    let alone = rows.map(|rows| answered(std::slice::from_ref(report), &rows));
-                    match alone {
-                        Ok(alone) => {
-                            all.answers.extend(alone.answers);
-                            all.events.extend(alone.events);
-                        }
-                        Err(error) => {
-                            let is_away = error.is_transient();
-                            let error = IntakeError::from(error);
-                            away = is_away.then(|| error.clone());
-                            all.answers.push(Err(error));
-                        }
-                    }
-                }
-                all
-            }
+            Err(_) => self.write_one_by_one(batch, reopen_within, budget).await,
         };
         written.events.sort_unstable();
         written.events.dedup();
@@ -89,6 +64,31 @@ impl Writer {
             tracing::info!(incident.id = %id, created = receipt.created, "report stored as {id}");
         }
         written
+    }
+
+    /// When the database goes away meanwhile, that is one attempt and not one for each report.
+    async fn write_one_by_one(
+        &self,
+        batch: &[ClassifiedReport],
+        reopen_within: Duration,
+        budget: Option<Duration>,
+    ) -> Written {
+        let mut all = Written { answers: Vec::with_capacity(batch.len()), events: Vec::new() };
+        for alone in batch.chunks(1) {
+            match self.rows(alone, reopen_within, budget).await {
+                Ok(rows) => {
+                    let written = answered(alone, &rows);
+                    all.answers.extend(written.answers);
+                    all.events.extend(written.events);
+                }
+                Err(error) if error.is_transient() => {
+                    all.answers.resize(batch.len(), Err(error.into()));
+                    return all;
+                }
+                Err(error) => all.answers.push(Err(error.into())),
+            }
+        }
+        all
     }
 
     /// Gives the reports that carry only a project's number its name, and its environment where they tell none.
