@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use probe::app::ProbeConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
-use shared::config::{DatabaseConfig, Environment};
+use shared::config::{DatabaseConfig, Environment, Statements};
 use shared::dsn::DsnSecret;
 use shared::intake::IntakeConfig;
 use shared::publish::BusConfig;
@@ -28,6 +28,8 @@ pub struct Config {
     pub direct_url: Option<SecretString>,
     /// `DATABASE_CA`.
     pub database_ca: Option<String>,
+    /// `DATABASE_PREPARED_STATEMENTS`.
+    pub statements: Statements,
     /// Who may call the local stack.
     pub access: AccessConfig,
     /// Who is told of what has happened.
@@ -57,6 +59,7 @@ impl Config {
             database_url: environment.secret("DATABASE_URL"),
             direct_url: environment.secret("DIRECT_URL"),
             database_ca: environment.optional("DATABASE_CA"),
+            statements: Statements::read(environment),
             access: AccessConfig::read(environment),
             bus: BusConfig::read(environment),
             intake: IntakeConfig::read(environment),
@@ -73,7 +76,7 @@ impl Config {
     /// This URL, with the environment's certificates.
     #[must_use]
     pub fn database(&self, url: SecretString) -> DatabaseConfig {
-        DatabaseConfig { url, ca: self.database_ca.clone() }
+        DatabaseConfig { url, ca: self.database_ca.clone(), statements: self.statements }
     }
 
     /// The database for queries: `DATABASE_URL`, else the running stack's.

@@ -89,13 +89,51 @@ pub struct DatabaseConfig {
     pub url: SecretString,
     /// `DATABASE_CA`: the certificates that sign the server's, as PEM text or the path of a PEM file.
     pub ca: Option<String>,
+    /// `DATABASE_PREPARED_STATEMENTS`: whether the most frequent statement may be prepared.
+    pub statements: Statements,
+}
+
+/// Whether statements may be prepared by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Statements {
+    /// Safe through any pooler.
+    #[default]
+    Unnamed,
+    /// For a connection that is one backend all its life. It can't be told from the connection string: behind a
+    /// transaction pooler another client's statement of the same name would be run.
+    Prepared,
 }
 
 impl DatabaseConfig {
-    /// Reads `DATABASE_URL` and `DATABASE_CA`.
+    /// A server with no certificates of its own.
+    #[must_use]
+    pub fn at(url: SecretString) -> Self {
+        Self { url, ca: None, statements: Statements::Unnamed }
+    }
+
+    /// Reads `DATABASE_URL`, `DATABASE_CA` and `DATABASE_PREPARED_STATEMENTS`.
     pub fn read(environment: &mut Environment<'_>) -> Self {
         let url = environment.required("DATABASE_URL", "the Postgres connection string");
-        Self { url: SecretString::from(url.trim()), ca: environment.optional("DATABASE_CA") }
+        Self {
+            url: SecretString::from(url.trim()),
+            ca: environment.optional("DATABASE_CA"),
+            statements: Statements::read(environment),
+        }
+    }
+}
+
+impl Statements {
+    /// Reads `DATABASE_PREPARED_STATEMENTS` (`true` or `false`).
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        const NAME: &str = "DATABASE_PREPARED_STATEMENTS";
+        match environment.optional(NAME).as_deref().map(str::trim) {
+            None | Some("false") => Self::Unnamed,
+            Some("true") => Self::Prepared,
+            Some(_) => {
+                environment.problem(NAME, "must be true or false");
+                Self::Unnamed
+            }
+        }
     }
 }
 

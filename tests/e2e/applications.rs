@@ -79,7 +79,7 @@ async fn fifty_at_once_are_admitted_exactly_up_to_the_quota_and_cost_one_query()
     let database = Database::migrated().await;
     let number = application(&database.store(), burst(5)).await;
     let proxy = Proxy::start(&database).await;
-    let config = DatabaseConfig { url: proxy.url(&database).into(), ca: None };
+    let config = DatabaseConfig::at(proxy.url(&database).into());
     let directory = patient(&Store::new(&config, "test", PoolSize::LOCAL).unwrap());
     let mut events = JoinSet::new();
     for _ in 0..50 {
@@ -183,7 +183,7 @@ async fn a_new_application_is_admitted_ten_seconds_after_it_was_unknown() {
 
 #[tokio::test]
 async fn without_a_database_events_are_admitted_at_once_and_nobody_waits_twice() {
-    let nowhere = DatabaseConfig { url: "postgresql://u:p@127.0.0.1:9/none?sslmode=disable".into(), ca: None };
+    let nowhere = DatabaseConfig::at("postgresql://u:p@127.0.0.1:9/none?sslmode=disable".into());
     let directory = Directory::new(Store::new(&nowhere, "test", PoolSize::LAMBDA).unwrap());
     let began = Instant::now();
     for _ in 0..1_000 {
@@ -220,7 +220,7 @@ async fn counts_whose_answer_was_lost_count_once() {
     let database = Database::migrated().await;
     let number = application(&database.store(), Limits::default()).await;
     let proxy = Proxy::start(&database).await;
-    let config = DatabaseConfig { url: proxy.url(&database).into(), ca: None };
+    let config = DatabaseConfig::at(proxy.url(&database).into());
     let directory = patient(&Store::new(&config, "test", PoolSize::LAMBDA).unwrap());
     for _ in 0..7 {
         directory.admit(number, KEY, start()).await;

@@ -45,7 +45,7 @@ async fn sums(database: &Database) -> Vec<(String, Option<String>, i64)> {
 }
 
 fn nowhere() -> Store {
-    let config = DatabaseConfig { url: "postgresql://u:p@127.0.0.1:9/none?sslmode=disable".into(), ca: None };
+    let config = DatabaseConfig::at("postgresql://u:p@127.0.0.1:9/none?sslmode=disable".into());
     Store::new(&config, "test", PoolSize::LAMBDA).unwrap()
 }
 

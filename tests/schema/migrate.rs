@@ -131,7 +131,7 @@ async fn an_unreachable_database_is_named_by_host_and_port_without_its_password(
 
 /// What an operator reads when the migration of this database fails.
 async fn refusal(url: &str) -> String {
-    let config = DatabaseConfig { url: SecretString::from(url), ca: None };
+    let config = DatabaseConfig::at(SecretString::from(url));
     let error = apply(&config).await.unwrap_err();
     format!("{error:#}\n{error:?}")
 }

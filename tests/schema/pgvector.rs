@@ -27,7 +27,7 @@ async fn a_server_without_pgvector_is_told_what_to_install_and_stays_as_it_is() 
     let connection = tokio::spawn(connection);
 
     let before = snapshot(&client).await;
-    let database = DatabaseConfig { url: SecretString::from(server.url()), ca: None };
+    let database = DatabaseConfig::at(SecretString::from(server.url()));
     let error = apply(&database).await.unwrap_err();
     let (after, left) = (snapshot(&client).await, tables(&client).await);
 

@@ -47,7 +47,7 @@ impl Database {
     /// How a program is told of it.
     #[must_use]
     pub fn config(&self) -> DatabaseConfig {
-        DatabaseConfig { url: SecretString::from(self.url()), ca: None }
+        DatabaseConfig::at(SecretString::from(self.url()))
     }
 
     /// A pool on it.
@@ -116,7 +116,7 @@ pub(crate) fn url(server: &str, database: &str) -> String {
 }
 
 async fn connect(url: &str) -> Client {
-    let config = DatabaseConfig { url: SecretString::from(url), ca: None };
+    let config = DatabaseConfig::at(SecretString::from(url));
     ConnectionSettings::parse(&config, "test")
         .expect("the test's own connection string is usable")
         .connect()

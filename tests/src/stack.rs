@@ -133,7 +133,7 @@ impl TestStackBuilder {
     pub async fn start(self, database: Database) -> TestStack {
         let url = self.database_url.unwrap_or_else(|| database.url());
         let config = StackConfig {
-            database: DatabaseConfig { url: SecretString::from(url), ca: None },
+            database: DatabaseConfig::at(SecretString::from(url)),
             access: self.access,
             bus: BusConfig { event_bus_name: self.event_bus_name, ..BusConfig::default() },
             journal: self.journal,

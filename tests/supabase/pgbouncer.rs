@@ -245,7 +245,7 @@ async fn a_pooler_that_the_connection_string_does_not_tell_of_says_what_it_refus
     let database = Database::migrated().await;
     let pooler = Pooler::start(&database.url()).await;
     let url = SecretString::from(pooler.url_with("127.0.0.1", "?sslmode=disable"));
-    let store = Store::new(&DatabaseConfig { url, ca: None }, "test", PoolSize::LAMBDA).unwrap();
+    let store = Store::new(&DatabaseConfig::at(url), "test", PoolSize::LAMBDA).unwrap();
     let error = store.run(|client| async move { alerts::list_active(&client, None).await }).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     assert!(chain(&error).contains("unsupported startup parameter"), "{}", chain(&error));

@@ -101,7 +101,7 @@ impl Pooler {
 
     /// A pool of a process of its own.
     pub(crate) fn store(&self) -> Store {
-        let config = DatabaseConfig { url: SecretString::from(self.url()), ca: None };
+        let config = DatabaseConfig::at(SecretString::from(self.url()));
         Store::new(&config, "test", PoolSize::LAMBDA).unwrap()
     }
 }

@@ -8,7 +8,7 @@ use chrono::Utc;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
 use serde_json::json;
-use shared::config::DatabaseConfig;
+use shared::config::{DatabaseConfig, Statements};
 use shared::store::{ConnectionSettings, PoolSize, Store, services};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -171,9 +171,11 @@ impl Database {
         })
         .await
         .context("start the embedded Postgres")?;
-        let queries = config.database(SecretString::from(embedded.url()));
+        let migrations = config.database(SecretString::from(embedded.url()));
+        // Nothing stands in between.
+        let queries = DatabaseConfig { statements: Statements::Prepared, ..migrations.clone() };
         let place = format!("embedded Postgres in {}", data_dir.join("postgres").display());
-        Ok(Self { embedded: Some(embedded), migrations: queries.clone(), queries, place })
+        Ok(Self { embedded: Some(embedded), migrations, queries, place })
     }
 
     async fn stop(self) -> anyhow::Result<()> {

@@ -126,8 +126,11 @@ impl Writer {
         budget: Option<Duration>,
     ) -> Result<Vec<Recorded>, StoreError> {
         let budget = budget.unwrap_or(Store::DEADLINE);
+        let statements = self.store.statements();
         let record = || {
-            self.store.run_within(budget, |client| async move { reports::record(&client, batch, reopen_within).await })
+            self.store.run_within(budget, |client| async move {
+                reports::record(&client, batch, reopen_within, statements).await
+            })
         };
         let mut rows = record().await?;
         let forgotten: Vec<String> =

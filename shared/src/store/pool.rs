@@ -9,7 +9,7 @@ use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{ConnectError, ConnectionSettings, StoreError};
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Statements};
 use crate::tls;
 
 /// How many connections a process may hold.
@@ -34,6 +34,7 @@ struct Until {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    statements: Statements,
 }
 
 impl Store {
@@ -70,7 +71,13 @@ impl Store {
             .recycle_timeout(Some(Self::WAIT))
             .build()
             .map_err(|error| ConnectError::Malformed(error.to_string()))?;
-        Ok(Self { pool })
+        Ok(Self { pool, statements: config.statements })
+    }
+
+    /// Whether statements may be prepared.
+    #[must_use]
+    pub fn statements(&self) -> Statements {
+        self.statements
     }
 
     /// Hangs up on Postgres, so that it need not find out by itself. Nothing can be run afterwards.

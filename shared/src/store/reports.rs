@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::classify::Classification;
+use crate::config::Statements;
 use crate::events::OutboxEvent;
 use crate::fingerprint::Fingerprint;
 use crate::model::{Category, Counting, IncidentId, Report, Severity};
@@ -72,13 +73,26 @@ pub async fn record(
     client: &Client,
     reports: &[ClassifiedReport],
     reopen_within: Duration,
+    statements: Statements,
 ) -> Result<Vec<Recorded>, StoreError> {
     let sql = "
         SELECT delivery_key, known, content_hash, incident_id, created, severity, category, event_id
         FROM public.record_reports($1, $2)";
     let rows: Vec<Row<'_>> = reports.iter().map(Row::of).collect();
-    let parameters = [(&Json(rows) as _, Type::JSONB), (&reopen_within.as_secs_f64() as _, Type::FLOAT8)];
-    client.query_typed(sql, &parameters).await?.iter().map(recorded).collect()
+    let (rows, reopen_within) = (Json(rows), reopen_within.as_secs_f64());
+    let answer = match statements {
+        Statements::Unnamed => client.query_typed(sql, &[(&rows, Type::JSONB), (&reopen_within, Type::FLOAT8)]).await,
+        Statements::Prepared => {
+            let statement = client.prepare_typed_cached(sql, &[Type::JSONB, Type::FLOAT8]).await?;
+            let answer = client.query(&statement, &[&rows, &reopen_within]).await;
+            if answer.is_err() {
+                // Should a migration have changed the function under it, the next one is prepared anew.
+                client.statement_cache.clear();
+            }
+            answer
+        }
+    };
+    answer?.iter().map(recorded).collect()
 }
 
 fn recorded(row: &tokio_postgres::Row) -> Result<Recorded, StoreError> {

@@ -34,7 +34,7 @@ pub(crate) fn intake(database: &Database) -> shared::intake::Intake {
 /// An intake whose database is away.
 pub(crate) fn intake_without_database() -> shared::intake::Intake {
     let url = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
-    let config = shared::config::DatabaseConfig { url: url.into(), ca: None };
+    let config = shared::config::DatabaseConfig::at(url.into());
     let store = shared::store::Store::new(&config, "test", shared::store::PoolSize::LAMBDA).unwrap();
     shared::intake::Intake::new(store.clone(), Publisher::new(store, BusConfig::default()), Default::default())
 }

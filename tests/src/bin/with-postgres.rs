@@ -41,7 +41,7 @@ async fn run(server: &EmbeddedPostgres, command: &mut Command) -> anyhow::Result
     client.batch_execute(&format!("CREATE DATABASE {TEMPLATE}")).await?;
     drop(client);
     connection.await??;
-    let template = DatabaseConfig { url: SecretString::from(server.url_for(TEMPLATE)), ca: None };
+    let template = DatabaseConfig::at(SecretString::from(server.url_for(TEMPLATE)));
     watchkeeper::migrations::apply(&template).await?;
     let url = server.url();
     let address = url.rsplit_once('/').map_or(url, |(address, _)| address);

@@ -28,7 +28,7 @@ pub(crate) struct Batches {
 impl Batches {
     /// Writes reports of 100 errors both ways, over one connection.
     pub(crate) async fn measure(server: &Server) -> anyhow::Result<Self> {
-        let config = DatabaseConfig { url: SecretString::from(server.url()), ca: None };
+        let config = DatabaseConfig::at(SecretString::from(server.url()));
         let store = Store::new(&config, "bench", PoolSize(1))?;
         let intake = Intake::new(store.clone(), Publisher::new(store, BusConfig::default()), IntakeConfig::default());
         write(&intake, reports("warm-up", 200), 100).await?;

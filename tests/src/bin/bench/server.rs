@@ -35,7 +35,7 @@ impl Server {
             max_connections: MAX_CONNECTIONS,
         })
         .await?;
-        let config = DatabaseConfig { url: SecretString::from(postgres.url()), ca: None };
+        let config = DatabaseConfig::at(SecretString::from(postgres.url()));
         watchkeeper::migrations::apply(&config).await?;
         let (client, connection) = tokio_postgres::connect(postgres.url(), NoTls).await?;
         tokio::spawn(connection);
@@ -92,6 +92,8 @@ impl Stack {
             .arg(server.folder().join("stack"))
             .env_clear()
             .env("DATABASE_URL", server.url())
+            // As on the server that the stack brings up itself.
+            .env("DATABASE_PREPARED_STATEMENTS", "true")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

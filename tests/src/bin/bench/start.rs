@@ -84,7 +84,7 @@ pub(crate) async fn run(folder: &Path) -> anyhow::Result<String> {
 
 /// One service for the probe, one application for SDKs.
 async fn configure(server: &Server, target: &Target) -> anyhow::Result<()> {
-    let config = DatabaseConfig { url: SecretString::from(server.url()), ca: None };
+    let config = DatabaseConfig::at(SecretString::from(server.url()));
     let store = Store::new(&config, "bench", PoolSize::LAMBDA)?;
     let specs = &[target.spec("shop", "bench")];
     store.run(|client| async move { services::upsert(&client, specs, Origin::File, Utc::now()).await }).await?;
