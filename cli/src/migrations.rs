@@ -18,7 +18,7 @@ macro_rules! migration {
     };
 }
 /// The files, oldest first. A test holds this list against the folder.
-pub const FILES: [(&str, &str); 15] = [
+pub const FILES: [(&str, &str); 16] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
     migration!("20261101000200_create_own_tables"),
@@ -34,6 +34,7 @@ pub const FILES: [(&str, &str); 15] = [
     migration!("20261123000050_record_reports_function"),
     migration!("20261123000100_create_applications"),
     migration!("20261123000200_keep_upstream_steps"),
+    migration!("20261123100000_probe_in_detail"),
 ];
 
 /// Brings the schema up to date; returns the names of the files that were applied now.

@@ -55,7 +55,7 @@ impl Clients {
 
     /// Redirects are followed unless one is the expected answer.
     fn for_service(&self, service: &Service) -> &reqwest::Client {
-        if (300..400).contains(&service.expected_status) { &self.staying } else { &self.following }
+        if service.spec.check.expected_statuses.expect_redirect() { &self.staying } else { &self.following }
     }
 }
 
@@ -74,15 +74,15 @@ fn client(redirects: Policy) -> anyhow::Result<reqwest::Client> {
 /// Asks the service once. Only the head of the answer is read.
 pub async fn run(clients: &Clients, service: &Service, timeout: Duration) -> Attempt {
     let started = Instant::now();
-    let request = clients.for_service(service).get(&service.url).timeout(timeout).send();
+    let request = clients.for_service(service).get(&service.spec.target).timeout(timeout).send();
     // The client's own time-out begins with the connection; this one is the whole attempt's.
     let result = tokio::time::timeout(timeout, request).await;
     let took = started.elapsed();
     let (http_status, failure) = match result {
         Ok(Ok(response)) => {
             let status = response.status().as_u16();
-            let expected = service.expected_status;
-            let failure = (status != expected).then(|| Failure {
+            let expected = &service.spec.check.expected_statuses;
+            let failure = (!expected.contains(status)).then(|| Failure {
                 reason: FailureReason::Status,
                 text: format!("status {status} instead of {expected}"),
             });
@@ -96,7 +96,7 @@ pub async fn run(clients: &Clients, service: &Service, timeout: Duration) -> Att
 
 /// Tells the service's own time-out: the rest that a last retry had would differ each time.
 fn timed_out(service: &Service) -> Failure {
-    Failure { reason: FailureReason::Timeout, text: format!("no answer within {:?}", service.timeout) }
+    Failure { reason: FailureReason::Timeout, text: format!("no answer within {:?}", service.spec.timeout) }
 }
 
 fn failure_of(error: &reqwest::Error, service: &Service) -> Failure {
@@ -130,7 +130,7 @@ fn failure_of(error: &reqwest::Error, service: &Service) -> Failure {
 
 /// The other host that failed, when the service sent us there.
 fn redirected_to(error: &reqwest::Error, service: &Service) -> Option<String> {
-    let asked = reqwest::Url::parse(&service.url).ok()?;
+    let asked = reqwest::Url::parse(&service.spec.target).ok()?;
     let failed = error.url()?;
     let place = |url: &reqwest::Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
     (place(failed) != place(&asked)).then(|| failed.host_str().unwrap_or_default().to_owned())

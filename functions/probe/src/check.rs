@@ -54,20 +54,20 @@ impl Outcome {
 /// Checks the service: up to three attempts, each under the service's time-out, all within twice that time.
 pub async fn run(clients: &Clients, service: &Service) -> Outcome {
     let checked_at = Utc::now();
-    let deadline = Instant::now() + service.timeout * 2;
-    let pause = (service.timeout / 10).min(MAX_PAUSE);
-    let mut attempt = attempt::run(clients, service, service.timeout).await;
+    let deadline = Instant::now() + service.spec.timeout * 2;
+    let pause = (service.spec.timeout / 10).min(MAX_PAUSE);
+    let mut attempt = attempt::run(clients, service, service.spec.timeout).await;
     let mut attempts = 1;
     while let Some(failure) = attempt.failure.as_ref().filter(|_| attempts <= RETRIES) {
         // One that took its whole time needs no pause: its retry gets the whole time too.
         let pause = if failure.reason == FailureReason::Timeout { Duration::ZERO } else { pause };
         let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(pause);
         // A retry that has no time to succeed would only confirm our own haste.
-        if left < service.timeout / 4 {
+        if left < service.spec.timeout / 4 {
             break;
         }
         sleep(pause).await;
-        attempt = attempt::run(clients, service, service.timeout.min(left)).await;
+        attempt = attempt::run(clients, service, service.spec.timeout.min(left)).await;
         attempts += 1;
     }
     Outcome { attempt, attempts, checked_at }

@@ -22,12 +22,12 @@ pub fn decide(service: &Service, passed: bool) -> Decision {
     if !passed {
         return Decision {
             state: ServiceState::Down,
-            consecutive_failures: service.consecutive_failures.saturating_add(1),
+            consecutive_failures: service.standing.consecutive_failures.saturating_add(1),
             consecutive_successes: 0,
         };
     }
-    let consecutive_successes = service.consecutive_successes.saturating_add(1);
-    let still_down = service.state == ServiceState::Down && consecutive_successes < RECOVERY_THRESHOLD;
+    let consecutive_successes = service.standing.consecutive_successes.saturating_add(1);
+    let still_down = service.standing.state == ServiceState::Down && consecutive_successes < RECOVERY_THRESHOLD;
     Decision {
         state: if still_down { ServiceState::Down } else { ServiceState::Healthy },
         consecutive_failures: 0,
@@ -37,9 +37,8 @@ pub fn decide(service: &Service, passed: bool) -> Decision {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
+    use shared::model::{ServiceSpec, Standing};
     use uuid::Uuid;
 
     use super::*;
@@ -47,17 +46,11 @@ pub(crate) mod tests {
     pub(crate) fn service(state: ServiceState) -> Service {
         Service {
             id: Uuid::from_u128(1),
-            name: "backend".into(),
-            environment: "production".into(),
-            application: "shop".into(),
-            url: "http://localhost/health".into(),
-            expected_status: 200,
-            timeout: Duration::from_secs(5),
-            state,
-            state_changed_at: None,
-            consecutive_failures: 0,
-            consecutive_successes: 0,
-            last_checked_at: None,
+            spec: ServiceSpec {
+                application: "shop".into(),
+                ..ServiceSpec::http("backend", "production", "http://localhost/health")
+            },
+            standing: Standing { state, ..Standing::NEW },
         }
     }
 
@@ -68,9 +61,9 @@ pub(crate) mod tests {
             .iter()
             .map(|passed| {
                 let decision = decide(&service, *passed);
-                service.state = decision.state;
-                service.consecutive_failures = decision.consecutive_failures;
-                service.consecutive_successes = decision.consecutive_successes;
+                service.standing.state = decision.state;
+                service.standing.consecutive_failures = decision.consecutive_failures;
+                service.standing.consecutive_successes = decision.consecutive_successes;
                 decision.state
             })
             .collect()

@@ -20,16 +20,7 @@ pub fn read(environment: &mut Environment<'_>) -> Vec<ServiceSpec> {
 }
 
 fn service(name: &str, application: &str, url: String) -> ServiceSpec {
-    ServiceSpec {
-        name: name.to_owned(),
-        environment: DEFAULT_ENVIRONMENT.to_owned(),
-        application: application.to_owned(),
-        url,
-        expected_status: ServiceSpec::DEFAULT_EXPECTED_STATUS,
-        timeout: ServiceSpec::DEFAULT_TIMEOUT,
-        interval: None,
-        enabled: true,
-    }
+    ServiceSpec { application: application.to_owned(), ..ServiceSpec::http(name, DEFAULT_ENVIRONMENT, &url) }
 }
 
 fn join(base: &str, path: &str) -> String {
@@ -61,7 +52,7 @@ mod tests {
         ])
         .unwrap();
         let told: Vec<_> =
-            services.iter().map(|it| (it.name.as_str(), it.application.as_str(), it.url.as_str())).collect();
+            services.iter().map(|it| (it.name.as_str(), it.application.as_str(), it.target.as_str())).collect();
         assert_eq!(
             told,
             [
@@ -70,7 +61,7 @@ mod tests {
                 ("frontend", "admin-console-frontend", "https://console.example.com"),
             ]
         );
-        assert_eq!((services[0].timeout.as_secs(), services[0].expected_status), (5, 200));
+        assert_eq!(services[0].timeout.as_secs(), 5);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use shared::model::{IncidentId, ServiceState};
-use shared::store::services::{CLAIM_LIMIT, Claim, ClaimedService, Round};
-use shared::store::{checks, services};
+use shared::store::probing::{CLAIM_LIMIT, Claim, ClaimedService, Round};
+use shared::store::{checks, probing};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -111,8 +111,9 @@ async fn run(app: &App, round: Round) -> anyhow::Result<RoundReport> {
 
 async fn claim(app: &App, round: Round) -> anyhow::Result<Claim> {
     let (id, now) = (Uuid::new_v4(), Utc::now());
+    let region = app.region.as_str();
     app.store
-        .run(|client| async move { services::claim(&client, id, round, now).await })
+        .run(|client| async move { probing::claim(&client, id, round, region, now).await })
         .await
         .context("claim the services that are due")
 }
@@ -143,7 +144,7 @@ async fn check_and_store(app: &App, claim: Claim, round: Round, checked: &mut Ve
         // What we could not ask says nothing about the service: when its claim has ended, the next tick asks again.
         ended.retain(|(claimed, outcome)| {
             if outcome.is_ours() {
-                let (service, error) = (&claimed.service.name, outcome.failure_text());
+                let (service, error) = (&claimed.service.spec.name, outcome.failure_text());
                 tracing::error!(service, error, "{service} was not checked: {error}");
             }
             !outcome.is_ours()
@@ -179,8 +180,8 @@ async fn store(
     let checked = ended.iter().zip(records).map(|((claimed, outcome), record)| {
         let receipt = receipts.iter().find(|receipt| receipt.check_id == record.check_id.as_str());
         let checked = Checked {
-            service: claimed.service.name.clone(),
-            environment: claimed.service.environment.clone(),
+            service: claimed.service.spec.name.clone(),
+            environment: claimed.service.spec.environment.clone(),
             passed: record.passed,
             http_status: outcome.http_status(),
             response_time_ms: record.response_time_ms,
@@ -188,7 +189,7 @@ async fn store(
             state: record.state,
             incident_id: receipt.and_then(|receipt| receipt.incident_id.clone()),
         };
-        log(&checked, claimed.service.state);
+        log(&checked, claimed.service.standing.state);
         checked
     });
     Ok(checked.collect())

@@ -7,7 +7,7 @@ use shared::model::{
     AlertType, Category, CheckId, IncidentId, Service, ServiceState, severity_of_failed_check, text::first_chars,
 };
 use shared::store::checks::{CheckRecord, FailureRecord, RecoveryRecord};
-use shared::store::services::ClaimedService;
+use shared::store::probing::ClaimedService;
 use uuid::Uuid;
 
 use crate::attempt::Failure;
@@ -23,12 +23,12 @@ pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRec
     let service = &claimed.service;
     let decision = decide(service, outcome.passed());
     let failure = outcome.attempt.failure.as_ref();
-    let recovered = decision.state == ServiceState::Healthy && service.state != ServiceState::Healthy;
-    let state_changed = (decision.state != service.state).then(|| {
+    let recovered = decision.state == ServiceState::Healthy && service.standing.state != ServiceState::Healthy;
+    let state_changed = (decision.state != service.standing.state).then(|| {
         Event::ServiceStateChanged {
-            service: &service.name,
-            environment: &service.environment,
-            from: service.state,
+            service: &service.spec.name,
+            environment: &service.spec.environment,
+            from: service.standing.state,
             to: decision.state,
             changed_at: outcome.checked_at,
         }
@@ -46,9 +46,9 @@ pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRec
         consecutive_failures: decision.consecutive_failures,
         consecutive_successes: decision.consecutive_successes,
         checked_at: outcome.checked_at,
-        fingerprint: Fingerprint::of_health_check(&service.name),
+        fingerprint: Fingerprint::of_health_check(&service.spec.name),
         details: json!({
-            "url": shown(&service.url),
+            "url": shown(&service.spec.target),
             "http_status": outcome.http_status(),
             "attempts": outcome.attempts,
         }),
@@ -59,15 +59,15 @@ pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRec
 }
 
 fn failure_record(service: &Service, outcome: &Outcome, failure: &Failure) -> FailureRecord {
-    let name = &service.name;
+    let name = &service.spec.name;
     let now = outcome.checked_at;
     let incident_id = IncidentId::for_failed_check(now);
     let alert_id = Uuid::new_v4();
-    let severity = severity_of_failed_check(&service.environment);
+    let severity = severity_of_failed_check(&service.spec.environment);
     let title = first_chars(&format!("Health check failed: {name}"), TITLE_CHARS).to_owned();
     let message = match outcome.http_status() {
         Some(status) => {
-            format!("{name} health check failed. Status: {status}, Expected: {}", service.expected_status)
+            format!("{name} health check failed. Status: {status}, Expected: {}", service.spec.check.expected_statuses)
         }
         None => format!("{name} health check failed with error: {}", failure.text),
     };
@@ -75,8 +75,8 @@ fn failure_record(service: &Service, outcome: &Outcome, failure: &Failure) -> Fa
         incident_id: &incident_id,
         severity,
         category: Category::Infrastructure,
-        application: &service.application,
-        environment: &service.environment,
+        application: &service.spec.application,
+        environment: &service.spec.environment,
         title: &title,
         detected_at: now,
     }
@@ -84,7 +84,7 @@ fn failure_record(service: &Service, outcome: &Outcome, failure: &Failure) -> Fa
     let alerted = Event::AlertRaised {
         alert_id,
         service: name,
-        environment: &service.environment,
+        environment: &service.spec.environment,
         alert_type: AlertType::ServiceDown,
         message: &message,
     }
@@ -103,8 +103,8 @@ fn failure_record(service: &Service, outcome: &Outcome, failure: &Failure) -> Fa
 
 fn context(service: &Service, outcome: &Outcome, failure: &Failure) -> Value {
     let mut context = json!({
-        "check_name": service.name,
-        "url": shown(&service.url),
+        "check_name": service.spec.name,
+        "url": shown(&service.spec.target),
         "http_status": outcome.http_status(),
         "response_time_ms": milliseconds(outcome),
     });
@@ -117,13 +117,18 @@ fn context(service: &Service, outcome: &Outcome, failure: &Failure) -> Value {
 
 fn recovery_record(service: &Service, outcome: &Outcome) -> RecoveryRecord {
     let now = outcome.checked_at;
-    let environment = &service.environment;
+    let environment = &service.spec.environment;
     RecoveryRecord {
         alert_id: Uuid::new_v4(),
-        message: format!("{} is healthy again", service.name),
-        incident_resolved: Event::IncidentResolved { application: &service.application, environment, resolved_at: now }
+        message: format!("{} is healthy again", service.spec.name),
+        incident_resolved: Event::IncidentResolved {
+            application: &service.spec.application,
+            environment,
+            resolved_at: now,
+        }
+        .into_outbox(now),
+        alert_resolved: Event::AlertResolved { service: &service.spec.name, environment, resolved_at: now }
             .into_outbox(now),
-        alert_resolved: Event::AlertResolved { service: &service.name, environment, resolved_at: now }.into_outbox(now),
     }
 }
 
@@ -165,8 +170,8 @@ mod tests {
     }
 
     fn record(state: ServiceState, http_status: Option<u16>, reason: Option<FailureReason>) -> CheckRecord {
-        let claimed =
-            ClaimedService { service: service(state), slot: Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 } };
+        let slot = Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 };
+        let claimed = ClaimedService::new(service(state), slot);
         of(&claimed, &outcome(http_status, reason), "local")
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The namespace of check ids (a `UUIDv4` made once for this purpose).
@@ -40,6 +40,30 @@ impl CheckId {
     }
 }
 
+/// What a check says of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// All is as it should be.
+    Healthy,
+    /// It answers, but slowly, or short of something.
+    Degraded,
+    /// It does not do what it is there for.
+    Failed,
+}
+
+impl Verdict {
+    /// The spelling in `service_health_checks.status`.
+    #[must_use]
+    pub fn as_status(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Failed => "down",
+        }
+    }
+}
+
 /// Why a check failed, for machines; the text beside it is for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,8 +84,20 @@ pub enum FailureReason {
     Redirect,
     /// It answered with another status than expected.
     Status,
-    /// It answered something that is not HTTP.
+    /// It answered something that its protocol does not know.
     Protocol,
+    /// A condition does not hold.
+    Condition,
+    /// It answered more than is read, where all of it was needed.
+    BodyTooLarge,
+    /// It answered slowly.
+    Slow,
+    /// A heartbeat did not come, or told of a failure.
+    Heartbeat,
+    /// Its address is none that we may ask.
+    Blocked,
+    /// What is configured can't be asked, such as a variable that is not set.
+    Misconfigured,
     /// We could not ask: this process lacks sockets, ports or memory. Never stored.
     Ours,
 }
@@ -80,6 +116,12 @@ impl FailureReason {
             Self::Redirect => "redirect",
             Self::Status => "status",
             Self::Protocol => "protocol",
+            Self::Condition => "condition",
+            Self::BodyTooLarge => "body_too_large",
+            Self::Slow => "slow",
+            Self::Heartbeat => "heartbeat",
+            Self::Blocked => "blocked",
+            Self::Misconfigured => "misconfigured",
             Self::Ours => "ours",
         }
     }

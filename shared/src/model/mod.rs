@@ -4,25 +4,31 @@
 //! answer, in an event.
 
 mod alert;
+mod alert_policy;
 mod application;
 mod category;
 mod check;
 mod check_in;
+mod check_settings;
 mod incident;
+mod maintenance;
 mod report;
 mod service;
+mod service_spec;
 mod severity;
 pub mod text;
 
 pub use alert::{Alert, AlertStatus, AlertType};
+pub use alert_policy::{AlertPolicy, page_delay};
 pub use application::{Application, ApplicationName, Limits, NameError, Quota};
 pub use category::Category;
-pub use check::{CheckId, FailureReason, Slot};
+pub use check::{CheckId, FailureReason, Slot, Verdict};
 pub use check_in::{CheckIn, CheckInStatus};
+pub use check_settings::{CheckSettings, DnsRecord, PostgresLimits, Statuses, variables};
 pub use incident::{Incident, IncidentId, IncidentStatus, IncidentSummary};
+pub use maintenance::MaintenanceWindow;
 pub(crate) use report::uuid_at;
 pub use report::{Counting, DeliveryKey, Report, UpstreamGroup, UserKey};
-pub use service::{
-    DEFAULT_ENVIRONMENT, Service, ServiceSpec, ServiceSpecError, ServiceState, severity_of_failed_check,
-};
+pub use service::{DEFAULT_ENVIRONMENT, RecentVerdicts, Service, ServiceState, Standing, severity_of_failed_check};
+pub use service_spec::{Kind, ServiceSpec, ServiceSpecError};
 pub use severity::Severity;

@@ -1,13 +1,13 @@
-//! A service that is probed: what an operator configured, and what the probe knows of it.
+//! A service that is probed: what an operator configured ([`ServiceSpec`]), and what the probe knows of it
+//! ([`Standing`]).
 
 use std::fmt;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Severity;
+use super::{ServiceSpec, Severity};
 
 /// The environment of whatever names none.
 pub const DEFAULT_ENVIRONMENT: &str = "production";
@@ -66,186 +66,78 @@ pub fn severity_of_failed_check(environment: &str) -> Severity {
     }
 }
 
-/// What an operator says about a service.
+/// The last verdicts on a service, newest first: what tells a service that flaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecentVerdicts {
+    /// Bit 0 is the newest; 1 = it failed.
+    pub failed: u32,
+    /// How many of the bits are known; at most [`RecentVerdicts::KEPT`].
+    pub known: u8,
+}
+
+impl RecentVerdicts {
+    /// As many verdicts as are kept.
+    pub const KEPT: u8 = 20;
+}
+
+/// What is known of a service. Changed only as a whole, by compare-and-set on its revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceSpec {
-    /// Unique within its environment, 1 to 100 characters.
-    pub name: String,
-    /// Where it runs.
-    pub environment: String,
-    /// Which application its incidents belong to.
-    pub application: String,
-    /// What is asked, `http` or `https`.
-    pub url: String,
-    /// The status that means healthy.
-    pub expected_status: u16,
-    /// How long one attempt may take.
-    pub timeout: Duration,
-    /// How often; none = `monitoring_interval_seconds`.
-    pub interval: Option<Duration>,
-    /// Whether it is probed at all.
-    pub enabled: bool,
-}
-
-/// What is wrong with a service's specification.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ServiceSpecError {
-    /// No name, or a very long one.
-    #[error("name must have 1 to 100 characters, none of them a control character or a space at either end")]
-    Name,
-    /// No application, or a very long one.
-    #[error("application must have 1 to 100 characters")]
-    Application,
-    /// No environment, or a very long one.
-    #[error("environment must have 1 to 64 characters")]
-    Environment,
-    /// Not something that can be asked over HTTP.
-    #[error("url is not an http or https address")]
-    Url,
-    /// Not a status.
-    #[error("expected_status must be between 200 and 599, not {0}")]
-    ExpectedStatus(u16),
-    /// Too short to answer, or longer than a check may take.
-    #[error("timeout must be between 100 ms and 30 s, not {0:?}")]
-    Timeout(Duration),
-    /// More often than the probe runs, or less than daily.
-    #[error("interval must be whole seconds between 60 s and 1 day, not {0:?}")]
-    Interval(Duration),
-    /// All attempts of a check take up to twice the time-out, and must end before the next check.
-    #[error("twice the timeout ({timeout:?}) must be shorter than the interval ({interval:?})")]
-    TimeoutAgainstInterval {
-        /// The timeout of one attempt.
-        timeout: Duration,
-        /// The time between two checks.
-        interval: Duration,
-    },
-}
-
-impl ServiceSpec {
-    /// The time-out of a service that names none.
-    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// The status that means healthy where nothing else is said.
-    pub const DEFAULT_EXPECTED_STATUS: u16 = 200;
-    const MIN_INTERVAL: Duration = Duration::from_secs(60);
-
-    /// The specification, if a probe can be run by it.
-    ///
-    /// # Errors
-    /// The first value that is out of its range.
-    pub fn validated(self) -> Result<Self, ServiceSpecError> {
-        let length = |text: &str, limit: usize| {
-            let clean = text.trim() == text && !text.chars().any(char::is_control);
-            clean && (1..=limit).contains(&text.chars().count())
-        };
-        if !length(&self.name, 100) {
-            return Err(ServiceSpecError::Name);
-        }
-        if !length(&self.application, 100) {
-            return Err(ServiceSpecError::Application);
-        }
-        if !length(&self.environment, 64) {
-            return Err(ServiceSpecError::Environment);
-        }
-        if self.url.chars().any(|c| c.is_control() || c.is_whitespace()) || self.url.len() > 2_000 {
-            return Err(ServiceSpecError::Url);
-        }
-        match url::Url::parse(&self.url) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
-            _ => return Err(ServiceSpecError::Url),
-        }
-        if !(200..=599).contains(&self.expected_status) {
-            return Err(ServiceSpecError::ExpectedStatus(self.expected_status));
-        }
-        if self.timeout < Duration::from_millis(100) || self.timeout > Duration::from_secs(30) {
-            return Err(ServiceSpecError::Timeout(self.timeout));
-        }
-        if let Some(interval) = self.interval
-            && (interval < Self::MIN_INTERVAL || interval > Duration::from_hours(24) || interval.subsec_nanos() > 0)
-        {
-            return Err(ServiceSpecError::Interval(interval));
-        }
-        let interval = self.interval.unwrap_or(Self::MIN_INTERVAL);
-        if self.timeout * 2 >= interval {
-            return Err(ServiceSpecError::TimeoutAgainstInterval { timeout: self.timeout, interval });
-        }
-        Ok(self)
-    }
-}
-
-/// A service as the probe and the operator see it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Service {
-    /// The row's id.
-    pub id: Uuid,
-    /// Unique within its environment.
-    pub name: String,
-    /// Where it runs.
-    pub environment: String,
-    /// Which application its incidents belong to.
-    pub application: String,
-    /// What is asked. Not shown in answers: it may hold a secret.
-    #[serde(skip)]
-    pub url: String,
-    /// The status that means healthy.
-    #[serde(skip)]
-    pub expected_status: u16,
-    /// How long one attempt may take.
-    #[serde(skip)]
-    pub timeout: Duration,
+pub struct Standing {
+    /// Counts the changes.
+    pub revision: i64,
     /// How it is.
     pub state: ServiceState,
     /// Since when.
     pub state_changed_at: Option<DateTime<Utc>>,
     /// Failed checks in a row.
     pub consecutive_failures: u32,
-    /// Passed checks in a row.
+    /// Checks in a row that were slow or short of something, but no failures.
+    pub consecutive_degraded: u32,
+    /// Good checks in a row.
     pub consecutive_successes: u32,
-    /// When it was last checked.
-    pub last_checked_at: Option<DateTime<Utc>>,
+    /// The first failed check of those in a row; the start of the outage while it is down.
+    pub failing_since: Option<DateTime<Utc>>,
+    /// Its last verdicts.
+    pub recent: RecentVerdicts,
+    /// Whether it goes up and down so often that one good check, or two, mean nothing.
+    pub flapping: bool,
+    /// When the alert of this outage was raised; none while there is none.
+    pub down_alerted_at: Option<DateTime<Utc>>,
+    /// When the alert that it is not well was raised; none while there is none.
+    pub degraded_alerted_at: Option<DateTime<Utc>>,
+}
+
+impl Standing {
+    /// Of a service that has never been checked.
+    pub const NEW: Self = Self {
+        revision: 0,
+        state: ServiceState::Unknown,
+        state_changed_at: None,
+        consecutive_failures: 0,
+        consecutive_degraded: 0,
+        consecutive_successes: 0,
+        failing_since: None,
+        recent: RecentVerdicts { failed: 0, known: 0 },
+        flapping: false,
+        down_alerted_at: None,
+        degraded_alerted_at: None,
+    };
+}
+
+/// A service as the probe and the operator see it.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The row's id.
+    pub id: Uuid,
+    /// What is configured.
+    pub spec: ServiceSpec,
+    /// What is known.
+    pub standing: Standing,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn spec() -> ServiceSpec {
-        ServiceSpec {
-            name: "backend".into(),
-            environment: "production".into(),
-            application: "shop".into(),
-            url: "https://shop.example/health".into(),
-            expected_status: 200,
-            timeout: Duration::from_secs(5),
-            interval: None,
-            enabled: true,
-        }
-    }
-
-    #[test]
-    fn a_usable_specification_passes() {
-        assert!(spec().validated().is_ok());
-    }
-
-    #[test]
-    fn each_value_out_of_range_is_named() {
-        type Change = fn(&mut ServiceSpec);
-        let cases: [(Change, &str); 8] = [
-            (|spec| spec.name = "  ".into(), "name"),
-            (|spec| spec.environment = "e".repeat(65), "environment"),
-            (|spec| spec.url = "ftp://x".into(), "url"),
-            (|spec| spec.url = "shop.example/health".into(), "url"),
-            (|spec| spec.expected_status = 42, "expected_status"),
-            (|spec| spec.timeout = Duration::ZERO, "timeout"),
-            (|spec| spec.interval = Some(Duration::from_secs(59)), "interval"),
-            (|spec| spec.timeout = Duration::from_secs(30), "twice the timeout"),
-        ];
-        for (change, named) in cases {
-            let mut broken = spec();
-            change(&mut broken);
-            let error = broken.validated().unwrap_err().to_string();
-            assert!(error.starts_with(named), "{error}");
-        }
-    }
 
     #[test]
     fn a_failed_check_is_as_bad_as_its_environment() {

@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     fn parse(url: &str) -> Result<ConnectionSettings, ConnectError> {
-        let config = DatabaseConfig { url: SecretString::from(url), ca: None };
+        let config = DatabaseConfig::at(SecretString::from(url));
         ConnectionSettings::parse(&config, "test")
     }
 

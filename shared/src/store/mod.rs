@@ -18,6 +18,7 @@ pub mod incidents;
 pub mod lifecycle;
 pub mod outbox;
 mod pool;
+pub mod probing;
 pub mod quotas;
 pub mod reports;
 mod row;

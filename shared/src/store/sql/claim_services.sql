@@ -1,7 +1,7 @@
--- Claims what is due at a tick, without holding a transaction while it is checked. A service is due when the slot
--- of the tick differs from the slot claimed last ("last time + interval" would skip minutes), and when a claim has
--- ended without a result; out of turn ($4), everything is. The switches are read in the same statement: one row
--- comes back even when nothing is claimed.
+-- Claims, for one region, what is due at a tick, without holding a transaction while it is checked. A service is due when
+-- the slot of the tick differs from the slot claimed last ("last time + interval" would skip minutes), and when a claim
+-- has ended without a result; out of turn ($4), everything is. The switches are read in the same statement: one row comes
+-- back even when nothing is claimed.
 , timed AS (
     SELECT
         service.id,
@@ -13,41 +13,90 @@
     CROSS JOIN switches
     WHERE service.enabled AND switches.stopped_by IS NULL
 ),
-due AS (
-    SELECT service.id, timed.period, timed.slot
-    FROM public.services AS service
-    JOIN timed USING (id)
-    WHERE
-        -- The same claim again: its answer was lost.
-        service.claimed_by = $1
-        OR (
-            (service.claimed_until IS NULL OR service.claimed_until <= $3)
-            AND ($4 OR service.claimed_by IS NOT NULL OR service.last_slot IS DISTINCT FROM timed.slot)
-            -- One round checks a service once.
-            AND ($5::timestamptz IS NULL OR service.last_checked_at IS NULL OR service.last_checked_at < $5)
-        )
-    ORDER BY service.id
-    LIMIT $6
-    FOR UPDATE OF service SKIP LOCKED
+-- An open breaker lets nobody through until its time has come.
+asked AS (
+    SELECT timed.*, $3 + make_interval(secs => service.timeout_ms * 2 / 1000.0 + 30) AS until
+    FROM timed
+    JOIN public.services AS service USING (id)
+    LEFT JOIN public.circuit_breakers AS breaker ON breaker.key = 'service:' || service.id
+    WHERE $4 OR breaker.retry_at IS NULL OR breaker.retry_at <= $3
 ),
-claimed AS (
-    UPDATE public.services AS service
+-- The first time in this region. Whoever inserts the row has the claim.
+fresh AS (
+    INSERT INTO public.service_claims (service_id, region, last_slot, claimed_by, claimed_until)
+    SELECT id, $7, CASE WHEN NOT $4 THEN slot END, $1, until
+    FROM asked
+    WHERE NOT EXISTS (
+        SELECT FROM public.service_claims AS claim WHERE claim.service_id = asked.id AND claim.region = $7
+    )
+    ORDER BY id
+    LIMIT $6
+    ON CONFLICT DO NOTHING
+    RETURNING service_id, false AS again
+),
+due AS (
+    SELECT claim.service_id, claim.claimed_by IS NOT NULL AND claim.claimed_by <> $1 AS again
+    FROM public.service_claims AS claim
+    JOIN asked ON asked.id = claim.service_id
+    WHERE claim.region = $7
+        AND (
+            -- The same claim again: its answer was lost.
+            claim.claimed_by = $1
+            OR (
+                (claim.claimed_until IS NULL OR claim.claimed_until <= $3)
+                AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM asked.slot)
+                -- One round checks a service once.
+                AND ($5::timestamptz IS NULL OR claim.last_checked_at IS NULL OR claim.last_checked_at < $5)
+            )
+        )
+    ORDER BY claim.service_id
+    LIMIT greatest(0, $6 - (SELECT count(*) FROM fresh))
+    FOR UPDATE OF claim SKIP LOCKED
+),
+taken AS (
+    UPDATE public.service_claims AS claim
     SET
         claimed_by = $1,
         -- All attempts end within twice the time-out; a claimer that died is given up soon after.
-        claimed_until = $3 + make_interval(secs => service.timeout_ms * 2 / 1000.0 + 10),
-        last_slot = CASE WHEN $4 THEN service.last_slot ELSE due.slot END
+        claimed_until = asked.until,
+        last_slot = CASE WHEN $4 THEN claim.last_slot ELSE asked.slot END
     FROM due
-    WHERE service.id = due.id
-    RETURNING
+    JOIN asked ON asked.id = due.service_id
+    WHERE claim.service_id = due.service_id AND claim.region = $7
+    RETURNING claim.service_id
+),
+claimed AS (
+    SELECT
         service.id, service.name::text AS name, service.environment, service.application::text AS application,
-        service.url, service.expected_status, service.timeout_ms, service.state, service.state_changed_at,
-        service.consecutive_failures, service.consecutive_successes, service.last_checked_at,
-        CASE WHEN $4 THEN 0 ELSE due.period END::int8 AS period,
-        CASE WHEN $4 THEN $3 ELSE to_timestamp((due.slot * due.period)::double precision) END AS stands_for
+        service.group_name::text AS group_name, service.kind, service.target, service.timeout_ms,
+        service.interval_seconds, service.enabled, service.settings, service.policy, service.revision, service.state,
+        service.state_changed_at, service.consecutive_failures, service.consecutive_degraded,
+        service.consecutive_successes, service.failing_since, service.recent_failed, service.recent_known,
+        service.flapping, service.down_alerted_at, service.degraded_alerted_at, service.decided_slot, service.votes,
+        service.measurements, beat.beat_at, beat.failed AS beat_failed, beat.message AS beat_message,
+        breaker.state AS breaker_state, breaker.failures AS breaker_failures,
+        breaker.backoff_seconds AS breaker_backoff_seconds, breaker.opened_at AS breaker_opened_at,
+        breaker.retry_at AS breaker_retry_at,
+        CASE WHEN $4 THEN 0 ELSE asked.period END::int8 AS period,
+        CASE WHEN $4 THEN $3 ELSE to_timestamp((asked.slot * asked.period)::double precision) END AS stands_for,
+        -- Who else has checked it lately: their votes count too.
+        (
+            SELECT count(*) FROM public.service_claims AS other
+            WHERE other.service_id = service.id AND other.region <> $7
+                AND other.last_checked_at > $3 - make_interval(secs => 3 * asked.period)
+        ) AS other_regions
+    FROM (SELECT service_id FROM fresh UNION ALL SELECT service_id FROM taken) AS mine
+    JOIN public.services AS service ON service.id = mine.service_id
+    JOIN asked ON asked.id = service.id
+    LEFT JOIN public.service_heartbeats AS beat ON beat.service_id = service.id
+    LEFT JOIN public.circuit_breakers AS breaker ON breaker.key = 'service:' || service.id
 )
 SELECT
-    switches.stopped_by, (SELECT count(*) FROM public.services WHERE enabled) AS configured, claimed.*
+    switches.stopped_by,
+    (SELECT count(*) FROM public.services WHERE enabled) AS configured,
+    -- Whether somebody is to be asked between two minutes too.
+    EXISTS (SELECT FROM timed WHERE period % 60 <> 0) AS half_minutes,
+    claimed.*
 FROM switches
 LEFT JOIN claimed ON true
 ORDER BY claimed.environment, claimed.name

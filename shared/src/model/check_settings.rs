@@ -1,0 +1,253 @@
+//! How a service is checked. Serialised, it is what the database keeps of it; a field that is missing there has its
+//! default, so that a newer version reads what an older one wrote.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+use super::service_spec::is_variable;
+
+/// How a service is checked. Values of headers and the body may hold `${PROBE_SECRET_…}`, which the probe replaces by that
+/// variable of its own environment when it asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CheckSettings {
+    /// `http`: the method.
+    pub method: String,
+    /// `http`: headers that are sent.
+    pub headers: BTreeMap<String, String>,
+    /// `http`: the body that is sent.
+    pub body: Option<String>,
+    /// `http`: the statuses that are no failure.
+    pub expected_statuses: Statuses,
+    /// What else must hold of the answer, such as `[BODY].db.ok == true`.
+    pub conditions: Vec<String>,
+    /// Slower than this, in milliseconds, is degraded.
+    pub degraded_above_ms: Option<u32>,
+    /// `http` and `tls`: somebody is told this many days before a certificate ends; 0 = never.
+    pub certificate_warning_days: u16,
+    /// `http`: redirects that are followed; more are a failure. None are where a 3xx is expected.
+    pub max_redirects: u8,
+    /// `dns`: which records.
+    pub dns_record: DnsRecord,
+    /// `dns`: who is asked, as `address:port`; none = the system's resolvers.
+    pub dns_server: Option<String>,
+    /// `heartbeat`: how many seconds it may be late, beyond its interval.
+    pub grace_seconds: u32,
+    /// `postgres`: what is not well any more.
+    pub postgres: PostgresLimits,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            headers: BTreeMap::new(),
+            body: None,
+            expected_statuses: Statuses::default(),
+            conditions: Vec::new(),
+            degraded_above_ms: None,
+            certificate_warning_days: 14,
+            max_redirects: 5,
+            dns_record: DnsRecord::default(),
+            dns_server: None,
+            grace_seconds: 0,
+            postgres: PostgresLimits::default(),
+        }
+    }
+}
+
+/// The records that a `dns` check asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DnsRecord {
+    /// IPv4 addresses.
+    #[default]
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// Another name.
+    Cname,
+    /// Mail servers.
+    Mx,
+    /// Name servers.
+    Ns,
+    /// Texts.
+    Txt,
+}
+
+/// When a Postgres that answers is not well. None = never for this reason.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PostgresLimits {
+    /// Connections in use, as a share (0 to 1) of those it takes.
+    pub connections_ratio: Option<f64>,
+    /// The longest transaction's age, in seconds.
+    pub transaction_seconds: Option<u32>,
+    /// Backends that wait for another's lock.
+    pub blocked_backends: Option<u32>,
+    /// Deadlocks since the last check.
+    pub deadlocks: Option<u32>,
+    /// Blocks found in memory, as a share (0 to 1): less is not well.
+    pub cache_hit_ratio: Option<f64>,
+    /// The database's size, in bytes.
+    pub size_bytes: Option<u64>,
+}
+
+impl Default for PostgresLimits {
+    fn default() -> Self {
+        Self {
+            connections_ratio: Some(0.8),
+            transaction_seconds: Some(300),
+            blocked_backends: Some(5),
+            deadlocks: Some(1),
+            cache_hit_ratio: None,
+            size_bytes: None,
+        }
+    }
+}
+
+/// Statuses of HTTP, as ranges: `[[200, 299], [404, 404]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Statuses(Vec<(u16, u16)>);
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Self::one(200)
+    }
+}
+
+impl Statuses {
+    /// Just this one.
+    #[must_use]
+    pub fn one(status: u16) -> Self {
+        Self(vec![(status, status)])
+    }
+
+    /// Those within these ranges.
+    #[must_use]
+    pub fn of(ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
+        Self(ranges.into_iter().map(|range| (*range.start(), *range.end())).collect())
+    }
+
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn contains(&self, status: u16) -> bool {
+        self.0.iter().any(|(first, last)| (*first..=*last).contains(&status))
+    }
+
+    /// Whether a redirect is among them, which then is not followed.
+    #[must_use]
+    pub fn expect_redirect(&self) -> bool {
+        self.0.iter().any(|(first, last)| *first < 400 && *last >= 300)
+    }
+
+    fn is_valid_range((first, last): &(u16, u16)) -> bool {
+        100 <= *first && first <= last && *last <= 599
+    }
+
+    /// Whether there is one at all, and each is a status.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(Self::is_valid_range)
+    }
+}
+
+impl fmt::Display for Statuses {
+    /// `200`, or `200-299 or 404`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (first, last)) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str(" or ")?;
+            }
+            if first == last { write!(formatter, "{first}")? } else { write!(formatter, "{first}-{last}")? }
+        }
+        Ok(())
+    }
+}
+
+impl CheckSettings {
+    /// What variables of the probe's environment may be sent out in headers and bodies: no others, so that nobody who may
+    /// configure a service can have the agent's own secrets sent to it.
+    pub const SECRET_PREFIX: &str = "PROBE_SECRET_";
+    const CONDITIONS: usize = 20;
+    const HEADERS: usize = 50;
+    const TEXT_BYTES: usize = 16 * 1024;
+
+    pub(super) fn validate(&self, kind: Kind) -> Result<(), String> {
+        const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        if !METHODS.contains(&self.method.as_str()) {
+            return Err(format!("method must be one of {}", METHODS.join(", ")));
+        }
+        if self.conditions.len() > Self::CONDITIONS {
+            return Err(format!("conditions: at most {}", Self::CONDITIONS));
+        }
+        if self.headers.len() > Self::HEADERS {
+            return Err(format!("headers: at most {}", Self::HEADERS));
+        }
+        for (name, value) in &self.headers {
+            let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            if name.is_empty()
+                || !name.bytes().all(token)
+                || ["host", "content-length", "transfer-encoding", "connection"]
+                    .contains(&name.to_ascii_lowercase().as_str())
+                    && !name.eq_ignore_ascii_case("host")
+            {
+                return Err(format!("headers: {name:?} can't be sent"));
+            }
+            if value.chars().any(char::is_control) || value.len() > Self::TEXT_BYTES {
+                return Err(format!("headers: the value of {name} must be one line of at most 16 KiB"));
+            }
+            variables(value).map_err(|error| format!("headers: {name}: {error}"))?;
+        }
+        if let Some(body) = &self.body {
+            if body.len() > Self::TEXT_BYTES {
+                return Err("body: at most 16 KiB".to_owned());
+            }
+            variables(body).map_err(|error| format!("body: {error}"))?;
+        }
+        if self.max_redirects > 20 {
+            return Err("max_redirects: at most 20".to_owned());
+        }
+        if self.dns_server.as_deref().is_some_and(|server| server.parse::<std::net::SocketAddr>().is_err()) {
+            return Err("dns_server is not of the form address:port".to_owned());
+        }
+        let share = |name: &str, share: Option<f64>| match share {
+            Some(share) if !(0.0..=1.0).contains(&share) => Err(format!("postgres.{name} must be between 0 and 1")),
+            _ => Ok(()),
+        };
+        share("connections_ratio", self.postgres.connections_ratio)?;
+        share("cache_hit_ratio", self.postgres.cache_hit_ratio)?;
+        if kind == Kind::Heartbeat && !self.conditions.is_empty() {
+            return Err("conditions: a heartbeat has none".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The names of the variables that a text refers to.
+///
+/// # Errors
+/// A reference that is not closed, or to a variable that may not be sent out.
+pub fn variables(text: &str) -> Result<Vec<&str>, String> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let after = &rest[start + 2..];
+        let end = after.find('}').ok_or("\"${\" is not closed")?;
+        let name = &after[..end];
+        if !is_variable(name) || !name.starts_with(CheckSettings::SECRET_PREFIX) {
+            return Err(format!(
+                "${{{name}}}: only variables whose names begin with {} are sent",
+                CheckSettings::SECRET_PREFIX
+            ));
+        }
+        names.push(name);
+        rest = &after[end + 1..];
+    }
+    Ok(names)
+}
