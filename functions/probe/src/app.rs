@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Utc;
-use shared::config::{DatabaseConfig, Environment};
+use shared::config::{DatabaseConfig, Environment, Secrets};
 use shared::model::ServiceSpec;
 use shared::publish::{BusConfig, Publisher};
+use shared::redact::Redactor;
 use shared::store::services::Origin;
 use shared::store::{PoolSize, Store, services};
 use tokio::sync::OnceCell;
 
-use crate::attempt::Clients;
+use crate::check::{Checker, CheckerConfig};
 use crate::defaults;
 
 /// Where checks run from unless AWS says otherwise.
@@ -63,7 +64,7 @@ impl ProbeConfig {
 pub struct App {
     pub(crate) store: Store,
     pub(crate) publisher: Publisher,
-    pub(crate) clients: Arc<Clients>,
+    pub(crate) checker: Checker,
     pub(crate) region: String,
     default_services: Arc<[ServiceSpec]>,
     defaults_stored: Arc<OnceCell<()>>,
@@ -84,12 +85,13 @@ impl App {
     /// An App on a store and a publisher that are there already.
     ///
     /// # Errors
-    /// When no HTTP client can be set up.
+    /// When the checks can't be set up.
     pub fn new(store: Store, publisher: Publisher, config: ProbeConfig) -> anyhow::Result<Self> {
+        let checking = CheckerConfig::new(Vec::new(), Secrets::of_process(), Redactor::default());
         Ok(Self {
             store,
             publisher,
-            clients: Arc::new(Clients::new().context("set up the HTTP client")?),
+            checker: Checker::new(checking).context("set up the checks")?,
             region: config.region,
             default_services: config.default_services.into(),
             defaults_stored: Arc::default(),

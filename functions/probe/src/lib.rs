@@ -5,17 +5,18 @@
 //!   fails; nothing is locked while services are checked.
 //! - Idempotency key: the check's id, a `UUIDv5` of service, region and slot; claims make a second run find nothing due.
 //!
-//! Steps: [`app`] → claim (`shared::store::services`) → [`check`] (attempts over HTTP, [`attempt`]) → [`decide`]
+//! Steps: [`app`] → claim (`shared::store::services`) → [`check`] (attempts, over [`net`], judged by
+//! [`conditions`]) → [`decide`]
 //! (pure) → [`record`] (pure) → one write (`shared::store::checks`).
 
 pub mod app;
-pub mod attempt;
 pub mod check;
+pub mod conditions;
 pub mod decide;
 pub mod defaults;
+pub mod net;
 pub mod record;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -122,9 +123,9 @@ async fn claim(app: &App, round: Round) -> anyhow::Result<Claim> {
 async fn check_and_store(app: &App, claim: Claim, round: Round, checked: &mut Vec<Checked>) -> anyhow::Result<()> {
     let mut running = JoinSet::new();
     for claimed in claim.services {
-        let clients = Arc::clone(&app.clients);
+        let checker = app.checker.clone();
         running.spawn(async move {
-            let outcome = check::run(&clients, &claimed.service).await;
+            let outcome = checker.check(&claimed, Utc::now()).await;
             (claimed, outcome)
         });
     }
@@ -183,7 +184,7 @@ async fn store(
             service: claimed.service.spec.name.clone(),
             environment: claimed.service.spec.environment.clone(),
             passed: record.passed,
-            http_status: outcome.http_status(),
+            http_status: outcome.http_status,
             response_time_ms: record.response_time_ms,
             error: record.error.clone(),
             state: record.state,

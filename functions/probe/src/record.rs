@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 use shared::events::Event;
 use shared::fingerprint::Fingerprint;
 use shared::model::{
-    AlertType, Category, CheckId, IncidentId, Service, ServiceState, severity_of_failed_check, text::first_chars,
+    AlertType, Category, CheckId, IncidentId, Service, ServiceState, Verdict, severity_of_failed_check,
+    text::first_chars,
 };
 use shared::store::checks::{CheckRecord, FailureRecord, RecoveryRecord};
 use shared::store::probing::ClaimedService;
 use uuid::Uuid;
 
-use crate::attempt::Failure;
-use crate::check::Outcome;
+use crate::check::{Failure, Outcome, http::shown_target};
 use crate::decide::decide;
 
 /// A title column holds this many characters.
@@ -21,8 +21,9 @@ const TITLE_CHARS: usize = 255;
 #[must_use]
 pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRecord {
     let service = &claimed.service;
-    let decision = decide(service, outcome.passed());
-    let failure = outcome.attempt.failure.as_ref();
+    let passed = outcome.verdict != Verdict::Failed;
+    let decision = decide(service, passed);
+    let failure = outcome.failure.as_ref();
     let recovered = decision.state == ServiceState::Healthy && service.standing.state != ServiceState::Healthy;
     let state_changed = (decision.state != service.standing.state).then(|| {
         Event::ServiceStateChanged {
@@ -37,8 +38,8 @@ pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRec
     CheckRecord {
         service_id: service.id,
         check_id: CheckId::of(service.id, region, claimed.slot),
-        passed: outcome.passed(),
-        http_status: outcome.http_status(),
+        passed,
+        http_status: outcome.http_status,
         response_time_ms: milliseconds(outcome),
         error: failure.map(|failure| failure.text.clone()),
         error_code: failure.map(|failure| failure.reason),
@@ -48,8 +49,8 @@ pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRec
         checked_at: outcome.checked_at,
         fingerprint: Fingerprint::of_health_check(&service.spec.name),
         details: json!({
-            "url": shown(&service.spec.target),
-            "http_status": outcome.http_status(),
+            "url": shown_target(&service.spec.target),
+            "http_status": outcome.http_status,
             "attempts": outcome.attempts,
         }),
         failure: failure.map(|failure| failure_record(service, outcome, failure)),
@@ -65,7 +66,7 @@ fn failure_record(service: &Service, outcome: &Outcome, failure: &Failure) -> Fa
     let alert_id = Uuid::new_v4();
     let severity = severity_of_failed_check(&service.spec.environment);
     let title = first_chars(&format!("Health check failed: {name}"), TITLE_CHARS).to_owned();
-    let message = match outcome.http_status() {
+    let message = match outcome.http_status {
         Some(status) => {
             format!("{name} health check failed. Status: {status}, Expected: {}", service.spec.check.expected_statuses)
         }
@@ -104,11 +105,11 @@ fn failure_record(service: &Service, outcome: &Outcome, failure: &Failure) -> Fa
 fn context(service: &Service, outcome: &Outcome, failure: &Failure) -> Value {
     let mut context = json!({
         "check_name": service.spec.name,
-        "url": shown(&service.spec.target),
-        "http_status": outcome.http_status(),
+        "url": shown_target(&service.spec.target),
+        "http_status": outcome.http_status,
         "response_time_ms": milliseconds(outcome),
     });
-    if outcome.http_status().is_none() {
+    if outcome.http_status.is_none() {
         context["error"] = failure.text.clone().into();
         context["error_code"] = failure.reason.as_str().into();
     }
@@ -132,18 +133,8 @@ fn recovery_record(service: &Service, outcome: &Outcome) -> RecoveryRecord {
     }
 }
 
-/// The address without what may be secret in it: user, password and query.
-fn shown(url: &str) -> String {
-    let Ok(mut url) = reqwest::Url::parse(url) else { return String::new() };
-    // Fails only for addresses that have no host, which a service's never is.
-    let _ = url.set_username("").and_then(|()| url.set_password(None));
-    url.set_query(None);
-    url.set_fragment(None);
-    url.into()
-}
-
 fn milliseconds(outcome: &Outcome) -> u32 {
-    u32::try_from(outcome.attempt.took.as_millis()).unwrap_or(u32::MAX)
+    u32::try_from(outcome.response_time.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -154,16 +145,18 @@ mod tests {
     use shared::model::{FailureReason, Severity, Slot};
 
     use super::*;
-    use crate::attempt::Attempt;
     use crate::decide::tests::service;
 
     fn outcome(http_status: Option<u16>, reason: Option<FailureReason>) -> Outcome {
         Outcome {
-            attempt: Attempt {
-                http_status,
-                took: Duration::from_millis(12),
-                failure: reason.map(|reason| Failure { reason, text: "connection refused".into() }),
-            },
+            verdict: if reason.is_some() { Verdict::Failed } else { Verdict::Healthy },
+            failure: reason.map(|reason| Failure { reason, text: "connection refused".into() }),
+            http_status,
+            response_time: Duration::from_millis(12),
+            hops: Vec::new(),
+            certificate_expires_at: None,
+            measurements: None,
+            captured: None,
             attempts: 1,
             checked_at: DateTime::UNIX_EPOCH,
         }
@@ -199,10 +192,5 @@ mod tests {
         assert_eq!(down.state_changed.unwrap().detail["to"], "down");
         assert!(record(ServiceState::Down, None, Some(FailureReason::Timeout)).state_changed.is_none());
         assert!(record(ServiceState::Healthy, Some(200), None).state_changed.is_none());
-    }
-
-    #[test]
-    fn the_shown_address_holds_no_secret() {
-        assert_eq!(shown("https://u:p@x.example/health?token=1#f"), "https://x.example/health");
     }
 }
