@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use probe::app::ProbeConfig;
+use probe::check::CheckerConfig;
+use probe::net::guard::Cidr;
 use probe::{RoundReport, check_now};
 use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
 use serde_json::Value;
-use shared::config::DatabaseConfig;
+use shared::config::{DatabaseConfig, Secrets};
 use shared::dsn::{DsnSecret, KeyVersion};
 use shared::intake::IntakeConfig;
 use shared::model::{ApplicationName, Limits, ServiceSpec};
@@ -61,6 +63,7 @@ pub struct TestStackBuilder {
     sentry: SentryConfig,
     event_bus_name: Option<String>,
     default_services: Vec<ServiceSpec>,
+    secrets: Option<Secrets>,
     database_url: Option<String>,
     journal: Option<PathBuf>,
 }
@@ -129,6 +132,13 @@ impl TestStackBuilder {
         self
     }
 
+    /// What the probe finds in its environment.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
     /// Starts it on this database.
     pub async fn start(self, database: Database) -> TestStack {
         let url = self.database_url.unwrap_or_else(|| database.url());
@@ -140,7 +150,15 @@ impl TestStackBuilder {
             intake: self.intake,
             sentry: self.sentry,
             dsn_secret: TestStack::dsn_secret(),
-            probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },
+            probe: ProbeConfig {
+                default_services: self.default_services,
+                region: "test".to_owned(),
+                checker: CheckerConfig {
+                    allow: Cidr::loopback(),
+                    secrets: self.secrets.unwrap_or_default(),
+                    ..CheckerConfig::default()
+                },
+            },
             ticks: Ticks::None,
         };
         let listener = listen(0).await.expect("there should be a free port");
@@ -260,7 +278,7 @@ impl TestStack {
 
     /// A probe round of every service, now.
     pub async fn check_now(&self) -> RoundReport {
-        check_now(self.probe()).await.expect("the round should be recorded")
+        check_now(self.probe(), &|_, _| {}).await.expect("the round should be recorded")
     }
 
     /// Stops it.
