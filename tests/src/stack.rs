@@ -14,7 +14,7 @@ use shared::config::{DatabaseConfig, Secrets};
 use shared::dsn::{DsnSecret, KeyVersion};
 use shared::intake::IntakeConfig;
 use shared::model::{ApplicationName, Limits, ServiceSpec};
-use shared::publish::BusConfig;
+use shared::publish::{BusConfig, Publisher};
 use shared::redact::Redactor;
 use shared::store::applications;
 use shared::store::services::{self, Origin};
@@ -152,18 +152,23 @@ impl TestStackBuilder {
             dsn_secret: TestStack::dsn_secret(),
             probe: ProbeConfig {
                 default_services: self.default_services,
-                region: "test".to_owned(),
-                checker: CheckerConfig {
-                    allow: Cidr::loopback(),
-                    secrets: self.secrets.unwrap_or_default(),
-                    ..CheckerConfig::default()
-                },
+                checker: CheckerConfig { secrets: self.secrets.unwrap_or_default(), ..probe_config("test").checker },
+                ..probe_config("test")
             },
             ticks: Ticks::None,
         };
         let listener = listen(0).await.expect("there should be a free port");
         let stack = Stack::start(listener, config).await.expect("the stack should start");
         TestStack { database, stack, http: reqwest_client() }
+    }
+}
+
+/// A probe that may ask this machine.
+fn probe_config(region: &str) -> ProbeConfig {
+    ProbeConfig {
+        default_services: Vec::new(),
+        region: region.to_owned(),
+        checker: CheckerConfig { allow: Cidr::loopback(), ..CheckerConfig::default() },
     }
 }
 
@@ -225,6 +230,21 @@ impl TestStack {
     #[must_use]
     pub fn probe(&self) -> &probe::App {
         self.stack.probe()
+    }
+
+    /// A probe of this stack's database in another region.
+    #[must_use]
+    pub fn probe_in(&self, region: &str) -> probe::App {
+        let store = self.database.store();
+        let publisher = Publisher::new(store.clone(), BusConfig::default());
+        probe::App::new(store, publisher, probe_config(region)).expect("the probe should start")
+    }
+
+    /// A sweep of this stack's database that tells nobody.
+    #[must_use]
+    pub fn dispatch(&self) -> dispatch::App {
+        let store = self.database.store();
+        dispatch::App::new(store.clone(), Publisher::new(store, BusConfig::default()))
     }
 
     /// Reports an error, as JSON.
