@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use shared::events::Event;
 use shared::fingerprint::Fingerprint;
 use shared::model::{
-    AlertType, Category, CheckId, IncidentId, Service, ServiceState, severity_of_failed_check, text::first_chars,
+    AlertType, Category, CheckId, IncidentId, Service, ServiceState, Verdict, severity_of_failed_check,
+    text::first_chars,
 };
 use shared::store::checks::{CheckRecord, FailureRecord, RecoveryRecord};
 use shared::store::probing::ClaimedService;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::attempt::Failure;
 use crate::check::Outcome;
-use crate::decide::decide;
+use crate::decide::{Around, Parents, decide};
 
 /// A title column holds this many characters.
 const TITLE_CHARS: usize = 255;
@@ -21,7 +22,9 @@ const TITLE_CHARS: usize = 255;
 #[must_use]
 pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRecord {
     let service = &claimed.service;
-    let decision = decide(service, outcome.passed());
+    let verdict = if outcome.passed() { Verdict::Healthy } else { Verdict::Failed };
+    let around = Around { at: outcome.checked_at, maintenance: false, parents: Parents::Fine };
+    let decision = decide(&service.standing, &service.spec.policy, verdict, &around).after;
     let failure = outcome.attempt.failure.as_ref();
     let recovered = decision.state == ServiceState::Healthy && service.standing.state != ServiceState::Healthy;
     let state_changed = (decision.state != service.standing.state).then(|| {
