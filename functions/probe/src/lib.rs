@@ -10,10 +10,13 @@
 
 pub mod app;
 pub mod attempt;
+pub mod breaker;
 pub mod check;
 pub mod decide;
 pub mod defaults;
 pub mod record;
+pub mod suspicion;
+pub mod votes;
 
 use std::sync::Arc;
 use std::time::Duration;
