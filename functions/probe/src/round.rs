@@ -23,7 +23,7 @@ use crate::check::Outcome;
 use crate::decide::Parents;
 use crate::record::{self, Ended};
 use crate::suspicion::{Held, Suspicion};
-use crate::{App, Checked, RoundReport, network};
+use crate::{App, Checked, RoundReport, network, suspicion};
 
 /// Checks of one round begin within this time.
 const SPREAD: Duration = Duration::from_millis(1_500);
@@ -109,7 +109,7 @@ pub(crate) async fn run(app: &App, round: Round, watching: Watching<'_>) -> anyh
         }
     }
     write(app, round, &known, ended, Last::Yes, &mut report.checked).await?;
-    network::note(app, known.suspicion.at_the_end(), head.network_incident).await?;
+    network::note(app, known.held(Last::Yes), head.network_incident).await?;
     report.checked.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
     Ok(report)
 }
@@ -181,7 +181,7 @@ impl Known {
         let key = |spec: &ServiceSpec| (spec.environment.clone(), spec.name.clone());
         let services = claimed.iter().map(|(_, claimed)| (key(&claimed.service.spec), Asked::Running)).collect();
         let hosts = claimed.iter().filter_map(|(_, claimed)| host(&claimed.service.spec));
-        Self { services, suspicion: Suspicion::new(hosts) }
+        Self { services, suspicion: Suspicion::of(hosts) }
     }
 
     fn note(&mut self, item: &Item) {
@@ -192,7 +192,15 @@ impl Known {
         if let Some(host) = host(spec) {
             let before = item.claimed.service.standing.consecutive_failures > 0;
             let reason = item.outcome.failure.as_ref().map(|failure| failure.reason);
-            self.suspicion.saw(&host, before, item.outcome.verdict, reason);
+            self.suspicion.note(&host, before, item.outcome.verdict, reason);
+        }
+    }
+
+    /// Whether failures can be believed. Of a check that broke down nothing is known, however long one waits.
+    fn held(&self, last: Last) -> Held {
+        match self.suspicion.held() {
+            Held::Wait if last == Last::Yes => Held::Clear,
+            held => held,
         }
     }
 
@@ -239,14 +247,14 @@ async fn write(
     checked: &mut Vec<Checked>,
 ) -> anyhow::Result<Vec<Item>> {
     let (mut ready, mut later) = (Vec::new(), Vec::new());
-    let held = if last == Last::Yes { known.suspicion.at_the_end() } else { known.suspicion.held() };
+    let held = known.held(last);
     for item in ended {
         if item.outcome.verdict != Verdict::Failed {
             ready.push((item, Parents::Fine, false));
             continue;
         }
         let reason = item.outcome.failure.as_ref().map(|failure| failure.reason);
-        let doubtful = reason.is_some_and(Suspicion::is_about_the_network)
+        let doubtful = reason.is_some_and(suspicion::is_about_the_network)
             && item.claimed.service.standing.consecutive_failures == 0;
         match (known.parents(&item, last), held) {
             (None, _) => later.push(item),
