@@ -168,7 +168,7 @@ fn probe_config(region: &str) -> ProbeConfig {
     ProbeConfig {
         default_services: Vec::new(),
         region: region.to_owned(),
-        checker: CheckerConfig { allow: Cidr::loopback(), ..CheckerConfig::default() },
+        checker: CheckerConfig::new(Cidr::loopback(), Secrets::default(), Redactor::default()),
     }
 }
 

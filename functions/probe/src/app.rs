@@ -58,12 +58,11 @@ impl ProbeConfig {
         Self {
             default_services: defaults::read(environment),
             region: environment.optional("AWS_REGION").unwrap_or_else(|| LOCAL_REGION.to_owned()),
-            checker: CheckerConfig {
-                allow: allowed(environment),
-                secrets: Secrets::of_process(),
-                redactor: IntakeConfig::read_redactor(environment),
-                ..CheckerConfig::default()
-            },
+            checker: CheckerConfig::new(
+                allowed(environment),
+                Secrets::of_process(),
+                IntakeConfig::read_redactor(environment),
+            ),
         }
     }
 

@@ -151,7 +151,7 @@ fn start(app: &App, round: Round, claimed: Vec<(Uuid, ClaimedService)>) -> JoinS
             // Never closed.
             let _place = places.acquire().await;
             // Boxed: what waits for its turn need not hold the room of a whole check.
-            let outcome = Box::pin(checker.check(&claimed)).await;
+            let outcome = Box::pin(checker.check(&claimed, Utc::now())).await;
             Item { claimed, claim, outcome }
         });
     }
