@@ -112,6 +112,13 @@ impl Secrets {
     }
 }
 
+impl Default for Secrets {
+    /// There are none.
+    fn default() -> Self {
+        Self::from_lookup(|_| None)
+    }
+}
+
 impl fmt::Debug for Secrets {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Secrets")

@@ -14,6 +14,7 @@ mod secrets;
 pub mod tcp;
 pub mod tls;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ use shared::model::{FailureReason, Verdict};
 use shared::redact::Redactor;
 use shared::store::probing::ClaimedService;
 use shared::tls::Trust;
-use std::net::SocketAddr;
 use tokio::time::{Instant, sleep};
+use url::Url;
 
 use attempt::Attempt;
 pub use failure::Failure;
@@ -41,7 +42,7 @@ const RETRIES: usize = 2;
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a checker needs to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CheckerConfig {
     /// Special addresses that may be asked all the same (`PROBE_ALLOW_CIDRS`).
     pub allow: Vec<Cidr>,
@@ -187,6 +188,18 @@ impl Checker {
         }
         attempt.into_outcome(attempts, now)
     }
+}
+
+/// The address of an `http` service as it may be shown: without user, password and query.
+#[must_use]
+pub fn shown(target: &str) -> String {
+    Url::parse(target).map_or_else(|_| String::new(), |url| http::shown(&url))
+}
+
+/// The host of an `http` service's address.
+#[must_use]
+pub fn host(target: &str) -> Option<String> {
+    Url::parse(target).ok().and_then(|url| url.host_str().map(str::to_owned))
 }
 
 /// What is new is confirmed, unless it can't change within the moment.

@@ -54,6 +54,15 @@ impl Cidr {
         Ok(Self { first, prefix })
     }
 
+    /// The loopback interface: what a machine of one's own listens on.
+    #[must_use]
+    pub fn loopback() -> Vec<Self> {
+        vec![
+            Self { first: Ipv4Addr::new(127, 0, 0, 0).into(), prefix: 8 },
+            Self { first: Ipv6Addr::LOCALHOST.into(), prefix: 128 },
+        ]
+    }
+
     /// Whether the address lies in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
