@@ -7,6 +7,7 @@ mod dispatch;
 mod envelope;
 mod lambda;
 mod probe;
+mod probe_decisions;
 mod publish;
 mod redaction;
 mod report_error;

@@ -99,6 +99,12 @@ fn is_suspect(lost: usize, testify: usize) -> bool {
     lost >= MIN_LOST && lost * 100 >= testify * LOST_PERCENT
 }
 
+/// Whether a failure for this reason may be our own network's.
+#[must_use]
+pub fn is_about_the_network(reason: FailureReason) -> bool {
+    matches!(says(reason), Says::Unreached)
+}
+
 enum Says {
     Reached,
     Unreached,
