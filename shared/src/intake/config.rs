@@ -26,15 +26,10 @@ impl IntakeConfig {
 
     /// Reads `REDACT_PATTERNS` and `STORE_BUDGET_MS`.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        let mut config = Self::default();
-        let patterns = environment.optional("REDACT_PATTERNS").unwrap_or_default();
-        let patterns: Vec<&str> = patterns.lines().filter(|line| !line.trim().is_empty()).collect();
-        match Redactor::with_patterns(&patterns) {
-            Ok(redactor) => config.redactor = redactor,
-            Err(error) => environment.problem("REDACT_PATTERNS", crate::store::chain(&error)),
+        Self {
+            redactor: Redactor::read(environment),
+            store_budget: environment.milliseconds("STORE_BUDGET_MS", Self::STORE_BUDGET),
         }
-        config.store_budget = environment.milliseconds("STORE_BUDGET_MS", config.store_budget);
-        config
     }
 }
 
