@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn what_has_another_form_is_no_token() {
-        for text in ["", "abc", &"A".repeat(32), &"0".repeat(33), &"ä".repeat(16), "0123456789abcdef0123456789abcde/"] {
+        for text in ["", "abc", &"A".repeat(32), &"0".repeat(33), &"ä".repeat(16), "0123456789abcdef0123456789abcde/"]
+        {
             assert_eq!(HeartbeatToken::parse(text), None, "{text}");
         }
         assert!(HeartbeatToken::parse(&"0".repeat(32)).is_some());

@@ -81,14 +81,9 @@ impl Target {
 #[must_use]
 pub fn spec(name: &str, environment: &str, url: String) -> ServiceSpec {
     ServiceSpec {
-        name: name.to_owned(),
-        environment: environment.to_owned(),
         application: format!("{name}-app"),
-        url,
-        expected_status: 200,
         timeout: Duration::from_millis(400),
-        interval: None,
-        enabled: true,
+        ..ServiceSpec::http(name, environment, &url)
     }
 }
 

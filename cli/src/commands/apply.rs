@@ -51,12 +51,7 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
 }
 
 /// What will be there beside the file's services may be a parent too.
-fn check_parents(
-    file: &ServicesFile,
-    path: &Path,
-    configured: &[Configured],
-    changes: &Changes,
-) -> anyhow::Result<()> {
+fn check_parents(file: &ServicesFile, path: &Path, configured: &[Configured], changes: &Changes) -> anyhow::Result<()> {
     let goes = |spec: &ServiceSpec| {
         changes.removed.iter().any(|it| (&it.service, &it.environment) == (&spec.name, &spec.environment))
     };

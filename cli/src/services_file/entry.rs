@@ -124,7 +124,9 @@ fn http(fields: &mut Fields<'_, '_>, check: &mut CheckSettings) {
         secrets::in_body(&body).or_else(|why| wrong(value, why)).map(|()| body)
     });
     if fields.has("expected_status") && fields.has("expected_statuses") {
-        fields.problems.note(fields.place("expected_statuses"), "expected_status is there already: one of them is enough");
+        fields
+            .problems
+            .note(fields.place("expected_statuses"), "expected_status is there already: one of them is enough");
     }
     // Whichever the entry has itself counts before the other among the defaults.
     let key = if fields.has("expected_status") || fields.find("expected_statuses").is_none() {
@@ -169,7 +171,11 @@ fn project(fields: &mut Fields<'_, '_>, base: &ServiceSpec) -> Vec<ServiceSpec> 
     let variable = |value: &Value<'_>| {
         let name = text(value)?;
         // The variable's name is judged with the services that use it.
-        if name.starts_with("${") { Ok(name) } else { wrong(value, "must be ${VARIABLE}: a secret is not written here") }
+        if name.starts_with("${") {
+            Ok(name)
+        } else {
+            wrong(value, "must be ${VARIABLE}: a secret is not written here")
+        }
     };
     for key in ["project", "anon_key"] {
         if !fields.has(key) {

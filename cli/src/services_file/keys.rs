@@ -54,8 +54,9 @@ impl EntryKind {
             Self::Of(Kind::Tls) => ["target", "conditions", "certificate_warning_days"].contains(&key),
             Self::Of(Kind::Dns) => ["target", "conditions", "record", "server"].contains(&key),
             Self::Of(Kind::Postgres) => ["target", "conditions", "limits"].contains(&key),
-            Self::Supabase => ["project", "anon_key", "functions", "database", "limits", "certificate_warning_days"]
-                .contains(&key),
+            Self::Supabase => {
+                ["project", "anon_key", "functions", "database", "limits", "certificate_warning_days"].contains(&key)
+            }
         }
     }
 }

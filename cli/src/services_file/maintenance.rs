@@ -27,7 +27,8 @@ fn window(value: &Value<'_>) -> Read<MaintenanceWindow> {
     }
     if ONCE.iter().any(|key| get(table, key).is_some()) {
         if let Some(mixed) = WEEKLY.iter().find_map(|key| get(table, key)) {
-            all.extend(wrong::<()>(mixed, "a window has either from and until, or start and end").err());
+            let why = "a window has either from and until, or start and end".to_owned();
+            all.push(Wrong { at: mixed.span().start, why });
         }
         let from = part(value, table, "from", instant, &mut all);
         let until = part(value, table, "until", instant, &mut all);

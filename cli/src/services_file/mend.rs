@@ -16,8 +16,11 @@ pub(super) fn validate(fields: &mut Fields<'_, '_>, spec: ServiceSpec) -> Servic
         let told = error.to_string();
         let word = told.split([' ', ':', '.']).next().unwrap_or_default();
         let key = key_of(fields, word);
-        let told = if word == "target" { told.replacen(word, key, 1) } else { told };
-        fields.problems.note(fields.place(key), told);
+        let place = fields.place(key);
+        match told.strip_prefix("target") {
+            Some(why) => fields.problems.note(place, format_args!("{key}{why}")),
+            None => fields.problems.note(place, &told),
+        }
         if !put_right(&mut mended, word) {
             break;
         }

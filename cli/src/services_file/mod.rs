@@ -92,16 +92,15 @@ fn parse(text: &str) -> Result<ServicesFile, Refusal> {
         problems.note(error.span().map_or(0, |span| span.start), error.message().trim());
     }
     // What can't be read as TOML makes no sense in any other way either.
-    if problems.count() > 0 {
-        problems.refusal()?;
+    if !problems.is_none() {
+        return Err(problems.refusal());
     }
     let document = document.get_ref();
     refuse_unknown(document, &["services", "defaults", "environments"], &mut problems);
     let layers = Layers::read(document, &mut problems);
     let services = read_services(document, &layers, &mut problems);
     refuse_twins(&services, &mut problems);
-    problems.refusal()?;
-    Ok(ServicesFile { services })
+    if problems.is_none() { Ok(ServicesFile { services }) } else { Err(problems.refusal()) }
 }
 
 /// Where an entry finds what it does not say itself.
@@ -182,8 +181,7 @@ fn refuse_twins(services: &[Placed], problems: &mut Problems<'_>) {
     for Placed { spec, line, .. } in services {
         if let Some(first) = seen.insert((&spec.name, &spec.environment), *line) {
             let (name, environment) = (&spec.name, &spec.environment);
-            let what =
-                format!("service \"{name}\" of environment \"{environment}\" stands in line {first} already");
+            let what = format!("service \"{name}\" of environment \"{environment}\" stands in line {first} already");
             problems.note_line(*line, what);
         }
     }

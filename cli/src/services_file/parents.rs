@@ -33,11 +33,7 @@ pub(super) fn check(services: &[Placed], others: &[ServiceSpec]) -> Result<(), R
 }
 
 /// The way from a service over its parents back to itself, if there is one.
-fn circle_from(
-    graph: &BTreeMap<(&str, &str), &[String]>,
-    environment: &str,
-    start: &str,
-) -> Option<Vec<String>> {
+fn circle_from(graph: &BTreeMap<(&str, &str), &[String]>, environment: &str, start: &str) -> Option<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut ways = vec![vec![start.to_owned()]];
     while let Some(way) = ways.pop() {

@@ -54,13 +54,13 @@ impl<'a> Problems<'a> {
         self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.found.len()
+    pub(super) fn is_none(&self) -> bool {
+        self.found.is_empty()
     }
 
-    /// Nothing, or why the file is refused.
-    pub(super) fn refusal(self) -> Result<(), Refusal> {
-        if self.found.is_empty() { Ok(()) } else { Err(Refusal(self.found.into_iter().collect())) }
+    /// Why the file is refused.
+    pub(super) fn refusal(self) -> Refusal {
+        Refusal(self.found.into_iter().collect())
     }
 }
 
@@ -85,9 +85,8 @@ mod tests {
         for (at, what) in [(4, "third"), (0, "first"), (4, "third"), (99, "the end")] {
             problems.note(at, what);
         }
-        let refusal = problems.refusal().unwrap_err();
-        assert_eq!(refusal.to_string(), "  line 1: first\n  line 3: the end\n  line 3: third");
-        assert!(Problems::of("").refusal().is_ok());
+        assert!(!problems.is_none());
+        assert_eq!(problems.refusal().to_string(), "  line 1: first\n  line 3: the end\n  line 3: third");
     }
 
     #[test]

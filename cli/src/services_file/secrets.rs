@@ -92,7 +92,8 @@ mod tests {
         assert_eq!(in_body(r#"{"query": "{ shop { open } }", "token": "${PROBE_SECRET_T}"}"#), Ok(()));
         assert!(in_body(r#"{"password": "hunter2"}"#).is_err());
         assert_eq!(in_address("https://shop.example/health?deep=true"), Ok(()));
-        for address in ["https://u:p@shop.example/", "https://u@shop.example/", "https://shop.example/?api_key=abcdef1234"]
+        for address in
+            ["https://u:p@shop.example/", "https://u@shop.example/", "https://shop.example/?api_key=abcdef1234"]
         {
             assert!(in_address(address).is_err(), "{address}");
         }

@@ -33,7 +33,8 @@ pub(super) fn address(project: &str) -> Option<String> {
         return Some(format!("https://{project}.supabase.co"));
     }
     let url = reqwest::Url::parse(project).ok()?;
-    let plain = matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/" && url.query().is_none();
+    let plain =
+        matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/" && url.query().is_none();
     plain.then(|| project.trim_end_matches('/').to_owned())
 }
 

@@ -11,6 +11,7 @@ mod check;
 mod check_in;
 mod check_settings;
 mod incident;
+pub mod latency;
 mod maintenance;
 mod report;
 mod service;

@@ -77,11 +77,7 @@ pub async fn upsert(
 ///
 /// # Errors
 /// Any store error.
-pub async fn apply(
-    client: &Client,
-    wanted: &Wanted<'_>,
-    now: DateTime<Utc>,
-) -> Result<Applied, StoreError> {
+pub async fn apply(client: &Client, wanted: &Wanted<'_>, now: DateTime<Utc>) -> Result<Applied, StoreError> {
     write(client, wanted, Origin::File, now).await
 }
 
@@ -92,13 +88,9 @@ async fn write(
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
     let hash = |place: usize| wanted.token_hashes.get(&place).map(String::as_str);
-    let given: Vec<Value> =
-        wanted.services.iter().enumerate().map(|(place, spec)| row_of(spec, hash(place))).collect();
-    let removed: Vec<Value> = wanted
-        .removed
-        .iter()
-        .map(|(name, environment)| json!({ "name": name, "environment": environment }))
-        .collect();
+    let given: Vec<Value> = wanted.services.iter().enumerate().map(|(place, spec)| row_of(spec, hash(place))).collect();
+    let removed: Vec<Value> =
+        wanted.removed.iter().map(|(name, environment)| json!({ "name": name, "environment": environment })).collect();
     let rows = client
         .query_typed(
             include_str!("sql/upsert_services.sql"),
