@@ -136,8 +136,11 @@ CREATE TABLE IF NOT EXISTS public.circuit_breakers (
 -- An alert may be kept to ourselves for a while: what is over by then is never announced.
 ALTER TABLE public.alert_events ADD COLUMN IF NOT EXISTS announce_at timestamptz;
 ALTER TABLE public.alert_events ADD COLUMN IF NOT EXISTS announced_at timestamptz;
+ALTER TABLE public.alert_events ADD COLUMN IF NOT EXISTS announcement jsonb;
 COMMENT ON COLUMN public.alert_events.announce_at IS
-    'When AlertRaised is due; NULL: it was announced when it was raised, or is nothing to announce.';
+    'When it is told; NULL: it was told when it was raised.';
+COMMENT ON COLUMN public.alert_events.announcement IS
+    'The event that tells it, until it has gone to the outbox.';
 CREATE INDEX IF NOT EXISTS idx_alert_events_announce
     ON public.alert_events (announce_at) WHERE announced_at IS NULL AND announce_at IS NOT NULL AND status = 'active';
 

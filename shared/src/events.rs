@@ -86,6 +86,8 @@ pub enum Event<'a> {
         environment: &'a str,
         /// What kind.
         alert_type: AlertType,
+        /// How bad it is.
+        severity: Severity,
         /// One line.
         message: &'a str,
     },

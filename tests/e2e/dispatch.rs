@@ -4,6 +4,13 @@ use chrono::{TimeDelta, Utc};
 use dispatch::{KEEP_DELIVERIES, Sweep, handle};
 use harness::{Database, TestStack};
 use serde_json::json;
+use shared::publish::{BusConfig, Publisher};
+
+/// A sweep's App that tells nobody.
+fn app(database: &Database) -> dispatch::App {
+    let store = database.store();
+    dispatch::App::new(store.clone(), Publisher::new(store, BusConfig::default()))
+}
 
 /// A database with so many incidents, beside each of which so many rows of so many occurrences wait.
 async fn storm(incidents: u32, occurrences: u32, rows: u32) -> Database {
@@ -22,8 +29,8 @@ async fn storm(incidents: u32, occurrences: u32, rows: u32) -> Database {
 #[tokio::test]
 async fn a_sweep_counts_what_was_left_beside_the_incidents() {
     let database = storm(1_500, 2, 3).await;
-    let app = dispatch::App::new(database.store());
-    assert_eq!(handle(&app, Utc::now()).await.unwrap(), Sweep { folded: 1_500, forgotten: 0 });
+    let app = app(&database);
+    assert_eq!(handle(&app, Utc::now()).await.unwrap(), Sweep { folded: 1_500, ..Sweep::default() });
     assert_eq!(database.count("incidents WHERE occurrences = 7").await, 1_500);
     assert_eq!(handle(&app, Utc::now()).await.unwrap(), Sweep::default());
 }
@@ -31,7 +38,7 @@ async fn a_sweep_counts_what_was_left_beside_the_incidents() {
 #[tokio::test]
 async fn two_sweeps_at_once_share_the_work() {
     let database = storm(200, 1, 20).await;
-    let app = dispatch::App::new(database.store());
+    let app = app(&database);
     let (one, two) = tokio::join!(handle(&app, Utc::now()), handle(&app, Utc::now()));
     one.unwrap();
     two.unwrap();
@@ -50,7 +57,7 @@ async fn a_key_is_forgotten_when_nobody_can_repeat_it_any_more() {
         stack.database.execute("UPDATE inbound_deliveries SET received_at = now() - interval '29 days'").await;
     }
     stack.database.execute("UPDATE inbound_deliveries SET received_at = now() WHERE created = false").await;
-    let app = dispatch::App::new(stack.database.store());
+    let app = app(&stack.database);
     let later = Utc::now() + KEEP_DELIVERIES - TimeDelta::days(28);
     assert_eq!(handle(&app, later).await.unwrap().forgotten, 1);
     assert_eq!(stack.database.count("inbound_deliveries").await, 1);

@@ -269,8 +269,9 @@ async fn a_claim_whose_round_died_is_taken_up_by_the_next_tick() {
     stack
         .database
         .execute(
-            "UPDATE services SET claimed_by = gen_random_uuid(), claimed_until = now() - interval '1 s',
-                last_slot = floor(extract(epoch FROM now()) / 86400)",
+            "INSERT INTO service_claims (service_id, region, claimed_by, claimed_until, last_slot)
+            SELECT id, 'test', gen_random_uuid(), now() - interval '1 s', floor(extract(epoch FROM now()) / 86400)
+            FROM services",
         )
         .await;
     let report = probe::handle(stack.probe(), tick).await.unwrap();
@@ -342,11 +343,11 @@ async fn an_outage_survives_a_change_of_application_and_ends_when_its_service_is
 async fn more_services_than_one_claim_takes_are_all_checked_once() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
-    let services: Vec<_> = (0..230).map(|number| target.spec(&format!("s{number}"), "production")).collect();
+    let services: Vec<_> = (0..560).map(|number| target.spec(&format!("s{number}"), "production")).collect();
     stack.apply(&services).await;
     let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
-    assert_eq!(probe::handle(stack.probe(), tick).await.unwrap().checked.len(), 230);
+    assert_eq!(probe::handle(stack.probe(), tick).await.unwrap().checked.len(), 560);
     assert_eq!(probe::handle(stack.probe(), tick).await.unwrap().checked.len(), 0);
-    assert_eq!(stack.check_now().await.checked.len(), 230);
-    assert_eq!(target.requests(), 460);
+    assert_eq!(stack.check_now().await.checked.len(), 560);
+    assert_eq!(target.requests(), 1_120);
 }

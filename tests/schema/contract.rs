@@ -192,13 +192,19 @@ service_health_checks
     tick timestamptz
 alert_events
     incident_id uuid references incidents
+    announce_at timestamptz
+    announced_at timestamptz
+    announcement jsonb
 services
     id uuid primary key not null default gen_random_uuid()
     name varchar(100) not null
     environment text not null default 'production'
     application varchar(100) not null
-    url text not null
-    expected_status integer not null default 200
+    kind text not null default 'http'
+    group_name varchar(100)
+    target text not null
+    settings jsonb not null default '{}'::jsonb
+    policy jsonb not null default '{}'::jsonb
     timeout_ms integer not null default 5000
     interval_seconds integer
     enabled boolean not null default true
@@ -207,11 +213,64 @@ services
     state_changed_at timestamptz
     consecutive_failures integer not null default 0
     consecutive_successes integer not null default 0
-    last_slot bigint
+    revision bigint not null default 0
+    consecutive_degraded integer not null default 0
+    failing_since timestamptz
+    recent_failed integer not null default 0
+    recent_known integer not null default 0
+    flapping boolean not null default false
+    down_alerted_at timestamptz
+    degraded_alerted_at timestamptz
+    decided_slot bigint
+    votes jsonb not null default '{}'::jsonb
     last_checked_at timestamptz
+    last_latency_ms integer
+    last_reason text
+    last_error text
+    held_by text
+    certificate_expires_at timestamptz
+    measurements jsonb
+    created_at timestamptz not null default now()
+    updated_at timestamptz not null default now()
+service_claims
+    service_id uuid not null references services
+    region text not null
+    last_slot bigint
     claimed_by uuid
     claimed_until timestamptz
+    last_checked_at timestamptz
+service_heartbeats
+    service_id uuid primary key not null references services
+    token_hash text unique not null
+    beat_at timestamptz
+    failed boolean not null default false
+    message text
     created_at timestamptz not null default now()
+service_hourly
+    service_id uuid not null
+    hour timestamptz not null
+    healthy integer not null default 0
+    degraded integer not null default 0
+    down integer not null default 0
+    maintenance integer not null default 0
+    latency_sum_ms bigint not null default 0
+    latency_counts smallint[] not null
+service_daily
+    service_id uuid not null
+    day timestamptz not null
+    healthy integer not null default 0
+    degraded integer not null default 0
+    down integer not null default 0
+    maintenance integer not null default 0
+    latency_sum_ms bigint not null default 0
+    latency_counts integer[] not null
+circuit_breakers
+    key text primary key not null
+    state text not null default 'closed'
+    failures integer not null default 0
+    backoff_seconds integer not null default 0
+    opened_at timestamptz
+    retry_at timestamptz
     updated_at timestamptz not null default now()
 inbound_deliveries
     delivery_key text primary key not null

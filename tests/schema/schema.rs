@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness::Database;
 use serde_json::{Value, json};
-use shared::model::{AlertStatus, AlertType, CheckInStatus, IncidentStatus, Quota, ServiceState, Severity};
+use shared::model::{AlertStatus, AlertType, CheckInStatus, IncidentStatus, Kind, Quota, ServiceState, Severity};
 use shared::store::services::Origin;
 
 use crate::catalog::lines;
@@ -20,6 +20,11 @@ const OWN_TABLES: &[&str] = &[
     "incident_occurrences",
     "incident_samples",
     "incident_users",
+    "service_claims",
+    "service_heartbeats",
+    "service_hourly",
+    "service_daily",
+    "circuit_breakers",
 ];
 
 #[tokio::test]
@@ -90,12 +95,13 @@ async fn nothing_is_granted_to_everybody() {
 async fn the_checks_allow_exactly_the_words_of_the_enums() {
     let database = Database::migrated().await;
     let results = ServiceState::ALL.into_iter().filter(|state| *state != ServiceState::Unknown);
-    let cases: [(&str, &str, BTreeSet<&str>); 9] = [
+    let cases: [(&str, &str, BTreeSet<&str>); 10] = [
         ("incidents", "status", IncidentStatus::ALL.map(IncidentStatus::as_str).into()),
         ("incidents", "severity", Severity::ALL.map(Severity::as_str).into()),
         ("alert_events", "alert_type", AlertType::ALL.map(AlertType::as_str).into()),
         ("alert_events", "status", AlertStatus::ALL.map(AlertStatus::as_str).into()),
         ("services", "state", ServiceState::ALL.map(ServiceState::as_str).into()),
+        ("services", "kind", Kind::ALL.map(Kind::as_str).into()),
         ("services", "origin", [Origin::File, Origin::Environment].map(Origin::as_str).into()),
         ("quota_counters", "quota", Quota::ALL.map(Quota::as_str).into()),
         ("check_ins", "status", CheckInStatus::ALL.map(CheckInStatus::as_str).into()),

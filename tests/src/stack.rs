@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use probe::app::ProbeConfig;
+use probe::check::CheckerConfig;
+use probe::net::guard::Cidr;
 use probe::{RoundReport, check_now};
 use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
 use serde_json::Value;
-use shared::config::DatabaseConfig;
+use shared::config::{DatabaseConfig, Secrets};
 use shared::dsn::{DsnSecret, KeyVersion};
 use shared::intake::IntakeConfig;
 use shared::model::{ApplicationName, Limits, ServiceSpec};
-use shared::publish::BusConfig;
+use shared::publish::{BusConfig, Publisher};
 use shared::redact::Redactor;
 use shared::store::applications;
 use shared::store::services::{self, Origin};
@@ -61,6 +63,7 @@ pub struct TestStackBuilder {
     sentry: SentryConfig,
     event_bus_name: Option<String>,
     default_services: Vec<ServiceSpec>,
+    secrets: Option<Secrets>,
     database_url: Option<String>,
     journal: Option<PathBuf>,
 }
@@ -129,6 +132,13 @@ impl TestStackBuilder {
         self
     }
 
+    /// What the probe finds in its environment.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
     /// Starts it on this database.
     pub async fn start(self, database: Database) -> TestStack {
         let url = self.database_url.unwrap_or_else(|| database.url());
@@ -140,12 +150,25 @@ impl TestStackBuilder {
             intake: self.intake,
             sentry: self.sentry,
             dsn_secret: TestStack::dsn_secret(),
-            probe: ProbeConfig { default_services: self.default_services, region: "test".to_owned() },
+            probe: ProbeConfig {
+                default_services: self.default_services,
+                checker: CheckerConfig { secrets: self.secrets.unwrap_or_default(), ..probe_config("test").checker },
+                ..probe_config("test")
+            },
             ticks: Ticks::None,
         };
         let listener = listen(0).await.expect("there should be a free port");
         let stack = Stack::start(listener, config).await.expect("the stack should start");
         TestStack { database, stack, http: reqwest_client() }
+    }
+}
+
+/// A probe that may ask this machine.
+fn probe_config(region: &str) -> ProbeConfig {
+    ProbeConfig {
+        default_services: Vec::new(),
+        region: region.to_owned(),
+        checker: CheckerConfig::new(Cidr::loopback(), Secrets::default(), Redactor::default()),
     }
 }
 
@@ -209,6 +232,21 @@ impl TestStack {
         self.stack.probe()
     }
 
+    /// A probe of this stack's database in another region.
+    #[must_use]
+    pub fn probe_in(&self, region: &str) -> probe::App {
+        let store = self.database.store();
+        let publisher = Publisher::new(store.clone(), BusConfig::default());
+        probe::App::new(store, publisher, probe_config(region)).expect("the probe should start")
+    }
+
+    /// A sweep of this stack's database that tells nobody.
+    #[must_use]
+    pub fn dispatch(&self) -> dispatch::App {
+        let store = self.database.store();
+        dispatch::App::new(store.clone(), Publisher::new(store, BusConfig::default()))
+    }
+
     /// Reports an error, as JSON.
     pub async fn report(&self, body: Value) -> Answer {
         self.send(self.request("POST", "/api/autonomous/error").json(&body)).await
@@ -260,7 +298,7 @@ impl TestStack {
 
     /// A probe round of every service, now.
     pub async fn check_now(&self) -> RoundReport {
-        check_now(self.probe()).await.expect("the round should be recorded")
+        check_now(self.probe(), &|_, _| {}).await.expect("the round should be recorded")
     }
 
     /// Stops it.

@@ -165,7 +165,7 @@ impl Stack {
         let router = routes(&common, &config.access, &config.sentry, redactor);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
-        let dispatch = dispatch::App::new(common.store.clone());
+        let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
         let counting = tokio::spawn(scheduler::fold_each_second(dispatch.clone()));
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));

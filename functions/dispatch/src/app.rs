@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use shared::config::{DatabaseConfig, Environment};
+use shared::publish::{BusConfig, Publisher};
 use shared::store::{PoolSize, Store};
 
 /// The function's configuration.
@@ -9,12 +10,14 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// What is swept.
     pub database: DatabaseConfig,
+    /// Who is told of what has happened.
+    pub bus: BusConfig,
 }
 
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment) }
+        Self { database: DatabaseConfig::read(environment), bus: BusConfig::read(environment) }
     }
 }
 
@@ -22,6 +25,7 @@ impl Config {
 #[derive(Clone)]
 pub struct App {
     pub(crate) store: Store,
+    pub(crate) publisher: Publisher,
 }
 
 impl App {
@@ -32,13 +36,14 @@ impl App {
     pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
         let store = Store::new(&config.database, "watchkeeper-dispatch", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
-        Ok(Self::new(store))
+        let publisher = Publisher::new(store.clone(), config.bus);
+        Ok(Self::new(store, publisher))
     }
 
-    /// An App on a store that is there already.
+    /// An App on a store and a publisher that are there already.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, publisher: Publisher) -> Self {
+        Self { store, publisher }
     }
 
     /// Hangs up politely: the process is about to end.

@@ -1,7 +1,8 @@
 //! `dispatch`: what has to be caught up with, each minute.
 //!
 //! - Trigger: EventBridge schedule `cron(* * * * ? *)`. The local stack counts each second ([`fold`]).
-//! - Guarantees: counts that were left beside incidents in a storm are in them within a minute; a delivery's key is kept
+//! - Guarantees: an alert that was kept back for a while is announced within a minute of its time, unless it is over by
+//!   then; an event that the bus did not take is told again within a minute; counts that were left beside incidents in a storm are in them within a minute; a delivery's key is kept
 //!   for [`KEEP_DELIVERIES`].
 //! - Idempotency key: none is needed. What one run has moved or deleted, another does not find; two at once share the work.
 
@@ -9,7 +10,7 @@ pub mod app;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::store::{deliveries, incidents};
+use shared::store::{alerts, deliveries, incidents, outbox};
 
 pub use app::App;
 
@@ -20,12 +21,15 @@ pub const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(30);
 /// A sweep counts and deletes in pieces; this many at most, so that it ends well before the next one begins.
 const FOLDS: usize = 50;
 const DELETES: usize = 500;
+const PUBLISHES: usize = 20;
 
 /// What a sweep did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
     /// Incidents whose counts were brought up to date.
     pub folded: u64,
+    /// Alerts that were announced.
+    pub announced: usize,
     /// Deliveries that were forgotten.
     pub forgotten: u64,
 }
@@ -35,8 +39,10 @@ pub struct Sweep {
 /// # Errors
 /// When the database can't be used; the next sweep does the rest.
 pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
-    let sweep = Sweep { folded: fold(app).await?, forgotten: forget(app, now).await? };
-    tracing::info!(folded = sweep.folded, forgotten = sweep.forgotten, "swept");
+    let announced = announce(app, now).await?;
+    publish(app, now).await?;
+    let sweep = Sweep { announced, folded: fold(app).await?, forgotten: forget(app, now).await? };
+    tracing::info!(folded = sweep.folded, announced, forgotten = sweep.forgotten, "swept");
     Ok(sweep)
 }
 
@@ -56,6 +62,40 @@ pub async fn fold(app: &App) -> anyhow::Result<u64> {
         }
     }
     Ok(folded)
+}
+
+/// Announces the alerts whose time has come; returns how many.
+///
+/// # Errors
+/// When the database can't be used.
+pub async fn announce(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
+    let mut announced = 0;
+    loop {
+        let piece = app.store.run(|client| async move { alerts::announce_due(&client, now).await });
+        let events = piece.await.context("announce alerts")?;
+        app.publisher.publish(&events).await;
+        announced += events.len();
+        if events.len() < alerts::ANNOUNCE_LIMIT {
+            return Ok(announced);
+        }
+    }
+}
+
+/// Tells the bus what it has not taken so far. What was only just written is still being told by whoever wrote it.
+async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+    if app.publisher.bus().is_none() {
+        return Ok(());
+    }
+    let before = now - TimeDelta::seconds(10);
+    for _ in 0..PUBLISHES {
+        let waiting = app.store.run(|client| async move { outbox::list_waiting(&client, before).await });
+        let waiting = waiting.await.context("read what the bus has not taken")?;
+        app.publisher.publish(&waiting).await;
+        if waiting.len() < outbox::WAITING_LIMIT {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn forget(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {

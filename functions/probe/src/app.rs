@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Utc;
-use shared::config::{DatabaseConfig, Environment};
+use shared::config::{DatabaseConfig, Environment, Secrets};
 use shared::model::ServiceSpec;
 use shared::publish::{BusConfig, Publisher};
+use shared::redact::Redactor;
 use shared::store::services::Origin;
 use shared::store::{PoolSize, Store, services};
 use tokio::sync::OnceCell;
 
-use crate::attempt::Clients;
+use crate::check::{Checker, CheckerConfig};
 use crate::defaults;
+use crate::net::guard::Cidr;
 
 /// Where checks run from unless AWS says otherwise.
 const LOCAL_REGION: &str = "local";
@@ -35,6 +37,8 @@ pub struct ProbeConfig {
     pub default_services: Vec<ServiceSpec>,
     /// `AWS_REGION`: where the checks run from.
     pub region: String,
+    /// How services are asked: what may be asked (`PROBE_ALLOW_CIDRS`), and what is sent along (`PROBE_SECRET_…`).
+    pub checker: CheckerConfig,
 }
 
 impl Config {
@@ -49,13 +53,43 @@ impl Config {
 }
 
 impl ProbeConfig {
-    /// Reads `BACKEND_API_URL`, `ADMIN_CONSOLE_URL` and `AWS_REGION`.
+    /// Reads `BACKEND_API_URL`, `ADMIN_CONSOLE_URL`, `AWS_REGION`, `PROBE_ALLOW_CIDRS` and `REDACT_PATTERNS`.
     pub fn read(environment: &mut Environment<'_>) -> Self {
         Self {
             default_services: defaults::read(environment),
             region: environment.optional("AWS_REGION").unwrap_or_else(|| LOCAL_REGION.to_owned()),
+            checker: CheckerConfig::new(
+                allowed(environment),
+                Secrets::of_process(),
+                Redactor::read(environment),
+            ),
         }
     }
+
+    /// As on somebody's own machine, whose services are what is to be watched: the loopback interface may be asked, unless
+    /// `PROBE_ALLOW_CIDRS` says what may.
+    #[must_use]
+    pub fn with_loopback(mut self) -> Self {
+        if self.checker.allow.is_empty() {
+            self.checker.allow = Cidr::loopback();
+        }
+        self
+    }
+}
+
+/// `PROBE_ALLOW_CIDRS`: ranges of addresses, separated by commas or spaces.
+fn allowed(environment: &mut Environment<'_>) -> Vec<Cidr> {
+    const NAME: &str = "PROBE_ALLOW_CIDRS";
+    let text = environment.optional(NAME).unwrap_or_default();
+    let words = text.split([',', ' ', '\n']).filter(|word| !word.is_empty());
+    let mut allowed = Vec::new();
+    for word in words {
+        match Cidr::parse(word) {
+            Ok(cidr) => allowed.push(cidr),
+            Err(error) => environment.problem(NAME, error),
+        }
+    }
+    allowed
 }
 
 /// Everything that a round needs. Cheap to clone.
@@ -63,7 +97,7 @@ impl ProbeConfig {
 pub struct App {
     pub(crate) store: Store,
     pub(crate) publisher: Publisher,
-    pub(crate) clients: Arc<Clients>,
+    pub(crate) checker: Arc<Checker>,
     pub(crate) region: String,
     default_services: Arc<[ServiceSpec]>,
     defaults_stored: Arc<OnceCell<()>>,
@@ -84,12 +118,12 @@ impl App {
     /// An App on a store and a publisher that are there already.
     ///
     /// # Errors
-    /// When no HTTP client can be set up.
+    /// When TLS can't be set up.
     pub fn new(store: Store, publisher: Publisher, config: ProbeConfig) -> anyhow::Result<Self> {
         Ok(Self {
             store,
             publisher,
-            clients: Arc::new(Clients::new().context("set up the HTTP client")?),
+            checker: Arc::new(Checker::new(config.checker).context("set up the checks")?),
             region: config.region,
             default_services: config.default_services.into(),
             defaults_stored: Arc::default(),

@@ -1,208 +1,315 @@
-//! What is written of a check: its result, and what it opens, continues or ends. Pure.
+//! What is written of a check: its result, what the service is now, and what that opens, continues or ends. Pure.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use shared::events::Event;
 use shared::fingerprint::Fingerprint;
 use shared::model::{
-    AlertType, Category, CheckId, IncidentId, Service, ServiceState, severity_of_failed_check, text::first_chars,
+    AlertType, Category, CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Severity, Verdict, latency,
+    severity_of_failed_check, text::first_chars,
 };
-use shared::store::checks::{CheckRecord, FailureRecord, RecoveryRecord};
-use shared::store::probing::ClaimedService;
+use shared::store::checks::{AlertRecord, CheckRecord, FailureRecord, RecoveryRecord, StandingRecord};
+use shared::store::probing::{Breaker, ClaimedService, Vote, Votes};
 use uuid::Uuid;
 
-use crate::attempt::Failure;
 use crate::check::Outcome;
-use crate::decide::decide;
+use crate::decide::{Around, Decision, Outage, Parents, Unwell, decide};
+use crate::{breaker, votes};
 
-/// A title column holds this many characters.
+/// A title column holds this many characters, and so does a target's.
 const TITLE_CHARS: usize = 255;
+
+/// A check that has ended, with what is around it.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// What was checked.
+    pub claimed: &'a ClaimedService,
+    /// The claim under which it was checked.
+    pub claim: Uuid,
+    /// What was found.
+    pub outcome: &'a Outcome,
+    /// Where it was checked from.
+    pub region: &'a str,
+    /// How the services fare that it needs.
+    pub parents: Parents,
+    /// Whether it may be our own network that failed: then a failure says nothing about the service.
+    pub suspect: bool,
+}
 
 /// The record of one check.
 #[must_use]
-pub fn of(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> CheckRecord {
+pub fn of(ended: Ended<'_>) -> CheckRecord {
+    let Ended { claimed, claim, outcome, region, parents, suspect } = ended;
     let service = &claimed.service;
-    let decision = decide(service, outcome.passed());
-    let failure = outcome.attempt.failure.as_ref();
-    let recovered = decision.state == ServiceState::Healthy && service.standing.state != ServiceState::Healthy;
-    let state_changed = (decision.state != service.standing.state).then(|| {
-        Event::ServiceStateChanged {
-            service: &service.spec.name,
-            environment: &service.spec.environment,
-            from: service.standing.state,
-            to: decision.state,
-            changed_at: outcome.checked_at,
-        }
-        .into_outbox(outcome.checked_at)
+    let (spec, at) = (&service.spec, outcome.checked_at);
+    let maintenance = spec.policy.maintenance.iter().any(|window| window.contains(at));
+    let says_nothing = suspect && outcome.verdict == Verdict::Failed;
+    let votes = (claimed.other_regions > 0 && claimed.slot.period_seconds > 0 && !says_nothing)
+        .then(|| with_vote(claimed, outcome, region));
+    let decided = if says_nothing { None } else { verdict_of_all(claimed, outcome, votes.as_ref()) };
+    let decision = decided.map(|(_, verdict)| {
+        decide(&service.standing, &spec.policy, verdict, &Around { at, maintenance, parents })
     });
+    let fails = decided.is_some_and(|(_, verdict)| verdict == Verdict::Failed);
+    let outage = decision.as_ref().map_or(Outage::None, |decision| decision.outage);
+    let unwell = decision.as_ref().map_or(Unwell::None, |decision| decision.unwell);
+    let (certificate, renewed) = if maintenance { (None, None) } else { certificate(claimed, outcome) };
     CheckRecord {
         service_id: service.id,
+        claim,
+        revision: service.standing.revision,
         check_id: CheckId::of(service.id, region, claimed.slot),
-        passed: outcome.passed(),
-        http_status: outcome.http_status(),
+        verdict: outcome.verdict.as_status(),
+        counts_as: match (says_nothing, maintenance) {
+            (true, _) => None,
+            (false, true) => Some("maintenance"),
+            (false, false) => Some(outcome.verdict.as_status()),
+        },
+        target: first_chars(&shown(spec), TITLE_CHARS).to_owned(),
+        http_status: outcome.http_status,
         response_time_ms: milliseconds(outcome),
-        error: failure.map(|failure| failure.text.clone()),
-        error_code: failure.map(|failure| failure.reason),
-        state: decision.state,
-        consecutive_failures: decision.consecutive_failures,
-        consecutive_successes: decision.consecutive_successes,
-        checked_at: outcome.checked_at,
-        fingerprint: Fingerprint::of_health_check(&service.spec.name),
-        details: json!({
-            "url": shown(&service.spec.target),
-            "http_status": outcome.http_status(),
-            "attempts": outcome.attempts,
+        latency_bucket: (outcome.verdict != Verdict::Failed && !maintenance)
+            .then(|| latency::bucket(outcome.response_time) + 1),
+        error: outcome.failure.as_ref().map(|failure| failure.text.clone()),
+        error_code: outcome.failure.as_ref().map(|failure| failure.reason),
+        checked_at: at,
+        fingerprint: Fingerprint::of_health_check(&spec.name),
+        details: details(outcome, says_nothing, maintenance),
+        votes,
+        certificate_expires_at: outcome.certificate_expires_at,
+        measurements: outcome.measurements.clone(),
+        breaker: decided.and_then(|(_, verdict)| breaker_after(claimed, verdict, at)),
+        failure: (fails && matches!(outage, Outage::Opens | Outage::Lasts))
+            .then(|| failure_record(service, outcome, decision.as_ref())),
+        recovery: (outage == Outage::Ends).then(|| recovery_record(service, at)),
+        unwell: (unwell == Unwell::Begins).then(|| unwell_record(service, outcome)),
+        well: (unwell == Unwell::Ends).then(|| alert_resolved(service, at)),
+        certificate,
+        renewed,
+        state_changed: decision.as_ref().filter(|decision| decision.changed).map(|decision| {
+            let changed = Event::ServiceStateChanged {
+                service: &spec.name,
+                environment: &spec.environment,
+                from: service.standing.state,
+                to: decision.after.state,
+                changed_at: at,
+            };
+            changed.into_outbox(at)
         }),
-        failure: failure.map(|failure| failure_record(service, outcome, failure)),
-        recovery: recovered.then(|| recovery_record(service, outcome)),
-        state_changed,
+        standing: decision.map(|Decision { after, held_by, .. }| {
+            StandingRecord::of(&after, decided.and_then(|(slot, _)| slot), held_by)
+        }),
     }
 }
 
-fn failure_record(service: &Service, outcome: &Outcome, failure: &Failure) -> FailureRecord {
-    let name = &service.spec.name;
-    let now = outcome.checked_at;
+/// What all regions say now; ours included. None = not all that matter have said something. Beside the verdict, the slot
+/// that it is of; a check out of turn is of none.
+fn verdict_of_all(
+    claimed: &ClaimedService,
+    outcome: &Outcome,
+    votes: Option<&Votes>,
+) -> Option<(Option<i64>, Verdict)> {
+    let slot = claimed.slot.start.timestamp();
+    if claimed.slot.period_seconds == 0 {
+        // Out of turn, one look is worth as much as the only region's.
+        return (claimed.other_regions <= 1).then_some((None, outcome.verdict));
+    }
+    let Some(votes) = votes else { return Some((Some(slot), outcome.verdict)) };
+    let quorum = claimed.service.spec.policy.quorum;
+    let regions = claimed.other_regions + 1;
+    let tallied = votes::tally(votes, slot, claimed.slot.period_seconds, regions, quorum, claimed.decided_slot);
+    tallied.map(|(slot, verdict)| (Some(slot), verdict))
+}
+
+fn with_vote(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> Votes {
+    let mut votes = claimed.votes.clone();
+    let slot = claimed.slot.start.timestamp();
+    // A region that has stopped voting is forgotten.
+    votes.retain(|_, vote| vote.slot > slot - 10 * claimed.slot.period_seconds);
+    votes.insert(region.to_owned(), Vote { slot, at: outcome.checked_at, verdict: outcome.verdict });
+    votes
+}
+
+/// The breaker from now on, where it differs from before.
+fn breaker_after(claimed: &ClaimedService, verdict: Verdict, now: DateTime<Utc>) -> Option<Breaker> {
+    let spec = &claimed.service.spec;
+    if !spec.policy.is_external() {
+        return None;
+    }
+    let interval = spec.interval.unwrap_or(ServiceSpec::DEFAULT_INTERVAL);
+    let next = breaker::next(claimed.breaker.as_ref(), verdict, interval, now).unwrap_or(Breaker {
+        state: "closed".to_owned(),
+        failures: 0,
+        backoff_seconds: 0,
+        opened_at: None,
+        retry_at: None,
+    });
+    let was_clean = claimed.breaker.is_none() && next.state == "closed" && next.failures == 0;
+    (!was_clean && claimed.breaker.as_ref() != Some(&next)).then_some(next)
+}
+
+fn failure_record(service: &Service, outcome: &Outcome, decision: Option<&Decision>) -> FailureRecord {
+    let (spec, now) = (&service.spec, outcome.checked_at);
+    let name = &spec.name;
+    let began_at = decision.and_then(|decision| decision.after.failing_since).unwrap_or(now);
     let incident_id = IncidentId::for_failed_check(now);
-    let alert_id = Uuid::new_v4();
-    let severity = severity_of_failed_check(&service.spec.environment);
+    let severity = severity_of_failed_check(&spec.environment);
     let title = first_chars(&format!("Health check failed: {name}"), TITLE_CHARS).to_owned();
-    let message = match outcome.http_status() {
-        Some(status) => {
-            format!("{name} health check failed. Status: {status}, Expected: {}", service.spec.check.expected_statuses)
+    let message = match (&outcome.failure, outcome.http_status) {
+        (Some(failure), Some(status)) if failure.reason == FailureReason::Status => {
+            format!("{name} health check failed. Status: {status}, Expected: {}", spec.check.expected_statuses)
         }
-        None => format!("{name} health check failed with error: {}", failure.text),
+        (Some(failure), _) => format!("{name} health check failed with error: {}", failure.text),
+        (None, _) => format!("{name} health check failed in other regions"),
     };
     let opened = Event::IncidentOpened {
         incident_id: &incident_id,
         severity,
         category: Category::Infrastructure,
-        application: &service.spec.application,
-        environment: &service.spec.environment,
+        application: &spec.application,
+        environment: &spec.environment,
         title: &title,
-        detected_at: now,
-    }
-    .into_outbox(now);
-    let alerted = Event::AlertRaised {
-        alert_id,
-        service: name,
-        environment: &service.spec.environment,
-        alert_type: AlertType::ServiceDown,
-        message: &message,
-    }
-    .into_outbox(now);
+        detected_at: began_at,
+    };
+    let reopened = Event::IncidentReopened {
+        application: &spec.application,
+        environment: &spec.environment,
+        reopened_at: now,
+    };
+    let delay = TimeDelta::from_std(spec.policy.page_delay(&spec.environment)).unwrap_or_default();
     FailureRecord {
-        context: context(service, outcome, failure),
+        opened: opened.into_outbox(now),
+        reopened: reopened.into_outbox(now),
+        context: context(service, outcome),
+        alert: alert(service, AlertType::ServiceDown, severity, message.clone(), began_at + delay, now),
         incident_id,
         title,
         message,
         severity,
-        alert_id,
-        opened,
-        alerted,
+        began_at,
     }
 }
 
-fn context(service: &Service, outcome: &Outcome, failure: &Failure) -> Value {
+/// An alert that is told at this time, or now if that has passed.
+fn alert(
+    service: &Service,
+    alert_type: AlertType,
+    severity: Severity,
+    message: String,
+    announce_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> AlertRecord {
+    let id = Uuid::new_v4();
+    let raised = Event::AlertRaised {
+        alert_id: id,
+        service: &service.spec.name,
+        environment: &service.spec.environment,
+        alert_type,
+        severity,
+        message: &message,
+    };
+    AlertRecord { id, raised: raised.into_outbox(now), message, announce_at: announce_at.max(now) }
+}
+
+fn unwell_record(service: &Service, outcome: &Outcome) -> AlertRecord {
+    let why = outcome.failure.as_ref().map_or("it answers slowly", |failure| &failure.text);
+    let message = format!("{} is degraded: {why}", service.spec.name);
+    let severity = milder(severity_of_failed_check(&service.spec.environment));
+    let now = outcome.checked_at;
+    let delay = TimeDelta::from_std(service.spec.policy.page_delay(&service.spec.environment)).unwrap_or_default();
+    alert(service, AlertType::ServiceDegraded, severity, message, now + delay, now)
+}
+
+/// What is not well is less urgent than what is down.
+fn milder(severity: Severity) -> Severity {
+    match severity {
+        Severity::Critical | Severity::High => Severity::Medium,
+        Severity::Medium | Severity::Low => Severity::Low,
+    }
+}
+
+/// Somebody is told that a certificate ends soon, or that it was renewed.
+fn certificate(
+    claimed: &ClaimedService,
+    outcome: &Outcome,
+) -> (Option<AlertRecord>, Option<shared::events::OutboxEvent>) {
+    let service = &claimed.service;
+    let now = outcome.checked_at;
+    let warning = TimeDelta::days(service.spec.check.certificate_warning_days.into());
+    let soon = |end: DateTime<Utc>| end - now < warning;
+    match (outcome.certificate_expires_at, claimed.certificate_expires_at) {
+        (Some(end), _) if soon(end) => {
+            let days = (end - now).num_days();
+            let message = if end <= now {
+                format!("The certificate of {} ended on {}", service.spec.name, end.format("%Y-%m-%d"))
+            } else {
+                format!("The certificate of {} ends in {days} days, on {}", service.spec.name, end.format("%Y-%m-%d"))
+            };
+            (Some(alert(service, AlertType::CertificateExpiring, Severity::Low, message, now, now)), None)
+        }
+        (Some(_), Some(before)) if soon(before) => (None, Some(alert_resolved(service, now))),
+        _ => (None, None),
+    }
+}
+
+fn alert_resolved(service: &Service, now: DateTime<Utc>) -> shared::events::OutboxEvent {
+    let (name, environment) = (&service.spec.name, &service.spec.environment);
+    Event::AlertResolved { service: name, environment, resolved_at: now }.into_outbox(now)
+}
+
+fn recovery_record(service: &Service, now: DateTime<Utc>) -> RecoveryRecord {
+    let spec = &service.spec;
+    RecoveryRecord {
+        alert_id: Uuid::new_v4(),
+        message: format!("{} is healthy again", spec.name),
+        incident_resolved: Event::IncidentResolved {
+            application: &spec.application,
+            environment: &spec.environment,
+            resolved_at: now,
+        }
+        .into_outbox(now),
+        alert_resolved: alert_resolved(service, now),
+    }
+}
+
+fn context(service: &Service, outcome: &Outcome) -> Value {
     let mut context = json!({
         "check_name": service.spec.name,
-        "url": shown(&service.spec.target),
-        "http_status": outcome.http_status(),
+        "kind": service.spec.kind,
+        "url": shown(&service.spec),
+        "http_status": outcome.http_status,
         "response_time_ms": milliseconds(outcome),
+        "attempts": outcome.attempts,
     });
-    if outcome.http_status().is_none() {
+    if let Some(failure) = &outcome.failure {
         context["error"] = failure.text.clone().into();
         context["error_code"] = failure.reason.as_str().into();
+    }
+    if let Some(captured) = &outcome.captured {
+        context["captured"] = captured.clone();
     }
     context
 }
 
-fn recovery_record(service: &Service, outcome: &Outcome) -> RecoveryRecord {
-    let now = outcome.checked_at;
-    let environment = &service.spec.environment;
-    RecoveryRecord {
-        alert_id: Uuid::new_v4(),
-        message: format!("{} is healthy again", service.spec.name),
-        incident_resolved: Event::IncidentResolved {
-            application: &service.spec.application,
-            environment,
-            resolved_at: now,
+fn details(outcome: &Outcome, suspect: bool, maintenance: bool) -> Value {
+    let mut details = outcome.details();
+    for (name, holds) in [("suspect", suspect), ("maintenance", maintenance)] {
+        if holds {
+            details[name] = true.into();
         }
-        .into_outbox(now),
-        alert_resolved: Event::AlertResolved { service: &service.spec.name, environment, resolved_at: now }
-            .into_outbox(now),
     }
+    details
 }
 
-/// The address without what may be secret in it: user, password and query.
-fn shown(url: &str) -> String {
-    let Ok(mut url) = reqwest::Url::parse(url) else { return String::new() };
-    // Fails only for addresses that have no host, which a service's never is.
-    let _ = url.set_username("").and_then(|()| url.set_password(None));
-    url.set_query(None);
-    url.set_fragment(None);
-    url.into()
+/// What is checked, without what may be secret in it: user, password and query.
+fn shown(spec: &ServiceSpec) -> String {
+    match spec.kind {
+        Kind::Http => crate::check::shown(&spec.target),
+        Kind::Heartbeat => "heartbeat".to_owned(),
+        Kind::Tcp | Kind::Tls | Kind::Dns | Kind::Postgres => spec.target.clone(),
+    }
 }
 
 fn milliseconds(outcome: &Outcome) -> u32 {
-    u32::try_from(outcome.attempt.took.as_millis()).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use chrono::DateTime;
-    use shared::model::{FailureReason, Severity, Slot};
-
-    use super::*;
-    use crate::attempt::Attempt;
-    use crate::decide::tests::service;
-
-    fn outcome(http_status: Option<u16>, reason: Option<FailureReason>) -> Outcome {
-        Outcome {
-            attempt: Attempt {
-                http_status,
-                took: Duration::from_millis(12),
-                failure: reason.map(|reason| Failure { reason, text: "connection refused".into() }),
-            },
-            attempts: 1,
-            checked_at: DateTime::UNIX_EPOCH,
-        }
-    }
-
-    fn record(state: ServiceState, http_status: Option<u16>, reason: Option<FailureReason>) -> CheckRecord {
-        let slot = Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 };
-        let claimed = ClaimedService::new(service(state), slot);
-        of(&claimed, &outcome(http_status, reason), "local")
-    }
-
-    #[test]
-    fn a_wrong_status_is_told_with_the_expected_one() {
-        let failure = record(ServiceState::Healthy, Some(500), Some(FailureReason::Status)).failure.unwrap();
-        assert_eq!(failure.title, "Health check failed: backend");
-        assert_eq!(failure.message, "backend health check failed. Status: 500, Expected: 200");
-        assert_eq!(failure.severity, Severity::Critical);
-        assert_eq!(failure.context["http_status"], 500);
-        assert_eq!(failure.context.get("error"), None);
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_reason() {
-        let failure = record(ServiceState::Healthy, None, Some(FailureReason::ConnectionRefused)).failure.unwrap();
-        assert_eq!(failure.message, "backend health check failed with error: connection refused");
-        assert_eq!(failure.context["error_code"], "connection_refused");
-        assert!(failure.incident_id.as_str().starts_with("INC-HEALTH-"));
-    }
-
-    #[test]
-    fn a_change_of_state_is_an_event_and_no_change_is_none() {
-        let down = record(ServiceState::Healthy, None, Some(FailureReason::Timeout));
-        assert_eq!(down.state_changed.unwrap().detail["to"], "down");
-        assert!(record(ServiceState::Down, None, Some(FailureReason::Timeout)).state_changed.is_none());
-        assert!(record(ServiceState::Healthy, Some(200), None).state_changed.is_none());
-    }
-
-    #[test]
-    fn the_shown_address_holds_no_secret() {
-        assert_eq!(shown("https://u:p@x.example/health?token=1#f"), "https://x.example/health");
-    }
+    u32::try_from(outcome.response_time.as_millis()).unwrap_or(u32::MAX)
 }

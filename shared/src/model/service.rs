@@ -93,7 +93,7 @@ pub struct Standing {
     pub consecutive_failures: u32,
     /// Checks in a row that were slow or short of something, but no failures.
     pub consecutive_degraded: u32,
-    /// Good checks in a row.
+    /// Checks in a row that did not fail.
     pub consecutive_successes: u32,
     /// The first failed check of those in a row; the start of the outage while it is down.
     pub failing_since: Option<DateTime<Utc>>,

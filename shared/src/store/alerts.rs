@@ -159,3 +159,38 @@ fn alert_of(row: &Row) -> Result<Alert, StoreError> {
         resolved_at: column(row, "resolved_at")?,
     })
 }
+
+/// [`announce_due`] announces at most this many.
+pub const ANNOUNCE_LIMIT: usize = 100;
+
+/// Moves the announcements whose time has come into the outbox, unless their alert is over or somebody is on it already;
+/// returns their events' ids.
+///
+/// # Errors
+/// Any store error.
+pub async fn announce_due(client: &Client, now: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
+    let sql = "
+        WITH due AS (
+            SELECT id, announcement
+            FROM public.alert_events
+            WHERE announced_at IS NULL AND announce_at IS NOT NULL AND status = 'active' AND announce_at <= $1
+            ORDER BY announce_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ),
+        told AS (
+            UPDATE public.alert_events AS alert
+            SET announced_at = $1, announcement = NULL
+            FROM due
+            WHERE alert.id = due.id
+        )
+        INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
+        SELECT (announcement ->> 'id')::uuid, announcement ->> 'detail_type', announcement -> 'detail', $1
+        FROM due
+        WHERE announcement IS NOT NULL
+        ON CONFLICT DO NOTHING
+        RETURNING id";
+    let limit = i64::try_from(ANNOUNCE_LIMIT).unwrap_or(i64::MAX);
+    let rows = client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ), (&limit, Type::INT8)]).await?;
+    rows.iter().map(|row| column(row, "id")).collect()
+}

@@ -3,48 +3,71 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
+use super::probing::{Breaker, Votes};
 use super::row::column;
 use super::{Client, StoreError};
 use crate::events::OutboxEvent;
 use crate::fingerprint::Fingerprint;
-use crate::model::{CheckId, FailureReason, IncidentId, ServiceState, Severity};
+use crate::model::{CheckId, FailureReason, IncidentId, ServiceState, Severity, Standing, latency};
 
 /// One check's result with all that was decided about it. Serialised, it is one record of the statement's input.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckRecord {
     /// Which service.
     pub service_id: Uuid,
-    /// Unique per service, region and instant.
+    /// The claim under which it was checked.
+    pub claim: Uuid,
+    /// The revision of the service that this was decided upon.
+    pub revision: i64,
+    /// Unique per service, region and slot.
     pub check_id: CheckId,
-    /// Whether it answered as expected.
-    pub passed: bool,
+    /// `healthy`, `degraded` or `down`: what this check found.
+    pub verdict: &'static str,
+    /// What it counts as in the roll-ups: as `verdict`, or `maintenance`; none = it counts nowhere.
+    pub counts_as: Option<&'static str>,
+    /// What was checked, with no secret in it, at most 255 characters.
+    pub target: String,
     /// What it answered, if anything.
     pub http_status: Option<u16>,
     /// How long the deciding attempt took.
     pub response_time_ms: u32,
+    /// Which bucket of the latencies it is, from 1; none = there was no answer.
+    pub latency_bucket: Option<usize>,
     /// Why it failed, for a person.
     pub error: Option<String>,
     /// Why it failed, for a machine.
     pub error_code: Option<FailureReason>,
-    /// What the service is now.
-    pub state: ServiceState,
-    /// Failed checks in a row, this one included.
-    pub consecutive_failures: u32,
-    /// Passed checks in a row, this one included.
-    pub consecutive_successes: u32,
     /// When it was checked.
     pub checked_at: DateTime<Utc>,
     /// Which incident a failure belongs to.
     pub fingerprint: Fingerprint,
     /// More about the check.
     pub details: Value,
+    /// What each region says now; none = unchanged.
+    pub votes: Option<Votes>,
+    /// When the certificate that was seen ends.
+    pub certificate_expires_at: Option<DateTime<Utc>>,
+    /// What was measured, for the next check to compare with.
+    pub measurements: Option<Value>,
+    /// What the service is now; none = this check decides nothing.
+    pub standing: Option<StandingRecord>,
     /// What a failure opens or continues.
     pub failure: Option<FailureRecord>,
     /// What a recovery ends.
     pub recovery: Option<RecoveryRecord>,
+    /// The alert that it is not well.
+    pub unwell: Option<AlertRecord>,
+    /// The end of that.
+    pub well: Option<OutboxEvent>,
+    /// The alert that its certificate ends soon.
+    pub certificate: Option<AlertRecord>,
+    /// The end of that.
+    pub renewed: Option<OutboxEvent>,
+    /// Its circuit breaker from now on; none = unchanged.
+    pub breaker: Option<Breaker>,
     /// `ServiceStateChanged`, if the state changed.
     pub state_changed: Option<OutboxEvent>,
 }
@@ -52,10 +75,63 @@ pub struct CheckRecord {
 impl CheckRecord {
     /// The events that this record may bring into the outbox.
     pub fn event_ids(&self) -> impl Iterator<Item = Uuid> {
-        let failure = self.failure.iter().flat_map(|failure| [failure.opened.id, failure.alerted.id]);
-        let recovery =
-            self.recovery.iter().flat_map(|recovery| [recovery.incident_resolved.id, recovery.alert_resolved.id]);
-        self.state_changed.iter().map(|event| event.id).chain(failure).chain(recovery)
+        let failure = self.failure.iter().flat_map(|it| [it.opened.id, it.reopened.id, it.alert.raised.id]);
+        let recovery = self.recovery.iter().flat_map(|it| [it.incident_resolved.id, it.alert_resolved.id]);
+        let raised = self.unwell.iter().chain(&self.certificate).map(|alert| alert.raised.id);
+        let ended = self.well.iter().chain(&self.renewed).chain(&self.state_changed).map(|event| event.id);
+        failure.chain(recovery).chain(raised).chain(ended)
+    }
+}
+
+/// A service's standing as the statement takes it.
+#[derive(Debug, Clone, Serialize)]
+pub struct StandingRecord {
+    state: ServiceState,
+    state_changed_at: Option<DateTime<Utc>>,
+    consecutive_failures: u32,
+    consecutive_degraded: u32,
+    consecutive_successes: u32,
+    failing_since: Option<DateTime<Utc>>,
+    recent_failed: u32,
+    recent_known: u8,
+    flapping: bool,
+    down_alerted_at: Option<DateTime<Utc>>,
+    degraded_alerted_at: Option<DateTime<Utc>>,
+    decided_slot: Option<i64>,
+    held_by: Option<String>,
+}
+
+impl StandingRecord {
+    /// The record of a standing, decided upon this slot; `held_by` tells why nobody is told while it fails.
+    #[must_use]
+    pub fn of(standing: &Standing, decided_slot: Option<i64>, held_by: Option<String>) -> Self {
+        Self {
+            state: standing.state,
+            state_changed_at: standing.state_changed_at,
+            consecutive_failures: standing.consecutive_failures,
+            consecutive_degraded: standing.consecutive_degraded,
+            consecutive_successes: standing.consecutive_successes,
+            failing_since: standing.failing_since,
+            recent_failed: standing.recent.failed,
+            recent_known: standing.recent.known,
+            flapping: standing.flapping,
+            down_alerted_at: standing.down_alerted_at,
+            degraded_alerted_at: standing.degraded_alerted_at,
+            decided_slot,
+            held_by,
+        }
+    }
+
+    /// What the service is now.
+    #[must_use]
+    pub fn state(&self) -> ServiceState {
+        self.state
+    }
+
+    /// Why nobody is told while it fails.
+    #[must_use]
+    pub fn held_by(&self) -> Option<&str> {
+        self.held_by.as_deref()
     }
 }
 
@@ -66,18 +142,33 @@ pub struct FailureRecord {
     pub incident_id: IncidentId,
     /// Its title.
     pub title: String,
-    /// Its message, also the alert's and the audit's.
+    /// Its message, also the audit's.
     pub message: String,
     /// How bad it is.
     pub severity: Severity,
+    /// The first failed check.
+    pub began_at: DateTime<Utc>,
     /// Its context.
     pub context: Value,
-    /// The id of the alert, if this raises it.
-    pub alert_id: Uuid,
+    /// The alert, if this raises it.
+    pub alert: AlertRecord,
     /// `IncidentOpened`, if it is new.
     pub opened: OutboxEvent,
-    /// `AlertRaised`, if it is new.
-    pub alerted: OutboxEvent,
+    /// `IncidentReopened`, if it was over for less than an hour.
+    pub reopened: OutboxEvent,
+}
+
+/// An alert, if it is not active already.
+#[derive(Debug, Clone, Serialize)]
+pub struct AlertRecord {
+    /// Its id.
+    pub id: Uuid,
+    /// What it says.
+    pub message: String,
+    /// When it is told.
+    pub announce_at: DateTime<Utc>,
+    /// `AlertRaised`.
+    pub raised: OutboxEvent,
 }
 
 /// What a recovery ends.
@@ -104,23 +195,27 @@ pub struct CheckReceipt {
     pub incident_created: bool,
 }
 
-/// Writes the results of one claim: one statement. Results of a claim that has ended, and checks that are stored
-/// already, are left out of the receipts.
+/// Writes the results of one run: one statement. A result whose claim has ended, whose check is stored already, or whose
+/// service has changed since it was decided upon, is left out of the receipts. No service may be in it twice.
 ///
 /// # Errors
 /// Any store error; nothing is written then.
 pub async fn insert(
     client: &Client,
-    claim: Uuid,
     records: &[CheckRecord],
     region: &str,
     tick: DateTime<Utc>,
 ) -> Result<Vec<CheckReceipt>, StoreError> {
-    let input = serde_json::to_value(records).map_err(|error| StoreError::Internal(Box::new(error)))?;
+    let buckets = i32::try_from(latency::BUCKETS).unwrap_or_default();
     let rows = client
         .query_typed(
             include_str!("sql/record_checks.sql"),
-            &[(&input, Type::JSONB), (&claim, Type::UUID), (&region, Type::TEXT), (&tick, Type::TIMESTAMPTZ)],
+            &[
+                (&Json(records), Type::JSONB),
+                (&region, Type::TEXT),
+                (&tick, Type::TIMESTAMPTZ),
+                (&buckets, Type::INT4),
+            ],
         )
         .await?;
     rows.iter()

@@ -72,3 +72,22 @@ pub async fn mark_attempted(client: &Client, attempts: &[Attempt], now: DateTime
     client.execute_typed(sql, &parameters).await?;
     Ok(())
 }
+
+/// [`list_waiting`] brings at most this many.
+pub const WAITING_LIMIT: usize = 100;
+
+/// The events from before this time that are not published, those that were tried least often first.
+///
+/// # Errors
+/// Any store error.
+pub async fn list_waiting(client: &Client, before: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
+    let sql = "
+        SELECT id
+        FROM public.event_outbox
+        WHERE published_at IS NULL AND created_at < $1
+        ORDER BY attempts, created_at, id
+        LIMIT $2";
+    let limit = i64::try_from(WAITING_LIMIT).unwrap_or(i64::MAX);
+    let rows = client.query_typed(sql, &[(&before, Type::TIMESTAMPTZ), (&limit, Type::INT8)]).await?;
+    rows.iter().map(|row| column(row, "id")).collect()
+}

@@ -31,6 +31,8 @@ impl ClaimedService {
             measurements: None,
             beat: None,
             breaker: None,
+            certificate_expires_at: None,
+            parents: Parents::new(),
         }
     }
 }
@@ -54,6 +56,24 @@ pub struct ClaimedService {
     pub beat: Option<Beat>,
     /// Its circuit breaker, if it has one.
     pub breaker: Option<Breaker>,
+    /// When the certificate that was seen last ends.
+    pub certificate_expires_at: Option<DateTime<Utc>>,
+    /// The services that it needs, as far as they are probed.
+    pub parents: Parents,
+}
+
+/// What a service needs, by name.
+pub type Parents = BTreeMap<String, Parent>;
+
+/// A service that another one needs, as it stood when that was claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Parent {
+    /// Whether it is down, or its last check failed.
+    pub failing: bool,
+    /// When it was last checked.
+    pub checked_at: Option<DateTime<Utc>>,
+    /// How often it is checked, in seconds.
+    pub period: i64,
 }
 
 /// What each region said last.
@@ -107,6 +127,8 @@ pub struct Claim {
     pub configured: usize,
     /// Whether some are due between two minutes too.
     pub half_minutes: bool,
+    /// Whether an incident about this region's own network is open.
+    pub network_incident: bool,
     /// What is to be checked.
     pub services: Vec<ClaimedService>,
 }
@@ -131,6 +153,31 @@ pub async fn claim(
     region: &str,
     now: DateTime<Utc>,
 ) -> Result<Claim, StoreError> {
+    read(client, id, round, region, now, false).await
+}
+
+/// What this claim still has, as it stands now: for results that met a change of their services.
+///
+/// # Errors
+/// Any store error.
+pub async fn find_claimed(
+    client: &Client,
+    id: Uuid,
+    round: Round,
+    region: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<ClaimedService>, StoreError> {
+    Ok(read(client, id, round, region, now, true).await?.services)
+}
+
+async fn read(
+    client: &Client,
+    id: Uuid,
+    round: Round,
+    region: &str,
+    now: DateTime<Utc>,
+    nothing_new: bool,
+) -> Result<Claim, StoreError> {
     let (tick, out_of_turn, since) = match round {
         Round::Due(tick) => (tick, false, None),
         Round::All(begun) => (now, true, Some(begun)),
@@ -146,6 +193,7 @@ pub async fn claim(
                 (&since, Type::TIMESTAMPTZ),
                 (&CLAIM_LIMIT, Type::INT8),
                 (&region, Type::TEXT),
+                (&nothing_new, Type::BOOL),
             ],
         )
         .await?;
@@ -155,6 +203,7 @@ pub async fn claim(
         stopped_by: column(first, "stopped_by")?,
         configured: usize::try_from(column::<i64>(first, "configured")?).unwrap_or_default(),
         half_minutes: column(first, "half_minutes")?,
+        network_incident: column(first, "network_incident")?,
         services: Vec::with_capacity(rows.len()),
     };
     for row in &rows {
@@ -190,5 +239,7 @@ fn claimed_of(row: &Row) -> Result<ClaimedService, StoreError> {
             }),
             None => None,
         },
+        certificate_expires_at: column(row, "certificate_expires_at")?,
+        parents: column::<Option<Json<Parents>>>(row, "parents")?.map(|Json(parents)| parents).unwrap_or_default(),
     })
 }

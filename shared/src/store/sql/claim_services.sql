@@ -1,7 +1,7 @@
 -- Claims, for one region, what is due at a tick, without holding a transaction while it is checked. A service is due when
 -- the slot of the tick differs from the slot claimed last ("last time + interval" would skip minutes), and when a claim
 -- has ended without a result; out of turn ($4), everything is. The switches are read in the same statement: one row comes
--- back even when nothing is claimed.
+-- back even when nothing is claimed. With $8, nothing new: what this claim ($1) still has, as it stands now.
 , timed AS (
     SELECT
         service.id,
@@ -18,7 +18,8 @@ asked AS (
     SELECT timed.*, $3 + make_interval(secs => service.timeout_ms * 2 / 1000.0 + 30) AS until
     FROM timed
     JOIN public.services AS service USING (id)
-    LEFT JOIN public.circuit_breakers AS breaker ON breaker.key = 'service:' || service.id
+    LEFT JOIN public.circuit_breakers AS breaker 
+        ON breaker.key = 'service:' || service.id AND service.policy -> 'tags' ? 'external'
     WHERE $4 OR breaker.retry_at IS NULL OR breaker.retry_at <= $3
 ),
 -- The first time in this region. Whoever inserts the row has the claim.
@@ -26,23 +27,23 @@ fresh AS (
     INSERT INTO public.service_claims (service_id, region, last_slot, claimed_by, claimed_until)
     SELECT id, $7, CASE WHEN NOT $4 THEN slot END, $1, until
     FROM asked
-    WHERE NOT EXISTS (
+    WHERE NOT $8 AND NOT EXISTS (
         SELECT FROM public.service_claims AS claim WHERE claim.service_id = asked.id AND claim.region = $7
     )
     ORDER BY id
     LIMIT $6
     ON CONFLICT DO NOTHING
-    RETURNING service_id, false AS again
+    RETURNING service_id
 ),
 due AS (
-    SELECT claim.service_id, claim.claimed_by IS NOT NULL AND claim.claimed_by <> $1 AS again
+    SELECT claim.service_id
     FROM public.service_claims AS claim
     JOIN asked ON asked.id = claim.service_id
     WHERE claim.region = $7
         AND (
             -- The same claim again: its answer was lost.
             claim.claimed_by = $1
-            OR (
+            OR NOT $8 AND (
                 (claim.claimed_until IS NULL OR claim.claimed_until <= $3)
                 AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM asked.slot)
                 -- One round checks a service once.
@@ -73,7 +74,9 @@ claimed AS (
         service.state_changed_at, service.consecutive_failures, service.consecutive_degraded,
         service.consecutive_successes, service.failing_since, service.recent_failed, service.recent_known,
         service.flapping, service.down_alerted_at, service.degraded_alerted_at, service.decided_slot, service.votes,
-        service.measurements, beat.beat_at, beat.failed AS beat_failed, beat.message AS beat_message,
+        service.measurements, service.certificate_expires_at,
+        -- A job's silence begins with its configuration.
+        coalesce(beat.beat_at, beat.created_at) AS beat_at, beat.failed AS beat_failed, beat.message AS beat_message,
         breaker.state AS breaker_state, breaker.failures AS breaker_failures,
         breaker.backoff_seconds AS breaker_backoff_seconds, breaker.opened_at AS breaker_opened_at,
         breaker.retry_at AS breaker_retry_at,
@@ -82,9 +85,21 @@ claimed AS (
         -- Who else has checked it lately: their votes count too.
         (
             SELECT count(*) FROM public.service_claims AS other
-            WHERE other.service_id = service.id AND other.region <> $7
+            WHERE other.service_id = service.id AND other.region <> $7 AND other.last_slot IS NOT NULL
                 AND other.last_checked_at > $3 - make_interval(secs => 3 * asked.period)
-        ) AS other_regions
+        ) AS other_regions,
+        -- What it needs.
+        (
+            SELECT jsonb_object_agg(parent.name, jsonb_build_object(
+                'failing', parent.state = 'down' OR parent.consecutive_failures > 0,
+                'checked_at', parent.last_checked_at,
+                'period', coalesce(parent.interval_seconds, switches.default_interval)
+            ))
+            FROM public.services AS parent
+            CROSS JOIN switches
+            WHERE parent.environment = service.environment AND parent.enabled
+                AND service.policy -> 'parents' ? parent.name
+        ) AS parents
     FROM (SELECT service_id FROM fresh UNION ALL SELECT service_id FROM taken) AS mine
     JOIN public.services AS service ON service.id = mine.service_id
     JOIN asked ON asked.id = service.id
@@ -96,6 +111,11 @@ SELECT
     (SELECT count(*) FROM public.services WHERE enabled) AS configured,
     -- Whether somebody is to be asked between two minutes too.
     EXISTS (SELECT FROM timed WHERE period % 60 <> 0) AS half_minutes,
+    -- Whether this region's own network was at fault when it was last looked at.
+    EXISTS (
+        SELECT FROM public.incidents
+        WHERE fingerprint = 'health:network:' || $7 AND status <> 'resolved'
+    ) AS network_incident,
     claimed.*
 FROM switches
 LEFT JOIN claimed ON true

@@ -1,38 +1,101 @@
--- The failed check's one write: what was measured, what the service is now, and for those that fail or have
--- recovered the incident, the alert, the audit row and the events. A result counts only if its claim is still the
--- service's ($2) and its check has not been stored before.
+-- The failed check's one write: what was measured, what the service is now, what it adds to its roll-ups, and for those that
+-- fail or have recovered the incident, the alerts, the audit row and the events. A result counts only if its claim is still
+-- this region's, its check has not been stored before, and nobody has changed the service since it was decided upon.
 WITH input AS (
     SELECT *
-    FROM jsonb_to_recordset($1::jsonb) AS check_result (
-        service_id uuid, check_id text, passed boolean, http_status int, response_time_ms int, error text,
-        error_code text, state text, consecutive_failures int, consecutive_successes int, checked_at timestamptz, fingerprint text,
-        details jsonb, failure jsonb, recovery jsonb, state_changed jsonb
+    FROM jsonb_to_recordset($1::jsonb) AS result (
+        service_id uuid, claim uuid, revision bigint, check_id text, verdict text, counts_as text, target text, http_status int,
+        response_time_ms int, latency_bucket int, error text, error_code text, checked_at timestamptz,
+        fingerprint text, details jsonb, votes jsonb, certificate_expires_at timestamptz, measurements jsonb,
+        standing jsonb, failure jsonb, recovery jsonb, unwell jsonb, well jsonb, certificate jsonb, renewed jsonb,
+        breaker jsonb, state_changed jsonb
     )
+),
+mine AS (
+    SELECT input.*, EXISTS (
+        SELECT FROM public.monitoring_checks WHERE monitoring_checks.check_id = input.check_id
+    ) AS known
+    FROM input
+    JOIN public.service_claims AS claim
+        ON claim.service_id = input.service_id AND claim.region = $2 AND claim.claimed_by = input.claim
 ),
 settled AS (
     UPDATE public.services AS service
     SET
-        state = input.state,
-        state_changed_at = CASE WHEN service.state = input.state THEN service.state_changed_at ELSE input.checked_at END,
-        consecutive_failures = input.consecutive_failures,
-        consecutive_successes = input.consecutive_successes,
-        last_checked_at = input.checked_at,
-        claimed_by = NULL,
-        claimed_until = NULL
-    FROM input
-    WHERE service.id = input.service_id
-        AND service.claimed_by = $2
-        AND NOT EXISTS (SELECT FROM public.monitoring_checks WHERE monitoring_checks.check_id = input.check_id)
-    RETURNING input.*, service.name, service.environment, service.application
+        revision = service.revision + 1,
+        state = coalesce(standing ->> 'state', service.state),
+        state_changed_at = CASE
+            WHEN standing IS NULL THEN service.state_changed_at ELSE (standing ->> 'state_changed_at')::timestamptz
+        END,
+        consecutive_failures = coalesce((standing ->> 'consecutive_failures')::int, service.consecutive_failures),
+        consecutive_degraded = coalesce((standing ->> 'consecutive_degraded')::int, service.consecutive_degraded),
+        consecutive_successes = coalesce((standing ->> 'consecutive_successes')::int, service.consecutive_successes),
+        failing_since = CASE
+            WHEN standing IS NULL THEN service.failing_since ELSE (standing ->> 'failing_since')::timestamptz
+        END,
+        recent_failed = coalesce((standing ->> 'recent_failed')::int, service.recent_failed),
+        recent_known = coalesce((standing ->> 'recent_known')::int, service.recent_known),
+        flapping = coalesce((standing ->> 'flapping')::boolean, service.flapping),
+        down_alerted_at = CASE
+            WHEN standing IS NULL THEN service.down_alerted_at ELSE (standing ->> 'down_alerted_at')::timestamptz
+        END,
+        degraded_alerted_at = CASE
+            WHEN standing IS NULL THEN service.degraded_alerted_at
+            ELSE (standing ->> 'degraded_alerted_at')::timestamptz
+        END,
+        decided_slot = coalesce((standing ->> 'decided_slot')::bigint, service.decided_slot),
+        held_by = CASE WHEN standing IS NULL THEN service.held_by ELSE standing ->> 'held_by' END,
+        votes = coalesce(mine.votes, service.votes),
+        last_checked_at = greatest(service.last_checked_at, mine.checked_at),
+        last_latency_ms = mine.response_time_ms,
+        last_reason = mine.error_code,
+        last_error = mine.error,
+        certificate_expires_at = coalesce(mine.certificate_expires_at, service.certificate_expires_at),
+        measurements = coalesce(mine.measurements, service.measurements)
+    FROM mine
+    WHERE service.id = mine.service_id AND NOT mine.known AND service.revision = mine.revision
+    RETURNING mine.*, service.name, service.environment, service.application
 ),
 released AS (
     -- A check that is stored already changes nothing, but its claim has ended.
-    UPDATE public.services AS service
-    SET claimed_by = NULL, claimed_until = NULL
-    FROM input
-    WHERE service.id = input.service_id
-        AND service.claimed_by = $2
-        AND EXISTS (SELECT FROM public.monitoring_checks WHERE monitoring_checks.check_id = input.check_id)
+    UPDATE public.service_claims AS claim
+    SET claimed_by = NULL, claimed_until = NULL, last_checked_at = mine.checked_at
+    FROM mine
+    LEFT JOIN settled ON settled.check_id = mine.check_id
+    WHERE claim.service_id = mine.service_id AND claim.region = $2
+        AND (mine.known OR settled.check_id IS NOT NULL)
+),
+-- What was over for less than an hour was not over.
+reopened AS (
+    UPDATE public.incidents AS incident
+    SET
+        status = 'detected',
+        resolved_at = NULL,
+        time_to_resolution = NULL,
+        reopened_at = settled.checked_at,
+        reopen_count = incident.reopen_count + 1,
+        occurrences = incident.occurrences + 1,
+        error_message = failure ->> 'message',
+        last_seen_at = settled.checked_at,
+        updated_at = settled.checked_at
+    FROM settled
+    WHERE failure IS NOT NULL
+        AND incident.id = (
+            SELECT known.id FROM public.incidents AS known
+            WHERE known.fingerprint = settled.fingerprint
+                AND known.environment = settled.environment
+                AND known.resolved_at > settled.checked_at - interval '1 hour'
+                AND known.status = 'resolved'
+            ORDER BY known.resolved_at DESC
+            LIMIT 1
+        )
+        AND NOT EXISTS (
+            SELECT FROM public.incidents AS open
+            WHERE open.fingerprint = settled.fingerprint
+                AND open.environment = settled.environment
+                AND open.status <> 'resolved'
+        )
+    RETURNING incident.id, incident.incident_id, incident.environment, incident.fingerprint
 ),
 counted AS (
     -- An outage stays in its incident also when the service has moved to another application meanwhile.
@@ -49,9 +112,13 @@ counted AS (
             LIMIT 1
         ), application),
         environment, fingerprint, failure ->> 'message', 'health_check_failure', failure -> 'context',
-        checked_at, checked_at, checked_at
+        (failure ->> 'began_at')::timestamptz, checked_at, checked_at
     FROM settled
     WHERE failure IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM reopened
+            WHERE reopened.environment = settled.environment AND reopened.fingerprint = settled.fingerprint
+        )
     ORDER BY application COLLATE "C", environment COLLATE "C", fingerprint COLLATE "C"
     ON CONFLICT (application, environment, fingerprint) WHERE status <> 'resolved'
     DO UPDATE SET
@@ -61,23 +128,47 @@ counted AS (
     RETURNING id, incident_id, environment, fingerprint
 ),
 failing AS (
-    SELECT settled.*, counted.id AS stored_id, counted.incident_id,
-        counted.incident_id = failure ->> 'incident_id' AS created
+    SELECT settled.*, open.id AS stored_id, open.incident_id, open.reopened,
+        open.incident_id = failure ->> 'incident_id' AS created
     FROM settled
-    JOIN counted ON counted.environment = settled.environment
-        AND counted.fingerprint = settled.fingerprint
+    JOIN (
+        SELECT id, incident_id, environment, fingerprint, false AS reopened FROM counted
+        UNION ALL
+        SELECT id, incident_id, environment, fingerprint, true FROM reopened
+    ) AS open ON open.environment = settled.environment AND open.fingerprint = settled.fingerprint
+    WHERE failure IS NOT NULL
+),
+-- Alerts of one kind and service: one unresolved at a time, whoever raises it.
+raised AS (
+    SELECT 'service_down' AS alert_type, name, environment, checked_at, failure -> 'alert' AS alert,
+        failure -> 'context' AS details, stored_id, incident_id
+    FROM failing
+    UNION ALL
+    SELECT 'service_degraded', name, environment, checked_at, unwell, details, NULL, NULL
+    FROM settled WHERE unwell IS NOT NULL
+    UNION ALL
+    SELECT 'certificate_expiring', name, environment, checked_at, certificate,
+        jsonb_build_object('expires_at', certificate_expires_at), NULL, NULL
+    FROM settled WHERE certificate IS NOT NULL
 ),
 alerted AS (
     INSERT INTO public.alert_events (
-        id, service_name, environment, alert_type, status, message, details, incident_id, created_at
+        id, service_name, environment, alert_type, status, message, details, incident_id, created_at, announce_at,
+        announced_at, announcement
     )
     SELECT
-        (failure ->> 'alert_id')::uuid, name, environment, 'service_down', 'active', failure ->> 'message',
-        failure -> 'context', stored_id, checked_at
-    FROM failing
-    ORDER BY name COLLATE "C", environment COLLATE "C"
+        (alert ->> 'id')::uuid, name, environment, alert_type, 'active', alert ->> 'message', details, stored_id,
+        checked_at, (alert ->> 'announce_at')::timestamptz,
+        CASE WHEN (alert ->> 'announce_at')::timestamptz <= checked_at THEN checked_at END,
+        CASE WHEN (alert ->> 'announce_at')::timestamptz > checked_at THEN
+            CASE WHEN incident_id IS NULL THEN alert -> 'raised'
+                ELSE jsonb_set(alert -> 'raised', '{detail,incident_id}', to_jsonb(incident_id))
+            END
+        END
+    FROM raised
+    ORDER BY name COLLATE "C", environment COLLATE "C", alert_type COLLATE "C"
     ON CONFLICT (service_name, environment, alert_type) WHERE status <> 'resolved' DO NOTHING
-    RETURNING id
+    RETURNING id, announced_at
 ),
 incidents_resolved AS (
     UPDATE public.incidents AS incident
@@ -94,16 +185,27 @@ incidents_resolved AS (
         AND incident.status <> 'resolved'
     RETURNING incident.id, incident.incident_id, settled.check_id
 ),
+over AS (
+    SELECT check_id, name, environment, checked_at, 'service_down' AS alert_type, recovery -> 'alert_resolved' AS told
+    FROM settled WHERE recovery IS NOT NULL
+    UNION ALL
+    SELECT check_id, name, environment, checked_at, 'service_degraded', well
+    FROM settled WHERE well IS NOT NULL
+    UNION ALL
+    SELECT check_id, name, environment, checked_at, 'certificate_expiring', renewed
+    FROM settled WHERE renewed IS NOT NULL
+),
 alerts_resolved AS (
     UPDATE public.alert_events AS alert
-    SET status = 'resolved', resolved_at = settled.checked_at
-    FROM settled
-    WHERE recovery IS NOT NULL
-        AND alert.service_name = settled.name
-        AND alert.environment = settled.environment
-        AND alert.alert_type IN ('service_down', 'service_degraded')
+    SET status = 'resolved', resolved_at = over.checked_at, announcement = NULL
+    FROM over
+    WHERE alert.service_name = over.name
+        AND alert.environment = over.environment
+        AND alert.alert_type = over.alert_type
         AND alert.status <> 'resolved'
-    RETURNING alert.id, settled.check_id
+    -- What was never told is not taken back.
+    RETURNING alert.id, over.check_id, over.checked_at, over.alert_type, over.told,
+        alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS announced
 ),
 recovered AS (
     -- Only what ended something: an outage that an operator closed by hand needs no second end.
@@ -111,8 +213,13 @@ recovered AS (
         SELECT id FROM incidents_resolved WHERE incidents_resolved.check_id = settled.check_id LIMIT 1
     ) AS stored_id
     FROM settled
-    WHERE EXISTS (SELECT FROM incidents_resolved WHERE incidents_resolved.check_id = settled.check_id)
-        OR EXISTS (SELECT FROM alerts_resolved WHERE alerts_resolved.check_id = settled.check_id)
+    WHERE recovery IS NOT NULL AND (
+        EXISTS (SELECT FROM incidents_resolved WHERE incidents_resolved.check_id = settled.check_id)
+        OR EXISTS (
+            SELECT FROM alerts_resolved
+            WHERE alerts_resolved.check_id = settled.check_id AND alert_type = 'service_down'
+        )
+    )
 ),
 recoveries AS (
     INSERT INTO public.alert_events (
@@ -129,8 +236,7 @@ measured AS (
         created_at
     )
     SELECT
-        name, CASE WHEN passed THEN 'healthy' ELSE 'down' END, response_time_ms, checked_at, error, details,
-        environment, $3, $4, checked_at
+        name, verdict, response_time_ms, checked_at, error, details, environment, $2, $3, checked_at
     FROM settled
 ),
 checked AS (
@@ -139,15 +245,89 @@ checked AS (
         errors_detected, error_details, incident_created
     )
     SELECT
-        settled.check_id, settled.checked_at, 'health', left(settled.details ->> 'url', 255), settled.application,
-        CASE WHEN settled.passed THEN 'healthy' ELSE 'error' END, settled.http_status, settled.response_time_ms,
-        CASE WHEN settled.passed THEN 0 ELSE 1 END,
-        CASE WHEN NOT settled.passed THEN jsonb_build_object('error', settled.error, 'code', settled.error_code) END,
+        settled.check_id, settled.checked_at, 'health', settled.target, settled.application,
+        CASE WHEN settled.verdict = 'down' THEN 'error' ELSE 'healthy' END, settled.http_status,
+        settled.response_time_ms,
+        CASE WHEN settled.verdict = 'down' THEN 1 ELSE 0 END,
+        CASE WHEN settled.error IS NOT NULL THEN
+            jsonb_build_object('error', settled.error, 'code', settled.error_code)
+        END,
         failing.stored_id
     FROM settled
     LEFT JOIN failing ON failing.check_id = settled.check_id AND failing.created
 ),
+-- One more of its kind; what is neither counts nowhere (a suspect run). The latencies are those of answers.
+added AS (
+    SELECT
+        service_id, checked_at,
+        (counts_as = 'healthy')::int AS healthy, (counts_as = 'degraded')::int AS degraded,
+        (counts_as = 'down')::int AS down, (counts_as = 'maintenance')::int AS maintenance,
+        CASE WHEN latency_bucket IS NULL THEN 0 ELSE response_time_ms END AS latency_ms,
+        latency_bucket
+    FROM settled
+    WHERE counts_as IS NOT NULL
+),
+hourly AS (
+    INSERT INTO public.service_hourly AS stored (
+        service_id, hour, healthy, degraded, down, maintenance, latency_sum_ms, latency_counts
+    )
+    SELECT
+        service_id, date_trunc('hour', checked_at, 'UTC'), healthy, degraded, down, maintenance, latency_ms,
+        ARRAY(SELECT (bucket = latency_bucket IS TRUE)::int::smallint FROM generate_series(1, $4) AS bucket)
+    FROM added
+    ORDER BY service_id
+    ON CONFLICT (service_id, hour) DO UPDATE SET
+        healthy = stored.healthy + EXCLUDED.healthy,
+        degraded = stored.degraded + EXCLUDED.degraded,
+        down = stored.down + EXCLUDED.down,
+        maintenance = stored.maintenance + EXCLUDED.maintenance,
+        latency_sum_ms = stored.latency_sum_ms + EXCLUDED.latency_sum_ms,
+        latency_counts = ARRAY(
+            SELECT (coalesce(a, 0) + coalesce(b, 0))::smallint
+            FROM unnest(stored.latency_counts, EXCLUDED.latency_counts) AS both_counts (a, b)
+        )
+),
+daily AS (
+    INSERT INTO public.service_daily AS stored (
+        service_id, day, healthy, degraded, down, maintenance, latency_sum_ms, latency_counts
+    )
+    SELECT
+        service_id, date_trunc('day', checked_at, 'UTC'), healthy, degraded, down, maintenance, latency_ms,
+        ARRAY(SELECT (bucket = latency_bucket IS TRUE)::int FROM generate_series(1, $4) AS bucket)
+    FROM added
+    ORDER BY service_id
+    ON CONFLICT (service_id, day) DO UPDATE SET
+        healthy = stored.healthy + EXCLUDED.healthy,
+        degraded = stored.degraded + EXCLUDED.degraded,
+        down = stored.down + EXCLUDED.down,
+        maintenance = stored.maintenance + EXCLUDED.maintenance,
+        latency_sum_ms = stored.latency_sum_ms + EXCLUDED.latency_sum_ms,
+        latency_counts = ARRAY(
+            SELECT coalesce(a, 0) + coalesce(b, 0)
+            FROM unnest(stored.latency_counts, EXCLUDED.latency_counts) AS both_counts (a, b)
+        )
+),
+broken AS (
+    INSERT INTO public.circuit_breakers AS stored (
+        key, state, failures, backoff_seconds, opened_at, retry_at, updated_at
+    )
+    SELECT
+        'service:' || service_id, breaker ->> 'state', (breaker ->> 'failures')::int,
+        (breaker ->> 'backoff_seconds')::int, (breaker ->> 'opened_at')::timestamptz,
+        (breaker ->> 'retry_at')::timestamptz, checked_at
+    FROM settled
+    WHERE breaker IS NOT NULL
+    ORDER BY service_id
+    ON CONFLICT (key) DO UPDATE SET
+        state = EXCLUDED.state,
+        failures = EXCLUDED.failures,
+        backoff_seconds = EXCLUDED.backoff_seconds,
+        opened_at = EXCLUDED.opened_at,
+        retry_at = EXCLUDED.retry_at,
+        updated_at = EXCLUDED.updated_at
+),
 audited AS (
+    -- What a person would want to find: not each check of a long outage.
     INSERT INTO public.agent_actions (
         timestamp, agent_id, agent_type, action_type, action_description, action_success, incident_id, action_details
     )
@@ -155,6 +335,7 @@ audited AS (
         checked_at, 'health-monitor', 'monitoring', 'health_check_failure', failure ->> 'message', false, stored_id,
         failure -> 'context'
     FROM failing
+    WHERE created OR reopened
     UNION ALL
     SELECT
         checked_at, 'health-monitor', 'monitoring', 'service_recovered', recovery ->> 'message', true, stored_id,
@@ -169,22 +350,29 @@ announced AS (
         UNION ALL
         SELECT checked_at, failure -> 'opened' FROM failing WHERE created
         UNION ALL
-        SELECT checked_at, jsonb_set(failure -> 'alerted', '{detail,incident_id}', to_jsonb(failing.incident_id))
-        FROM failing
-        JOIN alerted ON alerted.id = (failure ->> 'alert_id')::uuid
+        SELECT checked_at, jsonb_set(failure -> 'reopened', '{detail,incident_id}', to_jsonb(failing.incident_id))
+        FROM failing WHERE reopened
+        UNION ALL
+        SELECT checked_at, CASE
+            WHEN raised.incident_id IS NULL THEN alert -> 'raised'
+            ELSE jsonb_set(alert -> 'raised', '{detail,incident_id}', to_jsonb(raised.incident_id))
+        END
+        FROM raised
+        JOIN alerted ON alerted.id = (alert ->> 'id')::uuid
+        WHERE alerted.announced_at IS NOT NULL
         UNION ALL
         SELECT checked_at, jsonb_set(recovery -> 'incident_resolved', '{detail,incident_id}', to_jsonb(incidents_resolved.incident_id))
         FROM settled
         JOIN incidents_resolved USING (check_id)
         UNION ALL
-        SELECT checked_at, jsonb_set(recovery -> 'alert_resolved', '{detail,alert_id}', to_jsonb(alerts_resolved.id))
-        FROM settled
-        JOIN (SELECT DISTINCT ON (check_id) check_id, id FROM alerts_resolved) AS alerts_resolved USING (check_id)
+        SELECT checked_at, jsonb_set(told, '{detail,alert_id}', to_jsonb(id))
+        FROM alerts_resolved
+        WHERE announced
     ) AS happened
 )
 SELECT
     settled.check_id, coalesce(failing.created, false) AS incident_created,
-    coalesce(failing.incident_id, CASE WHEN settled.state = 'down' THEN (
+    coalesce(failing.incident_id, CASE WHEN settled.verdict = 'down' THEN (
         SELECT known.incident_id FROM public.incidents AS known
         WHERE known.environment = settled.environment
             AND known.fingerprint = settled.fingerprint

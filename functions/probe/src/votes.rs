@@ -1,0 +1,235 @@
+//! What several regions say together of a service. Pure.
+//!
+//! Each region has one vote, its last; ours is among them when they are counted. What holds:
+//!
+//! - A slot is decided at most once, and none before one that is decided.
+//! - It is "failed" as soon as the quorum of its votes is, and only then.
+//! - It is anything else as soon as the quorum can't be reached any more, or when a vote of a later slot is there: who has
+//!   not voted by then did not see it fail. But somebody must have seen it answer: while those that could say so are
+//!   missing, failed votes short of the quorum are nothing known, and never a recovery.
+//! - With one region, its vote decides.
+
+use shared::model::Verdict;
+use shared::store::probing::Votes;
+
+/// The slot that is decided now, by its start, and how; none = none is. `this_slot` is that of our vote, `period` the
+/// time from slot to slot (0 = out of turn), both in seconds; `regions` counts those that check it, ours included;
+/// without a `quorum`, more than half of them have to agree; `decided` is the slot that was decided last.
+///
+/// The slot before ours is looked at first: when both could be decided, ours comes with the next vote.
+#[must_use]
+pub fn tally(
+    votes: &Votes,
+    this_slot: i64,
+    period: i64,
+    regions: u32,
+    quorum: Option<u32>,
+    decided: Option<i64>,
+) -> Option<(i64, Verdict)> {
+    let slot_before = (period > 0).then(|| this_slot.saturating_sub(period));
+    slot_before
+        .into_iter()
+        .chain([this_slot])
+        .filter(|slot| decided.is_none_or(|decided| *slot > decided))
+        .find_map(|slot| Some((slot, verdict_of(votes, slot, regions, quorum)?)))
+}
+
+fn verdict_of(votes: &Votes, slot: i64, regions: u32, quorum: Option<u32>) -> Option<Verdict> {
+    let count = |verdict| votes.values().filter(|vote| vote.slot == slot && vote.verdict == verdict).count();
+    let [healthy, degraded, failed] = [Verdict::Healthy, Verdict::Degraded, Verdict::Failed].map(count);
+    let cast = healthy + degraded + failed;
+    let regions = usize::try_from(regions).unwrap_or(usize::MAX).max(cast).max(1);
+    // A quorum that nobody can reach would be silence for ever.
+    let needed = quorum.and_then(|quorum| usize::try_from(quorum).ok()).unwrap_or(regions / 2 + 1).clamp(1, regions);
+    if failed >= needed {
+        return Some(Verdict::Failed);
+    }
+    let over = votes.values().any(|vote| vote.slot > slot);
+    let may_fail = failed + (regions - cast) >= needed;
+    if may_fail && !over {
+        return None;
+    }
+    match (healthy, degraded) {
+        (0, 0) => None,
+        _ if degraded > healthy => Some(Verdict::Degraded),
+        _ => Some(Verdict::Healthy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chrono::DateTime;
+    use proptest::prelude::*;
+    use shared::store::probing::Vote;
+
+    use super::*;
+
+    const PERIOD: i64 = 60;
+
+    fn vote(slot: i64, verdict: Verdict) -> Vote {
+        Vote { slot, at: DateTime::UNIX_EPOCH, verdict }
+    }
+
+    /// `a=F:60` is region a's vote of slot 60.
+    fn votes(text: &str) -> Votes {
+        let one = |text: &str| {
+            let (region, rest) = text.split_once('=').unwrap();
+            let (verdict, slot) = rest.split_once(':').unwrap();
+            let verdict = match verdict {
+                "H" => Verdict::Healthy,
+                "D" => Verdict::Degraded,
+                _ => Verdict::Failed,
+            };
+            (region.to_owned(), vote(slot.parse().unwrap(), verdict))
+        };
+        text.split_whitespace().map(one).collect()
+    }
+
+    #[test]
+    fn votes_are_counted() {
+        use Verdict::{Degraded, Failed, Healthy};
+        for (text, this_slot, regions, quorum, decided, expected) in [
+            // One region.
+            ("a=H:60", 60, 1, None, None, Some((60, Healthy))),
+            ("a=F:60", 60, 1, None, Some(0), Some((60, Failed))),
+            ("a=D:60", 60, 1, Some(3), None, Some((60, Degraded))),
+            ("a=F:60", 60, 1, None, Some(60), None),
+            ("a=F:60", 60, 1, None, Some(120), None),
+            // Those that have not been heard of for long are not counted.
+            ("a=F:600 b=H:60", 600, 1, None, Some(540), Some((600, Failed))),
+            // Two: both must agree that it fails.
+            ("a=F:60 b=F:0", 60, 2, None, None, None),
+            ("a=F:60 b=F:60", 60, 2, None, None, Some((60, Failed))),
+            ("a=F:60 b=H:60", 60, 2, None, None, Some((60, Healthy))),
+            ("a=H:60 b=F:0", 60, 2, None, None, Some((60, Healthy))),
+            ("a=F:60 b=D:60", 60, 2, None, None, Some((60, Degraded))),
+            ("a=H:60 b=D:60", 60, 2, None, None, Some((60, Healthy))),
+            // Or one of them is enough.
+            ("a=F:60", 60, 2, Some(1), None, Some((60, Failed))),
+            ("a=H:60", 60, 2, Some(1), None, None),
+            // Three: two agree.
+            ("a=F:60 b=F:60", 60, 3, None, None, Some((60, Failed))),
+            ("a=H:60 b=F:60", 60, 3, None, None, None),
+            ("a=H:60 b=H:60", 60, 3, None, None, Some((60, Healthy))),
+            ("a=F:60 b=F:60", 60, 3, Some(3), None, None),
+            ("a=F:60 b=F:60 c=F:60", 60, 3, Some(9), None, Some((60, Failed))),
+            // The next slot has begun: the one before is decided by those who have voted.
+            ("a=H:60 b=F:60 c=H:120", 120, 3, None, None, Some((60, Healthy))),
+            ("a=D:60 b=F:60 c=H:120", 120, 3, None, Some(0), Some((60, Degraded))),
+            ("a=H:60 b=F:60 c=H:120", 120, 3, None, Some(60), None),
+            // We are late, the others have gone on.
+            ("a=H:60 b=F:120", 60, 3, None, None, Some((60, Healthy))),
+            ("a=H:60 b=F:120", 60, 3, None, Some(120), None),
+            // Nobody has seen it answer: nothing is known.
+            ("a=F:60 b=F:120", 120, 2, None, None, None),
+            ("a=F:120 b=H:0", 120, 2, None, None, None),
+            // A quorum of one says so a slot later, but never forgets a good slot.
+            ("a=F:120 b=H:60", 120, 2, Some(1), None, Some((60, Healthy))),
+            ("a=F:120 b=H:60", 120, 2, Some(1), Some(60), Some((120, Failed))),
+        ] {
+            let decision = tally(&votes(text), this_slot, PERIOD, regions, quorum, decided);
+            assert_eq!(decision, expected, "{text} of {regions}, quorum {quorum:?}, decided {decided:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_out_of_turn_speaks_of_its_own_instant() {
+        assert_eq!(tally(&votes("a=H:77 b=F:60"), 77, 0, 2, None, Some(60)), Some((77, Verdict::Healthy)));
+        assert_eq!(tally(&votes("a=F:77 b=F:60"), 77, 0, 2, None, Some(60)), None);
+    }
+
+    fn verdict() -> impl Strategy<Value = Verdict> {
+        prop_oneof![2 => Just(Verdict::Healthy), 1 => Just(Verdict::Degraded), 3 => Just(Verdict::Failed)]
+    }
+
+    /// For each slot and region, how late its vote is (in tenths of a slot), and what it says; some don't vote.
+    fn ballots(late: i64) -> impl Strategy<Value = Vec<Vec<Option<(i64, Verdict)>>>> {
+        (1..5_usize).prop_flat_map(move |regions| {
+            let ballot = prop::option::weighted(0.9, (0..late, verdict()));
+            prop::collection::vec(prop::collection::vec(ballot, regions), 1..25)
+        })
+    }
+
+    /// Each vote in the order in which they come, and what is decided with it: `(slot, votes then, decision)`.
+    fn held(ballots: &[Vec<Option<(i64, Verdict)>>], quorum: Option<u32>) -> Vec<(i64, Votes, Option<(i64, Verdict)>)> {
+        let regions = u32::try_from(ballots[0].len()).unwrap();
+        let mut order = Vec::new();
+        for (slot, ballot) in (0..).zip(ballots) {
+            for (region, vote) in ballot.iter().enumerate() {
+                order.extend(vote.map(|(late, verdict)| (slot * 10 + late, region, slot * PERIOD, verdict)));
+            }
+        }
+        order.sort_unstable();
+        let (mut votes, mut decided) = (Votes::new(), None);
+        let mut story = Vec::new();
+        for (_, region, slot, verdict) in order {
+            let region = format!("region-{region}");
+            // A region does not go back.
+            if votes.get(&region).is_some_and(|vote: &Vote| vote.slot > slot) {
+                continue;
+            }
+            votes.insert(region, vote(slot, verdict));
+            let decision = tally(&votes, slot, PERIOD, regions, quorum, decided);
+            decided = decision.map(|(slot, _)| slot).or(decided);
+            story.push((slot, votes.clone(), decision));
+        }
+        story
+    }
+
+    fn needed(regions: usize, quorum: Option<u32>) -> usize {
+        quorum.map_or(regions / 2 + 1, |quorum| quorum as usize).clamp(1, regions)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn a_slot_is_decided_once_and_by_those_who_say_so(
+            ballots in ballots(25), quorum in prop::option::of(1..6_u32),
+        ) {
+            let needed = needed(ballots[0].len(), quorum);
+            let mut last = None;
+            for (slot, votes, decision) in held(&ballots, quorum) {
+                let Some((of, verdict)) = decision else { continue };
+                prop_assert!(of == slot || of == slot - PERIOD);
+                prop_assert!(last < Some(of), "{last:?} and then {of}");
+                last = Some(of);
+                let say = |verdict| votes.values().filter(|vote| vote.slot == of && vote.verdict == verdict).count();
+                if verdict == Verdict::Failed {
+                    prop_assert!(say(Verdict::Failed) >= needed);
+                } else {
+                    prop_assert!(say(Verdict::Failed) < needed && say(verdict) > 0);
+                    let unheard = ballots[0].len() - votes.values().filter(|vote| vote.slot == of).count();
+                    let over = votes.values().any(|vote| vote.slot > of);
+                    prop_assert!(over || say(Verdict::Failed) + unheard < needed, "too early");
+                }
+            }
+        }
+
+        #[test]
+        fn who_is_in_time_decides_each_slot(ballots in ballots(10), quorum in prop::option::of(1..6_u32)) {
+            let (regions, needed) = (ballots[0].len(), needed(ballots[0].len(), quorum));
+            let decided: BTreeMap<i64, Verdict> =
+                held(&ballots, quorum).into_iter().filter_map(|(_, _, decision)| decision).collect();
+            for (slot, ballot) in (0..).zip(&ballots) {
+                let cast: Vec<Verdict> = ballot.iter().flatten().map(|(_, verdict)| *verdict).collect();
+                let failed = cast.iter().filter(|verdict| **verdict == Verdict::Failed).count();
+                let decision = decided.get(&(slot * PERIOD)).copied();
+                prop_assert_eq!(decision == Some(Verdict::Failed), failed >= needed);
+                if cast.len() == regions && decision != Some(Verdict::Failed) {
+                    prop_assert!(decision.is_some(), "all have voted, but nothing is decided");
+                }
+            }
+        }
+
+        #[test]
+        fn one_region_decides_alone(verdict in verdict(), quorum in prop::option::of(0..9_u32), slot in 0..99_i64) {
+            let votes = Votes::from([("a".to_owned(), vote(slot, verdict))]);
+            prop_assert_eq!(tally(&votes, slot, PERIOD, 1, quorum, None), Some((slot, verdict)));
+            prop_assert_eq!(tally(&votes, slot, PERIOD, 0, quorum, Some(slot - 1)), Some((slot, verdict)));
+            prop_assert_eq!(tally(&votes, slot, PERIOD, 1, quorum, Some(slot)), None);
+        }
+    }
+}

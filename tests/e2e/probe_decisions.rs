@@ -1,0 +1,293 @@
+//! What the probe makes of the results of several services, minutes and regions.
+
+use std::time::Duration;
+
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use harness::{Behaviour, Target, TestStack, spec};
+use serde_json::{Value, json};
+use shared::model::{AlertPolicy, MaintenanceWindow, ServiceState};
+use tokio::net::TcpListener;
+
+fn this_minute() -> DateTime<Utc> {
+    Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap()
+}
+
+/// A place where nothing listens.
+async fn nowhere() -> String {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}/", closed.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn when_the_database_dies_behind_five_services_one_is_told_of() {
+    let database = Target::start(Behaviour::Status(500)).await;
+    let behind = Target::start(Behaviour::Status(503)).await;
+    let stack = TestStack::start().await;
+    let mut services = vec![database.spec("database", "production")];
+    for number in 0..5 {
+        let mut service = behind.spec(&format!("api-{number}"), "production");
+        service.policy.parents = vec!["database".to_owned()];
+        services.push(service);
+    }
+    stack.apply(&services).await;
+    let report = stack.check_now().await;
+    assert!(report.checked.iter().all(|checked| checked.state == ServiceState::Down));
+    let titles: Value = stack.database.value("SELECT jsonb_agg(title) FROM incidents").await;
+    assert_eq!(titles, json!(["Health check failed: database"]));
+    assert_eq!(stack.database.count("alert_events").await, 1);
+    assert_eq!(stack.database.count("services WHERE held_by = 'parent database'").await, 5);
+
+    // The database is back, one of those behind it is not: that is an outage of its own.
+    database.behave(Behaviour::Status(200));
+    for _ in 0..2 {
+        stack.check_now().await;
+    }
+    assert_eq!(stack.database.count("incidents WHERE status <> 'resolved' AND title LIKE '%api-%'").await, 5);
+    assert_eq!(stack.database.count("incidents WHERE status = 'resolved'").await, 1);
+}
+
+#[tokio::test]
+async fn in_a_maintenance_window_nobody_is_told_and_nothing_counts() {
+    let target = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    let mut service = target.spec("shop", "production");
+    let (from, until) = (Utc::now() - TimeDelta::hours(1), Utc::now() + TimeDelta::hours(1));
+    service.policy.maintenance = vec![MaintenanceWindow::Once { from, until }];
+    stack.apply(std::slice::from_ref(&service)).await;
+    stack.check_now().await;
+    assert_eq!(stack.database.count("incidents").await, 0);
+    assert_eq!(stack.database.count("alert_events").await, 0);
+    assert_eq!(stack.database.count("service_health_checks WHERE status = 'down'").await, 1);
+    assert_eq!(stack.database.count("service_daily WHERE maintenance = 1 AND down = 0").await, 1);
+    assert_eq!(stack.database.count("services WHERE held_by = 'maintenance' AND state = 'down'").await, 1);
+
+    // The work is over, the service is not back.
+    service.policy.maintenance = Vec::new();
+    stack.apply(&[service]).await;
+    stack.check_now().await;
+    assert_eq!(stack.database.count("incidents").await, 1);
+    let began: bool =
+        stack.database.value("SELECT detected_at = min(h.checked_at) FROM incidents, service_health_checks h GROUP BY detected_at").await;
+    assert!(began, "it began with the first failed check");
+}
+
+#[tokio::test]
+async fn a_service_that_flaps_is_one_incident() {
+    let target = Target::start(Behaviour::Status(200)).await;
+    let stack = TestStack::start().await;
+    stack.apply(&[target.spec("shop", "production")]).await;
+    for _ in 0..5 {
+        for behaviour in [500, 200, 200] {
+            target.behave(Behaviour::Status(behaviour));
+            stack.check_now().await;
+        }
+    }
+    assert_eq!(stack.database.count("incidents").await, 1);
+    assert_eq!(stack.database.count("incidents WHERE status <> 'resolved'").await, 1, "it is held open");
+    assert_eq!(stack.database.count("services WHERE flapping").await, 1);
+    assert!(stack.database.count("alert_events WHERE alert_type = 'service_down'").await <= 2);
+    for _ in 0..10 {
+        stack.check_now().await;
+    }
+    assert_eq!(stack.database.count("incidents WHERE status <> 'resolved'").await, 0);
+    assert_eq!(stack.database.count("services WHERE flapping").await, 0);
+}
+
+#[tokio::test]
+async fn a_slow_service_is_degraded_and_no_incident() {
+    let target = Target::start(Behaviour::Slow(Duration::from_millis(150))).await;
+    let stack = TestStack::start().await;
+    let mut service = target.spec("shop", "production");
+    service.timeout = Duration::from_secs(2);
+    service.check.degraded_above_ms = Some(100);
+    stack.apply(&[service]).await;
+    for _ in 0..3 {
+        stack.check_now().await;
+    }
+    assert_eq!(stack.database.count("incidents").await, 0);
+    let alerts = "alert_events WHERE alert_type = 'service_degraded' AND status = 'active'";
+    assert_eq!(stack.database.count(alerts).await, 1);
+    assert_eq!(stack.database.count("services WHERE state = 'degraded' AND last_reason = 'slow'").await, 1);
+    assert_eq!(stack.database.count("service_hourly WHERE degraded = 3 AND latency_sum_ms > 300").await, 1);
+    target.behave(Behaviour::Status(200));
+    for _ in 0..2 {
+        stack.check_now().await;
+    }
+    assert_eq!(stack.database.count("alert_events WHERE status <> 'resolved'").await, 0);
+    assert_eq!(stack.database.count("services WHERE state = 'healthy'").await, 1);
+}
+
+#[tokio::test]
+async fn a_run_in_which_most_fails_for_want_of_a_network_is_told_of_once_and_blames_no_service() {
+    let stack = TestStack::start().await;
+    let services: Vec<_> = (0..8)
+        .map(|number| spec(&format!("s{number}"), "production", format!("http://host-{number}.invalid/")))
+        .collect();
+    stack.apply(&services).await;
+    for _ in 0..2 {
+        let tick = this_minute();
+        probe::handle(stack.probe(), tick).await.unwrap();
+        stack.check_now().await;
+    }
+    let incidents: Value = stack.database.value("SELECT jsonb_agg(error_type) FROM incidents").await;
+    assert_eq!(incidents, json!(["probe_network"]));
+    assert_eq!(stack.database.count("services WHERE state = 'down'").await, 0);
+    assert_eq!(stack.database.count("service_daily").await, 0, "it counts for nobody");
+    assert!(stack.database.count("service_health_checks WHERE probe_details ->> 'suspect' = 'true'").await >= 8);
+
+    // The network is back.
+    let target = Target::start(Behaviour::Status(200)).await;
+    let services: Vec<_> = (0..8).map(|number| target.spec(&format!("s{number}"), "production")).collect();
+    stack.apply(&services).await;
+    stack.check_now().await;
+    assert_eq!(stack.database.count("incidents WHERE status = 'resolved'").await, 1);
+    assert_eq!(stack.database.count("services WHERE state = 'healthy'").await, 8);
+}
+
+#[tokio::test]
+async fn two_of_three_regions_must_agree_that_a_service_is_down() {
+    let target = Target::start(Behaviour::Status(200)).await;
+    let stack = TestStack::start().await;
+    stack.apply(&[target.spec("shop", "production")]).await;
+    let regions = ["eu", "us", "ap"].map(|region| stack.probe_in(region));
+    let tick = this_minute();
+    let minute = |minutes: i64| tick + TimeDelta::minutes(minutes);
+    let check = async |region: usize, at: DateTime<Utc>, status: u16| {
+        target.behave(Behaviour::Status(status));
+        assert_eq!(probe::handle(&regions[region], at).await.unwrap().checked.len(), 1);
+    };
+    // The first minute makes them known to each other.
+    for region in 0..3 {
+        check(region, minute(0), 200).await;
+    }
+    // One alone sees it down: nobody is told.
+    check(0, minute(1), 500).await;
+    check(1, minute(1), 200).await;
+    check(2, minute(1), 200).await;
+    assert_eq!(stack.database.count("incidents").await, 0);
+    // Two see it down.
+    check(0, minute(2), 500).await;
+    assert_eq!(stack.database.count("incidents").await, 0);
+    check(1, minute(2), 500).await;
+    assert_eq!(stack.database.count("incidents").await, 1);
+    check(2, minute(2), 500).await;
+    let occurrences: i64 = stack.database.value("SELECT occurrences FROM incidents").await;
+    assert_eq!(occurrences, 1, "a slot counts once, however many regions say so");
+    assert_eq!(stack.database.count("service_health_checks").await, 9);
+    assert_eq!(stack.database.count("services WHERE state = 'down' AND consecutive_failures = 1").await, 1);
+}
+
+#[tokio::test]
+async fn regions_that_write_at_the_same_time_lose_nothing() {
+    let target = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    let services: Vec<_> = (0..20).map(|number| target.spec(&format!("s{number}"), "production")).collect();
+    stack.apply(&services).await;
+    let (eu, us) = (stack.probe_in("eu"), stack.probe_in("us"));
+    let tick = this_minute();
+    for minutes in 0..3 {
+        let at = tick + TimeDelta::minutes(minutes);
+        let (one, other) = tokio::join!(probe::handle(&eu, at), probe::handle(&us, at));
+        assert_eq!((one.unwrap().checked.len(), other.unwrap().checked.len()), (20, 20));
+    }
+    assert_eq!(stack.database.count("monitoring_checks").await, 120);
+    assert_eq!(stack.database.count("service_claims WHERE claimed_by IS NOT NULL").await, 0);
+    assert_eq!(stack.database.count("incidents WHERE status <> 'resolved'").await, 20);
+    assert_eq!(stack.database.count("services WHERE state = 'down'").await, 20);
+}
+
+#[tokio::test]
+async fn somebody_elses_service_is_asked_gently_while_it_is_down() {
+    let target = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    let mut service = target.spec("payments", "production");
+    service.policy.tags = vec![AlertPolicy::EXTERNAL.to_owned()];
+    stack.apply(&[service]).await;
+    for _ in 0..3 {
+        stack.check_now().await;
+    }
+    let breaker: Value = stack.database.value("SELECT to_jsonb(b) FROM circuit_breakers b").await;
+    assert_eq!(breaker["state"], "open", "{breaker}");
+    let asked = target.requests();
+    probe::handle(stack.probe(), this_minute()).await.unwrap();
+    assert_eq!(target.requests(), asked, "it is left alone");
+    stack.database.execute("UPDATE circuit_breakers SET retry_at = now() - interval '1 s'").await;
+    target.behave(Behaviour::Status(200));
+    probe::handle(stack.probe(), this_minute() + TimeDelta::minutes(1)).await.unwrap();
+    let state: String = stack.database.value("SELECT state FROM circuit_breakers").await;
+    assert_eq!(state, "half_open");
+    probe::handle(stack.probe(), this_minute() + TimeDelta::minutes(2)).await.unwrap();
+    let state: String = stack.database.value("SELECT state FROM circuit_breakers").await;
+    assert_eq!(state, "closed");
+    assert_eq!(stack.database.count("incidents WHERE status = 'resolved'").await, 1);
+}
+
+#[tokio::test]
+async fn what_is_down_in_a_test_environment_is_told_after_its_delay_unless_it_is_over() {
+    let target = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    stack.apply(&[target.spec("shop", "test"), target.spec("mail", "test")]).await;
+    let dispatch = stack.dispatch();
+    stack.check_now().await;
+    let announced = "event_outbox WHERE detail_type = 'AlertRaised'";
+    dispatch::handle(&dispatch, Utc::now()).await.unwrap();
+    assert_eq!(stack.database.count(announced).await, 0);
+    assert_eq!(stack.database.count("alert_events WHERE status = 'active'").await, 2);
+    // One of them is well again before anybody was told: nobody hears of it.
+    target.behave(Behaviour::Status(200));
+    let mut mail = target.spec("mail", "test");
+    mail.enabled = false;
+    stack.apply(&[mail]).await;
+    assert_eq!(dispatch::announce(&dispatch, Utc::now() + TimeDelta::seconds(31)).await.unwrap(), 1);
+    assert_eq!(dispatch::announce(&dispatch, Utc::now() + TimeDelta::seconds(32)).await.unwrap(), 0);
+    let detail: Value = stack.database.value("SELECT detail FROM event_outbox WHERE detail_type = 'AlertRaised'").await;
+    assert_eq!((&detail["service"], &detail["severity"]), (&json!("shop"), &json!("HIGH")));
+    assert!(detail["incident_id"].as_str().unwrap().starts_with("INC-HEALTH-"));
+    for _ in 0..2 {
+        stack.check_now().await;
+    }
+    assert_eq!(stack.database.count("event_outbox WHERE detail_type = 'AlertResolved'").await, 1);
+}
+
+#[tokio::test]
+async fn a_service_that_was_changed_while_it_was_asked_is_asked_again() {
+    let target = Target::start(Behaviour::Slow(Duration::from_millis(600))).await;
+    let stack = TestStack::start().await;
+    let mut service = target.spec("shop", "production");
+    service.timeout = Duration::from_secs(5);
+    stack.apply(std::slice::from_ref(&service)).await;
+    let round = probe::handle(stack.probe(), this_minute());
+    let change = async {
+        while target.requests() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        service.target = nowhere().await;
+        stack.apply(std::slice::from_ref(&service)).await;
+    };
+    let (report, ()) = tokio::join!(round, change);
+    assert_eq!(report.unwrap().checked.len(), 0, "the answer was to the old question");
+    assert_eq!(stack.database.count("monitoring_checks").await, 0);
+}
+
+#[tokio::test]
+async fn what_has_been_kept_long_enough_is_deleted() {
+    let database = harness::Database::migrated().await;
+    database
+        .execute(
+            "INSERT INTO service_health_checks (service_name, status, created_at)
+            SELECT 's', 'healthy', now() - make_interval(days => n) FROM generate_series(1, 60) AS n;
+            INSERT INTO monitoring_checks (check_id, timestamp)
+            SELECT 'c' || n, now() - make_interval(days => n) FROM generate_series(1, 60) AS n;
+            INSERT INTO service_daily (service_id, day, latency_counts)
+            SELECT gen_random_uuid(), now() - make_interval(days => n), '{}' FROM generate_series(390, 410) AS n;
+            INSERT INTO system_config VALUES ('check_retention_days', '{\"value\": 7}')",
+        )
+        .await;
+    let store = database.store();
+    let delete = || store.run(|client| async move { shared::store::retention::delete_expired(&client, Utc::now()).await });
+    assert_eq!(delete().await.unwrap(), 54);
+    assert_eq!(database.count("service_health_checks").await, 6);
+    assert_eq!(database.count("monitoring_checks").await, 6);
+    assert_eq!(database.count("service_daily").await, 10);
+    assert_eq!(delete().await.unwrap(), 0);
+}
