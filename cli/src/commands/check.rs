@@ -17,7 +17,7 @@ pub(super) async fn run(global: &Global, config: Config) -> anyhow::Result<ExitC
     let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
     let publisher = Publisher::new(store.clone(), config.bus);
     let app = probe::App::new(store, publisher, config.probe)?;
-    let report = probe::check_now(&app).await.context("check the services")?;
+    let report = probe::check_now(&app, &|_, _| {}).await.context("check the services")?;
     if global.json {
         say(as_json(&report));
     } else if let Some(switch) = &report.stopped_by {
