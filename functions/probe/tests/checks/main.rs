@@ -1,4 +1,5 @@
 //! The checker against real servers that do their worst, each on a free port of the loopback interface.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod bodies;
 mod certificates;
