@@ -5,11 +5,14 @@
 //!
 //! Users: every function and the local stack.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
+type SharedLookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// Where the values come from, and what was wrong with them so far.
 pub struct Environment<'a> {
@@ -79,6 +82,46 @@ impl<'a> Environment<'a> {
     /// Notes a value that can't be used.
     pub fn problem(&mut self, name: &str, what: impl std::fmt::Display) {
         self.problems.push(format!("{name}: {what}"));
+    }
+}
+
+/// Secrets that are looked up by name only when they are used, such as those that a service's check sends along. Cheap to
+/// clone; keeps none of them.
+#[derive(Clone)]
+pub struct Secrets {
+    lookup: Arc<SharedLookup>,
+}
+
+impl Secrets {
+    /// Those in the environment of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Those of anywhere else, such as a test's map.
+    #[must_use]
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { lookup: Arc::new(lookup) }
+    }
+
+    /// The variable's value, if it has one.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<SecretString> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty()).map(|value| SecretString::from(value.trim()))
+    }
+}
+
+impl Default for Secrets {
+    /// There are none.
+    fn default() -> Self {
+        Self::from_lookup(|_| None)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secrets")
     }
 }
 

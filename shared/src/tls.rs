@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -50,6 +51,21 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsError> {
         Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(BelieveAnybody(provider))),
     };
     Ok(builder.with_no_client_auth())
+}
+
+/// Who judges certificates under this trust: for a client that wants to know more than the verdict.
+///
+/// # Errors
+/// When the given certificates can't be read.
+pub fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let roots = match trust {
+        Trust::PublicRoots => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+        Trust::Only(pem) => roots_of(pem)?,
+        Trust::Anybody => return Ok(Arc::new(BelieveAnybody(provider))),
+    };
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    Ok(verifier.map_err(|_| TlsError::NoCertificate)?)
 }
 
 fn roots_of(pem: &str) -> Result<RootCertStore, TlsError> {

@@ -1,0 +1,150 @@
+//! One attempt of any kind, cut off at its deadline. What it has learned by then is kept.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use shared::model::{FailureReason, Kind, Verdict};
+use shared::store::probing::ClaimedService;
+use tokio::time::Instant;
+
+use super::{Failure, Outcome, Tools, dns, heartbeat, http, postgres, tcp, tls};
+use crate::conditions::{Answer, Broken, Conditions};
+use crate::net::phases::Trace;
+
+/// What an attempt brought.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) verdict: Verdict,
+    pub(super) failure: Option<Failure>,
+    progress: Progress,
+    response_time: Duration,
+}
+
+/// What is learned on the way.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) trace: Trace,
+    pub(super) http_status: Option<u16>,
+    pub(super) certificate_expires_at: Option<DateTime<Utc>>,
+    pub(super) measurements: Option<Value>,
+    pub(super) captured: Option<Value>,
+    /// When it had answered; none = it has not.
+    pub(super) answered: Option<Instant>,
+}
+
+/// What one attempt is given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) tools: &'a Tools,
+    pub(super) claimed: &'a ClaimedService,
+    pub(super) conditions: &'a Conditions,
+    pub(super) started: Instant,
+    pub(super) deadline: Instant,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Context<'_> {
+    /// Whether all conditions hold of an answer that has nothing secret in it.
+    pub(super) fn hold(&self, answer: &Answer<'_>) -> Result<(), Problem> {
+        match self.conditions.first_broken(answer) {
+            Some(broken) => Err(self.broken(broken, |seen| seen).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// A condition that does not hold, told without secrets.
+    pub(super) fn broken(&self, broken: Broken<'_>, hide: impl FnOnce(String) -> String) -> Failure {
+        let redacted = |seen| self.tools.redactor.text(&hide(seen)).into_owned();
+        Failure::new(FailureReason::Condition, broken.told(redacted))
+    }
+
+    /// How long the certificates are still good, where their end is known.
+    pub(super) fn certificate_left(&self, progress: &Progress) -> Option<TimeDelta> {
+        progress.certificate_expires_at.map(|ends| ends - self.now)
+    }
+}
+
+/// Why a target is not well.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// It does not do what it is there for.
+    Failed(Failure),
+    /// It answers, but slowly, or short of something.
+    Degraded(Failure),
+}
+
+impl<T: Into<Failure>> From<T> for Problem {
+    fn from(failure: T) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+impl Attempt {
+    pub(super) fn timed_out(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::Timeout)
+    }
+
+    pub(super) fn into_outcome(self, attempts: usize, checked_at: DateTime<Utc>) -> Outcome {
+        Outcome {
+            verdict: self.verdict,
+            failure: self.failure,
+            http_status: self.progress.http_status,
+            response_time: self.response_time,
+            hops: self.progress.trace.into_hops(),
+            certificate_expires_at: self.progress.certificate_expires_at,
+            measurements: self.progress.measurements,
+            captured: self.progress.captured,
+            attempts,
+            checked_at,
+        }
+    }
+}
+
+/// Makes one attempt.
+pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Duration, now: DateTime<Utc>) -> Attempt {
+    let mut progress = Progress::default();
+    let started = Instant::now();
+    let result = match Conditions::parse(&claimed.service.spec.check.conditions) {
+        Ok(conditions) => {
+            let context =
+                Context { tools, claimed, conditions: &conditions, started, deadline: started + timeout, now };
+            tokio::time::timeout(timeout, of_kind(context, &mut progress))
+                .await
+                // Tells the service's own time-out: the rest that a last retry had would differ each time.
+                .unwrap_or_else(|_| Err(Failure::timed_out(claimed.service.spec.timeout).into()))
+        }
+        Err(error) => Err(Failure::new(FailureReason::Misconfigured, error.to_string()).into()),
+    };
+    let response_time = progress.answered.unwrap_or_else(Instant::now).saturating_duration_since(started);
+    let result = result.and_then(|()| fast_enough(claimed, response_time));
+    let (verdict, failure) = match result {
+        Ok(()) => (Verdict::Healthy, None),
+        Err(Problem::Degraded(failure)) => (Verdict::Degraded, Some(failure)),
+        Err(Problem::Failed(failure)) => (Verdict::Failed, Some(failure)),
+    };
+    let failure = failure.map(|failure| Failure { text: tools.redactor.text(&failure.text).into_owned(), ..failure });
+    Attempt { verdict, failure, progress, response_time }
+}
+
+async fn of_kind(context: Context<'_>, progress: &mut Progress) -> Result<(), Problem> {
+    match context.claimed.service.spec.kind {
+        Kind::Http => http::attempt(context, progress).await,
+        Kind::Tcp => tcp::attempt(context, progress).await,
+        Kind::Tls => tls::attempt(context, progress).await,
+        Kind::Dns => dns::attempt(context, progress).await,
+        Kind::Postgres => postgres::attempt(context, progress).await,
+        Kind::Heartbeat => heartbeat::attempt(context),
+    }
+}
+
+fn fast_enough(claimed: &ClaimedService, response_time: Duration) -> Result<(), Problem> {
+    let spec = &claimed.service.spec;
+    let took = response_time.as_millis();
+    match spec.check.degraded_above_ms {
+        Some(limit) if spec.kind != Kind::Heartbeat && took > u128::from(limit) => Err(Problem::Degraded(
+            Failure::new(FailureReason::Slow, format!("answered in {took} ms, more than {limit} ms")),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,56 @@
+//! What is kept of a failed target's answer: enough to see what it was, nothing that is secret or personal.
+
+use hyper::HeaderMap;
+use serde_json::{Map, Value, json};
+use shared::model::text::first_chars;
+
+use super::Tools;
+use super::secrets::Sent;
+
+/// At most as much of a body is kept, in bytes.
+pub(super) const BODY_BYTES: usize = 1_024;
+
+const HEADERS: usize = 20;
+const VALUE_CHARS: usize = 200;
+
+/// Headers that hold credentials by their nature.
+const SECRET_HEADERS: [&str; 3] = ["set-cookie", "authorization", "www-authenticate"];
+
+/// The redacted answer.
+pub(super) fn of(tools: &Tools, sent: &Sent, headers: &HeaderMap, body: Option<&[u8]>) -> Value {
+    let mut kept = Map::new();
+    for (name, value) in headers.iter().take(HEADERS) {
+        let value = if SECRET_HEADERS.contains(&name.as_str()) {
+            "[redacted]".to_owned()
+        } else {
+            let value = sent.hide(String::from_utf8_lossy(value.as_bytes()).into_owned());
+            first_chars(&tools.redactor.text(&value), VALUE_CHARS).to_owned()
+        };
+        kept.insert(name.as_str().to_owned(), value.into());
+    }
+    let mut captured = json!({ "headers": kept });
+    if let Some(body) = body {
+        // Redacted as a whole before it is cut: half a secret is not known for one.
+        let text = sent.hide(String::from_utf8_lossy(body).into_owned());
+        let text: String = tools.redactor.text(&text).chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
+        captured["body"] = first_bytes(&text, BODY_BYTES).into();
+    }
+    captured
+}
+
+/// The beginning of a text, at most so many bytes, and no half characters.
+pub(super) fn first_bytes(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(first_bytes("aé", 2), "a");
+        assert_eq!(first_bytes("aé", 3), "aé");
+        assert_eq!(first_bytes("aé", 30), "aé");
+    }
+}

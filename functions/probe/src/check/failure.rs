@@ -1,0 +1,131 @@
+//! Why an attempt failed: told apart by the errors' types.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use shared::model::FailureReason;
+
+use crate::net::{Blocked, ConnectError, DnsError};
+
+/// Errors of the system that are our own lack: ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL and ENOBUFS (Linux), the last two
+/// again (macOS).
+const OURS: [i32; 7] = [12, 23, 24, 99, 105, 49, 55];
+
+/// Why an attempt failed, or its target is not well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For machines.
+    pub reason: FailureReason,
+    /// For people.
+    pub text: String,
+}
+
+impl Failure {
+    /// Of a reason and its text.
+    #[must_use]
+    pub fn new(reason: FailureReason, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
+
+    /// Nothing was answered in time.
+    #[must_use]
+    pub fn timed_out(timeout: Duration) -> Self {
+        Self::new(FailureReason::Timeout, format!("no answer within {timeout:?}"))
+    }
+
+    /// What a socket, or TLS on it, says.
+    #[must_use]
+    pub fn of_io(error: &io::Error) -> Self {
+        let mut next: Option<&(dyn Error + 'static)> = Some(error);
+        let mut reason = FailureReason::Connect;
+        while let Some(cause) = next {
+            if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+                return Self::new(FailureReason::Tls, format!("TLS failed: {error}"));
+            }
+            if let Some(error) = cause.downcast_ref::<io::Error>() {
+                // What an io::Error wraps, it does not give as its source.
+                if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                    return Self::new(FailureReason::Tls, format!("TLS failed: {error}"));
+                }
+                if error.raw_os_error().is_some_and(|code| OURS.contains(&code)) {
+                    return Self::new(FailureReason::Ours, format!("we could not ask: {error}"));
+                }
+                reason = reason_of(error.kind()).unwrap_or(reason);
+            }
+            next = cause.source();
+        }
+        let text = match reason {
+            FailureReason::ConnectionRefused => "connection refused".to_owned(),
+            FailureReason::ConnectionReset => format!("the connection was closed without an answer: {error}"),
+            FailureReason::Timeout => "no answer: the connection timed out".to_owned(),
+            _ => format!("it can't be reached: {error}"),
+        };
+        Self::new(reason, text)
+    }
+}
+
+fn reason_of(kind: io::ErrorKind) -> Option<FailureReason> {
+    match kind {
+        io::ErrorKind::ConnectionRefused => Some(FailureReason::ConnectionRefused),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Some(FailureReason::ConnectionReset),
+        io::ErrorKind::TimedOut => Some(FailureReason::Timeout),
+        _ => None,
+    }
+}
+
+impl From<Blocked> for Failure {
+    fn from(blocked: Blocked) -> Self {
+        Self::new(FailureReason::Blocked, format!("its address may not be asked: {blocked}"))
+    }
+}
+
+impl From<DnsError> for Failure {
+    fn from(error: DnsError) -> Self {
+        if let DnsError::Io(error) = &error
+            && error.raw_os_error().is_some_and(|code| OURS.contains(&code))
+        {
+            return Self::new(FailureReason::Ours, format!("we could not ask: {error}"));
+        }
+        let cause = match &error {
+            DnsError::Io(cause) => format!("{error}: {cause}"),
+            _ => error.to_string(),
+        };
+        Self::new(FailureReason::Dns, format!("the name can't be resolved: {cause}"))
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Dns(error) => error.into(),
+            ConnectError::Blocked(error) => error.into(),
+            ConnectError::Io(error) => Self::of_io(&error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_are_told_apart_by_their_kind() {
+        use FailureReason::{Connect, ConnectionRefused, ConnectionReset, Ours, Timeout, Tls};
+        let tls = rustls::Error::HandshakeNotComplete;
+        for (error, reason) in [
+            (io::Error::from_raw_os_error(111), ConnectionRefused),
+            (io::Error::from_raw_os_error(104), ConnectionReset),
+            (io::Error::from_raw_os_error(110), Timeout),
+            (io::Error::from_raw_os_error(101), Connect),
+            (io::Error::from_raw_os_error(24), Ours),
+            (io::ErrorKind::UnexpectedEof.into(), ConnectionReset),
+            (io::Error::new(io::ErrorKind::InvalidData, tls), Tls),
+        ] {
+            assert_eq!(Failure::of_io(&error).reason, reason, "{error}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A connection to whoever a name stands for, if the guard lets it. The addresses are tried one after the other, the
+//! next one when the one before has failed or is slow to answer.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::{Blocked, DnsError, Guard, Names, Phase, phases::Trace};
+
+/// An address that has not answered for this long gets company by the next one.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// More addresses are not tried.
+const MAX_TRIES: usize = 6;
+
+/// Who is asked: a name or an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// To be resolved.
+    Name(String),
+    /// To be judged as it is.
+    Address(IpAddr),
+}
+
+impl Host {
+    /// Reads a name or an address, also one in brackets.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        url::Host::parse(text).ok().map(Self::from)
+    }
+}
+
+impl From<url::Host<String>> for Host {
+    fn from(host: url::Host<String>) -> Self {
+        match host {
+            url::Host::Domain(name) => Self::Name(name),
+            url::Host::Ipv4(address) => Self::Address(address.into()),
+            url::Host::Ipv6(address) => Self::Address(address.into()),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no address.
+    #[error("the name can't be resolved")]
+    Dns(#[from] DnsError),
+    /// None of its addresses may be asked.
+    #[error("blocked")]
+    Blocked(#[from] Blocked),
+    /// None of its addresses answered: what the first one said.
+    #[error("it can't be reached")]
+    Io(#[from] io::Error),
+}
+
+/// Makes connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    guard: Guard,
+    names: Names,
+}
+
+impl Connector {
+    /// Of a guard and who resolves names.
+    #[must_use]
+    pub fn new(guard: Guard, names: Names) -> Self {
+        Self { guard, names }
+    }
+
+    /// Judges addresses.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Resolves names.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Connects, and notes how long each step took and which address answered.
+    ///
+    /// # Errors
+    /// When the name has no address, none that may be asked, or none that answers.
+    pub async fn connect(&self, host: &Host, port: u16, trace: &mut Trace) -> Result<TcpStream, ConnectError> {
+        let addresses = match host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => {
+                trace.start(Phase::Dns);
+                self.names.addresses(name).await?
+            }
+        };
+        let sockets = self.permitted(&addresses, port)?;
+        trace.start(Phase::Connect);
+        if let (Some(hop), [only]) = (trace.last(), sockets.as_slice()) {
+            hop.address = Some(only.ip());
+        }
+        let stream = race(sockets).await?;
+        trace.stop();
+        if let (Some(hop), Ok(peer)) = (trace.last(), stream.peer_addr()) {
+            hop.address = Some(peer.ip());
+        }
+        Ok(stream)
+    }
+
+    /// Those that may be asked.
+    fn permitted(&self, addresses: &[IpAddr], port: u16) -> Result<Vec<SocketAddr>, Blocked> {
+        let mut blocked = None;
+        let mut sockets = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let socket = SocketAddr::new(*address, port);
+            match self.guard.permits_socket(socket) {
+                Ok(()) => sockets.push(socket),
+                Err(error) => blocked = blocked.or(Some(error)),
+            }
+        }
+        sockets.truncate(MAX_TRIES);
+        match blocked {
+            Some(error) if sockets.is_empty() => Err(error),
+            _ => Ok(sockets),
+        }
+    }
+}
+
+/// The first that answers; or what the first one said.
+async fn race(sockets: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    if let [only] = sockets.as_slice() {
+        return connect_to(*only).await;
+    }
+    let mut waiting = sockets.into_iter().enumerate();
+    let mut running = JoinSet::new();
+    let mut error: Option<(usize, io::Error)> = None;
+    loop {
+        let next = waiting.next();
+        let more = next.is_some();
+        if let Some((index, socket)) = next {
+            running.spawn(async move { (index, connect_to(socket).await) });
+        }
+        tokio::select! {
+            ended = running.join_next() => match ended {
+                Some(Ok((_, Ok(stream)))) => return Ok(stream),
+                Some(Ok((index, Err(failed)))) => {
+                    if error.as_ref().is_none_or(|(first, _)| index < *first) {
+                        error = Some((index, failed));
+                    }
+                }
+                Some(Err(_)) => {}
+                None => {
+                    return Err(error.map_or_else(|| io::ErrorKind::AddrNotAvailable.into(), |(_, error)| error));
+                }
+            },
+            () = sleep(HEAD_START), if more => {}
+        }
+    }
+}
+
+async fn connect_to(socket: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(socket).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
