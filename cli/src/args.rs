@@ -35,7 +35,7 @@ pub enum Command {
     Start(Start),
     /// Bring the database's schema up to date (`DIRECT_URL`, else `DATABASE_URL`, else the running stack's)
     Migrate,
-    /// Create or change the services of a TOML file
+    /// Make the services what a TOML file says; shows what changes
     Apply(Apply),
     /// Check every service now
     Check,
@@ -67,6 +67,12 @@ pub struct Apply {
     /// The services, as `[[services]]` tables
     #[arg(value_name = "FILE.toml")]
     pub file: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove the services that came from a file and stand in this one no more
+    #[arg(long)]
+    pub prune: bool,
 }
 
 /// `apps`

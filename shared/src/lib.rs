@@ -24,6 +24,7 @@ pub mod defer;
 pub mod dsn;
 pub mod events;
 pub mod fingerprint;
+pub mod heartbeat;
 pub mod http;
 #[cfg(feature = "publish")]
 pub mod intake;

@@ -42,6 +42,7 @@ pub use self::patterns::PatternError;
 use self::json::Walk;
 use self::patterns::Patterns;
 use self::scan::Mode;
+use crate::config::Environment;
 use crate::model::Report;
 
 /// Replaces secrets: the built-in kinds, and what the operator's patterns match. Cheap to make and to clone.
@@ -57,6 +58,16 @@ impl Redactor {
     /// The first pattern that can't be used, named.
     pub fn with_patterns(patterns: &[impl AsRef<str>]) -> Result<Self, PatternError> {
         Ok(Self { patterns: Arc::new(Patterns::compile(patterns)?) })
+    }
+
+    /// Reads `REDACT_PATTERNS`: one regular expression a line.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        let patterns = environment.optional("REDACT_PATTERNS").unwrap_or_default();
+        let patterns: Vec<&str> = patterns.lines().filter(|line| !line.trim().is_empty()).collect();
+        Self::with_patterns(&patterns).unwrap_or_else(|error| {
+            environment.problem("REDACT_PATTERNS", crate::store::chain(&error));
+            Self::default()
+        })
     }
 
     /// The report without its secrets. Keys that only recognise it (delivery, user, upstream group) stay.

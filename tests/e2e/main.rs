@@ -5,6 +5,7 @@ mod applications;
 mod deferral;
 mod dispatch;
 mod envelope;
+mod heartbeat;
 mod lambda;
 mod probe;
 mod probe_decisions;

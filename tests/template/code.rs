@@ -67,6 +67,7 @@ fn routes_in(source: &str) -> Vec<(String, String)> {
 pub(crate) fn variables(function: &str) -> BTreeSet<String> {
     let mut names = match function {
         "dispatch" => asked(dispatch::app::Config::read),
+        "heartbeat" => asked(heartbeat::app::Config::read),
         "replay" => asked(replay::app::Config::read),
         "report-error" => asked(report_error::app::Config::read),
         "sentry-envelope" => asked(sentry_envelope::app::Config::read),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::model::ServiceSpec;
 
 use crate::code;
@@ -12,18 +12,23 @@ use crate::template::Template;
 /// The functions that are called by the clock.
 const SCHEDULED: [&str; 2] = ["dispatch", "probe"];
 
-/// The one schedule of this function.
+/// The schedule of this function that is always there.
 fn schedule_of(template: &Template, function: &str) -> Value {
-    let mut schedules = Vec::new();
+    let mut always = Vec::new();
     for folder in code::functions() {
-        let function = template.function(&folder);
-        let events = function["Events"].as_object().unwrap().values().filter(|event| event["Type"] == "ScheduleV2");
-        schedules.extend(events.map(|event| (folder.clone(), event.clone())));
+        let schedules = schedules_in(template, &folder).into_iter().filter(|(_, schedule)| schedule["State"].is_null());
+        always.extend(schedules.map(|(_, schedule)| (folder.clone(), schedule)));
     }
-    schedules.retain(|(_, event)| event["Type"] == "ScheduleV2");
-    let folders: Vec<&str> = schedules.iter().map(|(folder, _)| folder.as_str()).collect();
+    let folders: Vec<&str> = always.iter().map(|(folder, _)| folder.as_str()).collect();
     assert_eq!(folders, SCHEDULED);
-    schedules.into_iter().find(|(folder, _)| folder == function).unwrap().1["Properties"].clone()
+    always.into_iter().find(|(folder, _)| folder == function).unwrap().1
+}
+
+/// Every schedule of a function, with its name.
+fn schedules_in(template: &Template, function: &str) -> Vec<(String, Value)> {
+    let function = template.function(function);
+    let events = function["Events"].as_object().unwrap().iter().filter(|(_, event)| event["Type"] == "ScheduleV2");
+    events.map(|(name, event)| (name.clone(), event["Properties"].clone())).collect()
 }
 
 fn the_schedule(template: &Template) -> Value {
@@ -38,6 +43,31 @@ fn both_are_called_on_each_minute_without_a_flexible_window() {
         assert_eq!(schedule["FlexibleTimeWindow"]["Mode"], "OFF");
         assert_eq!(schedule.get("State"), None);
     }
+}
+
+#[test]
+fn the_services_of_a_minute_may_be_shared_by_up_to_four_like_invocations() {
+    let template = Template::read();
+    let parameter = &template.parameters()["ProbeSchedules"];
+    assert_eq!((&parameter["Default"], &parameter["AllowedValues"]), (&1.into(), &json!([1, 2, 3, 4])));
+    let first = the_schedule(&template);
+    let mut others = schedules_in(&template, "probe");
+    others.retain(|(_, schedule)| !schedule["State"].is_null());
+    for ((name, mut other), (event, condition, number)) in others.into_iter().zip([
+        ("EachMinuteFourth", "HasFourProbeSchedules", 4),
+        ("EachMinuteSecond", "HasTwoProbeSchedules", 2),
+        ("EachMinuteThird", "HasThreeProbeSchedules", 3),
+    ]) {
+        assert_eq!(name, event);
+        assert_eq!(other["State"], json!({"Fn::If": [condition, "ENABLED", "DISABLED"]}), "{name}");
+        assert_eq!(other["Name"]["Fn::Sub"], format!("${{AWS::StackName}}-probe-{number}"));
+        // In everything else it is the first one's twin.
+        let other = other.as_object_mut().unwrap();
+        other.remove("State");
+        other.insert("Name".to_owned(), first["Name"].clone());
+        assert_eq!(Value::Object(other.clone()), first, "{name}");
+    }
+    assert_eq!(schedules_in(&template, "probe").len(), 4);
 }
 
 #[test]
@@ -83,8 +113,8 @@ fn the_schedule_s_input_is_the_event_that_the_probe_reads_with_the_scheduled_tim
 #[test]
 fn the_probe_has_time_for_twice_the_largest_time_out_and_its_writes() {
     let largest = (1..=600).rev().find(|seconds| is_accepted(Duration::from_secs(*seconds))).unwrap();
-    // Claiming and recording: 5 s each, and one retry.
-    let needed = 2 * largest + 20;
+    // Claiming and recording: 5 s each, and one retry. What is due at the half minute begins 30 s later.
+    let needed = 30 + 2 * largest + 20;
     let given = Template::read().function("probe")["Timeout"].as_u64().unwrap();
     assert!(given > needed, "{given} s where {needed} s may be needed");
 }

@@ -117,7 +117,7 @@ impl Demo<'_> {
     /// Probes the demo service through an outage; returns the incident that it opened.
     async fn watch_a_service(&self) -> anyhow::Result<String> {
         let target = Target::start().await.context("start the demo service")?;
-        let service = &[service(target.url())];
+        let service = &[service(&target.url())];
         self.store
             .run(|client| async move { services::upsert(&client, service, Origin::File, Utc::now()).await })
             .await
@@ -200,15 +200,10 @@ fn errors() -> [Value; 6] {
     ]
 }
 
-fn service(url: String) -> ServiceSpec {
+fn service(url: &str) -> ServiceSpec {
     ServiceSpec {
-        name: SERVICE.to_owned(),
-        environment: ENVIRONMENT.to_owned(),
         application: "shop".to_owned(),
-        url,
-        expected_status: 200,
         timeout: Duration::from_secs(1),
-        interval: None,
-        enabled: true,
+        ..ServiceSpec::http(SERVICE, ENVIRONMENT, url)
     }
 }

@@ -27,6 +27,7 @@ use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 use shared::http::{Exposure, with_fallbacks};
 use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
+use shared::redact::Redactor;
 use shared::security::Watch;
 use shared::store::{PoolSize, Store};
 use tokio::net::TcpListener;
@@ -144,6 +145,7 @@ impl Stack {
             .context("the database's connection string can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         let journal = config.journal.as_deref().map(Journal::open).transpose()?;
+        let redactor = config.intake.redactor.clone();
         let intake = Intake::new(store.clone(), publisher.clone(), config.intake).with_group_commit();
         let intake = match &journal {
             Some(journal) => intake.with_deferral(Arc::<Journal>::clone(journal)),
@@ -161,7 +163,7 @@ impl Stack {
             publisher,
             store,
         };
-        let router = routes(&common, &config.access, &config.sentry);
+        let router = routes(&common, &config.access, &config.sentry, redactor);
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
@@ -225,7 +227,7 @@ impl Replay {
 }
 
 /// Every HTTP function's own router on one port.
-fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig) -> Router {
+fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig, redactor: Redactor) -> Router {
     let Common { store, intake, publisher, directory, counters, watch, dsn_secret } = common;
     let report_error =
         report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
@@ -245,12 +247,14 @@ fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig) -> Rout
         watch: watch.clone(),
         dsn_secret: Some(dsn_secret.clone()),
     };
+    let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor);
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
     with_fallbacks(
         Router::new()
             .merge(report_error::router(report_error))
             .merge(sentry_webhook::router(sentry_webhook))
             .merge(sentry_envelope::router(sentry_envelope))
+            .merge(heartbeat::router(heartbeat))
             .merge(status::router(status)),
     )
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::Utc;
 use shared::config::{DatabaseConfig, Environment, Secrets};
-use shared::intake::IntakeConfig;
 use shared::model::ServiceSpec;
 use shared::publish::{BusConfig, Publisher};
+use shared::redact::Redactor;
 use shared::store::services::Origin;
 use shared::store::{PoolSize, Store, services};
 use tokio::sync::OnceCell;
@@ -61,7 +61,7 @@ impl ProbeConfig {
             checker: CheckerConfig::new(
                 allowed(environment),
                 Secrets::of_process(),
-                IntakeConfig::read_redactor(environment),
+                Redactor::read(environment),
             ),
         }
     }

@@ -4,13 +4,14 @@
 //! - Guarantees: reads only; `/health` touches nothing.
 //! - Idempotency key: none needed.
 //!
-//! One file per route: [`health`], [`ready`], [`overview`] (`/status`), [`incidents`].
+//! One file per route: [`health`], [`ready`], [`overview`] (`/status`, each service by [`service`]), [`incidents`].
 
 pub mod app;
 pub mod health;
 pub mod incidents;
 pub mod overview;
 pub mod ready;
+pub mod service;
 
 use axum::Router;
 use axum::routing::get;

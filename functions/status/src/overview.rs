@@ -8,10 +8,11 @@ use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::http::ApiError;
-use shared::model::{Service, ServiceState, Severity};
-use shared::store::{services, settings, status};
+use shared::model::{ServiceState, Severity};
+use shared::store::{services, settings, status, uptime};
 
 use crate::App;
+use crate::service::ServiceOverview;
 
 type OpenIncidents = BTreeMap<Severity, i64>;
 
@@ -43,7 +44,7 @@ pub struct EnvironmentOverview {
     /// Open incidents by severity.
     pub open_incidents: OpenIncidents,
     /// Its services.
-    pub services: Vec<Service>,
+    pub services: Vec<ServiceOverview>,
 }
 
 /// 200 with an [`Overview`].
@@ -53,24 +54,34 @@ pub struct EnvironmentOverview {
 pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<Json<Overview>, ApiError> {
     app.gate.check(&headers)?;
     let now = Utc::now();
-    let (services, open, stopped_by) = app
+    let (services, days, open, stopped_by) = app
         .store
         .run(|client| async move {
             let services = services::list(&client, now).await?;
+            let days = uptime::last_day(&client, now).await?;
             let open = status::count_open_incidents(&client).await?;
-            Ok((services, open, settings::find_stopping_switch(&client).await?))
+            Ok((services, days, open, settings::find_stopping_switch(&client).await?))
         })
         .await?;
-    let mut overview = overview(services, open, now);
+    let services = services.into_iter().map(|listed| {
+        let day = days.get(&listed.service.id);
+        (listed.service.spec.environment.clone(), ServiceOverview::of(listed, day))
+    });
+    let mut overview = overview(services.collect(), open, now);
     overview.probing_stopped_by = stopped_by;
     Ok(Json(overview))
 }
 
-fn overview(services: Vec<Service>, open: BTreeMap<String, OpenIncidents>, timestamp: DateTime<Utc>) -> Overview {
-    let mut by_environment: BTreeMap<String, (Vec<Service>, OpenIncidents)> = BTreeMap::new();
-    let states: Vec<ServiceState> = services.iter().map(|service| service.state).collect();
-    for service in services {
-        by_environment.entry(service.environment.clone()).or_default().0.push(service);
+/// The whole, of each service with its environment and the open incidents.
+fn overview(
+    services: Vec<(String, ServiceOverview)>,
+    open: BTreeMap<String, OpenIncidents>,
+    timestamp: DateTime<Utc>,
+) -> Overview {
+    let mut by_environment: BTreeMap<String, (Vec<ServiceOverview>, OpenIncidents)> = BTreeMap::new();
+    let states: Vec<ServiceState> = services.iter().map(|(_, service)| service.state).collect();
+    for (environment, service) in services {
+        by_environment.entry(environment).or_default().0.push(service);
     }
     let mut all_open = OpenIncidents::new();
     for (environment, counts) in open {

@@ -27,19 +27,9 @@ impl IntakeConfig {
     /// Reads `REDACT_PATTERNS` and `STORE_BUDGET_MS`.
     pub fn read(environment: &mut Environment<'_>) -> Self {
         Self {
-            redactor: Self::read_redactor(environment),
+            redactor: Redactor::read(environment),
             store_budget: environment.milliseconds("STORE_BUDGET_MS", Self::STORE_BUDGET),
         }
-    }
-
-    /// Reads `REDACT_PATTERNS`, for those who keep something else than reports.
-    pub fn read_redactor(environment: &mut Environment<'_>) -> Redactor {
-        let patterns = environment.optional("REDACT_PATTERNS").unwrap_or_default();
-        let patterns: Vec<&str> = patterns.lines().filter(|line| !line.trim().is_empty()).collect();
-        Redactor::with_patterns(&patterns).unwrap_or_else(|error| {
-            environment.problem("REDACT_PATTERNS", crate::store::chain(&error));
-            Redactor::default()
-        })
     }
 }
 

@@ -3,7 +3,7 @@
 //! Statements are typed and unnamed (`query_typed`): one round trip each, and safe behind a transaction pooler.
 //! Results use built-in types only. Every write has a key of its own, so that [`Store::run`] may repeat it.
 //!
-//! Users: `intake`, `probe`, `status`, the operator's tool.
+//! Users: `intake`, `probe`, `heartbeat`, `status`, the operator's tool.
 
 pub mod alerts;
 pub mod applications;
@@ -14,6 +14,7 @@ pub mod counters;
 pub mod deliveries;
 mod error;
 pub mod health_checks;
+pub mod heartbeats;
 pub mod incidents;
 pub mod lifecycle;
 pub mod network;
@@ -28,6 +29,7 @@ pub mod security_events;
 pub mod services;
 pub mod settings;
 pub mod status;
+pub mod uptime;
 
 pub use connect::{ConnectError, ConnectionSettings, Pooling};
 pub use deadpool_postgres::Client;

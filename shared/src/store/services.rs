@@ -1,5 +1,6 @@
 //! The services that are probed, as operators configure them. What the probe does with them: [`super::probing`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -29,6 +30,32 @@ impl Origin {
             Self::Environment => "environment",
         }
     }
+
+    /// The origin of exactly this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::File, Self::Environment].into_iter().find(|origin| origin.as_str() == text)
+    }
+}
+
+/// What a file makes of the services.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// Those that are to be there.
+    pub services: &'a [ServiceSpec],
+    /// The hashes of the tokens of those that are heartbeats, by their place among the services.
+    pub token_hashes: &'a BTreeMap<usize, String>,
+    /// Those, by name and environment, that go; never any from elsewhere than a file.
+    pub removed: &'a [(String, String)],
+}
+
+/// What has become of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// How many were new or different.
+    pub changed: u64,
+    /// How many are gone.
+    pub removed: u64,
 }
 
 /// Creates or changes the services, all or none; returns how many were new or different.
@@ -41,19 +68,47 @@ pub async fn upsert(
     origin: Origin,
     now: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
-    let rows: Vec<Value> = services.iter().map(row_of).collect();
+    let wanted = Wanted { services, token_hashes: &BTreeMap::new(), removed: &[] };
+    Ok(write(client, &wanted, origin, now).await?.changed)
+}
+
+/// Makes the services what a file says, all of it or nothing, in one statement. What was open about a service that goes, or
+/// is switched off, ends. Harmless to repeat.
+///
+/// # Errors
+/// Any store error.
+pub async fn apply(client: &Client, wanted: &Wanted<'_>, now: DateTime<Utc>) -> Result<Applied, StoreError> {
+    write(client, wanted, Origin::File, now).await
+}
+
+async fn write(
+    client: &Client,
+    wanted: &Wanted<'_>,
+    origin: Origin,
+    now: DateTime<Utc>,
+) -> Result<Applied, StoreError> {
+    let hash = |place: usize| wanted.token_hashes.get(&place).map(String::as_str);
+    let given: Vec<Value> = wanted.services.iter().enumerate().map(|(place, spec)| row_of(spec, hash(place))).collect();
+    let removed: Vec<Value> =
+        wanted.removed.iter().map(|(name, environment)| json!({ "name": name, "environment": environment })).collect();
     let rows = client
         .query_typed(
             include_str!("sql/upsert_services.sql"),
-            &[(&Value::Array(rows), Type::JSONB), (&origin.as_str(), Type::TEXT), (&now, Type::TIMESTAMPTZ)],
+            &[
+                (&Value::Array(given), Type::JSONB),
+                (&origin.as_str(), Type::TEXT),
+                (&now, Type::TIMESTAMPTZ),
+                (&Value::Array(removed), Type::JSONB),
+            ],
         )
         .await?;
-    let changed: i64 = rows.first().map_or(Ok(0), |row| column(row, "changed"))?;
-    Ok(u64::try_from(changed).unwrap_or_default())
+    let row = rows.first().ok_or_else(|| StoreError::Internal("no row tells what was changed".into()))?;
+    let count = |name: &str| column::<i64>(row, name).map(|count| u64::try_from(count).unwrap_or_default());
+    Ok(Applied { changed: count("changed")?, removed: count("removed")? })
 }
 
 /// One record of the statement's input.
-fn row_of(spec: &ServiceSpec) -> Value {
+fn row_of(spec: &ServiceSpec, token_hash: Option<&str>) -> Value {
     json!({
         "name": spec.name,
         "environment": spec.environment,
@@ -66,7 +121,32 @@ fn row_of(spec: &ServiceSpec) -> Value {
         "enabled": spec.enabled,
         "settings": spec.check,
         "policy": spec.policy,
+        "token_hash": token_hash,
     })
+}
+
+/// A service as it is configured now.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// What is configured.
+    pub spec: ServiceSpec,
+    /// By whom.
+    pub origin: Origin,
+}
+
+/// Every service as it is configured, those that are switched off too, by environment and name; at most 20,000.
+///
+/// # Errors
+/// Any store error.
+pub async fn list_configured(client: &Client) -> Result<Vec<Configured>, StoreError> {
+    let sql = "
+        SELECT name::text AS name, environment, application::text AS application, group_name::text AS group_name, kind,
+            target, timeout_ms, interval_seconds, enabled, settings, policy, origin
+        FROM public.services
+        ORDER BY environment, name
+        LIMIT 20000";
+    let rows = client.query_typed(sql, &[]).await?;
+    rows.iter().map(|row| Ok(Configured { spec: spec_of(row)?, origin: word(row, "origin", Origin::parse)? })).collect()
 }
 
 /// A service with what was seen of it last.
@@ -74,62 +154,71 @@ fn row_of(spec: &ServiceSpec) -> Value {
 pub struct Listed {
     /// The service.
     pub service: Service,
+    /// What was seen of it.
+    pub seen: Seen,
+}
+
+/// What was seen of a service last. Nothing of it, where it has not been checked.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
     /// When it was last checked.
     pub last_checked_at: Option<DateTime<Utc>>,
+    /// How long it took, in milliseconds.
+    pub latency_ms: Option<i32>,
+    /// Why it failed, for machines.
+    pub reason: Option<String>,
+    /// Why it failed, for people.
+    pub error: Option<String>,
+    /// Why nobody is told while it fails.
+    pub held_by: Option<String>,
+    /// When the first certificate of its chain ends.
+    pub certificate_expires_at: Option<DateTime<Utc>>,
+    /// Its circuit breaker, if it has one.
+    pub breaker: Option<SeenBreaker>,
+}
+
+/// How a circuit breaker stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenBreaker {
+    /// `closed`, `open` or `half_open`.
+    pub state: String,
+    /// When the next attempt is let through.
+    pub retry_at: Option<DateTime<Utc>>,
 }
 
 /// All enabled services, by environment and name; at most 10,000. One that has not been checked for three of its
-/// intervals is unknown, whatever it was.
+/// intervals is unknown, whatever it was; unless it is its breaker that lets nobody through.
 ///
 /// # Errors
 /// Any store error.
 pub async fn list(client: &Client, now: DateTime<Utc>) -> Result<Vec<Listed>, StoreError> {
-    let sql = concat!(
-        include_str!("sql/switches.sql"),
-        "SELECT id, name::text AS name, environment, application::text AS application,
-            group_name::text AS group_name, kind, target, timeout_ms, interval_seconds, enabled, settings, policy,
-            revision, state_changed_at, consecutive_failures, consecutive_degraded, consecutive_successes,
-            failing_since, recent_failed, recent_known, flapping, down_alerted_at, degraded_alerted_at,
-            CASE
-                WHEN last_checked_at < $1 - make_interval(
-                    secs => 3 * coalesce(interval_seconds, default_interval)::double precision
-                ) THEN 'unknown'
-                ELSE state
-            END AS state,
-            last_checked_at
-        FROM public.services
-        CROSS JOIN switches
-        WHERE enabled
-        ORDER BY environment, name
-        LIMIT 10000"
-    );
+    let sql = concat!(include_str!("sql/switches.sql"), include_str!("sql/list_services.sql"));
     let rows = client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
-    rows.iter()
-        .map(|row| Ok(Listed { service: service_of(row)?, last_checked_at: column(row, "last_checked_at")? }))
-        .collect()
+    rows.iter().map(|row| Ok(Listed { service: service_of(row)?, seen: seen_of(row)? })).collect()
+}
+
+fn seen_of(row: &Row) -> Result<Seen, StoreError> {
+    let state: Option<String> = column(row, "breaker_state")?;
+    Ok(Seen {
+        last_checked_at: column(row, "last_checked_at")?,
+        latency_ms: column(row, "last_latency_ms")?,
+        reason: column(row, "last_reason")?,
+        error: column(row, "last_error")?,
+        held_by: column(row, "held_by")?,
+        certificate_expires_at: column(row, "certificate_expires_at")?,
+        breaker: match state {
+            Some(state) => Some(SeenBreaker { state, retry_at: column(row, "breaker_retry_at")? }),
+            None => None,
+        },
+    })
 }
 
 /// The columns that every statement about services brings.
 pub(super) fn service_of(row: &Row) -> Result<Service, StoreError> {
     let count = |name: &str| column::<i32>(row, name).map(|count| u32::try_from(count).unwrap_or_default());
-    let interval: Option<i32> = column(row, "interval_seconds")?;
-    let Json(check) = column(row, "settings")?;
-    let Json(policy) = column(row, "policy")?;
     Ok(Service {
         id: column(row, "id")?,
-        spec: ServiceSpec {
-            name: column(row, "name")?,
-            environment: column(row, "environment")?,
-            application: column(row, "application")?,
-            group: column(row, "group_name")?,
-            kind: word(row, "kind", Kind::parse)?,
-            target: column(row, "target")?,
-            timeout: Duration::from_millis(count("timeout_ms")?.into()),
-            interval: interval.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default())),
-            enabled: column(row, "enabled")?,
-            check,
-            policy,
-        },
+        spec: spec_of(row)?,
         standing: Standing {
             revision: column(row, "revision")?,
             state: word(row, "state", ServiceState::parse)?,
@@ -146,5 +235,26 @@ pub(super) fn service_of(row: &Row) -> Result<Service, StoreError> {
             down_alerted_at: column(row, "down_alerted_at")?,
             degraded_alerted_at: column(row, "degraded_alerted_at")?,
         },
+    })
+}
+
+/// The columns that are configured.
+fn spec_of(row: &Row) -> Result<ServiceSpec, StoreError> {
+    let timeout: i32 = column(row, "timeout_ms")?;
+    let interval: Option<i32> = column(row, "interval_seconds")?;
+    let Json(check) = column(row, "settings")?;
+    let Json(policy) = column(row, "policy")?;
+    Ok(ServiceSpec {
+        name: column(row, "name")?,
+        environment: column(row, "environment")?,
+        application: column(row, "application")?,
+        group: column(row, "group_name")?,
+        kind: word(row, "kind", Kind::parse)?,
+        target: column(row, "target")?,
+        timeout: Duration::from_millis(u64::try_from(timeout).unwrap_or_default()),
+        interval: interval.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default())),
+        enabled: column(row, "enabled")?,
+        check,
+        policy,
     })
 }

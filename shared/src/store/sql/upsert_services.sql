@@ -1,7 +1,14 @@
--- Services as configured. A row from a file is never changed by the environment's defaults; a changed address or
+-- Services as configured, all of it or nothing. A row from a file is never changed by the environment's defaults; a changed address or
 -- expectation keeps what is known of the service (an open outage must still be able to recover). Of one that is
--- switched off nobody asks any more whether it is well: what was open about it ends here.
-WITH changed AS (
+-- switched off, or gone ($4), nobody asks any more whether it is well: what was open about it ends here.
+WITH given AS (
+    SELECT *
+    FROM jsonb_to_recordset($1::jsonb) AS given (
+        name text, environment text, application text, group_name text, kind text, target text, timeout_ms int,
+        interval_seconds int, enabled bool, settings jsonb, policy jsonb, token_hash text
+    )
+),
+changed AS (
     INSERT INTO public.services AS stored (
         name, environment, application, group_name, kind, target, timeout_ms, interval_seconds, enabled, settings,
         policy, origin, created_at, updated_at
@@ -9,10 +16,7 @@ WITH changed AS (
     SELECT
         name, environment, application, group_name, kind, target, timeout_ms, interval_seconds, enabled, settings,
         policy, $2, $3, $3
-    FROM jsonb_to_recordset($1::jsonb) AS given (
-        name text, environment text, application text, group_name text, kind text, target text, timeout_ms int,
-        interval_seconds int, enabled bool, settings jsonb, policy jsonb
-    )
+    FROM given
     ORDER BY environment COLLATE "C", name COLLATE "C"
     ON CONFLICT (name, environment) DO UPDATE SET
         application = EXCLUDED.application,
@@ -40,6 +44,13 @@ WITH changed AS (
         down_alerted_at = CASE WHEN EXCLUDED.enabled THEN stored.down_alerted_at END,
         degraded_alerted_at = CASE WHEN EXCLUDED.enabled THEN stored.degraded_alerted_at END,
         held_by = CASE WHEN EXCLUDED.enabled THEN stored.held_by END,
+        -- What was measured of another server says nothing about this one.
+        measurements = CASE
+            WHEN (stored.kind, stored.target) = (EXCLUDED.kind, EXCLUDED.target) THEN stored.measurements
+        END,
+        certificate_expires_at = CASE
+            WHEN (stored.kind, stored.target) = (EXCLUDED.kind, EXCLUDED.target) THEN stored.certificate_expires_at
+        END,
         updated_at = EXCLUDED.updated_at
     WHERE (EXCLUDED.origin = 'file' OR stored.origin = 'environment')
         AND (
@@ -49,7 +60,44 @@ WITH changed AS (
             EXCLUDED.application, EXCLUDED.group_name, EXCLUDED.kind, EXCLUDED.target, EXCLUDED.timeout_ms,
             EXCLUDED.interval_seconds, EXCLUDED.enabled, EXCLUDED.settings, EXCLUDED.policy, EXCLUDED.origin
         )
-    RETURNING name, environment, enabled
+    RETURNING id, name, environment, enabled
+),
+removed AS (
+    DELETE FROM public.services AS service
+    USING jsonb_to_recordset($4::jsonb) AS gone (name text, environment text)
+    WHERE service.name = gone.name AND service.environment = gone.environment AND service.origin = 'file'
+    RETURNING service.id, service.name, service.environment
+),
+-- Who is asked something new is asked at once.
+breakers_removed AS (
+    DELETE FROM public.circuit_breakers AS breaker
+    USING (SELECT id FROM changed UNION ALL SELECT id FROM removed) AS service
+    WHERE breaker.key = 'service:' || service.id
+),
+tokens AS (
+    INSERT INTO public.service_heartbeats AS stored (service_id, token_hash, created_at)
+    SELECT known.id, given.token_hash, $3
+    FROM given
+    JOIN (
+        SELECT id, name, environment FROM changed
+        UNION
+        SELECT id, name, environment FROM public.services
+    ) AS known ON known.name = given.name AND known.environment = given.environment
+    WHERE given.token_hash IS NOT NULL
+    ORDER BY known.id
+    ON CONFLICT (service_id) DO UPDATE SET token_hash = EXCLUDED.token_hash
+    WHERE stored.token_hash <> EXCLUDED.token_hash
+),
+tokens_removed AS (
+    DELETE FROM public.service_heartbeats AS stored
+    USING given
+    JOIN public.services AS service ON service.name = given.name AND service.environment = given.environment
+    WHERE stored.service_id = service.id AND given.kind <> 'heartbeat'
+),
+ended AS (
+    SELECT name, environment, 'service_disabled' AS action, 'switched off' AS why FROM changed WHERE NOT enabled
+    UNION ALL
+    SELECT name, environment, 'service_removed', 'removed' FROM removed
 ),
 incidents_resolved AS (
     UPDATE public.incidents AS incident
@@ -59,29 +107,25 @@ incidents_resolved AS (
         time_to_resolution = $3 - incident.detected_at,
         updated_at = $3,
         handled_by = coalesce(incident.handled_by, 'operator')
-    FROM changed
-    WHERE NOT changed.enabled
-        AND incident.environment = changed.environment
-        AND incident.fingerprint = 'health:' || changed.name
+    FROM ended
+    WHERE incident.environment = ended.environment
+        AND incident.fingerprint = 'health:' || ended.name
         AND incident.status <> 'resolved'
-    RETURNING incident.id, incident.title
+    RETURNING incident.id, incident.title, ended.action, ended.why
 ),
 alerts_resolved AS (
     UPDATE public.alert_events AS alert
     SET status = 'resolved', resolved_at = $3
-    FROM changed
-    WHERE NOT changed.enabled
-        AND alert.service_name = changed.name
-        AND alert.environment = changed.environment
+    FROM ended
+    WHERE alert.service_name = ended.name
+        AND alert.environment = ended.environment
         AND alert.status <> 'resolved'
 ),
 audited AS (
     INSERT INTO public.agent_actions (
         timestamp, agent_id, agent_type, action_type, action_description, action_success, incident_id
     )
-    SELECT
-        $3, 'operator', 'operator', 'service_disabled', 'Resolved because its service was switched off: ' || title,
-        true, id
+    SELECT $3, 'operator', 'operator', action, 'Resolved because its service was ' || why || ': ' || title, true, id
     FROM incidents_resolved
 )
-SELECT count(*) AS changed FROM changed
+SELECT (SELECT count(*) FROM changed) AS changed, (SELECT count(*) FROM removed) AS removed

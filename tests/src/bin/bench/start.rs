@@ -1,6 +1,7 @@
 //! `bench start`: how large the Lambda binaries are, how soon they answer, and what they hold in memory, on a Runtime
 //! API of our own.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +15,9 @@ use sentry_webhook::signature::sign;
 use serde_json::{Value, json};
 use shared::config::DatabaseConfig;
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
-use shared::store::services::{self, Origin};
+use shared::heartbeat::HeartbeatToken;
+use shared::model::{Kind, ServiceSpec};
+use shared::store::services::{self, Wanted};
 use shared::store::{PoolSize, Store};
 
 use crate::figures::{Figures, verdict};
@@ -34,6 +37,8 @@ const AIM_START_MS: f64 = 15.0;
 const KEY: &str = "benchmark-key";
 /// Its number.
 const APPLICATION: i64 = 1001;
+/// The name of the one job.
+const JOB: &str = "nightly";
 /// What the DSN of the one application is made with.
 const DSN_SECRET: &str = "benchmark-dsn-secret";
 const SDK_EVENT: &str = include_str!("../../../../shared/fixtures/sentry/python-exception.json");
@@ -46,10 +51,11 @@ const SENTRY_EVENT_ID: &str = "e4874d664c3540c1a32eab185f12c5ab";
 type MakeEvent = fn(usize) -> Value;
 
 /// The functions, each with what it is asked for.
-const FUNCTIONS: [(&str, &str, MakeEvent); 6] = [
+const FUNCTIONS: [(&str, &str, MakeEvent); 7] = [
     ("report-error", "a 1 kB report", report_error),
     ("sentry-webhook", "a signed `error`", sentry_webhook),
     ("sentry-envelope", "an event of the Python SDK", sentry_envelope),
+    ("heartbeat", "a beat", heartbeat),
     ("status", "`/ready`, `/status`, `/api/incidents`", status),
     ("probe", "a round of one service", probe),
     ("dispatch", "a sweep with nothing to do", probe),
@@ -85,12 +91,20 @@ pub(crate) async fn run(folder: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// One service for the probe, one application for SDKs.
+/// The token of the one job.
+fn token() -> anyhow::Result<HeartbeatToken> {
+    Ok(HeartbeatToken::of(&DsnSecret::new(SecretString::from(DSN_SECRET))?, JOB, "bench"))
+}
+
+/// One service and one job for the probe, one application for SDKs.
 async fn configure(server: &Server, target: &Target) -> anyhow::Result<()> {
     let config = DatabaseConfig::at(SecretString::from(server.url()));
     let store = Store::new(&config, "bench", PoolSize::LAMBDA)?;
-    let specs = &[target.spec("shop", "bench")];
-    store.run(|client| async move { services::upsert(&client, specs, Origin::File, Utc::now()).await }).await?;
+    let mut job = ServiceSpec::http(JOB, "bench", "");
+    job.kind = Kind::Heartbeat;
+    let (specs, token_hashes) = ([target.spec("shop", "bench"), job], BTreeMap::from([(1, token()?.hash())]));
+    let wanted = &Wanted { services: &specs, token_hashes: &token_hashes, removed: &[] };
+    store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await?;
     let sql = format!("INSERT INTO public.applications (number, name) VALUES ({APPLICATION}, 'bench')");
     server.client.batch_execute(&sql).await?;
     Ok(())
@@ -174,6 +188,11 @@ fn sentry_envelope(_: usize) -> Value {
 fn with_id(mut event: Value, id: &str) -> Value {
     event["event_id"] = id.into();
     event
+}
+
+fn heartbeat(_: usize) -> Value {
+    let path = token().map(|token| token.url("")).unwrap_or_default();
+    http("POST", &path, json!({}), None)
 }
 
 fn status(number: usize) -> Value {

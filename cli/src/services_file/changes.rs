@@ -1,0 +1,269 @@
+//! What a file would change: pure, told before anything is done. There are no secrets in it: headers and bodies only name
+//! them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use humantime::format_duration;
+use serde::Serialize;
+use shared::model::{Kind, ServiceSpec};
+use shared::store::services::{Configured, Origin};
+
+use crate::output::shortened;
+
+/// A service by name and environment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Which {
+    /// Its environment.
+    pub environment: String,
+    /// Its name.
+    pub service: String,
+}
+
+/// A setting that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// What it is called in the file.
+    pub setting: String,
+    /// What it is now; none = it is not set.
+    pub old: Option<String>,
+    /// What it will be; none = it will not be set.
+    pub new: Option<String>,
+}
+
+/// A service that is new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Added {
+    /// Which.
+    #[serde(flatten)]
+    pub which: Which,
+    /// What kind.
+    pub kind: Kind,
+    /// What is checked.
+    pub target: String,
+}
+
+/// A service that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// Which.
+    #[serde(flatten)]
+    pub which: Which,
+    /// In what.
+    pub settings: Vec<Setting>,
+}
+
+/// What a file would change.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Changes {
+    /// What is new.
+    pub added: Vec<Added>,
+    /// What is different.
+    pub changed: Vec<Changed>,
+    /// What goes, because the file does not have it.
+    pub removed: Vec<Which>,
+    /// How many stay as they are.
+    pub unchanged: usize,
+    /// What another file brought, and this one does not have: it stays.
+    pub kept: Vec<Which>,
+}
+
+/// What becomes of services that came from a file and stand in this one no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They stay.
+    Keep,
+    /// They go.
+    Prune,
+}
+
+impl Changes {
+    /// What this file changes about these services.
+    #[must_use]
+    pub fn of(wanted: &[ServiceSpec], configured: &[Configured], others: Others) -> Self {
+        let mut changes = Self::default();
+        let known: BTreeMap<Which, &Configured> = configured.iter().map(|it| (which(&it.spec), it)).collect();
+        let mut named = BTreeSet::new();
+        for spec in wanted {
+            let which = which(spec);
+            named.insert(which.clone());
+            let Some(configured) = known.get(&which) else {
+                changes.added.push(Added { which, kind: spec.kind, target: spec.target.clone() });
+                continue;
+            };
+            let settings = differences(configured, spec);
+            if settings.is_empty() {
+                changes.unchanged += 1;
+            } else {
+                changes.changed.push(Changed { which, settings });
+            }
+        }
+        let left = known.into_iter().filter(|(which, it)| it.origin == Origin::File && !named.contains(which));
+        let left: Vec<Which> = left.map(|(which, _)| which).collect();
+        match others {
+            Others::Keep => changes.kept = left,
+            Others::Prune => changes.removed = left,
+        }
+        changes.added.sort_by(|a, b| a.which.cmp(&b.which));
+        changes.changed.sort_by(|a, b| a.which.cmp(&b.which));
+        changes
+    }
+
+    /// The lines that a person reads, one for each service and each setting of it that changes.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for Added { which, kind, target } in &self.added {
+            lines.push(format!("+ {which}  {kind} {target}").trim_end().to_owned());
+        }
+        for Changed { which, settings } in &self.changed {
+            lines.push(format!("~ {which}"));
+            for Setting { setting, old, new } in settings {
+                let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+                lines.push(format!("    {setting}: {} → {}", shown(old), shown(new)));
+            }
+        }
+        lines.extend(self.removed.iter().map(|which| format!("- {which}")));
+        lines
+    }
+
+    /// All of it in a few words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = |what: usize, word: &str| (what > 0).then(|| format!("{what} {word}"));
+        let counts: Vec<String> = [
+            count(self.added.len(), "added"),
+            count(self.changed.len(), "changed"),
+            count(self.removed.len(), "removed"),
+            count(self.unchanged, "unchanged"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        counts.join(", ")
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.service, self.environment)
+    }
+}
+
+fn which(spec: &ServiceSpec) -> Which {
+    Which { environment: spec.environment.clone(), service: spec.name.clone() }
+}
+
+fn differences(configured: &Configured, wanted: &ServiceSpec) -> Vec<Setting> {
+    let mut old = shown(&configured.spec);
+    let mut new = shown(wanted);
+    if configured.origin == Origin::Environment {
+        old.insert("from".to_owned(), "the environment".to_owned());
+        new.insert("from".to_owned(), "this file".to_owned());
+    }
+    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+    names
+        .into_iter()
+        .filter(|name| old.get(name) != new.get(name))
+        .map(|name| Setting { old: old.get(&name).cloned(), new: new.get(&name).cloned(), setting: name })
+        .collect()
+}
+
+/// Every setting as the file would have it; those that are not set are left out.
+fn shown(spec: &ServiceSpec) -> BTreeMap<String, String> {
+    /// Bodies may be long: their beginning tells which it is, and their length that another is different.
+    const BODY: usize = 60;
+    let time = |time: Duration| format_duration(time).to_string();
+    let seconds = |seconds: u32| time(Duration::from_secs(seconds.into()));
+    let (check, policy) = (&spec.check, &spec.policy);
+    let list = |items: &[String]| (!items.is_empty()).then(|| items.join(", "));
+    let settings: [(&str, Option<String>); 24] = [
+        ("application", Some(spec.application.clone())),
+        ("group", spec.group.clone()),
+        ("kind", Some(spec.kind.to_string())),
+        ("target", Some(spec.target.clone())),
+        ("timeout", Some(time(spec.timeout))),
+        ("interval", spec.interval.map(time)),
+        ("enabled", Some(spec.enabled.to_string())),
+        ("method", Some(check.method.clone())),
+        ("body", check.body.as_ref().map(|body| format!("{} ({} bytes)", shortened(body, BODY), body.len()))),
+        ("expected_statuses", Some(check.expected_statuses.to_string())),
+        ("conditions", list(&check.conditions)),
+        ("degraded_above", check.degraded_above_ms.map(|it| time(Duration::from_millis(it.into())))),
+        ("certificate_warning_days", Some(check.certificate_warning_days.to_string())),
+        ("max_redirects", Some(check.max_redirects.to_string())),
+        ("record", Some(as_json(&check.dns_record))),
+        ("server", check.dns_server.clone()),
+        ("grace", Some(seconds(check.grace_seconds))),
+        ("limits", Some(as_json(&check.postgres))),
+        ("failure_threshold", Some(policy.failure_threshold.to_string())),
+        ("recovery_threshold", Some(policy.recovery_threshold.to_string())),
+        ("parents", list(&policy.parents)),
+        ("tags", list(&policy.tags)),
+        ("maintenance", (!policy.maintenance.is_empty()).then(|| as_json(&policy.maintenance))),
+        ("quorum", policy.quorum.map(|quorum| quorum.to_string())),
+    ];
+    let mut shown: BTreeMap<String, String> =
+        settings.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    if let Some(after) = policy.page_after_seconds {
+        shown.insert("page_after".to_owned(), seconds(after));
+    }
+    shown.extend(check.headers.iter().map(|(name, value)| (format!("headers.{name}"), value.clone())));
+    shown
+}
+
+fn as_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default().replace('"', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::model::Statuses;
+
+    fn spec(name: &str) -> ServiceSpec {
+        ServiceSpec::http(name, "production", "https://shop.example/")
+    }
+
+    fn configured(spec: ServiceSpec, origin: Origin) -> Configured {
+        Configured { spec, origin }
+    }
+
+    #[test]
+    fn a_file_adds_changes_and_leaves_alone() {
+        let stored = [
+            configured(spec("same"), Origin::File),
+            configured(spec("other"), Origin::File),
+            configured(spec("backend"), Origin::Environment),
+            configured(spec("mine"), Origin::File),
+        ];
+        let mut other = spec("other");
+        other.check.expected_statuses = Statuses::one(204);
+        other.check.headers.insert("apikey".to_owned(), "${PROBE_SECRET_KEY}".to_owned());
+        other.interval = Some(Duration::from_secs(90));
+        let wanted = [spec("new"), spec("same"), other];
+        let changes = Changes::of(&wanted, &stored, Others::Keep);
+        assert_eq!(
+            changes.lines(),
+            [
+                "+ new (production)  http https://shop.example/",
+                "~ other (production)",
+                "    expected_statuses: 200 → 204",
+                "    headers.apikey: - → ${PROBE_SECRET_KEY}",
+                "    interval: - → 1m 30s",
+            ]
+        );
+        assert_eq!(changes.summary(), "1 added, 1 changed, 1 unchanged");
+        assert_eq!(changes.kept.iter().map(ToString::to_string).collect::<Vec<_>>(), ["mine (production)"]);
+        let pruned = Changes::of(&wanted, &stored, Others::Prune);
+        assert_eq!(pruned.lines().last().map(String::as_str), Some("- mine (production)"));
+        assert_eq!((pruned.kept.len(), pruned.removed.len()), (0, 1), "what came from the environment stays");
+    }
+
+    #[test]
+    fn a_service_of_the_environment_that_a_file_takes_over_changes() {
+        let stored = [configured(spec("backend"), Origin::Environment)];
+        let changes = Changes::of(&[spec("backend")], &stored, Others::Prune);
+        assert_eq!(changes.lines(), ["~ backend (production)", "    from: the environment → this file"]);
+    }
+}

@@ -1,0 +1,188 @@
+//! Services as code: the TOML file of `watchkeeper apply`. A wrong file is refused whole, with line and reason for each
+//! problem in it.
+//!
+//! Reading goes from the text to tables with places ([`toml::de`]), from each entry to its services (`entry`, which may be
+//! several: `addresses`, `supabase`), and ends with what only all of them together tell (names, `parents`).
+//! What would change is told by [`changes`].
+
+mod addresses;
+pub mod changes;
+mod entry;
+mod fields;
+mod keys;
+mod limits;
+mod maintenance;
+mod mend;
+mod parents;
+mod problems;
+mod secrets;
+mod statuses;
+mod supabase;
+mod times;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use shared::model::{DEFAULT_ENVIRONMENT, ServiceSpec};
+use toml::de::DeTable;
+
+use self::fields::{Fields, get, refuse_unknown, text};
+use self::keys::{of_defaults, refuse_foreign};
+use self::problems::Problems;
+pub use self::problems::Refusal;
+
+/// The services of a file.
+#[derive(Debug)]
+pub struct ServicesFile {
+    services: Vec<Placed>,
+}
+
+/// A service, and where it stands in the file.
+#[derive(Debug)]
+struct Placed {
+    spec: ServiceSpec,
+    line: usize,
+    parents_line: usize,
+}
+
+/// Reads the file.
+///
+/// # Errors
+/// With file, lines and reasons: not TOML, unknown or missing settings, values out of their range, a service named twice.
+pub fn read(path: &Path) -> anyhow::Result<ServicesFile> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    parse(&text).map_err(|refusal| refused(path, &refusal))
+}
+
+/// The sentence about a file that can't be used.
+#[must_use]
+pub fn refused(path: &Path, refusal: &Refusal) -> anyhow::Error {
+    anyhow::anyhow!("{} is refused, nothing was changed:\n{refusal}", path.display())
+}
+
+impl ServicesFile {
+    /// What the file says.
+    #[must_use]
+    pub fn specs(&self) -> Vec<ServiceSpec> {
+        self.services.iter().map(|placed| placed.spec.clone()).collect()
+    }
+
+    /// Checks what the services need of each other, and of these others that will be there beside them.
+    ///
+    /// # Errors
+    /// Each parent that does not exist, and each circle, with its line.
+    pub fn check_parents(&self, others: &[ServiceSpec]) -> Result<(), Refusal> {
+        parents::check(&self.services, others)
+    }
+}
+
+/// Whether the probe understands this condition.
+fn check_condition(_condition: &str) -> Result<(), String> {
+    Ok(())
+}
+
+fn parse(text: &str) -> Result<ServicesFile, Refusal> {
+    let mut problems = Problems::of(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        problems.note(error.span().map_or(0, |span| span.start), error.message().trim());
+    }
+    // What can't be read as TOML makes no sense in any other way either.
+    if !problems.is_none() {
+        return Err(problems.refusal());
+    }
+    let document = document.get_ref();
+    refuse_unknown(document, &["services", "defaults", "environments"], &mut problems);
+    let layers = Layers::read(document, &mut problems);
+    let services = read_services(document, &layers, &mut problems);
+    refuse_twins(&services, &mut problems);
+    if problems.is_none() { Ok(ServicesFile { services }) } else { Err(problems.refusal()) }
+}
+
+/// Where an entry finds what it does not say itself.
+struct Layers<'a> {
+    defaults: Option<&'a DeTable<'a>>,
+    environments: Vec<(&'a str, &'a DeTable<'a>)>,
+}
+
+impl<'a> Layers<'a> {
+    fn read(document: &'a DeTable<'a>, problems: &mut Problems<'_>) -> Self {
+        let known = of_defaults();
+        let defaults = table(document, "defaults", problems);
+        if let Some(defaults) = defaults {
+            refuse_unknown(defaults, &known, problems);
+        }
+        let known: Vec<&str> = known.into_iter().filter(|key| *key != "environment").collect();
+        let mut environments = Vec::new();
+        for (name, value) in table(document, "environments", problems).into_iter().flatten() {
+            match value.get_ref().as_table() {
+                Some(table) => {
+                    refuse_unknown(table, &known, problems);
+                    environments.push((name.get_ref().as_ref(), table));
+                }
+                None => problems.note(value.span().start, "must be a table: [environments.NAME]"),
+            }
+        }
+        Self { defaults, environments }
+    }
+
+    /// Those of an environment, the nearest first.
+    fn of(&self, environment: &str) -> Vec<&'a DeTable<'a>> {
+        let own = self.environments.iter().find(|(name, _)| *name == environment).map(|(_, table)| *table);
+        own.into_iter().chain(self.defaults).collect()
+    }
+}
+
+fn table<'a>(document: &'a DeTable<'a>, key: &str, problems: &mut Problems<'_>) -> Option<&'a DeTable<'a>> {
+    let value = get(document, key)?;
+    let table = value.get_ref().as_table();
+    if table.is_none() {
+        problems.note(value.span().start, format_args!("{key} must be a table: [{key}]"));
+    }
+    table
+}
+
+fn read_services<'a>(document: &'a DeTable<'a>, layers: &Layers<'a>, problems: &mut Problems<'a>) -> Vec<Placed> {
+    let Some(value) = get(document, "services") else {
+        problems.note(0, "there is no service: [[services]] begins one");
+        return Vec::new();
+    };
+    let Some(entries) = value.get_ref().as_array() else {
+        problems.note(value.span().start, "services must be tables: [[services]]");
+        return Vec::new();
+    };
+    let mut services = Vec::new();
+    for entry in entries.iter() {
+        let start = entry.span().start;
+        let Some(own) = entry.get_ref().as_table() else {
+            problems.note(start, "a service must be a table: [[services]]");
+            continue;
+        };
+        let defaults = layers.defaults.into_iter().collect();
+        let environment = Fields::new(own, defaults, start, problems).read("environment", text);
+        let environment = environment.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
+        let mut fields = Fields::new(own, layers.of(&environment), start, problems);
+        let Some(kind) = entry::kind(&mut fields) else { continue };
+        refuse_foreign(own, kind, fields.problems);
+        let specs = entry::services(&mut fields, kind, &environment);
+        let parents_at = fields.place("parents");
+        let (line, parents_line) = (problems.line(start), problems.line(parents_at));
+        services.extend(specs.into_iter().map(|spec| Placed { spec, line, parents_line }));
+    }
+    services
+}
+
+fn refuse_twins(services: &[Placed], problems: &mut Problems<'_>) {
+    let mut seen = HashMap::new();
+    for Placed { spec, line, .. } in services {
+        if let Some(first) = seen.insert((&spec.name, &spec.environment), *line) {
+            let (name, environment) = (&spec.name, &spec.environment);
+            let what = format!("service \"{name}\" of environment \"{environment}\" stands in line {first} already");
+            problems.note_line(*line, what);
+        }
+    }
+}

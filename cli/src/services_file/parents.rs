@@ -1,0 +1,53 @@
+//! Parents: services of the same environment, which need each other in no circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::model::ServiceSpec;
+
+use super::Placed;
+use super::problems::{Refusal, suggestion};
+
+/// What is wrong with the parents of the file's services, beside these others that are there already.
+pub(super) fn check(services: &[Placed], others: &[ServiceSpec]) -> Result<(), Refusal> {
+    let graph: BTreeMap<(&str, &str), &[String]> = others
+        .iter()
+        .chain(services.iter().map(|placed| &placed.spec))
+        .map(|spec| ((spec.environment.as_str(), spec.name.as_str()), spec.policy.parents.as_slice()))
+        .collect();
+    let mut problems = BTreeSet::new();
+    for Placed { spec, parents_line, .. } in services {
+        let environment = spec.environment.as_str();
+        for parent in &spec.policy.parents {
+            if !graph.contains_key(&(environment, parent.as_str())) {
+                let names = graph.keys().filter(|(of, _)| *of == environment).map(|(_, name)| *name);
+                let hint = suggestion(parent, names);
+                let what = format!("parents: there is no service \"{parent}\" in environment \"{environment}\"{hint}");
+                problems.insert((*parents_line, what));
+            }
+        }
+        if let Some(circle) = circle_from(&graph, environment, &spec.name) {
+            problems.insert((*parents_line, format!("parents: a circle: {}", circle.join(" → "))));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Refusal(problems.into_iter().collect())) }
+}
+
+/// The way from a service over its parents back to itself, if there is one.
+fn circle_from(graph: &BTreeMap<(&str, &str), &[String]>, environment: &str, start: &str) -> Option<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut ways = vec![vec![start.to_owned()]];
+    while let Some(way) = ways.pop() {
+        let last = way.last().map(String::as_str).unwrap_or_default();
+        for parent in graph.get(&(environment, last)).copied().unwrap_or_default() {
+            let mut longer = way.clone();
+            longer.push(parent.clone());
+            if parent == start {
+                return Some(longer);
+            }
+            if seen.insert(parent.clone()) {
+                ways.push(longer);
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,118 @@
+//! One service in `/status`: how it is, and nothing of how it is checked. Addresses, headers and conditions may tell more
+//! than who reads this should know.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::model::{Kind, ServiceState, latency};
+use shared::store::services::{Listed, Seen, SeenBreaker};
+use shared::store::uptime::Uptime;
+
+/// How a service is.
+#[derive(Debug, Serialize)]
+pub struct ServiceOverview {
+    /// Its name, unique in its environment.
+    pub name: String,
+    /// What kind of check it is.
+    pub kind: Kind,
+    /// What it belongs to, with others of one entry.
+    pub group: Option<String>,
+    /// How it is.
+    pub state: ServiceState,
+    /// Since when.
+    pub since: Option<DateTime<Utc>>,
+    /// The first failed check of those in a row, while it fails.
+    pub failing_since: Option<DateTime<Utc>>,
+    /// When it was last checked.
+    pub last_checked_at: Option<DateTime<Utc>>,
+    /// How long that took, in milliseconds.
+    pub latency_ms: Option<i32>,
+    /// Why it failed, for machines.
+    pub reason: Option<String>,
+    /// Why it failed, for people.
+    pub error: Option<String>,
+    /// Why nobody is told while it fails: `maintenance`, or `parent NAME`.
+    pub held_by: Option<String>,
+    /// Whether it goes up and down so often that a good check means nothing.
+    pub flapping: bool,
+    /// Its circuit breaker, where it is somebody else's service that has failed.
+    pub breaker: Option<BreakerOverview>,
+    /// When the first certificate of its chain ends.
+    pub certificate_expires_at: Option<DateTime<Utc>>,
+    /// The share of its checks of the last 24 hours that did not fail, in percent, maintenance aside.
+    pub uptime_24h: Option<f64>,
+    /// Half of the answers of the last 24 hours came within so many milliseconds; off by less than a quarter.
+    pub p50_ms: Option<f64>,
+    /// 95 of 100.
+    pub p95_ms: Option<f64>,
+    /// 99 of 100.
+    pub p99_ms: Option<f64>,
+}
+
+/// How a circuit breaker stands.
+#[derive(Debug, Serialize)]
+pub struct BreakerOverview {
+    /// `closed`, `open` or `half_open`.
+    pub state: String,
+    /// When the next attempt is let through.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+impl ServiceOverview {
+    /// What is told of a service and its last day.
+    #[must_use]
+    pub fn of(listed: Listed, day: Option<&Uptime>) -> Self {
+        let (spec, standing) = (listed.service.spec, listed.service.standing);
+        let Seen { last_checked_at, latency_ms, reason, error, held_by, certificate_expires_at, breaker } = listed.seen;
+        let percentile = |share: f64| {
+            let milliseconds = latency::percentile(&day?.latency_counts, share)?;
+            Some((milliseconds * 10.0).round() / 10.0)
+        };
+        Self {
+            name: spec.name,
+            kind: spec.kind,
+            group: spec.group,
+            state: standing.state,
+            since: standing.state_changed_at,
+            failing_since: standing.failing_since,
+            last_checked_at,
+            latency_ms,
+            reason,
+            error,
+            held_by,
+            flapping: standing.flapping,
+            breaker: breaker.map(|SeenBreaker { state, retry_at }| BreakerOverview { state, retry_at }),
+            certificate_expires_at,
+            uptime_24h: day.and_then(Uptime::percent).map(|percent| (percent * 1_000.0).round() / 1_000.0),
+            p50_ms: percentile(0.5),
+            p95_ms: percentile(0.95),
+            p99_ms: percentile(0.99),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::model::{Service, ServiceSpec, Standing};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_how_a_service_is_checked_is_told() {
+        let mut spec = ServiceSpec::http("shop", "production", "https://marker.example/");
+        spec.check.headers.insert("x-marker".to_owned(), "marker".to_owned());
+        spec.check.body = Some("marker".to_owned());
+        spec.check.conditions = vec!["[BODY].marker == true".to_owned()];
+        spec.check.dns_server = Some("marker".to_owned());
+        spec.policy.tags = vec!["marker".to_owned()];
+        spec.policy.parents = vec!["marker".to_owned()];
+        let service = Service { id: Uuid::nil(), spec, standing: Standing::NEW };
+        let day = Uptime { healthy: 3, degraded: 0, down: 1, latency_counts: vec![0, 3] };
+        let told = serde_json::to_value(ServiceOverview::of(Listed { service, seen: Seen::default() }, Some(&day)));
+        let told = told.unwrap();
+        assert!(!told.to_string().contains("marker"), "{told}");
+        assert_eq!((&told["name"], &told["kind"], &told["state"]), (&"shop".into(), &"http".into(), &"unknown".into()));
+        assert_eq!(told["uptime_24h"], 75.0);
+        assert!(told["p95_ms"].as_f64().is_some_and(|milliseconds| (1.25..=1.6).contains(&milliseconds)), "{told}");
+    }
+}

@@ -1,0 +1,29 @@
+//! Signs of life that jobs send us. Their tokens come with their services: [`super::services::apply`].
+
+use tokio_postgres::types::Type;
+
+use super::probing::Beat;
+use super::{Client, StoreError};
+
+/// Stores a job's sign of life as its last one; whether the token of this hash is anybody's. Harmless to repeat.
+///
+/// # Errors
+/// Any store error.
+pub async fn beat(client: &Client, token_hash: &str, beat: &Beat) -> Result<bool, StoreError> {
+    // Of two that come at once, the later one stays.
+    let sql = "
+        UPDATE public.service_heartbeats
+        SET
+            failed = CASE WHEN beat_at > $2 THEN failed ELSE $3 END,
+            message = CASE WHEN beat_at > $2 THEN message ELSE $4 END,
+            beat_at = greatest(beat_at, $2)
+        WHERE token_hash = $1";
+    let Beat { at, failed, message } = beat;
+    let changed = client
+        .execute_typed(
+            sql,
+            &[(&token_hash, Type::TEXT), (at, Type::TIMESTAMPTZ), (failed, Type::BOOL), (message, Type::TEXT)],
+        )
+        .await?;
+    Ok(changed > 0)
+}

@@ -1,0 +1,178 @@
+//! `POST /api/heartbeat/{token}`: what a job may say, and what nobody may.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use harness::lambda::Lambda;
+use harness::{Answer, Database, TestStack};
+use serde_json::{Value, json};
+use shared::heartbeat::HeartbeatToken;
+use shared::model::{Kind, ServiceSpec};
+use shared::store::services::{self, Wanted};
+
+fn spec(name: &str) -> ServiceSpec {
+    let mut spec = ServiceSpec::http(name, "production", "");
+    spec.kind = Kind::Heartbeat;
+    spec
+}
+
+fn token(name: &str) -> HeartbeatToken {
+    HeartbeatToken::of(&TestStack::dsn_secret(), name, "production")
+}
+
+/// Where a job reports.
+fn path(name: &str) -> String {
+    token(name).url("")
+}
+
+/// Stores these jobs, as `watchkeeper apply` does.
+async fn apply(database: &Database, names: &[&str]) {
+    let specs: Vec<ServiceSpec> = names.iter().map(|name| spec(name)).collect();
+    let token_hashes: BTreeMap<usize, String> =
+        names.iter().enumerate().map(|(place, name)| (place, token(name).hash())).collect();
+    let wanted = &Wanted { services: &specs, token_hashes: &token_hashes, removed: &[] };
+    let store = database.store();
+    store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await.unwrap();
+}
+
+async fn jobs(names: &[&str]) -> TestStack {
+    let stack = TestStack::start().await;
+    apply(&stack.database, names).await;
+    stack
+}
+
+async fn post(stack: &TestStack, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+    stack.send(stack.request("POST", path).body(body)).await
+}
+
+/// When a job was last heard of, whether it told of a failure, and in what words.
+async fn last(database: &Database, name: &str) -> (Option<DateTime<Utc>>, bool, Option<String>) {
+    let sql = "SELECT beat_at, failed, message FROM service_heartbeats
+        JOIN services ON services.id = service_id WHERE name = $1";
+    let rows = database.rows(sql, &[&name]).await;
+    (rows[0].get(0), rows[0].get(1), rows[0].get(2))
+}
+
+#[tokio::test]
+async fn a_beat_is_stored_with_its_time_and_the_last_one_counts() {
+    let stack = jobs(&["nightly", "weekly"]).await;
+    assert_eq!(last(&stack.database, "nightly").await, (None, false, None));
+    let before = Utc::now();
+    let answer = post(&stack, &path("nightly"), "").await;
+    assert_eq!((answer.status, &answer.body), (200, &json!({"received": true})));
+    let (first, failed, message) = last(&stack.database, "nightly").await;
+    assert!(first.is_some_and(|first| (before..=Utc::now()).contains(&first)), "{first:?}");
+    assert_eq!((failed, message), (false, None));
+    // Twice is as good as once, and later.
+    assert_eq!(post(&stack, &path("nightly"), "").await.status, 200);
+    assert!(last(&stack.database, "nightly").await.0 > first);
+    assert_eq!(last(&stack.database, "weekly").await.0, None, "another's token is another's");
+}
+
+#[tokio::test]
+async fn a_failure_is_told_by_query_or_body_and_a_good_beat_takes_it_back() {
+    let stack = jobs(&["nightly"]).await;
+    let nightly = path("nightly");
+    for (query, body, failed, message) in [
+        ("?status=fail", String::new(), true, None),
+        ("", String::new(), false, None),
+        (
+            "",
+            json!({"status": "fail", "message": "disk full, ask ann@example.com"}).to_string(),
+            true,
+            Some("disk full, ask [email]"),
+        ),
+        ("", "all is well\n".to_owned(), false, None),
+        ("?status=ok&message=17%20rows", String::new(), false, Some("17 rows")),
+    ] {
+        assert_eq!(post(&stack, &format!("{nightly}{query}"), body).await.status, 200);
+        let (_, was_failed, told) = last(&stack.database, "nightly").await;
+        assert_eq!((was_failed, told.as_deref()), (failed, message));
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_nobody_s_is_unknown_and_seen() {
+    let stack = jobs(&["nightly"]).await;
+    let other = HeartbeatToken::of(&TestStack::dsn_secret(), "nightly", "test").url("");
+    for path in [&other, "/api/heartbeat/x", "/api/heartbeat/%00", "/api/heartbeat/%FF", "/api/heartbeat/'%20OR%201=1"]
+    {
+        let answer = post(&stack, path, "").await;
+        assert_eq!((answer.status, answer.error()), (404, "no heartbeat has this token"), "{path}");
+    }
+    let hash = format!("/api/heartbeat/{}", token("nightly").hash());
+    assert_eq!(post(&stack, &hash, "").await.status, 404, "who reads the table learns no token");
+    for method in ["GET", "HEAD", "PUT"] {
+        let answer = stack.send(stack.request(method, &path("nightly"))).await;
+        assert_eq!(answer.status, 405, "{method}: a preview of a link must not keep a dead job alive");
+    }
+    assert_eq!(last(&stack.database, "nightly").await.0, None);
+    let database = stack.stop().await;
+    let seen: i64 = database.value("SELECT sum((metadata ->> 'count')::bigint)::bigint FROM security_events").await;
+    assert_eq!(seen, 6);
+    assert_eq!(database.count("security_events WHERE event_type <> 'wrong_key'").await, 0);
+}
+
+#[tokio::test]
+async fn hostile_bodies_are_refused_and_change_nothing() {
+    let stack = jobs(&["nightly"]).await;
+    let nightly = path("nightly");
+    assert_eq!(post(&stack, &nightly, "").await.status, 200);
+    let before = last(&stack.database, "nightly").await;
+    let deep = format!("{{\"a\":{}", "[".repeat(8_000));
+    for (body, status) in [
+        (vec![b'x'; 16 * 1024 + 1], 413),
+        (b"{\"status\":".to_vec(), 400),
+        (b"{\"status\":\"maybe\"}".to_vec(), 400),
+        (b"{\"message\":{\"a\":1}}".to_vec(), 400),
+        (b"{\xFF\xFE}".to_vec(), 400),
+        (deep.into_bytes(), 400),
+    ] {
+        let answer = post(&stack, &nightly, body).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    assert_eq!(post(&stack, &format!("{nightly}?status=maybe"), "").await.status, 400);
+    assert_eq!(last(&stack.database, "nightly").await, before);
+    // What is odd but harmless is taken.
+    let odd = json!({"message": format!("a\0b\u{202E}{}", "ü".repeat(4_000))}).to_string();
+    assert_eq!(post(&stack, &nightly, odd).await.status, 200);
+    let message = last(&stack.database, "nightly").await.2.unwrap();
+    assert!(message.starts_with("a\u{FFFD}b") && message.chars().count() == 1_000, "{message}");
+    assert_eq!(post(&stack, &nightly, vec![0xFF_u8; 100]).await.status, 200);
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_a_job_is_told_to_try_again() {
+    let nowhere = "postgresql://u:p@127.0.0.1:9/none?sslmode=disable".to_owned();
+    let stack = TestStack::builder().database_url(nowhere).start(Database::empty().await).await;
+    let answer = post(&stack, &path("nightly"), "").await;
+    assert_eq!((answer.status, &answer.body["error"]["code"]), (503, &json!("unavailable")));
+    assert!(answer.headers.contains_key("retry-after"));
+    assert!(!answer.body.to_string().contains("127.0.0.1"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_no_heartbeat_any_more_takes_none() {
+    let stack = jobs(&["nightly"]).await;
+    stack.apply(&[ServiceSpec::http("nightly", "production", "https://shop.example/")]).await;
+    assert_eq!(post(&stack, &path("nightly"), "").await.status, 404);
+    assert_eq!(stack.database.count("service_heartbeats").await, 0);
+}
+
+#[tokio::test]
+async fn on_lambda_it_answers_over_the_gateway() {
+    let database = Database::migrated().await;
+    apply(&database, &["nightly"]).await;
+    let lambda =
+        Lambda::start("heartbeat", &[("DATABASE_URL", &database.url()), ("REDACT_PATTERNS", "ACME-\\d+")]).await;
+    let fixture = include_str!("../../functions/heartbeat/fixtures/api-gateway-v2.json");
+    let mut event: Value = serde_json::from_str(fixture).unwrap();
+    assert_eq!(lambda.invoke(event.clone()).await.unwrap()["statusCode"], 404, "the fixture's token is nobody's");
+    event["rawPath"] = path("nightly").into();
+    event["requestContext"]["http"]["path"] = path("nightly").into();
+    event["body"] = json!({"status": "fail", "message": "ACME-17 is full"}).to_string().into();
+    let answer = lambda.invoke(event).await.unwrap();
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    let (_, failed, message) = last(&database, "nightly").await;
+    assert_eq!((failed, message.as_deref()), (true, Some("[redacted] is full")));
+}
