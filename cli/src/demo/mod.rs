@@ -149,7 +149,7 @@ impl Demo<'_> {
 
     /// One round; what became of the demo service.
     async fn round(&self) -> anyhow::Result<(ServiceState, Option<String>)> {
-        let report = probe::check_now(self.stack.probe()).await?;
+        let report = probe::check_now(self.stack.probe(), &|_, _| {}).await?;
         if let Some(switch) = report.stopped_by {
             anyhow::bail!("the demo can't probe: {switch} says so");
         }

@@ -310,7 +310,8 @@ fn record_of(app: &App, (item, parents, suspect): &Decidable) -> CheckRecord {
 async fn insert(app: &App, round: Round, records: &[CheckRecord]) -> anyhow::Result<Vec<CheckReceipt>> {
     let region = app.region.as_str();
     let (Round::Due(tick) | Round::All(tick)) = round;
-    let write = |records| app.store.run(move |client| async move { checks::insert(&client, records, region, tick).await });
+    let write =
+        |records| app.store.run(move |client| async move { checks::insert(&client, records, region, tick).await });
     match write(records).await {
         Err(StoreError::Data(error)) if records.len() > 1 => {
             tracing::error!(%error, "a result was refused; each is written alone");
