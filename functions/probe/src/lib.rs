@@ -94,7 +94,9 @@ pub async fn handle(app: &App, scheduled: DateTime<Utc>) -> anyhow::Result<Round
     let watching = Watching {
         progress: &|_, _| {},
         // Nobody listens any more when the second half has failed.
-        half_minutes: Box::new(move |some| drop(told.send(some))),
+        half_minutes: Box::new(move |some| {
+            let _ = told.send(some);
+        }),
     };
     let first = round::run(app, Round::Due(tick), watching);
     let second = second_half(app, tick, half_minutes);
