@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use harness::lambda::Lambda;
 use harness::{Answer, Database, TestStack};
 use serde_json::{Value, json};
 use shared::heartbeat::HeartbeatToken;
 use shared::model::{Kind, ServiceSpec};
+use shared::store::heartbeats;
+use shared::store::probing::Beat;
 use shared::store::services::{self, Wanted};
 
 fn spec(name: &str) -> ServiceSpec {
@@ -149,6 +151,24 @@ async fn while_the_database_is_away_a_job_is_told_to_try_again() {
     assert_eq!((answer.status, &answer.body["error"]["code"]), (503, &json!("unavailable")));
     assert!(answer.headers.contains_key("retry-after"));
     assert!(!answer.body.to_string().contains("127.0.0.1"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn of_two_beats_that_cross_the_later_one_stays() {
+    let database = Database::migrated().await;
+    apply(&database, &["nightly"]).await;
+    let (store, hash) = (database.store(), &token("nightly").hash());
+    let now = Utc::now();
+    let later = &Beat { at: now, failed: true, message: Some("disk full".to_owned()) };
+    let earlier = &Beat { at: now - TimeDelta::seconds(1), failed: false, message: None };
+    for beat in [later, earlier, later] {
+        let known = store.run(|client| async move { heartbeats::beat(&client, hash, beat).await }).await.unwrap();
+        assert!(known);
+        let (_, failed, message) = last(&database, "nightly").await;
+        assert_eq!((failed, message.as_deref()), (true, Some("disk full")));
+    }
+    let unknown = store.run(|client| async move { heartbeats::beat(&client, "none", later).await }).await.unwrap();
+    assert!(!unknown);
 }
 
 #[tokio::test]
