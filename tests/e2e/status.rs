@@ -93,8 +93,9 @@ async fn a_service_that_nobody_has_checked_lately_is_unknown_unless_its_breaker_
     stack
         .database
         .execute(
-            "INSERT INTO services (name, environment, application, target, state, last_checked_at)
-            SELECT name, 'production', 'shop', 'http://127.0.0.1:1/', 'down', now() - interval '10 min'
+            "INSERT INTO services (name, environment, application, target, state, policy, last_checked_at)
+            SELECT name, 'production', 'shop', 'http://127.0.0.1:1/', 'down', '{\"tags\": [\"external\"]}',
+                now() - interval '10 min'
             FROM unnest(ARRAY['broken', 'forgotten', 'overdue']) AS name;
             INSERT INTO circuit_breakers (key, state, retry_at)
             SELECT 'service:' || id, 'open', now() + CASE name WHEN 'broken' THEN '5 min' ELSE '-5 min' END::interval
