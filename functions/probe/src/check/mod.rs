@@ -117,7 +117,8 @@ impl Outcome {
         self.failure.as_ref().map_or("", |failure| &failure.text)
     }
 
-    /// What is kept of a check beside its result: the steps in milliseconds, and what is out of the ordinary.
+    /// What is kept of a check beside its result: the steps in milliseconds, and what is out of the ordinary. What was
+    /// captured is not part of it: that belongs to the incident, once.
     #[must_use]
     pub fn details(&self) -> Value {
         let mut details = Map::new();
@@ -135,13 +136,10 @@ impl Outcome {
         if self.attempts > 1 {
             details.insert("attempts".into(), self.attempts.into());
         }
-        if self.verdict != Verdict::Healthy {
-            if let Some(address) = self.hops.last().and_then(|hop| hop.address) {
-                details.insert("address".into(), address.to_string().into());
-            }
-            if let Some(captured) = &self.captured {
-                details.insert("captured".into(), captured.clone());
-            }
+        if self.verdict != Verdict::Healthy
+            && let Some(address) = self.hops.last().and_then(|hop| hop.address)
+        {
+            details.insert("address".into(), address.to_string().into());
         }
         Value::Object(details)
     }
