@@ -66,8 +66,10 @@ async fn in_a_maintenance_window_nobody_is_told_and_nothing_counts() {
     stack.apply(&[service]).await;
     stack.check_now().await;
     assert_eq!(stack.database.count("incidents").await, 1);
-    let began: bool =
-        stack.database.value("SELECT detected_at = min(h.checked_at) FROM incidents, service_health_checks h GROUP BY detected_at").await;
+    let began: bool = stack
+        .database
+        .value("SELECT detected_at = min(h.checked_at) FROM incidents, service_health_checks h GROUP BY detected_at")
+        .await;
     assert!(began, "it began with the first failed check");
 }
 
@@ -76,6 +78,7 @@ async fn a_service_that_flaps_is_one_incident() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
+    stack.check_now().await;
     for _ in 0..5 {
         for behaviour in [500, 200, 200] {
             target.behave(Behaviour::Status(behaviour));
@@ -284,7 +287,8 @@ async fn what_has_been_kept_long_enough_is_deleted() {
         )
         .await;
     let store = database.store();
-    let delete = || store.run(|client| async move { shared::store::retention::delete_expired(&client, Utc::now()).await });
+    let delete =
+        || store.run(|client| async move { shared::store::retention::delete_expired(&client, Utc::now()).await });
     assert_eq!(delete().await.unwrap(), 54);
     assert_eq!(database.count("service_health_checks").await, 6);
     assert_eq!(database.count("monitoring_checks").await, 6);
