@@ -211,7 +211,7 @@ fn row(
 }
 
 fn section(version: &str, plan: &Plan, figures: &Figures) -> anyhow::Result<String> {
-    let Figures { one, crowd, idle, alone, storage } = figures;
+    let Figures { one, crowd, alone, .. } = figures;
     let mut text = format!(
         "{}\n\n\
          | Round | Services | Processes | Checked | Wall, s | Peak memory of a process, MB |\n\
@@ -237,6 +237,13 @@ fn section(version: &str, plan: &Plan, figures: &Figures) -> anyhow::Result<Stri
         TIMEOUT.as_secs(),
         plan.sample,
     )?;
+    aims(&mut text, plan, figures)?;
+    write!(text, "\n### Storage\n\n{}", figures.storage.section()?)?;
+    Ok(text)
+}
+
+fn aims(text: &mut String, plan: &Plan, figures: &Figures) -> anyhow::Result<()> {
+    let Figures { one, crowd, idle, alone, .. } = figures;
     let slowest = one.first.took.max(one.next.took);
     let all = one.first.checked == one.services && one.next.checked == one.services;
     let times = alone.as_secs_f64() / slowest.as_secs_f64();
@@ -268,9 +275,8 @@ fn section(version: &str, plan: &Plan, figures: &Figures) -> anyhow::Result<Stri
     writeln!(
         text,
         "- A round over {IDLE_SERVICES} healthy services: {spent} of own processor time (mean of {} rounds), aim \
-         {AIM_IDLE_MS} ms: {met}.\n\n### Storage\n",
+         {AIM_IDLE_MS} ms: {met}.",
         plan.idle,
     )?;
-    text.push_str(&storage.section()?);
-    Ok(text)
+    Ok(())
 }
