@@ -65,7 +65,7 @@ impl Config {
             intake: IntakeConfig::read(environment),
             sentry: SentryConfig::read(environment),
             dsn_secret: DsnSecret::read(environment),
-            probe: ProbeConfig::read(environment),
+            probe: ProbeConfig::read(environment).with_loopback(),
             port: port(environment),
             url: environment.optional("WATCHKEEPER_URL"),
             token: environment.secret("WATCHKEEPER_TOKEN"),

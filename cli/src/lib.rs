@@ -10,6 +10,7 @@ pub mod demo;
 pub mod migrations;
 pub mod output;
 pub mod postgres;
+pub mod progress;
 pub mod remote;
 pub mod services_file;
 pub mod stack;

@@ -1,13 +1,16 @@
 //! `POST /api/heartbeat/{token}`: what a job may say, and what nobody may.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use harness::lambda::Lambda;
 use harness::{Answer, Database, TestStack};
 use serde_json::{Value, json};
 use shared::heartbeat::HeartbeatToken;
-use shared::model::{Kind, ServiceSpec};
+use shared::model::{Kind, ServiceSpec, ServiceState};
+use shared::store::heartbeats;
+use shared::store::probing::Beat;
 use shared::store::services::{self, Wanted};
 
 fn spec(name: &str) -> ServiceSpec {
@@ -149,6 +152,50 @@ async fn while_the_database_is_away_a_job_is_told_to_try_again() {
     assert_eq!((answer.status, &answer.body["error"]["code"]), (503, &json!("unavailable")));
     assert!(answer.headers.contains_key("retry-after"));
     assert!(!answer.body.to_string().contains("127.0.0.1"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn of_two_beats_that_cross_the_later_one_stays() {
+    let database = Database::migrated().await;
+    apply(&database, &["nightly"]).await;
+    let (store, hash) = (database.store(), &token("nightly").hash());
+    let now = Utc::now();
+    let later = &Beat { at: now, failed: true, message: Some("disk full".to_owned()) };
+    let earlier = &Beat { at: now - TimeDelta::seconds(1), failed: false, message: None };
+    for beat in [later, earlier, later] {
+        let known = store.run(|client| async move { heartbeats::beat(&client, hash, beat).await }).await.unwrap();
+        assert!(known);
+        let (_, failed, message) = last(&database, "nightly").await;
+        assert_eq!((failed, message.as_deref()), (true, Some("disk full")));
+    }
+    let unknown = store.run(|client| async move { heartbeats::beat(&client, "none", later).await }).await.unwrap();
+    assert!(!unknown);
+}
+
+#[tokio::test]
+async fn silence_is_noticed_within_a_minute_of_its_time_and_not_before_a_job_had_its_chance() {
+    let stack = TestStack::start().await;
+    let mut daily = spec("nightly");
+    daily.interval = Some(Duration::from_hours(24));
+    let (specs, token_hashes) = (&[daily], BTreeMap::from([(0, token("nightly").hash())]));
+    let wanted = &Wanted { services: specs, token_hashes: &token_hashes, removed: &[] };
+    let store = stack.database.store();
+    store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await.unwrap();
+    let state = async |age: &str| {
+        stack.database.execute(&format!("UPDATE service_heartbeats SET created_at = now() - interval '{age}'")).await;
+        stack.check_now().await.checked[0].state
+    };
+    assert_eq!(state("23 hours").await, ServiceState::Healthy);
+    assert_eq!(state("25 hours").await, ServiceState::Down);
+    assert_eq!(post(&stack, &path("nightly"), "").await.status, 200);
+    stack.check_now().await;
+    assert_eq!(state("25 hours").await, ServiceState::Healthy);
+    // Its interval is a day, but it is looked at in each minute.
+    let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
+    for minute in 0..2 {
+        let round = probe::handle(stack.probe(), tick + TimeDelta::minutes(minute)).await.unwrap();
+        assert_eq!(round.checked.len(), 1, "minute {minute}");
+    }
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ async fn a_service_that_flaps_is_one_incident() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
+    stack.check_now().await;
     for _ in 0..5 {
         for behaviour in [500, 200, 200] {
             target.behave(Behaviour::Status(behaviour));

@@ -55,6 +55,85 @@ async fn the_status_tells_each_environment_and_service() {
     assert!(!status.to_string().contains("127.0.0.1"), "addresses may hold secrets: {status}");
 }
 
+#[tokio::test]
+async fn the_status_tells_of_a_service_what_was_seen_and_nothing_of_how_it_is_asked() {
+    let target = Target::start(Behaviour::Status(200)).await;
+    let stack = TestStack::start().await;
+    let mut shop = target.spec("shop", "production");
+    shop.group = Some("shops".to_owned());
+    shop.check.headers.insert("x-marker".to_owned(), "marker".to_owned());
+    shop.check.conditions = vec!["[RESPONSE_TIME] < 4181ms".to_owned()];
+    shop.policy.tags = vec!["external".to_owned()];
+    stack.apply(&[shop]).await;
+    let service = async || stack.get("/status").await.body["environments"]["production"]["services"][0].clone();
+    let unchecked = service().await;
+    assert_eq!((&unchecked["state"], &unchecked["latency_ms"]), (&json!("unknown"), &json!(null)));
+    stack.check_now().await;
+    let well = service().await;
+    assert_eq!((&well["kind"], &well["group"], &well["state"]), (&json!("http"), &json!("shops"), &json!("healthy")));
+    assert!(well["latency_ms"].is_number() && well["last_checked_at"].is_string() && well["since"].is_string());
+    assert_eq!((&well["uptime_24h"], &well["reason"], &well["flapping"]), (&json!(100.0), &json!(null), &json!(false)));
+    assert!(well["p99_ms"].as_f64() >= well["p50_ms"].as_f64() && well["p50_ms"].is_number(), "{well}");
+    target.behave(Behaviour::Status(500));
+    for _ in 0..3 {
+        stack.check_now().await;
+    }
+    let ill = service().await;
+    assert_eq!((&ill["state"], &ill["reason"], &ill["uptime_24h"]), (&json!("down"), &json!("status"), &json!(25.0)));
+    assert!(ill["error"].as_str().unwrap().contains("500") && ill["failing_since"].is_string(), "{ill}");
+    assert_eq!(ill["breaker"]["state"], "open");
+    assert!(ill["breaker"]["retry_at"].is_string());
+    let told = stack.get("/status").await.body.to_string();
+    assert!(!told.contains("marker") && !told.contains("4181") && !told.contains("127.0.0.1"), "{told}");
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_has_checked_lately_is_unknown_unless_its_breaker_is_open() {
+    let stack = TestStack::start().await;
+    stack
+        .database
+        .execute(
+            "INSERT INTO services (name, environment, application, target, state, policy, last_checked_at)
+            SELECT name, 'production', 'shop', 'http://127.0.0.1:1/', 'down', '{\"tags\": [\"external\"]}',
+                now() - interval '10 min'
+            FROM unnest(ARRAY['broken', 'forgotten', 'overdue']) AS name;
+            INSERT INTO circuit_breakers (key, state, retry_at)
+            SELECT 'service:' || id, 'open', now() + CASE name WHEN 'broken' THEN '5 min' ELSE '-5 min' END::interval
+            FROM services WHERE name IN ('broken', 'overdue')",
+        )
+        .await;
+    let status = stack.get("/status").await.body;
+    let states: Vec<(&Value, &Value)> = status["environments"]["production"]["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|service| (&service["name"], &service["state"]))
+        .collect();
+    let (down, unknown) = (json!("down"), json!("unknown"));
+    let expected = [(&json!("broken"), &down), (&json!("forgotten"), &unknown), (&json!("overdue"), &unknown)];
+    assert_eq!(states, expected);
+}
+
+#[tokio::test]
+async fn the_last_day_adds_up_its_hours_and_no_others() {
+    let stack = TestStack::start().await;
+    stack.apply(&[harness::spec("shop", "production", "http://127.0.0.1:1/".to_owned())]).await;
+    // 26 hours, each with three good answers of some 10 ms, and a failure; the oldest two are not of the last day.
+    stack
+        .database
+        .execute(
+            "INSERT INTO service_hourly (service_id, hour, healthy, down, maintenance, latency_counts)
+            SELECT services.id, date_trunc('hour', now()) - number * interval '1 hour',
+                CASE WHEN number < 25 THEN 3 ELSE 100 END, 1, 5, array_fill(0::smallint, ARRAY[10]) || 3::smallint
+            FROM services, generate_series(0, 25) AS number",
+        )
+        .await;
+    let service = stack.get("/status").await.body["environments"]["production"]["services"][0].clone();
+    assert_eq!(service["uptime_24h"], 75.0);
+    let median = service["p50_ms"].as_f64().unwrap();
+    assert!((9.3..=11.7).contains(&median), "{median}");
+}
+
 async fn stack_with_incidents(count: u32) -> TestStack {
     let stack = TestStack::start().await;
     stack

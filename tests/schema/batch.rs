@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use shared::classify::Classification;
+use shared::config::Statements;
 use shared::events::Event;
 use shared::fingerprint::Fingerprint;
 use shared::model::{Category, DeliveryKey, Report, Severity};
@@ -53,7 +54,7 @@ pub(crate) const REOPEN_WITHIN: std::time::Duration = std::time::Duration::from_
 
 /// Writes a batch; a row for each delivery.
 pub(crate) async fn rows(store: &Store, batch: &[ClassifiedReport]) -> Vec<Recorded> {
-    store.run(|client| async move { record(&client, batch, REOPEN_WITHIN).await }).await.unwrap()
+    store.run(|client| async move { record(&client, batch, REOPEN_WITHIN, Statements::Prepared).await }).await.unwrap()
 }
 
 /// Writes a batch; the answers of the deliveries that were new.

@@ -203,8 +203,8 @@ services
     kind text not null default 'http'
     group_name varchar(100)
     target text not null
-    settings jsonb not null default '{}'::jsonb
-    policy jsonb not null default '{}'::jsonb
+    settings jsonb not null default '{}'
+    policy jsonb not null default '{}'
     timeout_ms integer not null default 5000
     interval_seconds integer
     enabled boolean not null default true
@@ -222,7 +222,7 @@ services
     down_alerted_at timestamptz
     degraded_alerted_at timestamptz
     decided_slot bigint
-    votes jsonb not null default '{}'::jsonb
+    votes jsonb not null default '{}'
     last_checked_at timestamptz
     last_latency_ms integer
     last_reason text
@@ -233,14 +233,14 @@ services
     created_at timestamptz not null default now()
     updated_at timestamptz not null default now()
 service_claims
-    service_id uuid not null references services
+    service_id uuid not null references services with an action
     region text not null
     last_slot bigint
     claimed_by uuid
     claimed_until timestamptz
     last_checked_at timestamptz
 service_heartbeats
-    service_id uuid primary key not null references services
+    service_id uuid primary key not null references services with an action
     token_hash text unique not null
     beat_at timestamptz
     failed boolean not null default false

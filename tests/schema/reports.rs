@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::Duration;
 use harness::Database;
+use shared::config::Statements;
 use shared::model::Severity;
 use shared::store::reports::{ClassifiedReport, record};
 use tokio::task::JoinSet;
@@ -272,7 +273,10 @@ async fn a_batch_with_one_report_that_does_not_fit_writes_nothing() {
     let mut too_long = report("2", "too long", Severity::Low);
     too_long.report.application = "a".repeat(101);
     let batch = &[report("1", "disk full", Severity::Low), too_long];
-    let error = store.run(|client| async move { record(&client, batch, REOPEN_WITHIN).await }).await.unwrap_err();
+    let error = store
+        .run(|client| async move { record(&client, batch, REOPEN_WITHIN, Statements::Unnamed).await })
+        .await
+        .unwrap_err();
     assert!(matches!(error, shared::store::StoreError::Data(_)), "{error:?}");
     assert_eq!(count_of_each_table(&database).await, [0, 0, 0, 0]);
 }

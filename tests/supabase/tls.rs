@@ -28,7 +28,7 @@ const VERIFIED: [&str; 7] = [
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 fn config(url: &str, ca: Option<&str>) -> DatabaseConfig {
-    DatabaseConfig { url: SecretString::from(url), ca: ca.map(str::to_owned) }
+    DatabaseConfig { ca: ca.map(str::to_owned), ..DatabaseConfig::at(SecretString::from(url)) }
 }
 
 /// Whether the server says that the session of a pool is encrypted.

@@ -11,13 +11,16 @@ use shared::store::{PoolSize, Store};
 
 use crate::args::Global;
 use crate::config::Config;
-use crate::output::{counted, say, table};
+use crate::output::{counted, say, shortened, table};
+use crate::progress::Progress;
 
 pub(super) async fn run(global: &Global, config: Config) -> anyhow::Result<ExitCode> {
     let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
     let publisher = Publisher::new(store.clone(), config.bus);
     let app = probe::App::new(store, publisher, config.probe)?;
-    let report = probe::check_now(&app).await.context("check the services")?;
+    let progress = Progress::of("services");
+    let report = probe::check_now(&app, &|done, of| progress.show(done, of)).await.context("check the services")?;
+    drop(progress);
     if global.json {
         say(as_json(&report));
     } else if let Some(switch) = &report.stopped_by {
@@ -34,23 +37,32 @@ pub(super) async fn run(global: &Global, config: Config) -> anyhow::Result<ExitC
     Ok(if all_well && !missed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What was found, one line per service.
+/// What was found, one line per service, by environment.
 pub(crate) fn as_table(checked: &[Checked]) -> comfy_table::Table {
-    let rows = checked
-        .iter()
-        .map(|it| {
-            vec![
-                it.service.clone(),
-                it.environment.clone(),
-                it.state.to_string(),
-                it.http_status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
-                format!("{} ms", it.response_time_ms),
-                it.incident_id.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-                it.error.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
-    table(&["SERVICE", "ENVIRONMENT", "STATE", "STATUS", "TIME", "INCIDENT", "ERROR"], rows)
+    let mut sorted: Vec<&Checked> = checked.iter().collect();
+    sorted.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
+    let rows = sorted.into_iter().map(row).collect();
+    table(&["ENVIRONMENT", "SERVICE", "KIND", "STATE", "LATENCY", "INCIDENT", "REASON"], rows)
+}
+
+fn row(it: &Checked) -> Vec<String> {
+    /// As many characters of a reason as fit a line.
+    const REASON: usize = 100;
+    let held = it.held_by.as_ref().filter(|_| !it.passed).map(|by| format!("held ({by})"));
+    let error = it.error.as_deref().map(|error| match it.reason {
+        Some(reason) if !error.is_empty() => format!("{reason}: {error}"),
+        _ => error.to_owned(),
+    });
+    let reason: Vec<String> = held.into_iter().chain(error).collect();
+    vec![
+        it.environment.clone(),
+        it.service.clone(),
+        it.kind.to_string(),
+        it.state.to_string(),
+        format!("{} ms", it.response_time_ms),
+        it.incident_id.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+        shortened(&reason.join(", "), REASON),
+    ]
 }
 
 fn as_json(report: &RoundReport) -> Value {
@@ -61,12 +73,16 @@ fn as_json(report: &RoundReport) -> Value {
             json!({
                 "service": it.service,
                 "environment": it.environment,
+                "kind": it.kind,
                 "passed": it.passed,
+                "verdict": it.verdict,
                 "state": it.state,
                 "http_status": it.http_status,
                 "response_time_ms": it.response_time_ms,
-                "incident_id": it.incident_id,
+                "reason": it.reason,
                 "error": it.error,
+                "held_by": it.held_by,
+                "incident_id": it.incident_id,
             })
         })
         .collect();

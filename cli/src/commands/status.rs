@@ -1,12 +1,15 @@
 //! `watchkeeper status`: how everything stands. Exit code 1 when something is down or degraded.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use humantime::format_duration;
 use serde_json::Value;
 
 use crate::args::Global;
 use crate::config::Config;
-use crate::output::{say, table};
+use crate::output::{local_time, say, shortened, table};
 use crate::remote::Remote;
 
 pub(super) async fn run(global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
@@ -15,13 +18,13 @@ pub(super) async fn run(global: &Global, config: &Config) -> anyhow::Result<Exit
     if global.json {
         say(&status);
     } else {
-        print(&status);
+        print(&status, Utc::now());
     }
     let well = matches!(status["status"].as_str(), Some("healthy" | "unknown"));
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(status: &Value) {
+fn print(status: &Value, now: DateTime<Utc>) {
     let score = status["score"].as_f64().map_or_else(|| "-".to_owned(), |score| format!("{score}"));
     say(format_args!("{} (score {score})", status["status"].as_str().unwrap_or("unknown")));
     say(format_args!("open incidents: {}", counts(&status["open_incidents"])));
@@ -31,13 +34,75 @@ fn print(status: &Value) {
     let mut rows = Vec::new();
     for (environment, overview) in status["environments"].as_object().into_iter().flatten() {
         for service in overview["services"].as_array().into_iter().flatten() {
-            let text = |name: &str| service[name].as_str().unwrap_or("-").to_owned();
-            rows.push(vec![text("name"), environment.clone(), text("state"), text("last_checked_at")]);
+            rows.push(row(environment, service, now));
         }
     }
     if !rows.is_empty() {
-        say(table(&["SERVICE", "ENVIRONMENT", "STATE", "LAST CHECKED"], rows));
+        let header = ["ENVIRONMENT", "SERVICE", "STATE", "SINCE", "CHECKED", "LATENCY", "UPTIME 24 H", "REMARKS"];
+        say(table(&header, rows));
     }
+}
+
+fn row(environment: &str, service: &Value, now: DateTime<Utc>) -> Vec<String> {
+    let text = |name: &str| service[name].as_str().unwrap_or("-").to_owned();
+    let ago = |name: &str| instant(&service[name]).map_or_else(|| "-".to_owned(), |at| distance(now, at));
+    let latency = service["latency_ms"].as_i64().map_or_else(|| "-".to_owned(), |latency| format!("{latency} ms"));
+    let uptime = service["uptime_24h"].as_f64().map_or_else(|| "-".to_owned(), |uptime| format!("{uptime:.2} %"));
+    vec![
+        environment.to_owned(),
+        text("name"),
+        text("state"),
+        ago("since"),
+        ago("last_checked_at"),
+        latency,
+        uptime,
+        remarks(service, now),
+    ]
+}
+
+/// What an operator should know beside the state, most pressing first.
+fn remarks(service: &Value, now: DateTime<Utc>) -> String {
+    /// As many characters of an error as fit a line.
+    const ERROR: usize = 80;
+    /// Certificates that last longer than this need no remark.
+    const DAYS: i64 = 30;
+    let mut remarks = Vec::new();
+    if let Some(by) = service["held_by"].as_str() {
+        remarks.push(format!("held ({by})"));
+    }
+    if service["flapping"] == true {
+        remarks.push("flapping".to_owned());
+    }
+    if let Some(state @ ("open" | "half_open")) = service["breaker"]["state"].as_str() {
+        let retry = instant(&service["breaker"]["retry_at"]).filter(|at| *at > now);
+        let next = retry.map(|at| format!(", next try {}", local_time(at))).unwrap_or_default();
+        remarks.push(format!("breaker {}{next}", state.replace('_', " ")));
+    }
+    // A service that is well has no reason any more.
+    if matches!(service["state"].as_str(), Some("down" | "degraded")) {
+        let told = [service["reason"].as_str(), service["error"].as_str()];
+        let told: Vec<&str> = told.into_iter().flatten().collect();
+        if !told.is_empty() {
+            remarks.push(shortened(&told.join(": "), ERROR));
+        }
+    }
+    if let Some(days) = instant(&service["certificate_expires_at"]).map(|at| (at - now).num_days())
+        && days <= DAYS
+    {
+        remarks.push(format!("certificate: {days} days left"));
+    }
+    remarks.join("; ")
+}
+
+fn instant(value: &Value) -> Option<DateTime<Utc>> {
+    value.as_str()?.parse().ok()
+}
+
+/// How long ago, in its two largest units: `3h 12m`.
+fn distance(now: DateTime<Utc>, at: DateTime<Utc>) -> String {
+    let seconds = u64::try_from((now - at).num_seconds()).unwrap_or_default();
+    let text = format_duration(Duration::from_secs(seconds)).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 fn counts(open: &Value) -> String {
@@ -46,4 +111,36 @@ fn counts(open: &Value) -> String {
         .filter_map(|severity| Some(format!("{} {severity}", open[severity].as_i64()?)))
         .collect();
     if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn remarks_tell_what_matters_and_nothing_of_what_is_over() {
+        let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
+        let well = json!({"state": "healthy", "reason": "timeout", "error": "no answer", "breaker": {"state": "closed"},
+            "certificate_expires_at": "2027-11-23T12:00:00Z"});
+        assert_eq!(remarks(&well, now), "");
+        let ill = json!({"state": "down", "reason": "status", "error": "expected 200, got 500", "flapping": true,
+            "held_by": "parent database", "breaker": {"state": "half_open", "retry_at": null},
+            "certificate_expires_at": "2026-11-30T12:00:00Z"});
+        assert_eq!(
+            remarks(&ill, now),
+            "held (parent database); flapping; breaker half open; status: expected 200, got 500; certificate: 7 days left"
+        );
+    }
+
+    #[test]
+    fn a_distance_has_two_units_at_most_and_is_never_negative() {
+        let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
+        for (at, told) in
+            [("2026-11-23T11:59:58Z", "2s"), ("2026-11-20T10:58:57Z", "3days 1h"), ("2026-11-23T12:00:09Z", "0s")]
+        {
+            assert_eq!(distance(now, at.parse().unwrap()), told);
+        }
+    }
 }

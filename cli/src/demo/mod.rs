@@ -5,6 +5,7 @@
 
 mod target;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sentry_webhook::signature::sign;
 use serde_json::{Value, json};
 use shared::model::{ServiceSpec, ServiceState};
-use shared::store::services::Origin;
-use shared::store::{Store, services};
+use shared::store::services::Wanted;
+use shared::store::{Store, StoreError, services};
 
 use crate::commands::incidents;
 use crate::output;
@@ -117,13 +118,10 @@ impl Demo<'_> {
     /// Probes the demo service through an outage; returns the incident that it opened.
     async fn watch_a_service(&self) -> anyhow::Result<String> {
         let target = Target::start().await.context("start the demo service")?;
-        let service = &[service(&target.url())];
-        self.store
-            .run(|client| async move { services::upsert(&client, service, Origin::File, Utc::now()).await })
-            .await
-            .context("store the demo service")?;
+        self.store_service(service(&target.url())).await.context("store the demo service")?;
         self.say(format_args!("\n2. {SERVICE} is probed while it is well, and then fails"));
-        self.settle(ServiceState::Healthy).await?;
+        let (state, _) = self.round().await?;
+        ensure!(state == ServiceState::Healthy, "{SERVICE} should be healthy by now, not {state}");
         target.set_failing(true);
         let (_, first) = self.round().await?;
         let (_, second) = self.round().await?;
@@ -137,19 +135,23 @@ impl Demo<'_> {
         Ok(incident)
     }
 
-    /// Probes until the service is in this state: an earlier demo may have been cut off in the middle of its outage.
-    async fn settle(&self, wanted: ServiceState) -> anyhow::Result<()> {
-        for _ in 0..3 {
-            if self.round().await?.0 == wanted {
-                return Ok(());
-            }
+    /// Stores it as one that nobody knows: after a few demos it would be one that goes up and down all the time, and an
+    /// earlier one may have been cut off in the middle of its outage.
+    async fn store_service(&self, service: ServiceSpec) -> Result<(), StoreError> {
+        let removed = &[(service.name.clone(), service.environment.clone())];
+        let (service, none) = (&[service], &BTreeMap::new());
+        for wanted in [
+            &Wanted { services: &[], token_hashes: none, removed },
+            &Wanted { services: service, token_hashes: none, removed: &[] },
+        ] {
+            self.store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await?;
         }
-        anyhow::bail!("{SERVICE} should be {wanted} by now")
+        Ok(())
     }
 
     /// One round; what became of the demo service.
     async fn round(&self) -> anyhow::Result<(ServiceState, Option<String>)> {
-        let report = probe::check_now(self.stack.probe()).await?;
+        let report = probe::check_now(self.stack.probe(), &|_, _| {}).await?;
         if let Some(switch) = report.stopped_by {
             anyhow::bail!("the demo can't probe: {switch} says so");
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use probe::conditions::Conditions;
 use shared::model::{AlertPolicy, CheckSettings, DnsRecord, Kind, ServiceSpec};
 use toml::Spanned;
 
@@ -14,7 +15,7 @@ use super::problems::{Read, Wrong, suggestion};
 use super::statuses::statuses;
 use super::supabase::{self, Project};
 use super::times::{milliseconds, seconds, time};
-use super::{addresses, check_condition, secrets};
+use super::{addresses, secrets};
 
 /// What kind of entry it is; none if that can't be told.
 pub(super) fn kind(fields: &mut Fields<'_, '_>) -> Option<EntryKind> {
@@ -56,8 +57,11 @@ pub(super) fn services(fields: &mut Fields<'_, '_>, kind: EntryKind, environment
         base.timeout = fields.read("timeout", time).unwrap_or(ServiceSpec::DEFAULT_TIMEOUT);
         base.check.degraded_above_ms = fields.read("degraded_above", milliseconds);
     }
-    if kind.knows("conditions") {
-        base.check.conditions = fields.read("conditions", |value| list(value, condition)).unwrap_or_default();
+    if let EntryKind::Of(kind) = kind
+        && kind != Kind::Heartbeat
+    {
+        let read = fields.read("conditions", |value| list(value, |value| condition(value, kind)));
+        base.check.conditions = read.unwrap_or_default();
     }
     if kind.knows("certificate_warning_days")
         && let Some(days) = fields.read("certificate_warning_days", whole)
@@ -216,9 +220,11 @@ fn function(value: &Value<'_>) -> Read<String> {
     if !name.is_empty() && name.bytes().all(plain) { Ok(name) } else { wrong(value, "is no function's name") }
 }
 
-fn condition(value: &Value<'_>) -> Read<String> {
+/// A condition that the probe understands, and that a service of this kind can fulfil.
+fn condition(value: &Value<'_>, kind: Kind) -> Read<String> {
     let condition = text(value)?;
-    check_condition(&condition).or_else(|why| wrong(value, why)).map(|()| condition)
+    let parsed = Conditions::parse(std::slice::from_ref(&condition)).and_then(|conditions| conditions.check_kind(kind));
+    parsed.or_else(|error| wrong(value, error.to_string())).map(|()| condition)
 }
 
 fn record(value: &Value<'_>) -> Read<DnsRecord> {

@@ -80,11 +80,6 @@ impl ServicesFile {
     }
 }
 
-/// Whether the probe understands this condition.
-fn check_condition(_condition: &str) -> Result<(), String> {
-    Ok(())
-}
-
 fn parse(text: &str) -> Result<ServicesFile, Refusal> {
     let mut problems = Problems::of(text);
     let (document, errors) = DeTable::parse_recoverable(text);

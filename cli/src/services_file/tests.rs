@@ -197,6 +197,14 @@ fn each_wrong_setting_is_refused_with_its_line_and_reason() {
             "[[services]]\nname = \"a\"\nkind = \"supabase\"\nproject = \"http://x\"\nanon_key = \"${READ_TOKEN}\"\n",
             "line 11: headers: apikey",
         ),
+        (
+            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nconditions = [\n\"[STATUS] == 200\",\n\"[STATUS] = 200\",\n\"[ANSWER] == a\"]\n",
+            "line 12: conditions: condition \"[STATUS] = 200\"",
+        ),
+        (
+            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nconditions = [\n\"[STATUS] == 200\",\n\"[STATUS] = 200\",\n\"[ANSWER] == a\"]\n",
+            "line 13: conditions: condition \"[ANSWER] == a\"",
+        ),
         ("[defaults]\nurl = \"http://x\"\n", "line 8: \"url\" is no setting here"),
         (
             "[environments.test]\npage_aftr = 3\n",

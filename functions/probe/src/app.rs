@@ -58,11 +58,7 @@ impl ProbeConfig {
         Self {
             default_services: defaults::read(environment),
             region: environment.optional("AWS_REGION").unwrap_or_else(|| LOCAL_REGION.to_owned()),
-            checker: CheckerConfig::new(
-                allowed(environment),
-                Secrets::of_process(),
-                Redactor::read(environment),
-            ),
+            checker: CheckerConfig::new(allowed(environment), Secrets::of_process(), Redactor::read(environment)),
         }
     }
 

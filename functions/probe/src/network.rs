@@ -9,8 +9,8 @@ use shared::store::network::{self, NetworkIncident};
 use crate::App;
 use crate::suspicion::Held;
 
-/// Opens the incident, or closes it, as the run says that has ended.
-pub(crate) async fn note(app: &App, held: Held, open: bool) -> anyhow::Result<()> {
+/// Opens the incident, as the run says that has ended; or closes it, where it is open and the run proves the contrary.
+pub(crate) async fn note(app: &App, held: Held, well_again: bool) -> anyhow::Result<()> {
     let (region, now) = (app.region.as_str(), Utc::now());
     if held == Held::Suspect {
         let incident_id = IncidentId::for_failed_check(now);
@@ -35,7 +35,7 @@ pub(crate) async fn note(app: &App, held: Held, open: bool) -> anyhow::Result<()
             .await
             .context("record the suspect run")?;
         app.publisher.publish(&[incident.opened.id]).await;
-    } else if open {
+    } else if well_again {
         let (application, environment) = (network::APPLICATION, DEFAULT_ENVIRONMENT);
         let resolved = &Event::IncidentResolved { application, environment, resolved_at: now }.into_outbox(now);
         app.store

@@ -47,9 +47,8 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
     let votes = (claimed.other_regions > 0 && claimed.slot.period_seconds > 0 && !says_nothing)
         .then(|| with_vote(claimed, outcome, region));
     let decided = if says_nothing { None } else { verdict_of_all(claimed, outcome, votes.as_ref()) };
-    let decision = decided.map(|(_, verdict)| {
-        decide(&service.standing, &spec.policy, verdict, &Around { at, maintenance, parents })
-    });
+    let decision = decided
+        .map(|(_, verdict)| decide(&service.standing, &spec.policy, verdict, &Around { at, maintenance, parents }));
     let fails = decided.is_some_and(|(_, verdict)| verdict == Verdict::Failed);
     let outage = decision.as_ref().map_or(Outage::None, |decision| decision.outage);
     let unwell = decision.as_ref().map_or(Unwell::None, |decision| decision.unwell);
@@ -171,11 +170,8 @@ fn failure_record(service: &Service, outcome: &Outcome, decision: Option<&Decisi
         title: &title,
         detected_at: began_at,
     };
-    let reopened = Event::IncidentReopened {
-        application: &spec.application,
-        environment: &spec.environment,
-        reopened_at: now,
-    };
+    let reopened =
+        Event::IncidentReopened { application: &spec.application, environment: &spec.environment, reopened_at: now };
     let delay = TimeDelta::from_std(spec.policy.page_delay(&spec.environment)).unwrap_or_default();
     FailureRecord {
         opened: opened.into_outbox(now),

@@ -28,8 +28,9 @@ use crate::{App, Checked, RoundReport, network, suspicion};
 /// Checks of one round begin within this time.
 const SPREAD: Duration = Duration::from_millis(1_500);
 
-/// As many are under way at once: each needs a socket, and a Lambda may have 1,024 files open.
-const IN_FLIGHT: usize = 700;
+/// As many are under way at once: each needs a socket, and a Lambda may have 1,024 files open; and a small one that tries
+/// too much at once would take its own slowness for others'.
+const IN_FLIGHT: usize = 250;
 
 /// One invocation takes this many; what is left is another one's, or the next round's.
 const SERVICES: usize = 2_500;
@@ -109,7 +110,8 @@ pub(crate) async fn run(app: &App, round: Round, watching: Watching<'_>) -> anyh
         }
     }
     write(app, round, &known, ended, Last::Yes, &mut report.checked).await?;
-    network::note(app, known.held(Last::Yes), head.network_incident).await?;
+    let well = head.network_incident && known.suspicion.has_reached_somebody();
+    network::note(app, known.held(Last::Yes), well).await?;
     report.checked.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
     Ok(report)
 }
@@ -310,7 +312,8 @@ fn record_of(app: &App, (item, parents, suspect): &Decidable) -> CheckRecord {
 async fn insert(app: &App, round: Round, records: &[CheckRecord]) -> anyhow::Result<Vec<CheckReceipt>> {
     let region = app.region.as_str();
     let (Round::Due(tick) | Round::All(tick)) = round;
-    let write = |records| app.store.run(move |client| async move { checks::insert(&client, records, region, tick).await });
+    let write =
+        |records| app.store.run(move |client| async move { checks::insert(&client, records, region, tick).await });
     match write(records).await {
         Err(StoreError::Data(error)) if records.len() > 1 => {
             tracing::error!(%error, "a result was refused; each is written alone");

@@ -73,6 +73,12 @@ impl Suspicion {
         }
     }
 
+    /// Whether somebody was reached, which proves that our network works.
+    #[must_use]
+    pub fn has_reached_somebody(&self) -> bool {
+        self.hosts.values().any(|host| host.reached)
+    }
+
     /// Whether what has been found so far can be believed. Nothing is left to wait for when all services were noted.
     #[must_use]
     pub fn held(&self) -> Held {

@@ -210,12 +210,7 @@ pub async fn insert(
     let rows = client
         .query_typed(
             include_str!("sql/record_checks.sql"),
-            &[
-                (&Json(records), Type::JSONB),
-                (&region, Type::TEXT),
-                (&tick, Type::TIMESTAMPTZ),
-                (&buckets, Type::INT4),
-            ],
+            &[(&Json(records), Type::JSONB), (&region, Type::TEXT), (&tick, Type::TIMESTAMPTZ), (&buckets, Type::INT4)],
         )
         .await?;
     rows.iter()

@@ -23,15 +23,16 @@ mod pool;
 pub mod probing;
 pub mod quotas;
 pub mod reports;
-mod row;
 pub mod retention;
+mod row;
 pub mod security_events;
 pub mod services;
 pub mod settings;
 pub mod status;
 pub mod uptime;
+pub mod vitals;
 
-pub use connect::{ConnectError, ConnectionSettings, Pooling};
+pub use connect::{ConnectError, ConnectionSettings, Pooling, ServerAddress};
 pub use deadpool_postgres::Client;
 pub use error::{StoreError, chain};
 pub use pool::{PoolSize, Store};

@@ -116,11 +116,7 @@ pub async fn close(
     client
         .execute_typed(
             sql,
-            &[
-                (&fingerprint(region), Type::TEXT),
-                (&now, Type::TIMESTAMPTZ),
-                (&Json(resolved), Type::JSONB),
-            ],
+            &[(&fingerprint(region), Type::TEXT), (&now, Type::TIMESTAMPTZ), (&Json(resolved), Type::JSONB)],
         )
         .await?;
     Ok(())

@@ -17,10 +17,7 @@ pub const PIECE: i64 = 5_000;
 /// Any store error.
 pub async fn delete_expired(client: &Client, now: DateTime<Utc>) -> Result<i64, StoreError> {
     let rows = client
-        .query_typed(
-            include_str!("sql/delete_expired.sql"),
-            &[(&now, Type::TIMESTAMPTZ), (&PIECE, Type::INT8)],
-        )
+        .query_typed(include_str!("sql/delete_expired.sql"), &[(&now, Type::TIMESTAMPTZ), (&PIECE, Type::INT8)])
         .await?;
     rows.first().map_or(Ok(0), |row| column(row, "most"))
 }

@@ -12,6 +12,9 @@ use super::{Failure, Outcome, Tools, dns, heartbeat, http, postgres, tcp, tls};
 use crate::conditions::{Answer, Broken, Conditions};
 use crate::net::phases::Trace;
 
+/// A process that wakes up so late was too busy to tell whether an answer came in time.
+const OVERSLEPT: Duration = Duration::from_millis(250);
+
 /// What an attempt brought.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -101,6 +104,15 @@ impl Attempt {
     }
 }
 
+/// Nothing came in time. Where we notice that too late, we may have overlooked the answer as well.
+fn timed_out(timeout: Duration, deadline: Instant) -> Failure {
+    let late = Instant::now().saturating_duration_since(deadline);
+    if late > (timeout / 4).min(OVERSLEPT) {
+        return Failure::new(FailureReason::Ours, format!("this process was busy for {late:?}"));
+    }
+    Failure::timed_out(timeout)
+}
+
 /// Makes one attempt.
 pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Duration, now: DateTime<Utc>) -> Attempt {
     let mut progress = Progress::default();
@@ -112,7 +124,7 @@ pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Durati
             tokio::time::timeout(timeout, of_kind(context, &mut progress))
                 .await
                 // Tells the service's own time-out: the rest that a last retry had would differ each time.
-                .unwrap_or_else(|_| Err(Failure::timed_out(claimed.service.spec.timeout).into()))
+                .unwrap_or_else(|_| Err(timed_out(claimed.service.spec.timeout, started + timeout).into()))
         }
         Err(error) => Err(Failure::new(FailureReason::Misconfigured, error.to_string()).into()),
     };
@@ -123,7 +135,6 @@ pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Durati
         Err(Problem::Degraded(failure)) => (Verdict::Degraded, Some(failure)),
         Err(Problem::Failed(failure)) => (Verdict::Failed, Some(failure)),
     };
-    let failure = failure.map(|failure| Failure { text: tools.redactor.text(&failure.text).into_owned(), ..failure });
     Attempt { verdict, failure, progress, response_time }
 }
 

@@ -2,16 +2,18 @@
 -- the slot of the tick differs from the slot claimed last ("last time + interval" would skip minutes), and when a claim
 -- has ended without a result; out of turn ($4), everything is. The switches are read in the same statement: one row comes
 -- back even when nothing is claimed. With $8, nothing new: what this claim ($1) still has, as it stands now.
-, timed AS (
+, periods AS (
+    -- The interval of a heartbeat is its job's: that it stays away is looked for each minute.
     SELECT
         service.id,
-        coalesce(service.interval_seconds, switches.default_interval) AS period,
-        floor(
-            extract(epoch FROM $2::timestamptz) / coalesce(service.interval_seconds, switches.default_interval)
-        )::bigint AS slot
+        CASE WHEN service.kind = 'heartbeat' THEN least(60, configured.seconds) ELSE configured.seconds END AS period
     FROM public.services AS service
     CROSS JOIN switches
+    CROSS JOIN LATERAL (SELECT coalesce(service.interval_seconds, switches.default_interval) AS seconds) AS configured
     WHERE service.enabled AND switches.stopped_by IS NULL
+),
+timed AS (
+    SELECT id, period, floor(extract(epoch FROM $2::timestamptz) / period)::bigint AS slot FROM periods
 ),
 -- An open breaker lets nobody through until its time has come.
 asked AS (

@@ -15,7 +15,8 @@ SELECT service.id, service.name::text AS name, service.environment, service.appl
     END AS state
 FROM public.services AS service
 CROSS JOIN switches
-LEFT JOIN public.circuit_breakers AS breaker ON breaker.key = 'service:' || service.id
+LEFT JOIN public.circuit_breakers AS breaker
+    ON breaker.key = 'service:' || service.id AND service.policy -> 'tags' ? 'external'
 WHERE service.enabled
 ORDER BY service.environment, service.name
 LIMIT 10000

@@ -1,0 +1,181 @@
+//! `watchkeeper apply`: what it shows, what it changes, what it refuses.
+
+use std::path::Path;
+
+use harness::{Behaviour, Database, Target};
+use serde_json::{Value, json};
+
+use crate::commands::{apply, file, stack};
+use crate::process::{Ended, Stack};
+use crate::scratch::Scratch;
+
+const TWO: &str = "[[services]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\n\n\
+    [[services]]\nname = \"b\"\nenvironment = \"test\"\nurl = \"http://127.0.0.1:1/\"\n";
+
+async fn apply_with(stack: &Stack, options: &[&str], file: &Path) -> Ended {
+    let mut arguments = vec!["apply"];
+    arguments.extend(options);
+    arguments.push(file.to_str().unwrap());
+    stack.command(&arguments).await
+}
+
+/// Everything that is stored of services; different after any change.
+async fn stored(database: &Database) -> String {
+    database.value("SELECT coalesce(string_agg(services::text, E'\\n' ORDER BY name), '') FROM services").await
+}
+
+#[tokio::test]
+async fn the_changes_are_shown_and_made_and_the_same_file_again_changes_nothing() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let services = file(&scratch, TWO);
+    let first = apply(&stack, &services).await.with_code(0);
+    let told: Vec<&str> = first.stdout.lines().collect();
+    assert_eq!(told[..2], ["+ a (production)  http http://127.0.0.1:1/", "+ b (test)  http http://127.0.0.1:1/"]);
+    assert!(told[2].ends_with("services.toml: 2 added.") && told.len() == 3, "{first:?}");
+    let before = stored(&database).await;
+    let second = apply(&stack, &services).await.with_code(0);
+    assert!(second.stdout.ends_with("services.toml: 2 unchanged.\n"), "{second:?}");
+    assert_eq!(stored(&database).await, before);
+    let changed = "name = \"b\"\nexpected_status = 204\nheaders = { apikey = \"${PROBE_SECRET_B}\" }";
+    file(&scratch, &TWO.replace("name = \"b\"", changed));
+    let third = apply_with(&stack, &["--json"], &services).await.with_code(0).json();
+    let settings = json!([
+        {"setting": "expected_statuses", "old": "200", "new": "204"},
+        {"setting": "headers.apikey", "old": null, "new": "${PROBE_SECRET_B}"},
+    ]);
+    assert_eq!(third["changed"], json!([{"service": "b", "environment": "test", "settings": settings}]));
+    assert_eq!((&third["unchanged"], &third["dry_run"]), (&json!(1), &json!(false)));
+    assert_eq!(database.count("services").await, 2);
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_the_same_and_changes_nothing() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let services = file(&scratch, TWO);
+    let dry = apply_with(&stack, &["--dry-run"], &services).await.with_code(0);
+    assert!(dry.stdout.contains("+ a (production)") && dry.stdout.contains("Nothing was changed"), "{dry:?}");
+    assert_eq!(database.count("services").await, 0);
+    apply(&stack, &services).await.with_code(0);
+    let before = stored(&database).await;
+    file(&scratch, "[[services]]\nname = \"a\"\nurl = \"http://127.0.0.1:2/\"\n");
+    let dry = apply_with(&stack, &["--dry-run", "--prune"], &services).await.with_code(0);
+    for told in ["    target: http://127.0.0.1:1/ → http://127.0.0.1:2/", "- b (test)", "1 changed, 1 removed"] {
+        assert!(dry.stdout.contains(told), "{told}: {dry:?}");
+    }
+    assert_eq!(stored(&database).await, before);
+}
+
+#[tokio::test]
+async fn what_a_file_has_no_more_stays_until_it_is_pruned_and_what_was_open_about_it_ends() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let target = Target::start(Behaviour::Status(500)).await;
+    let services = file(&scratch, &TWO.replace("http://127.0.0.1:1/", &target.url()));
+    apply(&stack, &services).await.with_code(0);
+    // One from the environment, which no file ever removes.
+    let sql = "INSERT INTO services (name, environment, application, target, origin)
+        VALUES ('backend', 'production', 'shop', 'http://127.0.0.1:1/', 'environment')";
+    database.execute(sql).await;
+    stack.command(&["check"]).await.with_code(1);
+    assert_eq!(database.count("incidents WHERE status = 'detected'").await, 3);
+    file(&scratch, &format!("[[services]]\nname = \"a\"\nurl = \"{}\"\n", target.url()));
+    let kept = apply(&stack, &services).await.with_code(0);
+    assert!(kept.stdout.contains("Not in this file, and kept (--prune removes them): b (test)"), "{kept:?}");
+    assert_eq!(database.count("services").await, 3);
+    let pruned = apply_with(&stack, &["--prune"], &services).await.with_code(0);
+    assert!(pruned.stdout.contains("- b (test)") && pruned.stdout.contains("1 removed, 1 unchanged"), "{pruned:?}");
+    let left: String = database.value("SELECT string_agg(name, ',' ORDER BY name) FROM services").await;
+    assert_eq!(left, "a,backend");
+    let status: String = database.value("SELECT status FROM incidents WHERE fingerprint = 'health:b'").await;
+    assert_eq!(status, "resolved");
+    assert_eq!(database.count("alert_events WHERE service_name = 'b' AND status <> 'resolved'").await, 0);
+    assert_eq!(database.count("incidents WHERE status = 'detected'").await, 2, "the others go on");
+    let audited = "agent_actions WHERE action_type = 'service_removed' AND incident_id IS NOT NULL";
+    assert_eq!(database.count(audited).await, 1);
+    assert_eq!(database.count("service_claims").await, 2);
+    let again = apply_with(&stack, &["--prune"], &services).await.with_code(0);
+    assert!(again.stdout.ends_with(": 1 unchanged.\n"), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_changed_service_keeps_what_is_known_of_it() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let target = Target::start(Behaviour::Status(500)).await;
+    let text = format!("[[services]]\nname = \"a\"\nurl = \"{}\"\n", target.url());
+    let services = file(&scratch, &text);
+    apply(&stack, &services).await.with_code(0);
+    stack.command(&["check"]).await.with_code(1);
+    let known =
+        "SELECT state || ' ' || failing_since || ' ' || down_alerted_at || ' ' || consecutive_failures FROM services";
+    let (before, revision) =
+        (database.value::<String>(known).await, database.value::<i64>("SELECT revision FROM services").await);
+    file(&scratch, &format!("{text}timeout = \"2s\"\ntags = [\"external\"]\n"));
+    apply(&stack, &services).await.with_code(0);
+    assert_eq!(database.value::<String>(known).await, before);
+    assert_eq!(database.value::<i64>("SELECT revision FROM services").await, revision + 1);
+    file(&scratch, &format!("{text}enabled = false\n"));
+    apply(&stack, &services).await.with_code(0);
+    assert_eq!(database.count("incidents WHERE status <> 'resolved'").await, 0);
+    assert_eq!(database.value::<String>("SELECT state FROM services").await, "unknown");
+}
+
+#[tokio::test]
+async fn a_heartbeat_s_address_is_told_and_takes_its_beats() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let services =
+        file(&scratch, "[[services]]\nname = \"nightly\"\nkind = \"heartbeat\"\ninterval = \"1h\"\ngrace = \"5m\"\n");
+    let told = apply(&stack, &services).await.with_code(0);
+    let again = apply_with(&stack, &["--json"], &services).await.with_code(0).json();
+    assert_eq!(again["unchanged"], 1);
+    let url = again["heartbeats"][0]["url"].as_str().unwrap();
+    assert!(told.stdout.contains(&format!("curl -X POST {url}")), "{told:?}");
+    assert!(url.starts_with(&stack.url()), "{url}");
+    let answer = stack.client.post(url).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(database.count("service_heartbeats WHERE beat_at IS NOT NULL AND NOT failed").await, 1);
+}
+
+#[tokio::test]
+async fn a_wrong_file_is_refused_whole_with_each_line() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let good = "[[services]]\nname = \"good\"\nurl = \"http://127.0.0.1:1/\"\n";
+    for (bad, told) in [
+        ("[[services]]\nname = \"bad\"\nurl = \"ftp://x/\"\n", &["line 6: url"][..]),
+        (
+            "[[services]]\nname = \"bad\"\nurl = \"http://x/\"\ntimeuot = 3\nquorum = 0\n",
+            &["line 7: \"timeuot\"", "\"timeout\"?", "line 8: quorum"],
+        ),
+        ("[[services]]\nname = \"bad\"\n", &["line 4"]),
+        ("[[services]]\nname = \"bad\"\nurl = \"http://x/\"\nparents = [\"godo\"]\n", &["line 7", "\"good\"?"]),
+        ("[[services\n", &["line 4"]),
+        (good, &["line 4"]),
+    ] {
+        let services = file(&scratch, &format!("{good}{bad}"));
+        let ended = apply(&stack, &services).await.with_code(2);
+        for told in told {
+            assert!(ended.stderr.contains(told), "{told} is missing: {}", ended.stderr);
+        }
+        assert!(ended.stderr.contains("services.toml is refused, nothing was changed"), "{ended:?}");
+        assert_eq!((ended.stdout.as_str(), database.count("services").await), ("", 0));
+    }
+}
+
+#[tokio::test]
+async fn a_parent_may_be_stored_already_unless_it_is_pruned_now() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    apply(&stack, &file(&scratch, TWO)).await.with_code(0);
+    let child = "[[services]]\nname = \"child\"\nurl = \"http://127.0.0.1:1/\"\nparents = [\"a\"]\n";
+    let services = file(&scratch, child);
+    let refused = apply_with(&stack, &["--prune"], &services).await.with_code(2);
+    assert!(refused.stderr.contains("line 4: parents: there is no service \"a\""), "{refused:?}");
+    assert_eq!(database.count("services").await, 2);
+    apply(&stack, &services).await.with_code(0);
+    let parents: Value = database.value("SELECT policy -> 'parents' FROM services WHERE name = 'child'").await;
+    assert_eq!(parents, json!(["a"]));
+}
