@@ -84,7 +84,7 @@ test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's 
 	$(TARGET)/with-postgres cargo nextest run -p harness --test sdks --ignore-default-filter $(ARGS)
 
 .PHONY: bench
-bench: bench-ingest bench-start ## Measure, and keep the figures in tests/benches/RESULTS.md (minutes; nothing else should run)
+bench: bench-ingest bench-start bench-probe ## Measure, and keep the figures in tests/benches/RESULTS.md (minutes; nothing else should run)
 
 .PHONY: bench-ingest
 bench-ingest: $(POSTGRES) ## Measure the error journey: the pure path, and requests per second beside pgbench
@@ -97,6 +97,12 @@ bench-start: $(POSTGRES) ## Measure the Lambda binaries: size, memory, time to t
 	cargo build --release -p harness --bin bench
 	cargo build --release $(addprefix -p ,$(FUNCTIONS))
 	$(RELEASE)/bench start
+
+.PHONY: bench-probe
+bench-probe: $(POSTGRES) ## Measure the probe: 1,000 and 10,000 services, its own processor time, bytes per check
+	cargo build --release -p harness --bin bench
+	cargo build --release -p probe
+	$(RELEASE)/bench probe
 
 .PHONY: check
 check: machete $(AWS_TOOLS) ## Check formatting, lints, documentation, unused dependencies and the template

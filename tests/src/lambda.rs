@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 /// An invocation that has not ended by then never will.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running function; its process ends when this is dropped.
 pub struct Lambda {
@@ -77,6 +77,12 @@ impl Lambda {
             logs
         });
         Self { events, results: Mutex::new(done), process, logs }
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
     }
 
     /// Ends it as Lambda does, by SIGTERM; its exit code, and all that it has logged.

@@ -8,6 +8,7 @@ pub mod data_dir;
 pub mod journal;
 pub mod logs;
 mod scheduler;
+mod ticker;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

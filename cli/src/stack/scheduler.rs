@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use shared::intake::Intake;
 use shared::store::chain;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-/// The clock is looked at this often while waiting: a laptop that slept must not sleep on.
-const LOOK: Duration = Duration::from_secs(5);
+use super::ticker::{Now, Ticker};
 
 /// Fires until the stack stops. A round that takes long does not delay the next tick.
 pub(super) async fn run(probe: probe::App, dispatch: dispatch::App, intake: Intake, stopped: watch::Receiver<bool>) {
+    let mut ticker = Ticker::starting(Utc::now());
     while !*stopped.borrow() {
-        let tick = next_minute(Utc::now()).await;
+        let tick = next(&mut ticker).await;
         let (probe, dispatch, intake) = (probe.clone(), dispatch.clone(), intake.clone());
         tokio::spawn(async move {
             if let Err(error) = probe::handle(&probe, tick).await {
@@ -40,16 +40,12 @@ pub(super) async fn fold_each_second(dispatch: dispatch::App) {
     }
 }
 
-/// Waits for the wall clock's next minute, and returns it.
-async fn next_minute(from: DateTime<Utc>) -> DateTime<Utc> {
-    let minute = |instant: DateTime<Utc>| instant.duration_trunc(TimeDelta::minutes(1)).unwrap_or(instant);
+/// Waits for the next minute, and returns it.
+async fn next(ticker: &mut Ticker) -> DateTime<Utc> {
     loop {
-        let now = Utc::now();
-        // Another minute than before, even when the clock was set back.
-        if minute(now) != minute(from) {
-            return minute(now);
+        match ticker.look(Utc::now()) {
+            Now::Fire(tick) => return tick,
+            Now::Wait(wait) => tokio::time::sleep(wait).await,
         }
-        let left = (minute(now) + TimeDelta::minutes(1) - now).to_std().unwrap_or_default();
-        tokio::time::sleep(left.min(LOOK)).await;
     }
 }

@@ -1,14 +1,16 @@
 //! A connection string, read with our own rules for TLS: encrypted and verified unless it is a socket, the
 //! loopback interface, or explicitly opted out.
 
+use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -67,6 +69,24 @@ pub struct ConnectionSettings {
     pub pooling: Pooling,
     /// What an operator should know about the string, if anything.
     pub warnings: Vec<String>,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerAddress {
+    /// A host's name or address, and its port.
+    Tcp(String, u16),
+    /// A socket of this machine.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(formatter, "{host}:{port}"),
+            Self::Socket(path) => write!(formatter, "{}", path.display()),
+        }
+    }
 }
 
 /// Options that the driver understands; others are ignored with a warning (`pgbouncer=true`, …).
@@ -173,25 +193,43 @@ impl ConnectionSettings {
         }
     }
 
+    /// Logs in over a stream that leads to this server already. Nothing limits how long that takes.
+    ///
+    /// # Errors
+    /// When the server refuses us, or hangs up.
+    pub async fn log_in_over<S>(&self, stream: S, host: &str) -> Result<tokio_postgres::Client, StoreError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match &self.trust {
+            None => Ok(spawned(self.driver.connect_raw(stream, NoTls).await?)),
+            Some(trust) => {
+                let tls = crate::tls::client_config(trust).map_err(|error| StoreError::Internal(Box::new(error)))?;
+                let tls = MakeTlsConnect::<S>::make_tls_connect(&mut MakeRustlsConnect::new(tls), host)
+                    .map_err(|error| StoreError::Internal(error.into()))?;
+                Ok(spawned(self.driver.connect_raw(stream, tls).await?))
+            }
+        }
+    }
+
+    /// Where it may be, in the order of the connection string.
+    #[must_use]
+    pub fn servers(&self) -> Vec<ServerAddress> {
+        let ports = self.driver.get_ports();
+        let port = |index| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let of = |(index, host): (usize, &Host)| match host {
+            Host::Tcp(name) => ServerAddress::Tcp(name.clone(), port(index)),
+            #[cfg(unix)]
+            Host::Unix(folder) => ServerAddress::Socket(folder.join(format!(".s.PGSQL.{}", port(index)))),
+        };
+        self.driver.get_hosts().iter().enumerate().map(of).collect()
+    }
+
     /// The hosts and ports, for a message (no user, no password).
     #[must_use]
     pub fn place(&self) -> String {
-        let ports = self.driver.get_ports();
-        let hosts: Vec<String> = self
-            .driver
-            .get_hosts()
-            .iter()
-            .enumerate()
-            .map(|(index, host)| {
-                let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-                match host {
-                    Host::Tcp(name) => format!("{name}:{port}"),
-                    #[cfg(unix)]
-                    Host::Unix(path) => format!("{}/.s.PGSQL.{port}", path.display()),
-                }
-            })
-            .collect();
-        hosts.join(",")
+        let places: Vec<String> = self.servers().iter().map(ServerAddress::to_string).collect();
+        places.join(",")
     }
 }
 
@@ -367,5 +405,7 @@ mod tests {
     #[test]
     fn the_place_names_hosts_and_nothing_secret() {
         assert_eq!(parse("postgresql://u:p@db.example.com/app").unwrap().place(), "db.example.com:5432");
+        let both = parse("postgresql://u:p@a:5433,%2Frun:5434/app").unwrap();
+        assert_eq!(both.place(), "a:5433,/run/.s.PGSQL.5434");
     }
 }

@@ -30,8 +30,9 @@ pub mod services;
 pub mod settings;
 pub mod status;
 pub mod uptime;
+pub mod vitals;
 
-pub use connect::{ConnectError, ConnectionSettings, Pooling};
+pub use connect::{ConnectError, ConnectionSettings, Pooling, ServerAddress};
 pub use deadpool_postgres::Client;
 pub use error::{StoreError, chain};
 pub use pool::{PoolSize, Store};

@@ -135,7 +135,6 @@ pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Durati
         Err(Problem::Degraded(failure)) => (Verdict::Degraded, Some(failure)),
         Err(Problem::Failed(failure)) => (Verdict::Failed, Some(failure)),
     };
-    let failure = failure.map(|failure| Failure { text: tools.redactor.text(&failure.text).into_owned(), ..failure });
     Attempt { verdict, failure, progress, response_time }
 }
 

@@ -41,12 +41,12 @@ impl Failure {
         let mut reason = FailureReason::Connect;
         while let Some(cause) = next {
             if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-                return Self::new(FailureReason::Tls, format!("TLS failed: {error}"));
+                return Self::of_tls(error);
             }
             if let Some(error) = cause.downcast_ref::<io::Error>() {
                 // What an io::Error wraps, it does not give as its source.
                 if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    return Self::new(FailureReason::Tls, format!("TLS failed: {error}"));
+                    return Self::of_tls(error);
                 }
                 if error.raw_os_error().is_some_and(|code| OURS.contains(&code)) {
                     return Self::new(FailureReason::Ours, format!("we could not ask: {error}"));
@@ -62,6 +62,27 @@ impl Failure {
             _ => format!("it can't be reached: {error}"),
         };
         Self::new(reason, text)
+    }
+
+    /// What TLS says. It tells times in seconds since 1970, which would differ each time.
+    fn of_tls(error: &rustls::Error) -> Self {
+        use rustls::CertificateError as Certificate;
+        let text = match error {
+            rustls::Error::InvalidCertificate(Certificate::Expired | Certificate::ExpiredContext { .. }) => {
+                "the certificate has expired".to_owned()
+            }
+            rustls::Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. }) => {
+                "the certificate is not valid yet".to_owned()
+            }
+            rustls::Error::InvalidCertificate(
+                Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+            ) => "the certificate is not for this name".to_owned(),
+            rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
+                "the certificate is signed by nobody that is trusted".to_owned()
+            }
+            other => other.to_string(),
+        };
+        Self::new(FailureReason::Tls, format!("TLS failed: {text}"))
     }
 }
 

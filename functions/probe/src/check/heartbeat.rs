@@ -11,7 +11,12 @@ use super::attempt::{Context, Problem};
 
 /// One attempt: what the last sign of life says.
 pub(super) fn attempt(context: Context<'_>) -> Result<(), Problem> {
-    judge(&context.claimed.service.spec, context.claimed.beat.as_ref(), context.now).map_err(Problem::Failed)
+    let judged = judge(&context.claimed.service.spec, context.claimed.beat.as_ref(), context.now);
+    judged.map_err(|failure| {
+        // What the job said is a stranger's text.
+        let text = context.tools.redactor.text(&failure.text).into_owned();
+        Problem::Failed(Failure { text, ..failure })
+    })
 }
 
 /// Whether the last sign of life is recent enough, and a good one.

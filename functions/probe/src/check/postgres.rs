@@ -1,11 +1,122 @@
-//! `postgres`: whether it lets us in, and how it fares.
+//! `postgres`: whether it lets us in, and how it fares. The connection string stands in a variable of our own
+//! environment; its certificates' authority, if it has one of its own, in the variable that ends in `_CA` instead of `_URL`.
 
+mod limits;
+
+use std::error::Error;
+use std::io;
+
+use secrecy::ExposeSecret as _;
+use shared::config::{DatabaseConfig, Secrets, Statements};
 use shared::model::FailureReason;
+use shared::store::{ConnectionSettings, ServerAddress, StoreError, chain, vitals};
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use super::Failure;
 use super::attempt::{Context, Problem, Progress};
+use crate::conditions::Answer;
+use crate::net::{Host, Phase};
 
 /// One attempt.
-pub(super) async fn attempt(_context: Context<'_>, _progress: &mut Progress) -> Result<(), Problem> {
-    Err(Failure::new(FailureReason::Misconfigured, "not yet").into())
+pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Result<(), Problem> {
+    let spec = &context.claimed.service.spec;
+    let settings = settings(&spec.target, &context.tools.secrets)?;
+    progress.trace.hop(spec.target.clone());
+    let client = log_in(&context, &settings, progress).await?;
+    progress.trace.start(Phase::FirstByte);
+    let measured = vitals::read(&client).await.map_err(|error| failure_of(&context, &error))?;
+    progress.trace.stop();
+    progress.answered = Some(Instant::now());
+    let before = context.claimed.measurements.as_ref();
+    let new_deadlocks = limits::new_deadlocks(&measured, before);
+    progress.measurements = Some(limits::to_json(&measured, new_deadlocks));
+    context.hold(&Answer { connected: true, response_time: context.started.elapsed(), ..Answer::default() })?;
+    match limits::reached(&measured, new_deadlocks, &spec.check.postgres) {
+        Some(text) => Err(Problem::Degraded(Failure::new(FailureReason::Condition, text))),
+        None => Ok(()),
+    }
+}
+
+/// What the variable that the target names says.
+fn settings(target: &str, secrets: &Secrets) -> Result<ConnectionSettings, Failure> {
+    let misconfigured = |text: String| Failure::new(FailureReason::Misconfigured, text);
+    let variable = target
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'))
+        .ok_or_else(|| misconfigured("the target names no variable".to_owned()))?;
+    let url = secrets.get(variable).ok_or_else(|| misconfigured(format!("the variable {variable} is not set")))?;
+    let ca = secrets.get(&format!("{}_CA", variable.strip_suffix("_URL").unwrap_or(variable)));
+    let ca = ca.map(|ca| ca.expose_secret().to_owned());
+    let config = DatabaseConfig { url, ca, statements: Statements::Unnamed };
+    ConnectionSettings::parse(&config, "watchkeeper-probe")
+        .map_err(|error| misconfigured(format!("the variable {variable} can't be used: {error}")))
+}
+
+/// The first of its servers that lets us in; or what the last one said.
+async fn log_in(
+    context: &Context<'_>,
+    settings: &ConnectionSettings,
+    progress: &mut Progress,
+) -> Result<Client, Failure> {
+    let mut last = Failure::new(FailureReason::Misconfigured, "the connection string names no server");
+    for server in settings.servers() {
+        match log_in_at(context, settings, &server, progress).await {
+            Ok(client) => return Ok(client),
+            Err(failure) => last = failure,
+        }
+    }
+    Err(last)
+}
+
+async fn log_in_at(
+    context: &Context<'_>,
+    settings: &ConnectionSettings,
+    server: &ServerAddress,
+    progress: &mut Progress,
+) -> Result<Client, Failure> {
+    let client = match server {
+        ServerAddress::Tcp(name, port) => {
+            let host = Host::parse(name)
+                .ok_or_else(|| Failure::new(FailureReason::Misconfigured, "the connection string names no host"))?;
+            let stream = context.tools.connector.connect(&host, *port, &mut progress.trace).await?;
+            progress.trace.start(Phase::Tls);
+            settings.log_in_over(stream, name).await
+        }
+        ServerAddress::Socket(path) => {
+            progress.trace.start(Phase::Connect);
+            let stream = UnixStream::connect(path).await.map_err(|error| Failure::of_io(&error))?;
+            settings.log_in_over(stream, "").await
+        }
+    };
+    progress.trace.stop();
+    client.map_err(|error| failure_of(context, &error))
+}
+
+/// What the server, or the way to it, says.
+fn failure_of(context: &Context<'_>, error: &StoreError) -> Failure {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(refusal) = cause.downcast_ref::<tokio_postgres::error::DbError>() {
+            let code = refusal.code().code();
+            // 28: login, 3D: no such database. Anything else may be over in a moment.
+            let lasting = code.starts_with("28") || code.starts_with("3D");
+            let reason = if lasting { FailureReason::Misconfigured } else { FailureReason::Protocol };
+            let said = context.tools.redactor.text(refusal.message());
+            return Failure::new(reason, format!("the server says: {said} ({code})"));
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return Failure::of_io(error);
+        }
+        next = cause.source();
+    }
+    let closed = matches!(error, StoreError::Unavailable(cause) if is_closed(cause.as_ref()));
+    let reason = if closed { FailureReason::ConnectionReset } else { FailureReason::Protocol };
+    let said = chain(error);
+    Failure::new(reason, format!("the answer is not Postgres: {}", context.tools.redactor.text(&said)))
+}
+
+fn is_closed(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+    cause.downcast_ref::<tokio_postgres::Error>().is_some_and(tokio_postgres::Error::is_closed)
 }

@@ -124,15 +124,16 @@ impl Condition {
     }
 
     fn seen(&self, left: Left<'_>) -> Seen {
-        let cut = |text: &str| Seen::Value(text.get(..text.floor_char_boundary(SEEN_BYTES)).unwrap_or(text).to_owned());
+        let cut = |text: &str| text.get(..text.floor_char_boundary(SEEN_BYTES)).unwrap_or(text).to_owned();
         match (left, &self.subject) {
             (Left::Missing(why) | Left::Unknown(why), _) => Seen::Nothing(why),
-            (Left::Text(text), _) => cut(&text),
+            (Left::Text(text), Subject::Body(_) | Subject::Header(_)) => Seen::Said(cut(&text)),
+            (Left::Text(text), _) => Seen::Value(cut(&text)),
             (Left::Number(number), Subject::ResponseTime) => Seen::Value(format!("{number:.0} ms")),
             (Left::Number(number), Subject::CertificateExpiration) => Seen::Value(days(number)),
             (Left::Number(number), _) => Seen::Value(number.to_string()),
             (Left::Each([]), _) => Seen::Nothing("there is no record"),
-            (Left::Each(records), _) => cut(&records.join(", ")),
+            (Left::Each(records), _) => Seen::Value(cut(&records.join(", "))),
         }
     }
 }

@@ -137,35 +137,38 @@ pub struct Answer<'a> {
 pub struct Broken<'a> {
     /// The condition.
     pub condition: &'a str,
-    /// The value that was seen; what a target answered, and not redacted.
+    /// The value that was seen.
     pub seen: Seen,
 }
 
 /// What was seen instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// This value.
+    /// This value, which we measured.
     Value(String),
+    /// This value, which the target said, whatever it holds.
+    Said(String),
     /// Nothing: why there is no value.
     Nothing(&'static str),
 }
 
 impl Broken<'_> {
-    /// For a person: `[BODY].db.ok == true, but it is false`. What was seen passes through `redact` first, and only its
-    /// beginning is told.
+    /// For a person: `[BODY].db.ok == true, but it is false`. What the target said passes through `redact` first, and only
+    /// its beginning is told.
     #[must_use]
     pub fn told(self, redact: impl FnOnce(String) -> String) -> String {
         let condition = self.condition;
-        match self.seen {
-            Seen::Nothing(why) => format!("{condition}, but {why}"),
-            Seen::Value(value) if value.is_empty() => format!("{condition}, but it is empty"),
-            Seen::Value(value) => {
-                let value = redact(value);
-                let shown = first_chars(&value, SEEN_CHARS);
-                let more = if shown.len() < value.len() { "…" } else { "" };
-                format!("{condition}, but it is {shown}{more}")
-            }
+        let value = match self.seen {
+            Seen::Nothing(why) => return format!("{condition}, but {why}"),
+            Seen::Value(value) => value,
+            Seen::Said(value) => redact(value),
+        };
+        if value.is_empty() {
+            return format!("{condition}, but it is empty");
         }
+        let shown = first_chars(&value, SEEN_CHARS);
+        let more = if shown.len() < value.len() { "…" } else { "" };
+        format!("{condition}, but it is {shown}{more}")
     }
 }
 

@@ -1,6 +1,7 @@
-//! `bench ingest` and `bench start`: the figures of the whole path, printed, and kept in `tests/benches/RESULTS.md`.
+//! `bench ingest`, `bench start` and `bench probe`: the figures of the whole path, printed, and kept in
+//! `tests/benches/RESULTS.md`.
 //!
-//! Each brings its own Postgres (the embedded one, in a temporary directory). `make bench` runs both.
+//! Each brings its own Postgres (the embedded one, in a temporary directory). `make bench` runs all.
 #![expect(clippy::print_stdout, reason = "a tool of the developers, not of the product")]
 
 mod batches;
@@ -9,10 +10,14 @@ mod ingest;
 mod load;
 mod machine;
 mod pgbench;
+mod probe;
+mod process;
 mod pure;
 mod results;
 mod server;
 mod start;
+mod storage;
+mod targets;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -58,6 +63,8 @@ async fn measure(arguments: &[&str], folder: &Path) -> anyhow::Result<(&'static 
         ["ingest"] => Ok(("Ingest", ingest::run(folder, &ingest::FULL).await?)),
         ["ingest", "--short"] => Ok(("Ingest", ingest::run(folder, &ingest::SHORT).await?)),
         ["start"] => Ok(("Start", start::run(folder).await?)),
-        _ => bail!("usage: bench ingest [--short] | bench start"),
+        ["probe"] => Ok(("Probe", probe::run(folder, &probe::FULL).await?)),
+        ["probe", "--short"] => Ok(("Probe", probe::run(folder, &probe::SHORT).await?)),
+        _ => bail!("usage: bench ingest [--short] | bench start | bench probe [--short]"),
     }
 }

@@ -14,6 +14,8 @@ use tokio::process::{Child, Command};
 use tokio_postgres::{Client, NoTls};
 use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
 
+use crate::process;
+
 /// As many as the local stack gives it.
 const MAX_CONNECTIONS: u16 = 100;
 
@@ -111,20 +113,12 @@ impl Stack {
 
     /// What it holds in memory, in megabytes (10^6 bytes); none where there is no /proc.
     pub(crate) fn memory_mb(&self) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))?;
-        Some(kib.parse::<f64>().ok()? * 1024.0 / 1e6)
+        process::memory_mb(self.process.id())
     }
 
     /// The processor time that it has used so far; none where there is no /proc.
     pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        /// Linux counts processor time in hundredths of a second, whatever its clock does.
-        const TICK: Duration = Duration::from_millis(10);
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()?)).ok()?;
-        // After the name in parentheses come the fields from the third on; 14 and 15 are user and system time.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u32>().ok());
-        Some(TICK * ticks.sum::<Option<u32>>()?)
+        process::cpu_time(self.process.id())
     }
 }
 

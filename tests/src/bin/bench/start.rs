@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use chrono::{DurationRound as _, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use harness::lambda::Lambda;
 use harness::{Behaviour, Target};
 use secrecy::SecretString;
@@ -21,8 +21,8 @@ use shared::store::services::{self, Wanted};
 use shared::store::{PoolSize, Store};
 
 use crate::figures::{Figures, verdict};
-use crate::machine;
 use crate::server::{Server, beside};
+use crate::{machine, process};
 
 /// Starts that are measured; one before them fills the page cache.
 const STARTS: usize = 30;
@@ -60,6 +60,9 @@ const FUNCTIONS: [(&str, &str, MakeEvent); 7] = [
     ("probe", "a round of one service", probe),
     ("dispatch", "a sweep with nothing to do", probe),
 ];
+
+/// What the probe may ask here.
+pub(crate) const LOOPBACK: &str = "127.0.0.0/8";
 
 /// What was measured of one function.
 struct Row {
@@ -119,7 +122,7 @@ async fn measure(
         ("READ_TOKEN", KEY),
         ("SENTRY_CLIENT_SECRET", KEY),
         ("DSN_SECRET", DSN_SECRET),
-        ("PROBE_ALLOW_CIDRS", "127.0.0.0/8"),
+        ("PROBE_ALLOW_CIDRS", LOOPBACK),
     ];
     let mut starts = Vec::with_capacity(STARTS);
     for number in 0..=STARTS {
@@ -139,7 +142,7 @@ async fn measure(
         answered(&lambda, event).await?;
         warm.push(started.elapsed());
     }
-    let memory_mb = resident_mb(function);
+    let memory_mb = process::memory_mb(lambda.pid());
     let bytes = u32::try_from(std::fs::metadata(beside(function)?)?.len())?;
     Ok(Row {
         function,
@@ -157,25 +160,6 @@ async fn answered(lambda: &Lambda, event: Value) -> anyhow::Result<()> {
     let status = answer.get("statusCode");
     ensure!(status.is_none_or(|status| status == 200), "the function answered {answer}");
     Ok(())
-}
-
-/// The resident memory of our child of this name.
-fn resident_mb(name: &str) -> Option<f64> {
-    let of_status = |text: &str, field: &str| -> Option<String> {
-        text.lines().find_map(|line| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned()))
-    };
-    let me = std::process::id().to_string();
-    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let Ok(text) = std::fs::read_to_string(entry.path().join("status")) else { continue };
-        if of_status(&text, "Name").as_deref() != Some(name) || of_status(&text, "PPid").as_ref() != Some(&me) {
-            continue;
-        }
-        // An earlier one that is dead and not yet waited for has none.
-        let Some(resident) = of_status(&text, "VmRSS") else { continue };
-        let kilobytes: f64 = resident.trim_end_matches(" kB").trim().parse().ok()?;
-        return Some(kilobytes * 1024.0 / 1e6);
-    }
-    None
 }
 
 fn report_error(_: usize) -> Value {
@@ -220,11 +204,14 @@ fn status(number: usize) -> Value {
 fn probe(number: usize) -> Value {
     let now = Utc::now();
     let tick = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
-    let minutes = i64::try_from(number).unwrap_or_default();
+    scheduled(tick + TimeDelta::minutes(i64::try_from(number).unwrap_or_default()))
+}
+
+/// As EventBridge sends what is scheduled for this time.
+pub(crate) fn scheduled(time: DateTime<Utc>) -> Value {
     json!({
         "version": "0", "id": uuid::Uuid::new_v4(), "detail-type": "Scheduled Event", "source": "aws.events",
-        "account": "123456789012", "region": "eu-west-1", "resources": [], "detail": {},
-        "time": tick + TimeDelta::minutes(minutes),
+        "account": "123456789012", "region": "eu-west-1", "resources": [], "detail": {}, "time": time,
     })
 }
 

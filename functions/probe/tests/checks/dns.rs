@@ -1,0 +1,232 @@
+//! Names: a name server that says whatever a test wants, and the `dns` kind.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use shared::model::{DnsRecord, FailureReason, Kind, ServiceSpec};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
+
+use crate::server::Server;
+use crate::{checker, checker_asking, failed, healthy, http, once, spec, with_conditions};
+
+/// What is answered to a question.
+type Answer = (ResponseCode, Vec<RData>);
+
+/// A name server on a free port; ends when dropped.
+struct NameServer {
+    address: SocketAddr,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl NameServer {
+    async fn start(answer: impl Fn(&str, RecordType) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with(answer, false).await
+    }
+
+    /// With `truncated`, the whole answer is had over TCP only.
+    async fn start_with(answer: impl Fn(&str, RecordType) -> Answer + Send + Sync + 'static, truncated: bool) -> Self {
+        let answer = Arc::new(answer);
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let udp = UdpSocket::bind(address).await.unwrap();
+        let over_udp = Arc::clone(&answer);
+        let udp = tokio::spawn(async move {
+            let mut buffer = [0; 4_096];
+            while let Ok((length, from)) = udp.recv_from(&mut buffer).await {
+                let mut message = respond(&buffer[..length], &*over_udp);
+                if truncated {
+                    message = message.truncate();
+                    message.metadata.truncation = true;
+                }
+                udp.send_to(&message.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        let tcp = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = tcp.accept().await {
+                let mut question = vec![0; usize::from(stream.read_u16().await.unwrap())];
+                stream.read_exact(&mut question).await.unwrap();
+                let bytes = respond(&question, &*answer).to_vec().unwrap();
+                stream.write_u16(u16::try_from(bytes.len()).unwrap()).await.unwrap();
+                stream.write_all(&bytes).await.unwrap();
+            }
+        });
+        Self { address, tasks: [udp, tcp] }
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn respond(question: &[u8], answer: &dyn Fn(&str, RecordType) -> Answer) -> Message {
+    let question = Message::from_vec(question).unwrap();
+    let query = question.queries[0].clone();
+    let (code, data) = answer(&query.name().to_ascii(), query.query_type());
+    let mut message = Message::response(question.metadata.id, question.metadata.op_code);
+    message.metadata.message_type = MessageType::Response;
+    message.metadata.response_code = code;
+    for data in data {
+        message.add_answer(Record::from_rdata(query.name().clone(), 60, data));
+    }
+    message.add_query(query);
+    message
+}
+
+fn a(address: [u8; 4]) -> RData {
+    RData::A(A(Ipv4Addr::from(address)))
+}
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).unwrap()
+}
+
+const NOTHING: Answer = (ResponseCode::NoError, Vec::new());
+
+#[tokio::test]
+async fn a_name_is_resolved_and_timed() {
+    let server = Server::with_body("", b"ok").await;
+    let names = NameServer::start(|_, kind| match kind {
+        RecordType::A => (ResponseCode::NoError, vec![a([127, 0, 0, 1])]),
+        _ => NOTHING,
+    })
+    .await;
+    let url = format!("http://shop.example:{}/", server.address().port());
+    let outcome = once(&checker_asking(names.address), http(&url)).await;
+    healthy(&outcome);
+    assert!(outcome.hops[0].phases.dns.is_some());
+    assert!(server.requests()[0].contains(&format!("host: shop.example:{}", server.address().port())));
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_there() {
+    let names = NameServer::start(|_, _| (ResponseCode::NXDomain, Vec::new())).await;
+    let outcome = once(&checker_asking(names.address), http("http://gone.example/")).await;
+    assert_eq!(failed(&outcome), (FailureReason::Dns, "the name can't be resolved: no such name (NXDOMAIN)"));
+}
+
+#[tokio::test]
+async fn a_name_without_addresses_a_server_that_refuses_and_one_that_is_silent() {
+    for (code, told) in [
+        (ResponseCode::NoError, "the name can't be resolved: the name has no address"),
+        (ResponseCode::ServFail, "the name can't be resolved: the name server answers SERVFAIL"),
+    ] {
+        let names = NameServer::start(move |_, _| (code, Vec::new())).await;
+        let outcome = once(&checker_asking(names.address), http("http://shop.example/")).await;
+        assert_eq!(failed(&outcome), (FailureReason::Dns, told));
+    }
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let outcome = once(&checker_asking(silent.local_addr().unwrap()), http("http://shop.example/")).await;
+    assert_eq!(failed(&outcome), (FailureReason::Timeout, "no answer within 500ms"));
+    assert!(outcome.hops[0].phases.dns.is_some());
+}
+
+#[tokio::test]
+async fn a_second_answer_that_is_private_is_refused() {
+    let server = Server::answering("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
+    let asked = AtomicUsize::new(0);
+    let names = NameServer::start(move |_, kind| match kind {
+        RecordType::A if asked.fetch_add(1, Ordering::SeqCst) == 0 => (ResponseCode::NoError, vec![a([127, 0, 0, 1])]),
+        RecordType::A => (ResponseCode::NoError, vec![a([10, 0, 0, 1])]),
+        _ => NOTHING,
+    })
+    .await;
+    let url = format!("http://rebind.example:{}/", server.address().port());
+    // The first attempt fails honestly, the second one is led elsewhere.
+    let outcome = checker_asking(names.address).check(&crate::claimed(http(&url)), chrono::Utc::now()).await;
+    let (reason, text) = failed(&outcome);
+    assert_eq!(reason, FailureReason::Blocked);
+    assert!(text.contains("10.0.0.1 is private"), "{text}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn of_several_addresses_only_those_that_may_be_asked_are() {
+    let server = Server::with_body("", b"ok").await;
+    let names = NameServer::start(|_, kind| match kind {
+        RecordType::A => (ResponseCode::NoError, vec![a([169, 254, 169, 254]), a([10, 0, 0, 1]), a([127, 0, 0, 1])]),
+        RecordType::AAAA => (ResponseCode::NoError, vec![RData::AAAA(AAAA("fd00:ec2::254".parse().unwrap()))]),
+        _ => NOTHING,
+    })
+    .await;
+    let url = format!("http://shop.example:{}/", server.address().port());
+    let outcome = once(&checker_asking(names.address), http(&url)).await;
+    healthy(&outcome);
+    assert_eq!(outcome.hops[0].address, Some(IpAddr::from([127, 0, 0, 1])));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_asked_for_over_tcp() {
+    let many = |_: &str, kind: RecordType| match kind {
+        RecordType::A => (ResponseCode::NoError, (1..=100).map(|last| a([127, 0, 0, last])).collect()),
+        _ => NOTHING,
+    };
+    let names = NameServer::start_with(many, true).await;
+    let outcome =
+        once(&checker_asking(names.address), with_conditions(dns("many.example"), &["len([ANSWER]) == 100"])).await;
+    healthy(&outcome);
+}
+
+fn dns(target: &str) -> ServiceSpec {
+    spec(Kind::Dns, target)
+}
+
+#[tokio::test]
+async fn records_of_each_kind_are_told_as_an_operator_writes_them() {
+    let names = NameServer::start(|_, kind| {
+        let data = match kind {
+            RecordType::A => vec![a([192, 0, 2, 1]), a([192, 0, 2, 2])],
+            RecordType::AAAA => vec![RData::AAAA(AAAA("2001:db8::1".parse().unwrap()))],
+            RecordType::CNAME => vec![RData::CNAME(CNAME(name("Other.Example.")))],
+            RecordType::MX => vec![RData::MX(MX::new(10, name("mail.example.")))],
+            RecordType::TXT => vec![RData::TXT(TXT::new(vec!["v=spf1".into(), " -all".into()]))],
+            _ => Vec::new(),
+        };
+        (ResponseCode::NoError, data)
+    })
+    .await;
+    let checker = checker_asking(names.address);
+    for (record, condition) in [
+        (DnsRecord::A, "[ANSWER] == 192.0.2.2"),
+        (DnsRecord::Aaaa, "[ANSWER] == 2001:db8::1"),
+        (DnsRecord::Cname, "[ANSWER] == other.example"),
+        (DnsRecord::Mx, "[ANSWER] == any(10 mail.example, 20 mail.example)"),
+        (DnsRecord::Txt, "[ANSWER] == pat(v=spf1 *)"),
+    ] {
+        let mut spec = with_conditions(dns("shop.example"), &[condition, "[DNS_RCODE] == NOERROR"]);
+        spec.check.dns_record = record;
+        healthy(&once(&checker, spec).await);
+    }
+    let mut spec = dns("shop.example");
+    spec.check.dns_record = DnsRecord::Ns;
+    assert_eq!(failed(&once(&checker, spec).await), (FailureReason::Dns, "the name has no NS record"));
+    let outcome = once(&checker, with_conditions(dns("shop.example"), &["[ANSWER] == 192.0.2.9"])).await;
+    let told = "[ANSWER] == 192.0.2.9, but it is 192.0.2.1, 192.0.2.2";
+    assert_eq!(failed(&outcome), (FailureReason::Condition, told));
+}
+
+#[tokio::test]
+async fn a_name_that_should_not_be_there_may_be_wanted() {
+    let names = NameServer::start(|_, _| (ResponseCode::NXDomain, Vec::new())).await;
+    let checker = checker_asking(names.address);
+    let outcome = once(&checker, dns("gone.example")).await;
+    assert_eq!(failed(&outcome).0, FailureReason::Dns);
+    healthy(&once(&checker, with_conditions(dns("gone.example"), &["[DNS_RCODE] == NXDOMAIN"])).await);
+}
+
+#[tokio::test]
+async fn a_service_may_name_the_server_unless_it_may_not_be_asked() {
+    let names = NameServer::start(|_, _| (ResponseCode::NoError, vec![a([192, 0, 2, 1])])).await;
+    let mut spec = dns("shop.example");
+    spec.check.dns_server = Some(names.address.to_string());
+    healthy(&once(&checker(), spec.clone()).await);
+    spec.check.dns_server = Some("169.254.169.254:53".into());
+    assert_eq!(failed(&once(&checker(), spec).await).0, FailureReason::Blocked);
+}

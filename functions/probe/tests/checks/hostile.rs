@@ -1,0 +1,155 @@
+//! Servers that hang, lie, flood or hang up. None of them costs more than the time-out, and each is told apart.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use shared::model::FailureReason;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+
+use crate::server::Server;
+use crate::{TIMEOUT, checker, failed, healthy, http, once, with_conditions};
+
+/// Checks it and sees that it ended with the time-out, give or take a slow machine.
+async fn once_in_time(spec: shared::model::ServiceSpec) -> probe::check::Outcome {
+    let begun = Instant::now();
+    let outcome = once(&checker(), spec).await;
+    assert!(begun.elapsed() < TIMEOUT * 3, "{:?}", begun.elapsed());
+    outcome
+}
+
+#[tokio::test]
+async fn no_answer_at_all() {
+    let server = Server::start(|stream, _| async move {
+        let _open = stream;
+        std::future::pending().await
+    })
+    .await;
+    let outcome = once_in_time(http(&server.url())).await;
+    assert_eq!(failed(&outcome), (FailureReason::Timeout, "no answer within 500ms"));
+    let phases = outcome.hops[0].phases;
+    assert!(phases.connect.is_some() && phases.first_byte.is_some_and(|took| took > TIMEOUT / 2), "{phases:?}");
+}
+
+#[tokio::test]
+async fn headers_that_drip_end_at_the_deadline() {
+    let server = Server::start(|mut stream, seen| async move {
+        seen.head(&mut stream).await;
+        let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        while stream.write_all(b"x-more: 1\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(failed(&once_in_time(http(&server.url())).await).0, FailureReason::Timeout);
+}
+
+#[tokio::test]
+async fn an_endless_body_is_not_read_where_nobody_asks_for_it_and_cut_where_somebody_does() {
+    let server = Server::start(|mut stream, seen| async move {
+        seen.head(&mut stream).await;
+        let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        while stream.write_all(&[b'x'; 8_192]).await.is_ok() {}
+    })
+    .await;
+    healthy(&once(&checker(), http(&server.url())).await);
+    let outcome = once_in_time(with_conditions(http(&server.url()), &["[BODY] == ok"])).await;
+    assert_eq!(failed(&outcome).0, FailureReason::BodyTooLarge);
+}
+
+#[tokio::test]
+async fn a_body_that_drips_ends_at_the_deadline() {
+    let server = Server::start(|mut stream, seen| async move {
+        seen.head(&mut stream).await;
+        let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let outcome = once_in_time(with_conditions(http(&server.url()), &["[BODY] == ok"])).await;
+    assert_eq!(failed(&outcome).0, FailureReason::Timeout);
+    assert_eq!(outcome.http_status, Some(200));
+    assert!(outcome.hops[0].phases.transfer.is_some());
+}
+
+#[tokio::test]
+async fn a_failed_answer_whose_body_hangs_is_told_by_its_status() {
+    let server = Server::start(|mut stream, seen| async move {
+        seen.head(&mut stream).await;
+        let _gone = stream.write_all(b"HTTP/1.1 503 No\r\ncontent-length: 100\r\n\r\nbusy").await;
+        std::future::pending().await
+    })
+    .await;
+    let mut spec = http(&server.url());
+    spec.timeout = Duration::from_secs(5);
+    let outcome = once(&checker(), spec).await;
+    assert_eq!(failed(&outcome).0, FailureReason::Status);
+    assert_eq!(outcome.captured.as_ref().unwrap()["body"], "busy");
+}
+
+#[tokio::test]
+async fn a_huge_header_and_too_many_of_them_are_no_http() {
+    let huge = format!("HTTP/1.1 200 OK\r\nx-huge: {}\r\n\r\n", "x".repeat(1_000_000));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: 1\r\n".repeat(5_000));
+    for head in [huge, many] {
+        let server = Server::answering(head).await;
+        let outcome = once_in_time(http(&server.url())).await;
+        assert_eq!(failed(&outcome), (FailureReason::Protocol, "the head of the answer is too long"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_told_as_such() {
+    for bytes in ["SSH-2.0-OpenSSH_9.9\r\n", "\0\0\0\0\0\0\0\0\r\n\r\n", "HTTP/1.1 abc OK\r\n\r\n"] {
+        let server = Server::answering(bytes).await;
+        assert_eq!(failed(&once_in_time(http(&server.url())).await).0, FailureReason::Protocol, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn hanging_up_before_the_answer_or_within_it() {
+    for bytes in ["", "HTTP/1.1 200 OK\r\nx-half: "] {
+        let server = Server::answering(bytes).await;
+        let outcome = once_in_time(http(&server.url())).await;
+        let expected = (FailureReason::ConnectionReset, "the connection was closed without an answer");
+        assert_eq!(failed(&outcome), expected, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_within_the_body() {
+    let server = Server::start(|mut stream, seen| async move {
+        seen.head(&mut stream).await;
+        let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
+        // What has not been read makes the system reset the connection.
+        let _reset = stream.set_zero_linger();
+    })
+    .await;
+    let outcome = once_in_time(with_conditions(http(&server.url()), &["[BODY] == ok"])).await;
+    assert_eq!(failed(&outcome), (FailureReason::ConnectionReset, "the connection was closed within the body"));
+    healthy(&once_in_time(http(&server.url())).await);
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    assert_eq!(failed(&once_in_time(http(&url)).await), (FailureReason::ConnectionRefused, "connection refused"));
+}
+
+#[tokio::test]
+async fn ipv6_only() {
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let server = Server::start_at(address, |mut stream, seen| async move {
+        seen.head(&mut stream).await;
+        let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+    })
+    .await;
+    healthy(&once(&checker(), http(&server.url())).await);
+    // The name has an IPv4 address too, where nobody listens.
+    let outcome = once(&checker(), http(&format!("http://localhost:{}/", server.address().port()))).await;
+    healthy(&outcome);
+    assert_eq!(outcome.hops[0].address, Some(Ipv6Addr::LOCALHOST.into()));
+}

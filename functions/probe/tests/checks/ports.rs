@@ -1,0 +1,38 @@
+//! `tcp`: a connection is taken or not.
+
+use shared::model::{FailureReason, Kind, Verdict};
+use tokio::net::TcpListener;
+
+use crate::{checker, failed, healthy, once, spec, with_conditions};
+
+#[tokio::test]
+async fn a_connection_is_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let conditions = ["[CONNECTED] == true", "[IP] == any(127.0.0.1, ::1)", "[RESPONSE_TIME] < 500ms"];
+    let outcome = once(&checker(), with_conditions(spec(Kind::Tcp, &address.to_string()), &conditions)).await;
+    healthy(&outcome);
+    assert!(outcome.hops[0].phases.connect.is_some());
+    let other = with_conditions(spec(Kind::Tcp, &address.to_string()), &["[IP] == 127.0.0.2"]);
+    let outcome = once(&checker(), other).await;
+    assert_eq!(failed(&outcome), (FailureReason::Condition, "[IP] == 127.0.0.2, but it is 127.0.0.1"));
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let outcome = once(&checker(), spec(Kind::Tcp, &address.to_string())).await;
+    assert_eq!(failed(&outcome), (FailureReason::ConnectionRefused, "connection refused"));
+}
+
+#[tokio::test]
+async fn special_addresses_are_not_asked_however_they_are_written() {
+    for target in ["10.0.0.1:80", "169.254.169.254:80", "[::]:80", "[::ffff:10.0.0.1]:80", "0xa9.254.43518:80", "0:80"]
+    {
+        let outcome = once(&checker(), spec(Kind::Tcp, target)).await;
+        assert_eq!(failed(&outcome).0, FailureReason::Blocked, "{target}");
+        assert!(!outcome.is_ours() && outcome.verdict == Verdict::Failed);
+    }
+}
