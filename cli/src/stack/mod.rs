@@ -167,7 +167,7 @@ impl Stack {
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
-        let counting = tokio::spawn(scheduler::fold_each_second(dispatch.clone()));
+        let counting = tokio::spawn(scheduler::sweep_each_second(dispatch.clone()));
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
         Ok(Self { address, common, probe, stop, server, scheduler, counting, replay })

@@ -16,10 +16,13 @@ pub(super) async fn run(probe: probe::App, dispatch: dispatch::App, intake: Inta
     while !*stopped.borrow() {
         let tick = next(&mut ticker).await;
         let (probe, dispatch, intake) = (probe.clone(), dispatch.clone(), intake.clone());
+        // Each by itself: a round may last into the next minute.
         tokio::spawn(async move {
             if let Err(error) = probe::handle(&probe, tick).await {
                 tracing::error!(%tick, error = %chain(error.as_ref()), "the minute's round failed");
             }
+        });
+        tokio::spawn(async move {
             if let Err(error) = dispatch::handle(&dispatch, tick).await {
                 tracing::error!(%tick, error = %chain(error.as_ref()), "the minute's sweep failed");
             }
@@ -28,14 +31,18 @@ pub(super) async fn run(probe: probe::App, dispatch: dispatch::App, intake: Inta
     }
 }
 
-/// Counts, each second, what was left beside the incidents in a storm. Ends with its task.
-pub(super) async fn fold_each_second(dispatch: dispatch::App) {
+/// Counts, each second, what was left beside the incidents in a storm, and tells of alerts whose time has come. Ends with
+/// its task.
+pub(super) async fn sweep_each_second(dispatch: dispatch::App) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
         if let Err(error) = dispatch::fold(&dispatch).await {
             tracing::debug!(error = %chain(error.as_ref()), "counts stay beside the incidents for another second");
+        }
+        if let Err(error) = dispatch::announce(&dispatch, Utc::now()).await {
+            tracing::debug!(error = %chain(error.as_ref()), "alerts are told in another second");
         }
     }
 }

@@ -309,3 +309,6 @@ fn shown(spec: &ServiceSpec) -> String {
 fn milliseconds(outcome: &Outcome) -> u32 {
     u32::try_from(outcome.response_time.as_millis()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
