@@ -207,6 +207,16 @@ async fn a_service_that_is_no_heartbeat_any_more_takes_none() {
 }
 
 #[tokio::test]
+async fn what_the_environment_says_of_the_same_name_takes_no_token_away() {
+    let database = Database::migrated().await;
+    apply(&database, &["backend"]).await;
+    let same_name = ServiceSpec::http("backend", "production", "https://shop.example/");
+    let stack = TestStack::builder().default_services(vec![same_name]).start(database).await;
+    stack.check_now().await;
+    assert_eq!(post(&stack, &path("backend"), "").await.status, 200);
+}
+
+#[tokio::test]
 async fn on_lambda_it_answers_over_the_gateway() {
     let database = Database::migrated().await;
     apply(&database, &["nightly"]).await;

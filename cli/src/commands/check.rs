@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use probe::{Checked, RoundReport};
 use serde_json::{Value, json};
-use shared::model::ServiceState;
+use shared::model::{Kind, ServiceState};
 use shared::publish::Publisher;
 use shared::store::{PoolSize, Store};
 
@@ -48,7 +48,7 @@ pub(crate) fn as_table(checked: &[Checked]) -> comfy_table::Table {
 fn row(it: &Checked) -> Vec<String> {
     /// As many characters of a reason as fit a line.
     const REASON: usize = 100;
-    let held = it.held_by.as_ref().filter(|_| !it.passed).map(|by| format!("held ({by})"));
+    let held = it.held_by.as_ref().filter(|_| !it.passed).map(|by| format!("held: {by}"));
     let error = it.error.as_deref().map(|error| match it.reason {
         Some(reason) if !error.is_empty() => format!("{reason}: {error}"),
         _ => error.to_owned(),
@@ -59,7 +59,8 @@ fn row(it: &Checked) -> Vec<String> {
         it.service.clone(),
         it.kind.to_string(),
         it.state.to_string(),
-        format!("{} ms", it.response_time_ms),
+        // Nobody answers: a job comes to us.
+        if it.kind == Kind::Heartbeat { "-".to_owned() } else { format!("{} ms", it.response_time_ms) },
         it.incident_id.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
         shortened(&reason.join(", "), REASON),
     ]

@@ -68,7 +68,7 @@ fn remarks(service: &Value, now: DateTime<Utc>) -> String {
     const DAYS: i64 = 30;
     let mut remarks = Vec::new();
     if let Some(by) = service["held_by"].as_str() {
-        remarks.push(format!("held ({by})"));
+        remarks.push(format!("held: {by}"));
     }
     if service["flapping"] == true {
         remarks.push("flapping".to_owned());
@@ -130,7 +130,7 @@ mod tests {
             "certificate_expires_at": "2026-11-30T12:00:00Z"});
         assert_eq!(
             remarks(&ill, now),
-            "held (parent database); flapping; breaker half open; status: expected 200, got 500; certificate: 7 days left"
+            "held: parent database; flapping; breaker half open; status: expected 200, got 500; certificate: 7 days left"
         );
     }
 

@@ -77,144 +77,17 @@ fn the_least_that_can_be_said_is_a_name_and_an_address() {
     assert_eq!(file.specs(), [expected]);
 }
 
-/// What a file that begins with a good service, six lines long, is refused for.
-fn refused_for(bad: &str) -> String {
-    let good = "[[services]]\nname = \"good\"\nurl = \"http://x/\"\n\n\n\n";
-    parse(&format!("{good}{bad}")).err().map(|refusal| refusal.to_string()).unwrap_or_default()
-}
+/// Files that are refused, each after what is told of it.
+const REFUSALS: &str = include_str!("refusals.txt");
 
 #[test]
 fn each_wrong_setting_is_refused_with_its_line_and_reason() {
-    for (bad, told) in [
-        ("[[services]]\nname = \"a\"\n", "line 7: url is missing"),
-        ("[[services]]\nurl = \"http://x\"\n", "line 7: name is missing"),
-        ("[[services]]\nname = 7\nurl = \"http://x\"\n", "line 8: name: must be text"),
-        ("[[services]]\nname = \" a\"\nurl = \"http://x\"\n", "line 8: name must have 1 to 100"),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\ntimeuot = 3\n",
-            "line 10: \"timeuot\" is no setting of a service, did you mean \"timeout\"?",
-        ),
-        ("[[services]]\nname = \"a\"\nurl = \"ftp://x\"\n", "line 9: url is not an http or https address"),
-        ("[[services]]\nname = \"a\"\nurl = \"http://u:p@x\"\n", "line 9: url: an address must hold no secret"),
-        ("[[services]]\nname = \"a\"\nurls = []\n", "line 9: urls: must be at least one"),
-        ("[[services]]\nname = \"a\"\nurl = \"http://x\"\nurls = [\"http://y\"]\n", "line 10: url, urls and target"),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nkind = \"htp\"\n",
-            "line 10: kind: must be one of http, tcp, tls, dns, postgres, heartbeat, supabase, did you mean \"http\"?",
-        ),
-        ("[[services]]\nname = \"a\"\nurl = \"http://x\"\ntimeout = \"soon\"\n", "line 10: timeout: "),
-        ("[[services]]\nname = \"a\"\nurl = \"http://x\"\ntimeout = \"1h\"\n", "line 10: timeout must be between"),
-        ("[[services]]\nname = \"a\"\nurl = \"http://x\"\ninterval = 29\n", "line 10: interval must be whole seconds"),
-        ("[[services]]\nname = \"a\"\nurl = \"http://x\"\ntimeout = 20\ninterval = 30\n", "line 10: twice the timeout"),
-        ("[[services]]\nname = \"a\"\nurl = \"http://x\"\nmethod = \"FETCH\"\n", "line 10: method must be one of"),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nheaders = { authorization = \"Bearer abc\" }\n",
-            "line 10: headers: authorization looks like a secret: write ${PROBE_SECRET_NAME}",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nheaders = { accept = \"${READ_TOKEN}\" }\n",
-            "line 10: headers: accept: ${READ_TOKEN}: only variables",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nbody = \"password=hunter2\"\n",
-            "line 10: body: the body looks like a secret",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nexpected_status = 42\n",
-            "line 10: expected_status: statuses are between 100 and 599",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nexpected_statuses = [\"2xx\", \"x\"]\n",
-            "line 10: expected_statuses: must be a status such as",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nexpected_status = 200\nexpected_statuses = [200]\n",
-            "line 11: expected_status is there already",
-        ),
-        ("[[services]]\nname = \"a\"\nurl = \"http://x\"\ndegraded_above = \"slow\"\n", "line 10: degraded_above: "),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nmax_redirects = -1\n",
-            "line 10: max_redirects: must be a whole number",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nfailure_threshold = 0\n",
-            "line 10: failure_threshold must be between",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nparents = [\"a\"]\n",
-            "line 10: parents: it can't be its own",
-        ),
-        ("[[services]]\nname = \"a\"\nurl = \"http://x\"\nquorum = 0\n", "line 10: quorum must be at least 1"),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\npage_after = \"2 days\"\n",
-            "line 10: page_after must be at most 1 day",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nenabled = \"yes\"\n",
-            "line 10: enabled: must be true or false",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nrecord = \"MX\"\n",
-            "line 10: \"record\" is for services of kind dns, and this is http",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"tcp\"\ntarget = \"x\"\n",
-            "line 10: target is not of the form host:port",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"dns\"\ntarget = \"x\"\nrecord = \"Z\"\n",
-            "line 11: record: must be one of A",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"dns\"\ntarget = \"x\"\nserver = \"9.9.9.9\"\n",
-            "line 11: dns_server is not of the form",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"postgres\"\ntarget = \"postgresql://u:p@h/d\"\n",
-            "line 10: target must be ${VARIABLE}",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"postgres\"\ntarget = \"${X}\"\nlimits = { conections_ratio = 1 }\n",
-            "line 11: limits: \"conections_ratio\" is no limit, did you mean \"connections_ratio\"?",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"postgres\"\ntarget = \"${X}\"\nlimits = { connections_ratio = 80 }\n",
-            "line 11: postgres.connections_ratio must be between",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"heartbeat\"\nurl = \"http://x\"\n",
-            "line 10: \"url\" is for services of kind http, and this is heartbeat",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"supabase\"\nproject = \"x\"\nanon_key = \"eyJ\"\n",
-            "line 10: project: must be the project's reference",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"supabase\"\nproject = \"x\"\nanon_key = \"eyJ\"\n",
-            "line 11: anon_key: must be ${VARIABLE}",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nkind = \"supabase\"\nproject = \"http://x\"\nanon_key = \"${READ_TOKEN}\"\n",
-            "line 11: headers: apikey",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nconditions = [\n\"[STATUS] == 200\",\n\"[STATUS] = 200\",\n\"[ANSWER] == a\"]\n",
-            "line 12: conditions: condition \"[STATUS] = 200\"",
-        ),
-        (
-            "[[services]]\nname = \"a\"\nurl = \"http://x\"\nconditions = [\n\"[STATUS] == 200\",\n\"[STATUS] = 200\",\n\"[ANSWER] == a\"]\n",
-            "line 13: conditions: condition \"[ANSWER] == a\"",
-        ),
-        ("[defaults]\nurl = \"http://x\"\n", "line 8: \"url\" is no setting here"),
-        (
-            "[environments.test]\npage_aftr = 3\n",
-            "line 8: \"page_aftr\" is no setting here, did you mean \"page_after\"?",
-        ),
-        ("[service]\n", "line 7: \"service\" is no setting here, did you mean \"services\"?"),
-        ("[[services\n", "line 7: "),
-    ] {
-        let refusal = refused_for(bad);
-        assert!(refusal.contains(told), "{bad}\n→ {refusal}\nwithout {told}");
+    let cases: Vec<(&str, &str)> =
+        REFUSALS.split("\n### ").skip(1).map(|case| case.split_once('\n').unwrap_or((case, ""))).collect();
+    assert!(cases.len() > 40, "{}", cases.len());
+    for (told, text) in cases {
+        let refusal = parse(text).err().map(|refusal| refusal.to_string()).unwrap_or_default();
+        assert!(refusal.contains(told), "{text}\n→ {refusal}\nwithout {told}");
     }
 }
 
@@ -233,9 +106,9 @@ fn each_wrong_window_is_refused_with_its_line_and_reason() {
         ("{ from = 2026-12-01T22:00:00Z, until = 2026-12-01T21:00:00Z }", "must end after it begins"),
         ("{ from = 2026-12-01T22:00:00Z, until = 2026-12-02T21:00:00Z, start = \"22:00\" }", "either from and until"),
     ] {
-        let refusal =
-            refused_for(&format!("[[services]]\nname = \"a\"\nurl = \"http://x\"\nmaintenance = [{window}]\n"));
-        assert!(refusal.contains("line 10: maintenance") && refusal.contains(told), "{window}\n→ {refusal}");
+        let text = format!("[[services]]\nname = \"a\"\nurl = \"http://x\"\nmaintenance = [{window}]\n");
+        let refusal = parse(&text).unwrap_err().to_string();
+        assert!(refusal.contains("line 4: maintenance") && refusal.contains(told), "{window}\n→ {refusal}");
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
 use harness::{Behaviour, Database, Target};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::commands::{apply, file, stack};
-use crate::process::{Ended, Stack};
+use crate::process::{Ended, Stack, run, watchkeeper};
 use crate::scratch::Scratch;
 
 const TWO: &str = "[[services]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\n\n\
@@ -137,6 +141,57 @@ async fn a_heartbeat_s_address_is_told_and_takes_its_beats() {
     let answer = stack.client.post(url).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(database.count("service_heartbeats WHERE beat_at IS NOT NULL AND NOT failed").await, 1);
+}
+
+/// Answers as a project of Supabase does to who has its public key.
+async fn supabase() -> String {
+    let asked = |request: Request| async move {
+        let has_key = request.headers().get("apikey").is_some_and(|key| key == "the-key");
+        let status = match (request.method().as_str(), request.uri().path(), has_key) {
+            (_, _, false) => 401,
+            ("GET", "/auth/v1/health" | "/storage/v1/status", _) => 200,
+            // PostgREST's own word for a table that is not there.
+            ("GET", "/rest/v1/watchkeeper", _) => 404,
+            ("OPTIONS", "/functions/v1/pay", _) => 204,
+            _ => 500,
+        };
+        StatusCode::from_u16(status).unwrap()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(asked)).await.unwrap() });
+    url
+}
+
+#[tokio::test]
+async fn a_project_of_supabase_is_asked_part_by_part_with_its_key() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let text = format!(
+        "[[services]]\nname = \"shop\"\nkind = \"supabase\"\nproject = \"{}\"\n\
+         anon_key = \"${{PROBE_SECRET_ANON}}\"\nfunctions = [\"pay\", \"absent\"]\n",
+        supabase().await
+    );
+    apply(&stack, &file(&scratch, &text)).await.with_code(0);
+    let mut check = watchkeeper(&["check", "--json"]);
+    check.env("DATABASE_URL", database.url()).env("PROBE_SECRET_ANON", "the-key");
+    let checked = run(&mut check).await.with_code(1).json()["checked"].clone();
+    let passed: Vec<(&str, bool)> = checked
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["service"].as_str().unwrap(), it["passed"].as_bool().unwrap()))
+        .collect();
+    let expected = [
+        ("shop (auth)", true),
+        ("shop (functions/absent)", false),
+        ("shop (functions/pay)", true),
+        ("shop (rest)", true),
+        ("shop (storage)", true),
+    ];
+    assert_eq!(passed, expected, "{checked}");
+    let kept: i64 = database.count("services WHERE services::text LIKE '%the-key%'").await;
+    assert_eq!(kept, 0, "a secret is not stored");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub struct ServiceOverview {
     pub failing_since: Option<DateTime<Utc>>,
     /// When it was last checked.
     pub last_checked_at: Option<DateTime<Utc>>,
-    /// How long that took, in milliseconds.
+    /// How long that took, in milliseconds; none of a heartbeat.
     pub latency_ms: Option<i32>,
     /// Why it failed, for machines.
     pub reason: Option<String>,
@@ -63,8 +63,10 @@ impl ServiceOverview {
     pub fn of(listed: Listed, day: Option<&Uptime>) -> Self {
         let (spec, standing) = (listed.service.spec, listed.service.standing);
         let Seen { last_checked_at, latency_ms, reason, error, held_by, certificate_expires_at, breaker } = listed.seen;
+        // Nobody answers: a job comes to us.
+        let is_asked = spec.kind != Kind::Heartbeat;
         let percentile = |share: f64| {
-            let milliseconds = latency::percentile(&day?.latency_counts, share)?;
+            let milliseconds = latency::percentile(&day.filter(|_| is_asked)?.latency_counts, share)?;
             Some((milliseconds * 10.0).round() / 10.0)
         };
         Self {
@@ -75,7 +77,7 @@ impl ServiceOverview {
             since: standing.state_changed_at,
             failing_since: standing.failing_since,
             last_checked_at,
-            latency_ms,
+            latency_ms: latency_ms.filter(|_| is_asked),
             reason,
             error,
             held_by,

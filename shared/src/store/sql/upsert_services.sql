@@ -60,7 +60,7 @@ changed AS (
             EXCLUDED.application, EXCLUDED.group_name, EXCLUDED.kind, EXCLUDED.target, EXCLUDED.timeout_ms,
             EXCLUDED.interval_seconds, EXCLUDED.enabled, EXCLUDED.settings, EXCLUDED.policy, EXCLUDED.origin
         )
-    RETURNING id, name, environment, enabled
+    RETURNING id, name, environment, enabled, kind
 ),
 removed AS (
     DELETE FROM public.services AS service
@@ -90,9 +90,8 @@ tokens AS (
 ),
 tokens_removed AS (
     DELETE FROM public.service_heartbeats AS stored
-    USING given
-    JOIN public.services AS service ON service.name = given.name AND service.environment = given.environment
-    WHERE stored.service_id = service.id AND given.kind <> 'heartbeat'
+    USING changed
+    WHERE stored.service_id = changed.id AND changed.kind <> 'heartbeat'
 ),
 ended AS (
     SELECT name, environment, 'service_disabled' AS action, 'switched off' AS why FROM changed WHERE NOT enabled
