@@ -8,6 +8,7 @@ mod envelope;
 mod heartbeat;
 mod lambda;
 mod probe;
+mod probe_checks;
 mod probe_decisions;
 mod publish;
 mod redaction;

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use shared::model::{Kind, ServiceSpec, ServiceState, Verdict};
 use shared::store::checks::{CheckReceipt, CheckRecord};
-use shared::store::probing::{CLAIM_LIMIT, Claim, ClaimedService, Round};
+use shared::store::probing::{Claim, ClaimedService, Round};
 use shared::store::{StoreError, chain, checks, probing};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -116,10 +116,14 @@ pub(crate) async fn run(app: &App, round: Round, watching: Watching<'_>) -> anyh
     Ok(report)
 }
 
+/// So many claims in a row that bring nothing, though something is due, are enough: others have it, or hold it locked.
+const IN_VAIN: usize = 50;
+
 /// Claims all that this invocation can carry; the first claim, without its services, tells of the switches.
 async fn claim_all(app: &App, round: Round) -> anyhow::Result<(Claim, Vec<(Uuid, ClaimedService)>)> {
     let mut all = Vec::new();
     let mut head: Option<Claim> = None;
+    let mut in_vain = 0;
     loop {
         let (id, now, region) = (Uuid::new_v4(), Utc::now(), app.region.as_str());
         let mut claim = app
@@ -128,10 +132,11 @@ async fn claim_all(app: &App, round: Round) -> anyhow::Result<(Claim, Vec<(Uuid,
             .await
             .context("claim the services that are due")?;
         let services = std::mem::take(&mut claim.services);
-        let full = i64::try_from(services.len()).is_ok_and(|claimed| claimed >= CLAIM_LIMIT);
+        in_vain = if services.is_empty() { in_vain + 1 } else { 0 };
+        let more = claim.more && in_vain < IN_VAIN;
         all.extend(services.into_iter().map(|service| (id, service)));
         let head = head.get_or_insert(claim);
-        if !full || all.len() >= SERVICES {
+        if !more || all.len() >= SERVICES {
             return Ok((head.clone(), all));
         }
     }

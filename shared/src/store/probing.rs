@@ -127,6 +127,8 @@ pub struct Claim {
     pub configured: usize,
     /// Whether some are due between two minutes too.
     pub half_minutes: bool,
+    /// Whether more was due when it was claimed; others may have claimed that meanwhile.
+    pub more: bool,
     /// Whether an incident about this region's own network is open.
     pub network_incident: bool,
     /// What is to be checked.
@@ -203,6 +205,7 @@ async fn read(
         stopped_by: column(first, "stopped_by")?,
         configured: usize::try_from(column::<i64>(first, "configured")?).unwrap_or_default(),
         half_minutes: column(first, "half_minutes")?,
+        more: column(first, "more")?,
         network_incident: column(first, "network_incident")?,
         services: Vec::with_capacity(rows.len()),
     };

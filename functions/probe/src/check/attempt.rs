@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use shared::model::{FailureReason, Kind, Verdict};
+use shared::model::{FailureReason, Kind, Verdict, text::first_chars};
 use shared::store::probing::ClaimedService;
 use tokio::time::Instant;
 
 use super::{Failure, Outcome, Tools, dns, heartbeat, http, postgres, tcp, tls};
 use crate::conditions::{Answer, Broken, Conditions};
 use crate::net::phases::Trace;
+
+/// More is not told of a failure.
+const TEXT_CHARS: usize = 1_000;
 
 /// A process that wakes up so late was too busy to tell whether an answer came in time.
 const OVERSLEPT: Duration = Duration::from_millis(250);
@@ -135,6 +138,8 @@ pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Durati
         Err(Problem::Degraded(failure)) => (Verdict::Degraded, Some(failure)),
         Err(Problem::Failed(failure)) => (Verdict::Failed, Some(failure)),
     };
+    // A target may say much.
+    let failure = failure.map(|failure| Failure { text: first_chars(&failure.text, TEXT_CHARS).to_owned(), ..failure });
     Attempt { verdict, failure, progress, response_time }
 }
 

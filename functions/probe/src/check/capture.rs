@@ -11,6 +11,7 @@ use super::secrets::Sent;
 pub(super) const BODY_BYTES: usize = 1_024;
 
 const HEADERS: usize = 20;
+const NAME_BYTES: usize = 100;
 const VALUE_CHARS: usize = 200;
 
 /// Headers that hold credentials by their nature.
@@ -19,7 +20,7 @@ const SECRET_HEADERS: [&str; 3] = ["set-cookie", "authorization", "www-authentic
 /// The redacted answer.
 pub(super) fn of(tools: &Tools, sent: &Sent, headers: &HeaderMap, body: Option<&[u8]>) -> Value {
     let mut kept = Map::new();
-    for (name, value) in headers.iter().take(HEADERS) {
+    for (name, value) in headers.iter().filter(|(name, _)| name.as_str().len() <= NAME_BYTES).take(HEADERS) {
         let value = if SECRET_HEADERS.contains(&name.as_str()) {
             "[redacted]".to_owned()
         } else {
@@ -28,7 +29,8 @@ pub(super) fn of(tools: &Tools, sent: &Sent, headers: &HeaderMap, body: Option<&
         };
         kept.insert(name.as_str().to_owned(), value.into());
     }
-    let mut captured = json!({ "headers": kept });
+    // As a whole too: some names tell that their value is secret.
+    let mut captured = json!({ "headers": tools.redactor.value(kept.into()) });
     if let Some(body) = body {
         // Redacted as a whole before it is cut: half a secret is not known for one.
         let text = sent.hide(String::from_utf8_lossy(body).into_owned());

@@ -20,10 +20,7 @@ pub(super) fn attempt(context: Context<'_>) -> Result<(), Problem> {
 }
 
 /// Whether the last sign of life is recent enough, and a good one.
-///
-/// # Errors
-/// When there was none in time, or it told of a failure.
-pub fn judge(spec: &ServiceSpec, beat: Option<&Beat>, now: DateTime<Utc>) -> Result<(), Failure> {
+fn judge(spec: &ServiceSpec, beat: Option<&Beat>, now: DateTime<Utc>) -> Result<(), Failure> {
     let failed = |text: String| Err(Failure::new(FailureReason::Heartbeat, text));
     let Some(beat) = beat else { return failed("no heartbeat yet".to_owned()) };
     let interval = spec.interval.unwrap_or(ServiceSpec::DEFAULT_INTERVAL);

@@ -9,7 +9,7 @@ mod request;
 
 use std::time::Duration;
 
-use shared::model::{FailureReason, Statuses};
+use shared::model::{FailureReason, Statuses, text::first_chars};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -22,6 +22,9 @@ use request::Outgoing;
 
 /// A failed target's body is waited for so long, to keep its beginning.
 const CAPTURE_TIME: Duration = Duration::from_millis(500);
+
+/// A redirect may lead to an address of any length.
+const SHOWN_CHARS: usize = 300;
 
 /// One attempt.
 pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Result<(), Problem> {
@@ -114,18 +117,18 @@ fn from_elsewhere(failure: Failure, url: &Url, asked: &(Option<String>, Option<u
     if place(url) == *asked {
         return failure;
     }
-    let host = url.host_str().unwrap_or_default();
+    let host = first_chars(url.host_str().unwrap_or_default(), SHOWN_CHARS);
     Failure { text: format!("{} (redirected to {host})", failure.text), ..failure }
 }
 
-/// The address without what may be secret in it: user, password and query.
+/// The address without what may be secret in it, user, password and query, and no more of it than can be read.
 pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // Fails only for addresses that have no host, which a service's never is.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     url.set_query(None);
     url.set_fragment(None);
-    url.into()
+    first_chars(url.as_str(), SHOWN_CHARS).to_owned()
 }
 
 #[cfg(test)]

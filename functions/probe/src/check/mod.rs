@@ -1,18 +1,18 @@
 //! One check of a service: an attempt, and quick retries when it is not well. A blip is no outage, a real one is known
 //! within the minute.
 //!
-//! Each kind is a module that makes one attempt: [`http`], [`tcp`], [`tls`], [`dns`], [`postgres`] and [`heartbeat`].
+//! Each kind is a module that makes one attempt: `http`, `tcp`, `tls`, `dns`, `postgres`, `heartbeat`.
 
 mod attempt;
 mod capture;
-pub mod dns;
+mod dns;
 mod failure;
-pub mod heartbeat;
-pub mod http;
-pub mod postgres;
+mod heartbeat;
+mod http;
+mod postgres;
 mod secrets;
-pub mod tcp;
-pub mod tls;
+mod tcp;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +40,9 @@ const RETRIES: usize = 2;
 
 /// The pause before a retry is a tenth of the time-out, at most this.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// Of a long way, only the beginning is kept.
+const TOLD_HOPS: usize = 5;
 
 /// What a checker needs to know.
 #[derive(Debug, Clone)]
@@ -117,7 +120,8 @@ impl Outcome {
         self.failure.as_ref().map_or("", |failure| &failure.text)
     }
 
-    /// What is kept of a check beside its result: the steps in milliseconds, and what is out of the ordinary.
+    /// What is kept of a check beside its result: the steps in milliseconds, and what is out of the ordinary. What was
+    /// captured is not part of it: that belongs to the incident, once.
     #[must_use]
     pub fn details(&self) -> Value {
         let mut details = Map::new();
@@ -128,6 +132,7 @@ impl Outcome {
             let hops: Vec<Value> = self
                 .hops
                 .iter()
+                .take(TOLD_HOPS)
                 .map(|hop| json!({ "url": hop.url, "status": hop.status, "phases": hop.phases.to_json() }))
                 .collect();
             details.insert("hops".into(), hops.into());
@@ -135,13 +140,10 @@ impl Outcome {
         if self.attempts > 1 {
             details.insert("attempts".into(), self.attempts.into());
         }
-        if self.verdict != Verdict::Healthy {
-            if let Some(address) = self.hops.last().and_then(|hop| hop.address) {
-                details.insert("address".into(), address.to_string().into());
-            }
-            if let Some(captured) = &self.captured {
-                details.insert("captured".into(), captured.clone());
-            }
+        if self.verdict != Verdict::Healthy
+            && let Some(address) = self.hops.last().and_then(|hop| hop.address)
+        {
+            details.insert("address".into(), address.to_string().into());
         }
         Value::Object(details)
     }

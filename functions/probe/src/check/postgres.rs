@@ -107,14 +107,22 @@ fn failure_of(context: &Context<'_>, error: &StoreError) -> Failure {
             return Failure::new(reason, format!("the server says: {said} ({code})"));
         }
         if let Some(error) = cause.downcast_ref::<io::Error>() {
-            return Failure::of_io(error);
+            let failure = Failure::of_io(error);
+            // What the system does not say, the driver says of the answer.
+            let of_the_answer = failure.reason == FailureReason::Connect && error.raw_os_error().is_none();
+            return if of_the_answer { no_postgres(context, &error.to_string()) } else { failure };
         }
         next = cause.source();
     }
-    let closed = matches!(error, StoreError::Unavailable(cause) if is_closed(cause.as_ref()));
-    let reason = if closed { FailureReason::ConnectionReset } else { FailureReason::Protocol };
-    let said = chain(error);
-    Failure::new(reason, format!("the answer is not Postgres: {}", context.tools.redactor.text(&said)))
+    if matches!(error, StoreError::Unavailable(cause) if is_closed(cause.as_ref())) {
+        return Failure::new(FailureReason::ConnectionReset, "the connection was closed without an answer");
+    }
+    no_postgres(context, &chain(error))
+}
+
+fn no_postgres(context: &Context<'_>, said: &str) -> Failure {
+    let said = context.tools.redactor.text(said);
+    Failure::new(FailureReason::Protocol, format!("the answer is not what Postgres says: {said}"))
 }
 
 fn is_closed(cause: &(dyn Error + Send + Sync + 'static)) -> bool {

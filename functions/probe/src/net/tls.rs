@@ -49,7 +49,8 @@ impl Tls {
     /// Shakes hands as a client of this host, naming one protocol or none.
     pub async fn handshake(&self, host: &Host, stream: TcpStream, protocol: Option<&[u8]>) -> Handshake {
         let name = match host {
-            Host::Name(name) => ServerName::try_from(name.clone()),
+            // Certificates hold names without the dot at their end.
+            Host::Name(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()),
             Host::Address(address) => Ok(ServerName::from(*address)),
         };
         let Ok(name) = name else {

@@ -36,3 +36,21 @@ async fn special_addresses_are_not_asked_however_they_are_written() {
         assert!(!outcome.is_ours() && outcome.verdict == Verdict::Failed);
     }
 }
+
+#[tokio::test]
+async fn the_runtime_api_of_our_own_lambda_is_not_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let variable = address.clone();
+    let lookup = move |name: &str| (name == "AWS_LAMBDA_RUNTIME_API").then(|| variable.clone());
+    let secrets = shared::config::Secrets::from_lookup(lookup);
+    let checker = probe::check::Checker::new(probe::check::CheckerConfig { secrets, ..crate::config() }).unwrap();
+    for spec in
+        [spec(Kind::Tcp, &address), crate::http(&format!("http://{address}/2018-06-01/runtime/invocation/next"))]
+    {
+        let outcome = once(&checker, spec).await;
+        let (reason, text) = failed(&outcome);
+        assert_eq!(reason, FailureReason::Blocked);
+        assert!(text.contains("the Runtime API of this Lambda"), "{text}");
+    }
+}

@@ -95,3 +95,11 @@ async fn a_redirect_to_nowhere_is_told() {
     let server = Server::answering("HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!(failed(&once(&checker(), http(&server.url())).await).0, FailureReason::Status);
 }
+
+#[tokio::test]
+async fn a_very_long_address_is_shown_in_part() {
+    let server = redirecting(302, &format!("http://{}/", "a.".repeat(10_000))).await;
+    let outcome = once(&checker(), http(&server.url())).await;
+    let text = failed(&outcome).1;
+    assert!(text.len() < 500 && outcome.details().to_string().len() < 1_000, "{text}");
+}

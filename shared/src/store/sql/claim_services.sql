@@ -24,6 +24,21 @@ asked AS (
         ON breaker.key = 'service:' || service.id AND service.policy -> 'tags' ? 'external'
     WHERE $4 OR breaker.retry_at IS NULL OR breaker.retry_at <= $3
 ),
+-- All that is to be claimed, by whomever: of several claims at one time, each may get less than it tried for.
+wanted AS (
+    SELECT asked.id
+    FROM asked
+    LEFT JOIN public.service_claims AS claim ON claim.service_id = asked.id AND claim.region = $7
+    WHERE NOT $8 AND (
+        claim.service_id IS NULL
+        OR claim.claimed_by = $1
+        OR (
+            (claim.claimed_until IS NULL OR claim.claimed_until <= $3)
+            AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM asked.slot)
+            AND ($5::timestamptz IS NULL OR claim.last_checked_at IS NULL OR claim.last_checked_at < $5)
+        )
+    )
+),
 -- The first time in this region. Whoever inserts the row has the claim.
 fresh AS (
     INSERT INTO public.service_claims (service_id, region, last_slot, claimed_by, claimed_until)
@@ -37,6 +52,7 @@ fresh AS (
     ON CONFLICT DO NOTHING
     RETURNING service_id
 ),
+-- The conditions stand here again, to be looked at anew in a row that another claim has just left.
 due AS (
     SELECT claim.service_id
     FROM public.service_claims AS claim
@@ -113,6 +129,8 @@ SELECT
     (SELECT count(*) FROM public.services WHERE enabled) AS configured,
     -- Whether somebody is to be asked between two minutes too.
     EXISTS (SELECT FROM timed WHERE period % 60 <> 0) AS half_minutes,
+    -- Whether this claim left something.
+    (SELECT count(*) FROM wanted) > (SELECT count(*) FROM claimed) AS more,
     -- Whether this region's own network was at fault when it was last looked at.
     EXISTS (
         SELECT FROM public.incidents

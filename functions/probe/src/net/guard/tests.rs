@@ -1,5 +1,7 @@
 //! Each range by name: both its ends are refused, and what lies just beside it is not.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn judge(guard: &Guard, address: &str) -> Result<(), &'static str> {
@@ -195,4 +197,26 @@ fn a_range_is_read_strictly() {
 fn the_refusal_names_the_address_and_what_it_is() {
     let blocked = Guard::default().permits("10.1.2.3".parse().unwrap()).unwrap_err();
     assert_eq!(blocked.to_string(), "10.1.2.3 is private");
+}
+
+proptest! {
+    #[test]
+    fn no_way_of_writing_an_ipv4_address_opens_it(bits in any::<u32>()) {
+        let v4 = Ipv4Addr::from_bits(bits);
+        let [a, b, c, d] = v4.octets();
+        let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let guard = Guard::default();
+        let plain = guard.permits(v4.into()).is_ok();
+        for same in [v4.to_ipv6_mapped(), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low)] {
+            prop_assert_eq!(guard.permits(same.into()).is_ok(), plain);
+        }
+        for never in [
+            v4.to_ipv6_compatible(),
+            Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),
+            Ipv6Addr::new(0x2001, 0, high, low, 0, 0, 0, 0),
+            Ipv6Addr::new(0x64, 0xff9b, 1, high, low, 0, 0, 0),
+        ] {
+            prop_assert!(guard.permits(never.into()).is_err());
+        }
+    }
 }

@@ -1,0 +1,159 @@
+//! The `postgres` kind against a real server: it measures, it warns, and it tells why it was not let in.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use harness::Database;
+use probe::check::{Checker, CheckerConfig, Outcome};
+use probe::net::guard::Cidr;
+use serde_json::{Value, json};
+use shared::config::Secrets;
+use shared::model::{FailureReason, Kind, PostgresLimits, Service, ServiceSpec, Slot, Standing, Verdict};
+use shared::redact::Redactor;
+use shared::store::probing::ClaimedService;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+/// What is well whatever a shared server does, so that a test sees its own doing only.
+const PATIENT: PostgresLimits = PostgresLimits {
+    connections_ratio: None,
+    transaction_seconds: None,
+    blocked_backends: None,
+    deadlocks: None,
+    cache_hit_ratio: None,
+    size_bytes: None,
+};
+
+/// One attempt at the server behind this connection string.
+async fn check(url: &str, limits: PostgresLimits, before: Option<Value>) -> Outcome {
+    let url = url.to_owned();
+    let secrets = Secrets::from_lookup(move |name| (name == "SHOP_URL").then(|| url.clone()));
+    let checker = Checker::new(CheckerConfig::new(Cidr::loopback(), secrets, Redactor::default())).unwrap();
+    let mut spec = ServiceSpec {
+        kind: Kind::Postgres,
+        timeout: Duration::from_secs(5),
+        ..ServiceSpec::http("database", "production", "${SHOP_URL}")
+    };
+    spec.check.postgres = limits;
+    let standing = Standing { consecutive_failures: 1, ..Standing::NEW };
+    let service = Service { id: Uuid::from_u128(1), spec, standing };
+    let mut claimed = ClaimedService::new(service, Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 });
+    claimed.measurements = before;
+    checker.check(&claimed, Utc::now()).await
+}
+
+#[track_caller]
+fn why(outcome: &Outcome) -> (Verdict, FailureReason, &str) {
+    let failure = outcome.failure.as_ref().unwrap();
+    (outcome.verdict, failure.reason, &failure.text)
+}
+
+#[tokio::test]
+async fn a_server_that_is_well_is_measured() {
+    let database = Database::empty().await;
+    let outcome = check(&database.url(), PATIENT, Some(json!({ "deadlocks": 0 }))).await;
+    assert_eq!((outcome.verdict, outcome.failure.as_ref()), (Verdict::Healthy, None), "{outcome:?}");
+    let measured = outcome.measurements.unwrap();
+    // The test's own connection and the checker's.
+    assert!(measured["connections"].as_i64().unwrap() >= 2, "{measured}");
+    assert!(measured["max_connections"].as_i64().unwrap() >= 10, "{measured}");
+    assert!(measured["size_bytes"].as_i64().unwrap() > 1_000_000, "{measured}");
+    assert_eq!((&measured["deadlocks"], &measured["new_deadlocks"]), (&json!(0), &json!(0)));
+    assert!(outcome.hops[0].phases.first_byte.is_some());
+    assert_eq!(outcome.hops[0].url, "${SHOP_URL}");
+}
+
+#[tokio::test]
+async fn a_plain_role_measures_too() {
+    let database = Database::empty().await;
+    let role = format!("watcher_{}", Uuid::new_v4().simple());
+    database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'")).await;
+    let (_, place) = database.url().split_once('@').map(|(user, place)| (user.to_owned(), place.to_owned())).unwrap();
+    let outcome = check(&format!("postgresql://{role}:secret@{place}"), PATIENT, None).await;
+    database.execute(&format!("DROP ROLE {role}")).await;
+    assert_eq!((outcome.verdict, outcome.failure.as_ref()), (Verdict::Healthy, None), "{outcome:?}");
+    assert!(outcome.measurements.unwrap()["connections"].as_i64().unwrap() >= 2);
+}
+
+#[tokio::test]
+async fn a_backend_that_waits_for_another_s_lock_is_not_well() {
+    let database = Database::empty().await;
+    database.execute("CREATE TABLE things (id int)").await;
+    database.execute("BEGIN; LOCK TABLE things IN ACCESS EXCLUSIVE MODE").await;
+    let store = database.store();
+    let waiting = tokio::spawn(async move {
+        store.run(|client| async move { Ok(client.batch_execute("SELECT * FROM things").await?) }).await
+    });
+    database.wait_until("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted").await;
+    let limits = PostgresLimits { blocked_backends: Some(1), ..PATIENT };
+    let outcome = check(&database.url(), limits, None).await;
+    database.execute("ROLLBACK").await;
+    waiting.await.unwrap().unwrap();
+    let (verdict, reason, text) = why(&outcome);
+    assert_eq!((verdict, reason), (Verdict::Degraded, FailureReason::Condition));
+    assert!(text.ends_with("backends wait for locks (limit 1)"), "{text}");
+    assert_eq!(outcome.attempts, 1);
+}
+
+#[tokio::test]
+async fn deadlocks_count_since_the_last_check() {
+    let database = Database::empty().await;
+    let limits = PostgresLimits { deadlocks: Some(1), ..PATIENT };
+    let first = check(&database.url(), limits, None).await;
+    assert_eq!(first.verdict, Verdict::Healthy);
+    let before = json!({ "deadlocks": -2 });
+    let outcome = check(&database.url(), limits, Some(before)).await;
+    let expected = (Verdict::Degraded, FailureReason::Condition, "2 deadlocks since the last check (limit 1)");
+    assert_eq!(why(&outcome), expected);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_why_and_no_password_is_shown() {
+    let database = Database::empty().await;
+    let url = database.url();
+    let elsewhere = url.replace("/test_", "/missing_");
+    let outcome = check(&elsewhere, PATIENT, None).await;
+    let (verdict, reason, text) = why(&outcome);
+    assert_eq!((verdict, reason), (Verdict::Failed, FailureReason::Misconfigured));
+    assert!(text.contains("does not exist (3D000)"), "{text}");
+    for (url, reason) in [
+        ("postgresql://u:s3cret@10.0.0.1/app", FailureReason::Blocked),
+        ("postgresql://u:s3cret@169.254.169.254/app?sslmode=no-verify", FailureReason::Blocked),
+        ("mysql://u:s3cret@127.0.0.1/app", FailureReason::Misconfigured),
+        ("postgresql://u:s3cret@192.0.2.1/app?sslmode=disable", FailureReason::Misconfigured),
+        (" ", FailureReason::Misconfigured),
+    ] {
+        let outcome = check(url, PATIENT, None).await;
+        let (verdict, found, text) = why(&outcome);
+        assert_eq!((verdict, found), (Verdict::Failed, reason), "{text}");
+        assert!(!format!("{outcome:?}").contains("s3cret"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_postgres_is_told_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        // Answers one with nonsense, and hangs up on the other.
+        for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b""] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _login = stream.read(&mut [0; 1_024]).await;
+            let _gone = tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await;
+        }
+    });
+    let url = format!("postgresql://u:s3cret@{address}/app?sslmode=disable");
+    for reason in [FailureReason::Protocol, FailureReason::ConnectionReset, FailureReason::ConnectionRefused] {
+        if reason == FailureReason::ConnectionRefused {
+            server.abort();
+            while !server.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let outcome = check(&url, PATIENT, None).await;
+        let (verdict, found, text) = why(&outcome);
+        assert_eq!((verdict, found), (Verdict::Failed, reason), "{text}");
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+}
