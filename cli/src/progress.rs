@@ -2,51 +2,70 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 /// A bar that shows how many of something are done. Silent where nobody looks; gone when dropped.
 pub struct Progress {
-    noun: &'static str,
-    begun: Instant,
-    is_seen: bool,
-    drawn: Mutex<Option<Instant>>,
+    counts: Arc<Counts>,
+    /// Draws from time to time: the last ones may keep everybody waiting. None where nobody looks.
+    drawing: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    done: AtomicUsize,
+    of: AtomicUsize,
+    is_drawn: AtomicBool,
 }
 
 impl Progress {
     /// Whoever waits no longer than this needs no bar.
     const PATIENCE: Duration = Duration::from_secs(1);
-    /// Drawn no more often than this.
+    /// Drawn as often as this.
     const PAUSE: Duration = Duration::from_millis(100);
     const WIDTH: usize = 30;
 
-    /// A bar for such things (`services`), which shows nothing yet.
+    /// A bar for such things (`services`), which shows nothing yet. Needs a runtime.
     #[must_use]
     pub fn of(noun: &'static str) -> Self {
-        Self { noun, begun: Instant::now(), is_seen: std::io::stderr().is_terminal(), drawn: Mutex::new(None) }
+        let counts = Arc::<Counts>::default();
+        let drawing = std::io::stderr().is_terminal().then(|| tokio::spawn(draw(Arc::clone(&counts), noun)));
+        Self { counts, drawing }
     }
 
     /// So many are done, of so many.
     pub fn show(&self, done: usize, of: usize) {
-        let now = Instant::now();
-        if !self.is_seen || now - self.begun < Self::PATIENCE {
-            return;
-        }
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        if drawn.is_some_and(|last| now - last < Self::PAUSE) {
-            return;
-        }
-        *drawn = Some(now);
-        write(&format!("\r{}", bar(done, of, self.noun)));
+        self.counts.done.store(done, Ordering::Relaxed);
+        self.counts.of.store(of, Ordering::Relaxed);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.drawn.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if let Some(drawing) = &self.drawing {
+            drawing.abort();
+        }
+        if self.counts.is_drawn.load(Ordering::Relaxed) {
             // Back to the beginning of the line, and rub it out.
             write("\r\u{1B}[K");
         }
+    }
+}
+
+async fn draw(counts: Arc<Counts>, noun: &str) {
+    sleep(Progress::PATIENCE).await;
+    loop {
+        let (done, of) = (counts.done.load(Ordering::Relaxed), counts.of.load(Ordering::Relaxed));
+        if of > 0 {
+            counts.is_drawn.store(true, Ordering::Relaxed);
+            write(&format!("\r{}", bar(done, of, noun)));
+        }
+        sleep(Progress::PAUSE).await;
     }
 }
 
