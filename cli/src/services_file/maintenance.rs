@@ -1,8 +1,7 @@
 //! Maintenance windows: `{ weekdays, start, end, time_zone }` or `{ from, until }`.
 
 use chrono::{DateTime, NaiveTime, Utc, Weekday};
-use chrono_tz::Tz;
-use shared::model::MaintenanceWindow;
+use shared::model::{MaintenanceWindow, Zone};
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Value, get, list, text, wrong};
@@ -41,7 +40,7 @@ fn window(value: &Value<'_>) -> Read<MaintenanceWindow> {
     let end = part(value, table, "end", clock, &mut all);
     let time_zone = match get(table, "time_zone") {
         Some(zone) => collect(zone_of(zone), &mut all),
-        None => Some(Tz::UTC),
+        None => Zone::parse("UTC"),
     };
     let weekdays = match get(table, "weekdays") {
         Some(days) => collect(list(days, weekday), &mut all),
@@ -96,12 +95,12 @@ fn clock(value: &Value<'_>) -> Read<NaiveTime> {
     read.or_else(|_| wrong(value, "must be a time of day such as \"22:00\""))
 }
 
-fn zone_of(value: &Value<'_>) -> Read<Tz> {
+fn zone_of(value: &Value<'_>) -> Read<Zone> {
     let name = text(value)?;
-    match name.parse() {
-        Ok(zone) => Ok(zone),
-        Err(_) => {
-            let hint = suggestion(&name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+    match Zone::parse(&name) {
+        Some(zone) => Ok(zone),
+        None => {
+            let hint = suggestion(&name, Zone::names());
             wrong(value, format!("\"{name}\" is no time zone, such as \"Europe/Berlin\"{hint}"))
         }
     }

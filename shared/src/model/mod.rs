@@ -18,6 +18,7 @@ mod service;
 mod service_spec;
 mod severity;
 pub mod text;
+mod zone;
 
 pub use alert::{Alert, AlertStatus, AlertType};
 pub use alert_policy::{AlertPolicy, page_delay};
@@ -33,3 +34,4 @@ pub use report::{Counting, DeliveryKey, Report, UpstreamGroup, UserKey};
 pub use service::{DEFAULT_ENVIRONMENT, RecentVerdicts, Service, ServiceState, Standing, severity_of_failed_check};
 pub use service_spec::{Kind, ServiceSpec, ServiceSpecError};
 pub use severity::Severity;
+pub use zone::Zone;

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
 use crate::server::Server;
-use crate::{checker, checker_asking, failed, healthy, http, once, spec, with_conditions};
+use crate::{checker, checker_asking, failed, healthy, http, impatient, once, spec, with_conditions};
 
 /// What is answered to a question.
 type Answer = (ResponseCode, Vec<RData>);
@@ -123,7 +123,7 @@ async fn a_name_without_addresses_a_server_that_refuses_and_one_that_is_silent()
         assert_eq!(failed(&outcome), (FailureReason::Dns, told));
     }
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let outcome = once(&checker_asking(silent.local_addr().unwrap()), http("http://shop.example/")).await;
+    let outcome = once(&checker_asking(silent.local_addr().unwrap()), impatient(http("http://shop.example/"))).await;
     assert_eq!(failed(&outcome), (FailureReason::Timeout, "no answer within 500ms"));
     assert!(outcome.hops[0].phases.dns.is_some());
 }

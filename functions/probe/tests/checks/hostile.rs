@@ -3,18 +3,19 @@
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use shared::model::FailureReason;
+use probe::check::Outcome;
+use shared::model::{FailureReason, ServiceSpec};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use crate::server::Server;
-use crate::{TIMEOUT, checker, failed, healthy, http, once, with_conditions};
+use crate::{IMPATIENT, checker, failed, healthy, http, impatient, once, with_conditions};
 
-/// Checks it and sees that it ended with the time-out, give or take a slow machine.
-async fn once_in_time(spec: shared::model::ServiceSpec) -> probe::check::Outcome {
+/// Checks it and sees that it ended with a short time-out, give or take a slow machine.
+async fn once_in_time(spec: ServiceSpec) -> Outcome {
     let begun = Instant::now();
-    let outcome = once(&checker(), spec).await;
-    assert!(begun.elapsed() < TIMEOUT * 3, "{:?}", begun.elapsed());
+    let outcome = once(&checker(), impatient(spec)).await;
+    assert!(begun.elapsed() < IMPATIENT * 3, "{:?}", begun.elapsed());
     outcome
 }
 
@@ -28,7 +29,7 @@ async fn no_answer_at_all() {
     let outcome = once_in_time(http(&server.url())).await;
     assert_eq!(failed(&outcome), (FailureReason::Timeout, "no answer within 500ms"));
     let phases = outcome.hops[0].phases;
-    assert!(phases.connect.is_some() && phases.first_byte.is_some_and(|took| took > TIMEOUT / 2), "{phases:?}");
+    assert!(phases.connect.is_some() && phases.first_byte.is_some_and(|took| took > IMPATIENT / 2), "{phases:?}");
 }
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn an_endless_body_is_not_read_where_nobody_asks_for_it_and_cut_where_some
     })
     .await;
     healthy(&once(&checker(), http(&server.url())).await);
-    let outcome = once_in_time(with_conditions(http(&server.url()), &["[BODY] == ok"])).await;
+    let outcome = once(&checker(), with_conditions(http(&server.url()), &["[BODY] == ok"])).await;
     assert_eq!(failed(&outcome).0, FailureReason::BodyTooLarge);
 }
 
@@ -81,9 +82,7 @@ async fn a_failed_answer_whose_body_hangs_is_told_by_its_status() {
         std::future::pending().await
     })
     .await;
-    let mut spec = http(&server.url());
-    spec.timeout = Duration::from_secs(5);
-    let outcome = once(&checker(), spec).await;
+    let outcome = once(&checker(), http(&server.url())).await;
     assert_eq!(failed(&outcome).0, FailureReason::Status);
     assert_eq!(outcome.captured.as_ref().unwrap()["body"], "busy");
 }
@@ -94,7 +93,7 @@ async fn a_huge_header_and_too_many_of_them_are_no_http() {
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: 1\r\n".repeat(5_000));
     for head in [huge, many] {
         let server = Server::answering(head).await;
-        let outcome = once_in_time(http(&server.url())).await;
+        let outcome = once(&checker(), http(&server.url())).await;
         assert_eq!(failed(&outcome), (FailureReason::Protocol, "the head of the answer is too long"));
     }
 }
@@ -103,7 +102,7 @@ async fn a_huge_header_and_too_many_of_them_are_no_http() {
 async fn what_is_no_http_is_told_as_such() {
     for bytes in ["SSH-2.0-OpenSSH_9.9\r\n", "\0\0\0\0\0\0\0\0\r\n\r\n", "HTTP/1.1 abc OK\r\n\r\n"] {
         let server = Server::answering(bytes).await;
-        assert_eq!(failed(&once_in_time(http(&server.url())).await).0, FailureReason::Protocol, "{bytes:?}");
+        assert_eq!(failed(&once(&checker(), http(&server.url())).await).0, FailureReason::Protocol, "{bytes:?}");
     }
 }
 
@@ -111,7 +110,7 @@ async fn what_is_no_http_is_told_as_such() {
 async fn hanging_up_before_the_answer_or_within_it() {
     for bytes in ["", "HTTP/1.1 200 OK\r\nx-half: "] {
         let server = Server::answering(bytes).await;
-        let outcome = once_in_time(http(&server.url())).await;
+        let outcome = once(&checker(), http(&server.url())).await;
         let expected = (FailureReason::ConnectionReset, "the connection was closed without an answer");
         assert_eq!(failed(&outcome), expected, "{bytes:?}");
     }
@@ -126,9 +125,9 @@ async fn a_reset_within_the_body() {
         let _reset = stream.set_zero_linger();
     })
     .await;
-    let outcome = once_in_time(with_conditions(http(&server.url()), &["[BODY] == ok"])).await;
+    let outcome = once(&checker(), with_conditions(http(&server.url()), &["[BODY] == ok"])).await;
     assert_eq!(failed(&outcome), (FailureReason::ConnectionReset, "the connection was closed within the body"));
-    healthy(&once_in_time(http(&server.url())).await);
+    healthy(&once(&checker(), http(&server.url())).await);
 }
 
 #[tokio::test]
@@ -136,7 +135,7 @@ async fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
-    assert_eq!(failed(&once_in_time(http(&url)).await), (FailureReason::ConnectionRefused, "connection refused"));
+    assert_eq!(failed(&once(&checker(), http(&url)).await), (FailureReason::ConnectionRefused, "connection refused"));
 }
 
 #[tokio::test]

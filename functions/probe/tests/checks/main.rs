@@ -26,8 +26,11 @@ use shared::store::probing::ClaimedService;
 use shared::tls::Trust;
 use uuid::Uuid;
 
-/// Long enough for whatever answers, short enough to wait for what does not.
-const TIMEOUT: Duration = Duration::from_millis(500);
+/// Long enough for whatever answers, however busy the machine is.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Short enough to wait for what does not answer.
+const IMPATIENT: Duration = Duration::from_millis(500);
 
 /// A checker that may ask the loopback interface.
 fn config() -> CheckerConfig {
@@ -55,6 +58,11 @@ fn spec(kind: Kind, target: &str) -> ServiceSpec {
 
 fn http(target: &str) -> ServiceSpec {
     spec(Kind::Http, target)
+}
+
+/// Of something that hangs.
+fn impatient(spec: ServiceSpec) -> ServiceSpec {
+    ServiceSpec { timeout: IMPATIENT, ..spec }
 }
 
 /// With these conditions.

@@ -9,7 +9,7 @@ use shared::model::{FailureReason, Verdict};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::server::Server;
-use crate::{checker, claimed, failed, healthy, http, once};
+use crate::{checker, claimed, failed, healthy, http, impatient, once};
 
 /// Fails so many times before it answers.
 async fn failing(times: usize) -> Server {
@@ -58,7 +58,7 @@ async fn all_attempts_end_within_twice_the_time_out() {
     })
     .await;
     let begun = Instant::now();
-    let outcome = checker().check(&claimed(http(&server.url())), Utc::now()).await;
+    let outcome = checker().check(&claimed(impatient(http(&server.url()))), Utc::now()).await;
     assert_eq!(failed(&outcome), (FailureReason::Timeout, "no answer within 500ms"));
     assert_eq!(outcome.attempts, 2);
     assert!(begun.elapsed() < Duration::from_millis(1_900), "{:?}", begun.elapsed());
@@ -78,14 +78,14 @@ async fn a_first_slow_answer_is_confirmed() {
         async move {
             seen.head(&mut stream).await;
             if asked.fetch_add(1, Ordering::SeqCst) == 0 {
-                tokio::time::sleep(Duration::from_millis(250)).await;
+                tokio::time::sleep(Duration::from_millis(600)).await;
             }
             let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
         }
     })
     .await;
     let mut spec = http(&server.url());
-    spec.check.degraded_above_ms = Some(200);
+    spec.check.degraded_above_ms = Some(500);
     let outcome = checker().check(&claimed(spec), Utc::now()).await;
     assert_eq!((outcome.verdict, outcome.attempts), (Verdict::Healthy, 2));
 }

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::certificates::{Authority, Identity, TlsServer};
 use crate::server::Server;
-use crate::{checker, checker_trusting, failed, healthy, http, once, spec, with_conditions};
+use crate::{checker, checker_trusting, failed, healthy, http, impatient, once, spec, with_conditions};
 
 fn beginning_of(year: i32) -> Option<DateTime<Utc>> {
     Some(format!("{year}-01-01T00:00:00Z").parse().unwrap())
@@ -104,7 +104,7 @@ async fn a_handshake_that_never_ends() {
         std::future::pending().await
     })
     .await;
-    let outcome = once(&checker(), spec(Kind::Tls, &server.address().to_string())).await;
+    let outcome = once(&checker(), impatient(spec(Kind::Tls, &server.address().to_string()))).await;
     assert_eq!(failed(&outcome), (FailureReason::Timeout, "no answer within 500ms"));
     assert!(outcome.hops[0].phases.tls.is_some());
 }
