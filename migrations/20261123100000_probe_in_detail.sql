@@ -116,7 +116,8 @@ CREATE TABLE IF NOT EXISTS public.service_daily (
 ) WITH (fillfactor = 50);
 
 COMMENT ON COLUMN public.service_hourly.latency_counts IS
-    'Answers by latency: bucket i (from 1) holds those of at least 1.25^(i-1) ms and less than 1.25^i.';
+    'Answers by latency: bucket i (from 1) holds those of at least 1.25^(i-1) ms and less than 1.25^i. The array begins
+    with the first bucket that holds something.';
 
 CREATE INDEX IF NOT EXISTS idx_service_hourly_hour ON public.service_hourly (hour);
 CREATE INDEX IF NOT EXISTS idx_service_daily_day ON public.service_daily (day);

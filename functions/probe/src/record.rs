@@ -6,7 +6,7 @@ use shared::events::Event;
 use shared::fingerprint::Fingerprint;
 use shared::model::{
     AlertType, Category, CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Severity, Verdict, latency,
-    severity_of_failed_check, text::first_chars,
+    severity_of_failed_check, text::first_chars, uuid_at,
 };
 use shared::store::checks::{AlertRecord, CheckRecord, FailureRecord, RecoveryRecord, StandingRecord};
 use shared::store::probing::{Breaker, ClaimedService, Vote, Votes};
@@ -57,6 +57,7 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         service_id: service.id,
         claim,
         revision: service.standing.revision,
+        row_id: uuid_at(at),
         check_id: CheckId::of(service.id, region, claimed.slot),
         verdict: outcome.verdict.as_status(),
         counts_as: match (says_nothing, maintenance) {

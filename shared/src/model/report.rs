@@ -265,7 +265,8 @@ pub struct UpstreamGroup {
 }
 
 /// A time-ordered id (`UUIDv7`) of this instant.
-pub(crate) fn uuid_at(now: DateTime<Utc>) -> uuid::Uuid {
+#[must_use]
+pub fn uuid_at(now: DateTime<Utc>) -> uuid::Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
     uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, now.timestamp_subsec_nanos()))
 }

@@ -11,7 +11,7 @@ use super::row::column;
 use super::{Client, StoreError};
 use crate::events::OutboxEvent;
 use crate::fingerprint::Fingerprint;
-use crate::model::{CheckId, FailureReason, IncidentId, ServiceState, Severity, Standing, latency};
+use crate::model::{CheckId, FailureReason, IncidentId, ServiceState, Severity, Standing};
 
 /// One check's result with all that was decided about it. Serialised, it is one record of the statement's input.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +22,8 @@ pub struct CheckRecord {
     pub claim: Uuid,
     /// The revision of the service that this was decided upon.
     pub revision: i64,
+    /// The id of its rows: in the order of time.
+    pub row_id: Uuid,
     /// Unique per service, region and slot.
     pub check_id: CheckId,
     /// `healthy`, `degraded` or `down`: what this check found.
@@ -206,11 +208,10 @@ pub async fn insert(
     region: &str,
     tick: DateTime<Utc>,
 ) -> Result<Vec<CheckReceipt>, StoreError> {
-    let buckets = i32::try_from(latency::BUCKETS).unwrap_or_default();
     let rows = client
         .query_typed(
             include_str!("sql/record_checks.sql"),
-            &[(&Json(records), Type::JSONB), (&region, Type::TEXT), (&tick, Type::TIMESTAMPTZ), (&buckets, Type::INT4)],
+            &[(&Json(records), Type::JSONB), (&region, Type::TEXT), (&tick, Type::TIMESTAMPTZ)],
         )
         .await?;
     rows.iter()

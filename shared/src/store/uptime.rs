@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::row::column;
 use super::{Client, StoreError};
+use crate::model::latency;
 
 /// What the checks of one service said, maintenance aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,9 @@ impl Uptime {
 /// # Errors
 /// Any store error.
 pub async fn last_day(client: &Client, now: DateTime<Utc>) -> Result<HashMap<Uuid, Uptime>, StoreError> {
-    let rows = client.query_typed(include_str!("sql/last_day.sql"), &[(&now, Type::TIMESTAMPTZ)]).await?;
+    let buckets = i32::try_from(latency::BUCKETS).unwrap_or_default();
+    let parameters = [(&now as _, Type::TIMESTAMPTZ), (&buckets as _, Type::INT4)];
+    let rows = client.query_typed(include_str!("sql/last_day.sql"), &parameters).await?;
     rows.iter()
         .map(|row| {
             let uptime = Uptime {

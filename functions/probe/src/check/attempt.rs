@@ -136,6 +136,10 @@ pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Durati
     let (verdict, failure) = match result {
         Ok(()) => (Verdict::Healthy, None),
         Err(Problem::Degraded(failure)) => (Verdict::Degraded, Some(failure)),
+        // Our own gap is nobody's downtime; but somebody should know.
+        Err(Problem::Failed(failure)) if failure.reason == FailureReason::Misconfigured => {
+            (Verdict::Degraded, Some(failure))
+        }
         Err(Problem::Failed(failure)) => (Verdict::Failed, Some(failure)),
     };
     // A target may say much.

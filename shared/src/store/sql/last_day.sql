@@ -8,18 +8,21 @@ WITH hours AS (
     WHERE hourly.hour > $1 - interval '25 hours' AND hourly.hour <= $1
 ),
 buckets AS (
-    SELECT service_id, bucket.place, sum(bucket.answers)::bigint AS answers
+    -- The arrays begin with the first bucket that holds something.
+    SELECT service_id, place, sum(latency_counts[place])::bigint AS answers
     FROM hours
-    CROSS JOIN unnest(latency_counts) WITH ORDINALITY AS bucket (answers, place)
-    GROUP BY service_id, bucket.place
+    CROSS JOIN generate_subscripts(latency_counts, 1) AS place
+    GROUP BY service_id, place
 )
 SELECT
     service_id,
     sum(healthy)::bigint AS healthy,
     sum(degraded)::bigint AS degraded,
     sum(down)::bigint AS down,
-    coalesce((
-        SELECT array_agg(answers ORDER BY place) FROM buckets WHERE buckets.service_id = hours.service_id
-    ), '{}') AS latency_counts
+    (
+        SELECT array_agg(coalesce(answers, 0) ORDER BY every.place)
+        FROM generate_series(1, $2) AS every (place)
+        LEFT JOIN buckets ON buckets.service_id = hours.service_id AND buckets.place = every.place
+    ) AS latency_counts
 FROM hours
 GROUP BY service_id
