@@ -1,9 +1,10 @@
-//! The `postgres` kind against a real server: it measures, it warns, and it tells why it was not let in.
+//! The `postgres` kind against a real server: it measures, it warns, and it tells why it was not let in. And what is
+//! stored of a target that says what a database can't hold.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use harness::Database;
+use harness::{Database, TestStack, spec};
 use probe::check::{Checker, CheckerConfig, Outcome};
 use probe::net::guard::Cidr;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use shared::config::Secrets;
 use shared::model::{FailureReason, Kind, PostgresLimits, Service, ServiceSpec, Slot, Standing, Verdict};
 use shared::redact::Redactor;
 use shared::store::probing::ClaimedService;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -140,7 +141,7 @@ async fn what_is_no_postgres_is_told_as_such() {
         for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b""] {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _login = stream.read(&mut [0; 1_024]).await;
-            let _gone = tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await;
+            let _gone = stream.write_all(answer).await;
         }
     });
     let url = format!("postgresql://u:s3cret@{address}/app?sslmode=disable");
@@ -156,4 +157,25 @@ async fn what_is_no_postgres_is_told_as_such() {
         assert_eq!((verdict, found), (Verdict::Failed, reason), "{text}");
         assert!(!text.contains("s3cret"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_target_that_says_what_can_t_be_stored_is_down_all_the_same() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _request = stream.read(&mut [0; 1_024]).await;
+            let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\na\0b").await;
+        }
+    });
+    let stack = TestStack::start().await;
+    let mut service = spec("shop", "production", url);
+    service.timeout = Duration::from_secs(5);
+    service.check.conditions = vec!["[BODY] == ok".to_owned()];
+    stack.apply(&[service]).await;
+    assert_eq!(stack.check_now().await.checked.len(), 1);
+    let told: Option<String> = stack.database.value("SELECT error_message FROM service_health_checks").await;
+    assert_eq!(told.as_deref(), Some("[BODY] == ok, but it is a\u{FFFD}b"));
+    assert_eq!(stack.database.count("incidents WHERE context -> 'captured' ->> 'body' = E'a\\uFFFDb'").await, 1);
 }

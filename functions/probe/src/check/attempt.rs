@@ -104,6 +104,7 @@ impl Attempt {
             attempts,
             checked_at,
         }
+        .storable()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hyper::HeaderMap;
 use serde_json::{Map, Value, json};
-use shared::model::text::first_chars;
+use shared::model::text::{first_chars, storable};
 
 use super::Tools;
 use super::secrets::Sent;
@@ -34,8 +34,8 @@ pub(super) fn of(tools: &Tools, sent: &Sent, headers: &HeaderMap, body: Option<&
     if let Some(body) = body {
         // Redacted as a whole before it is cut: half a secret is not known for one.
         let text = sent.hide(String::from_utf8_lossy(body).into_owned());
-        let text: String = tools.redactor.text(&text).chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
-        captured["body"] = first_bytes(&text, BODY_BYTES).into();
+        // Storable before it is cut too: that makes it longer.
+        captured["body"] = first_bytes(&storable(&tools.redactor.text(&text)), BODY_BYTES).into();
     }
     captured
 }

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 use shared::config::Secrets;
-use shared::model::{FailureReason, Verdict};
+use shared::model::{FailureReason, Verdict, text};
 use shared::redact::Redactor;
 use shared::store::probing::ClaimedService;
 use shared::tls::Trust;
@@ -118,6 +118,18 @@ impl Outcome {
     #[must_use]
     pub fn failure_text(&self) -> &str {
         self.failure.as_ref().map_or("", |failure| &failure.text)
+    }
+
+    /// Without the characters that Postgres refuses: a target that says them would hide what was found of it.
+    fn storable(mut self) -> Self {
+        self.failure =
+            self.failure.map(|failure| Failure { text: text::storable(&failure.text).into_owned(), ..failure });
+        for hop in &mut self.hops {
+            hop.url = text::storable(&hop.url).into_owned();
+        }
+        self.measurements = self.measurements.map(text::storable_value);
+        self.captured = self.captured.map(text::storable_value);
+        self
     }
 
     /// What is kept of a check beside its result: the steps in milliseconds, and what is out of the ordinary. What was

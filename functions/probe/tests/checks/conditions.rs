@@ -63,6 +63,26 @@ async fn what_was_seen_is_redacted() {
 }
 
 #[tokio::test]
+async fn what_was_seen_can_be_stored_whatever_it_is() {
+    for (body, condition, seen) in [
+        (&b"no\0pe"[..], "[BODY] == ok", "no\u{FFFD}pe"),
+        (br#"{"db":"a\u0000b"}"#, "[BODY].db == ok", "a\u{FFFD}b"),
+        (br#"{"db":["a\u0000b"]}"#, "[BODY].db == ok", ""),
+        (br#"{"a\u0000":1}"#, "[BODY] == ok", ""),
+        (&[0; 4_000], "[BODY] == ok", "\u{FFFD}"),
+    ] {
+        let server = Server::with_body("", body).await;
+        let outcome = once(&checker(), asking(&server, &[condition])).await;
+        let (reason, text) = failed(&outcome);
+        assert_eq!(reason, FailureReason::Condition);
+        assert!(text.contains(seen) && !text.contains('\0'), "{text:?}");
+        let captured = outcome.captured.as_ref().unwrap();
+        let kept = captured["body"].as_str().unwrap();
+        assert!(!kept.contains('\0') && kept.len() <= 1_024, "{captured}");
+    }
+}
+
+#[tokio::test]
 async fn a_condition_on_the_status_stands_for_the_expected_one() {
     let server = Server::answering("HTTP/1.1 204 No\r\n\r\n").await;
     healthy(&once(&checker(), asking(&server, &["[STATUS] == any(200, 204)"])).await);

@@ -8,7 +8,7 @@ use shared::store::vitals::Vitals;
 pub(super) fn new_deadlocks(now: &Vitals, before: Option<&Value>) -> Option<i64> {
     let before = before?.get("deadlocks")?.as_i64()?;
     // Statistics that were reset begin at nought.
-    Some(if now.deadlocks < before { now.deadlocks } else { now.deadlocks - before })
+    Some(if now.deadlocks < before { now.deadlocks } else { now.deadlocks.saturating_sub(before) })
 }
 
 /// As it is kept until the next check.
