@@ -18,6 +18,9 @@ use crate::{checker, checker_asking, failed, healthy, http, impatient, once, spe
 /// What is answered to a question.
 type Answer = (ResponseCode, Vec<RData>);
 
+/// A code that no server answers: the question is lost.
+const LOST: ResponseCode = ResponseCode::Unknown(0xfff);
+
 /// A name server on a free port; ends when dropped.
 struct NameServer {
     address: SocketAddr,
@@ -40,6 +43,9 @@ impl NameServer {
             let mut buffer = [0; 4_096];
             while let Ok((length, from)) = udp.recv_from(&mut buffer).await {
                 let mut message = respond(&buffer[..length], &*over_udp);
+                if message.metadata.response_code == LOST {
+                    continue;
+                }
                 if truncated {
                     message = message.truncate();
                     message.metadata.truncation = true;
@@ -129,6 +135,45 @@ async fn a_name_without_addresses_a_server_that_refuses_and_one_that_is_silent()
 }
 
 #[tokio::test]
+async fn an_address_is_enough_whatever_becomes_of_the_other_question() {
+    let server = Server::with_body("", b"ok").await;
+    let url = format!("http://shop.example:{}/", server.address().port());
+    for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NXDomain, ResponseCode::NoError, LOST] {
+        let names = NameServer::start(move |_, kind| match kind {
+            RecordType::A => (ResponseCode::NoError, vec![a([127, 0, 0, 1])]),
+            _ => (code, Vec::new()),
+        })
+        .await;
+        healthy(&once(&checker_asking(names.address), http(&url)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_name_has_no_address_only_when_both_answers_say_so() {
+    let server = Server::with_body("", b"ok").await;
+    let url = format!("http://shop.example:{}/", server.address().port());
+    for code in [ResponseCode::ServFail, LOST] {
+        // Has an address, but tells it the second time only.
+        let asked = AtomicUsize::new(0);
+        let names = NameServer::start(move |_, kind| match kind {
+            RecordType::A if asked.fetch_add(1, Ordering::SeqCst) == 0 => (code, Vec::new()),
+            RecordType::A => (ResponseCode::NoError, vec![a([127, 0, 0, 1])]),
+            _ => NOTHING,
+        })
+        .await;
+        healthy(&once(&checker_asking(names.address), http(&url)).await);
+    }
+    // Never tells.
+    let names = NameServer::start(|_, kind| match kind {
+        RecordType::A => (ResponseCode::ServFail, Vec::new()),
+        _ => NOTHING,
+    })
+    .await;
+    let told = "the name can't be resolved: the name server answers SERVFAIL";
+    assert_eq!(failed(&once(&checker_asking(names.address), http(&url)).await), (FailureReason::Dns, told));
+}
+
+#[tokio::test]
 async fn a_second_answer_that_is_private_is_refused() {
     let server = Server::answering("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
     let asked = AtomicUsize::new(0);
@@ -210,6 +255,16 @@ async fn records_of_each_kind_are_told_as_an_operator_writes_them() {
     let outcome = once(&checker, with_conditions(dns("shop.example"), &["[ANSWER] == 192.0.2.9"])).await;
     let told = "[ANSWER] == 192.0.2.9, but it is 192.0.2.1, 192.0.2.2";
     assert_eq!(failed(&outcome), (FailureReason::Condition, told));
+}
+
+#[tokio::test]
+async fn a_record_can_be_told_whatever_is_in_it() {
+    let names =
+        NameServer::start(|_, _| (ResponseCode::NoError, vec![RData::TXT(TXT::new(vec!["a\0b".into()]))])).await;
+    let mut spec = with_conditions(dns("shop.example"), &["[ANSWER] == ab"]);
+    spec.check.dns_record = DnsRecord::Txt;
+    let outcome = once(&checker_asking(names.address), spec).await;
+    assert_eq!(failed(&outcome), (FailureReason::Condition, "[ANSWER] == ab, but it is a\u{FFFD}b"));
 }
 
 #[tokio::test]

@@ -22,20 +22,29 @@ const REST: Duration = Duration::from_millis(200);
 /// What is sure to pass undivided.
 const UDP_BYTES: u16 = 1_232;
 
-/// Asks for all kinds of records of a name at once. The answers are in no particular order; one is missing where only
-/// some were answered.
+/// Asks for all kinds of records of a name at once, until each has a definite answer, or one that brings records: then
+/// those that are still missing are not asked for again. The answers are in no particular order.
 pub(super) async fn ask(servers: &[SocketAddr], name: &Name, kinds: &[RecordType]) -> Result<Vec<Records>, DnsError> {
+    let mut open = kinds.to_vec();
+    let mut settled: Vec<Records> = Vec::new();
     let mut last = DnsError::NoAnswer;
     for patience in PATIENCE {
         for server in servers {
-            match ask_one(*server, name, kinds, patience).await {
-                Ok(answers) => match answers.iter().find(|answer| !is_definite(answer.code)) {
-                    Some(refusal) => last = DnsError::Refused(refusal.code),
-                    None if answers.is_empty() => {}
-                    None => return Ok(answers),
-                },
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(error) => last = DnsError::Io(error),
+            let mut answers = Vec::new();
+            match ask_one(*server, name, &open, patience, &mut answers).await {
+                Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => last = DnsError::Io(error),
+                _ => {}
+            }
+            for (kind, records) in answers {
+                if is_definite(records.code) {
+                    open.retain(|open| *open != kind);
+                    settled.push(records);
+                } else {
+                    last = DnsError::Refused(records.code);
+                }
+            }
+            if open.is_empty() || settled.iter().any(|records| !records.data.is_empty()) {
+                return Ok(settled);
             }
         }
     }
@@ -47,12 +56,14 @@ fn is_definite(code: ResponseCode) -> bool {
     matches!(code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
+/// Asks one server. What it answered before something went wrong counts.
 async fn ask_one(
     server: SocketAddr,
     name: &Name,
     kinds: &[RecordType],
     patience: Duration,
-) -> io::Result<Vec<Records>> {
+    answers: &mut Vec<(RecordType, Records)>,
+) -> io::Result<()> {
     let here = if server.is_ipv4() {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     } else {
@@ -61,34 +72,36 @@ async fn ask_one(
     let socket = UdpSocket::bind(here).await?;
     // Answers of anybody else are not received.
     socket.connect(server).await?;
-    let mut open: Vec<Message> = kinds.iter().map(|kind| question(name, *kind)).collect();
-    for question in &open {
+    let mut open: Vec<(RecordType, Message)> = kinds.iter().map(|kind| (*kind, question(name, *kind))).collect();
+    for (_, question) in &open {
         socket.send(&bytes_of(question)?).await?;
     }
     let mut until = Instant::now() + patience;
-    let mut answers = Vec::new();
+    let mut trouble = Ok(());
     let mut buffer = [0; UDP_BYTES as usize];
     while !open.is_empty() {
         let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await else { break };
         let received = received?;
-        let Ok(answer) = Message::from_vec(buffer.get(..received).unwrap_or_default()) else { continue };
-        let Some(at) = open.iter().position(|question| answers_to(&answer, question)) else { continue };
-        let question = open.swap_remove(at);
-        let answer = if answer.metadata.truncation {
-            match timeout(patience, over_tcp(server, &question)).await {
-                Ok(whole) => whole?,
-                Err(_) => break,
-            }
-        } else {
-            answer
-        };
-        let records = records_of(answer, &question);
+        let Ok(mut answer) = Message::from_vec(buffer.get(..received).unwrap_or_default()) else { continue };
+        let Some(at) = open.iter().position(|(_, question)| answers_to(&answer, question)) else { continue };
+        let (kind, question) = open.swap_remove(at);
+        if answer.metadata.truncation {
+            answer = match timeout(patience, over_tcp(server, &question)).await {
+                Ok(Ok(whole)) => whole,
+                Ok(Err(error)) => {
+                    trouble = Err(error);
+                    continue;
+                }
+                Err(_) => continue,
+            };
+        }
+        let records = records_of(answer, kind);
         if !records.data.is_empty() {
             until = until.min(Instant::now() + REST);
         }
-        answers.push(records);
+        answers.push((kind, records));
     }
-    Ok(answers)
+    trouble
 }
 
 fn question(name: &Name, kind: RecordType) -> Message {
@@ -112,15 +125,10 @@ fn answers_to(answer: &Message, question: &Message) -> bool {
 }
 
 /// Those of the kind that was asked for.
-fn records_of(answer: Message, question: &Message) -> Records {
-    let kind = question.queries.first().map(Query::query_type);
+fn records_of(answer: Message, kind: RecordType) -> Records {
     let code = answer.metadata.response_code;
-    let data = answer
-        .answers
-        .into_iter()
-        .filter(|record| Some(record.record_type()) == kind)
-        .map(|record| record.data)
-        .collect();
+    let data =
+        answer.answers.into_iter().filter(|record| record.record_type() == kind).map(|record| record.data).collect();
     Records { code, data }
 }
 
