@@ -140,7 +140,8 @@ async fn a_run_in_which_most_fails_for_want_of_a_network_is_told_of_once_and_bla
 
     // The network is back.
     let target = Target::start(Behaviour::Status(200)).await;
-    let services: Vec<_> = (0..8).map(|number| target.spec(&format!("s{number}"), "production")).collect();
+    let at = |number| target.url().replace("127.0.0.1", &format!("host-{number}.localhost"));
+    let services: Vec<_> = (0..8).map(|number| spec(&format!("s{number}"), "production", at(number))).collect();
     stack.apply(&services).await;
     stack.check_now().await;
     assert_eq!(stack.database.count("incidents WHERE status = 'resolved'").await, 1);

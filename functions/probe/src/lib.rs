@@ -22,22 +22,25 @@ mod round;
 pub mod suspicion;
 pub mod votes;
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _, Utc};
 use shared::model::{FailureReason, IncidentId, Kind, ServiceState, Verdict};
 use shared::store::probing::Round;
 use shared::store::retention;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub use app::App;
 use round::Watching;
 
 /// A tick that arrives later than this is a missed window, not a check: the next one has come by then.
-const LATE: TimeDelta = TimeDelta::seconds(90);
+const LATE: TimeDelta = TimeDelta::seconds(60);
 
-/// In this minute of each hour, what has been kept long enough is deleted, in at most so many pieces.
-const RETENTION_MINUTE: u32 = 17;
-const RETENTION_PIECES: usize = 20;
+/// What has been kept long enough is deleted each so many minutes, for at most so long.
+const RETENTION_MINUTES: u32 = 5;
+const RETENTION_TIME: Duration = Duration::from_secs(10);
 
 /// What a round found.
 #[derive(Debug, Default)]
@@ -103,7 +106,7 @@ pub async fn handle(app: &App, scheduled: DateTime<Utc>) -> anyhow::Result<Round
     let (first, second) = tokio::join!(first, second);
     let mut report = first?;
     report.checked.extend(second?.checked);
-    if tick.minute() == RETENTION_MINUTE {
+    if tick.minute() % RETENTION_MINUTES == 0 {
         delete_expired(app).await?;
     }
     Ok(report)
@@ -148,8 +151,8 @@ pub async fn check_now(app: &App, progress: &(dyn Fn(usize, usize) + Sync)) -> a
 
 /// Until maintenance exists, the probe cleans up what it writes.
 async fn delete_expired(app: &App) -> anyhow::Result<()> {
-    let now = Utc::now();
-    for _ in 0..RETENTION_PIECES {
+    let (now, begun) = (Utc::now(), Instant::now());
+    while begun.elapsed() < RETENTION_TIME {
         let piece = app.store.run(|client| async move { retention::delete_expired(&client, now).await });
         if piece.await.context("delete what has been kept long enough")? < retention::PIECE {
             break;

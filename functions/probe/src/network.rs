@@ -29,12 +29,18 @@ pub(crate) async fn note(app: &App, held: Held, well_again: bool) -> anyhow::Res
         }
         .into_outbox(now);
         tracing::error!(region, "{message}");
-        let incident = &NetworkIncident { incident_id, message, opened };
+        let reopened = Event::IncidentReopened {
+            application: network::APPLICATION,
+            environment: DEFAULT_ENVIRONMENT,
+            reopened_at: now,
+        }
+        .into_outbox(now);
+        let incident = &NetworkIncident { incident_id, message, opened, reopened };
         app.store
             .run(|client| async move { network::open(&client, region, DEFAULT_ENVIRONMENT, incident, now).await })
             .await
             .context("record the suspect run")?;
-        app.publisher.publish(&[incident.opened.id]).await;
+        app.publisher.publish(&[incident.opened.id, incident.reopened.id]).await;
     } else if well_again {
         let (application, environment) = (network::APPLICATION, DEFAULT_ENVIRONMENT);
         let resolved = &Event::IncidentResolved { application, environment, resolved_at: now }.into_outbox(now);

@@ -52,7 +52,7 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
     let fails = decided.is_some_and(|(_, verdict)| verdict == Verdict::Failed);
     let outage = decision.as_ref().map_or(Outage::None, |decision| decision.outage);
     let unwell = decision.as_ref().map_or(Unwell::None, |decision| decision.unwell);
-    let (certificate, renewed) = if maintenance { (None, None) } else { certificate(claimed, outcome) };
+    let (certificate, renewed) = certificate(claimed, outcome);
     CheckRecord {
         service_id: service.id,
         claim,
@@ -84,7 +84,7 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         recovery: (outage == Outage::Ends).then(|| recovery_record(service, at)),
         unwell: (unwell == Unwell::Begins).then(|| unwell_record(service, outcome)),
         well: (unwell == Unwell::Ends).then(|| alert_resolved(service, at)),
-        certificate,
+        certificate: certificate.filter(|_| !maintenance),
         renewed,
         state_changed: decision.as_ref().filter(|decision| decision.changed).map(|decision| {
             let changed = Event::ServiceStateChanged {
@@ -126,7 +126,8 @@ fn with_vote(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> Votes
     let slot = claimed.slot.start.timestamp();
     // A region that has stopped voting is forgotten.
     votes.retain(|_, vote| vote.slot > slot - 10 * claimed.slot.period_seconds);
-    votes.insert(region.to_owned(), Vote { slot, at: outcome.checked_at, verdict: outcome.verdict });
+    let before = votes.get(region).and_then(|last| last.slots().find(|(voted_on, _)| *voted_on < slot));
+    votes.insert(region.to_owned(), Vote { slot, at: outcome.checked_at, verdict: outcome.verdict, before });
     votes
 }
 
@@ -244,7 +245,8 @@ fn certificate(
             };
             (Some(alert(service, AlertType::CertificateExpiring, Severity::Low, message, now, now)), None)
         }
-        (Some(_), Some(before)) if soon(before) => (None, Some(alert_resolved(service, now))),
+        // Also where we don't know what was told of the one before.
+        (Some(end), before) if before != Some(end) => (None, Some(alert_resolved(service, now))),
         _ => (None, None),
     }
 }

@@ -42,7 +42,7 @@ const GATHER: Duration = Duration::from_secs(3);
 const BATCH: usize = 250;
 
 /// A result that met a change of its service is decided anew this often.
-const TRIES: usize = 3;
+const TRIES: usize = 6;
 
 /// Who wants to know how a round goes.
 pub(crate) struct Watching<'a> {
@@ -65,6 +65,8 @@ enum Asked {
     Running,
     Well,
     Failing,
+    /// We could not ask it.
+    Unknown,
 }
 
 /// What is known of a round while it runs.
@@ -84,7 +86,7 @@ pub(crate) async fn run(app: &App, round: Round, watching: Watching<'_>) -> anyh
         return Ok(report);
     }
     let total = claimed.len();
-    let mut known = Known::of(&claimed);
+    let mut known = Known::of(&claimed, head.network_outage);
     let mut running = start(app, round, claimed);
     let mut ended: Vec<Item> = Vec::new();
     let mut write_at = None;
@@ -110,7 +112,7 @@ pub(crate) async fn run(app: &App, round: Round, watching: Watching<'_>) -> anyh
         }
     }
     write(app, round, &known, ended, Last::Yes, &mut report.checked).await?;
-    let well = head.network_incident && known.suspicion.has_reached_somebody();
+    let well = head.network_incident && known.suspicion.proves_the_network();
     network::note(app, known.held(Last::Yes), well).await?;
     report.checked.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
     Ok(report)
@@ -184,20 +186,24 @@ fn asked(item: Item) -> Option<Item> {
 }
 
 impl Known {
-    fn of(claimed: &[(Uuid, ClaimedService)]) -> Self {
+    fn of(claimed: &[(Uuid, ClaimedService)], network_outage: bool) -> Self {
         let key = |spec: &ServiceSpec| (spec.environment.clone(), spec.name.clone());
         let services = claimed.iter().map(|(_, claimed)| (key(&claimed.service.spec), Asked::Running)).collect();
         let hosts = claimed.iter().filter_map(|(_, claimed)| host(&claimed.service.spec));
-        Self { services, suspicion: Suspicion::of(hosts) }
+        let suspicion = Suspicion::of(hosts);
+        Self { services, suspicion: if network_outage { suspicion.during_an_outage() } else { suspicion } }
     }
 
     fn note(&mut self, item: &Item) {
         let spec = &item.claimed.service.spec;
-        let failed = item.outcome.verdict == Verdict::Failed && !item.outcome.is_ours();
-        let asked = if failed { Asked::Failing } else { Asked::Well };
+        let asked = match item.outcome.verdict {
+            _ if item.outcome.is_ours() => Asked::Unknown,
+            Verdict::Failed => Asked::Failing,
+            Verdict::Healthy | Verdict::Degraded => Asked::Well,
+        };
         self.services.insert((spec.environment.clone(), spec.name.clone()), asked);
         if let Some(host) = host(spec) {
-            let before = item.claimed.service.standing.consecutive_failures > 0;
+            let before = is_known_to_be_down(item);
             let reason = item.outcome.failure.as_ref().map(|failure| failure.reason);
             self.suspicion.note(&host, before, item.outcome.verdict, reason);
         }
@@ -220,14 +226,16 @@ impl Known {
                 Some(Asked::Failing) => return Some(Parents::Down(name.clone())),
                 Some(Asked::Well) => {}
                 Some(Asked::Running) if last == Last::No => return None,
-                Some(Asked::Running) => pending = true,
+                Some(Asked::Running | Asked::Unknown) => pending = true,
                 None => match item.claimed.parents.get(name) {
                     Some(parent) if parent.failing => return Some(Parents::Down(name.clone())),
                     // Another invocation may be asking it right now.
                     Some(parent) => {
                         let slot = item.claimed.slot;
                         let due = slot.period_seconds > 0 && parent.period <= slot.period_seconds;
-                        pending |= due && parent.checked_at.is_none_or(|at| at < slot.start);
+                        let old = parent.checked_at.is_none_or(|at| at < slot.start);
+                        // By the next slot, what it finds is known.
+                        pending |= due && old && service.standing.consecutive_failures == 0;
                     }
                     None => {}
                 },
@@ -235,6 +243,11 @@ impl Known {
         }
         Some(if pending { Parents::Pending } else { Parents::Fine })
     }
+}
+
+/// Whether it was down already, so that nothing new is to be said of it.
+fn is_known_to_be_down(item: &Item) -> bool {
+    item.claimed.service.standing.state == ServiceState::Down
 }
 
 /// Whether nothing more comes.
@@ -261,8 +274,7 @@ async fn write(
             continue;
         }
         let reason = item.outcome.failure.as_ref().map(|failure| failure.reason);
-        let doubtful = reason.is_some_and(suspicion::is_about_the_network)
-            && item.claimed.service.standing.consecutive_failures == 0;
+        let doubtful = reason.is_some_and(suspicion::is_about_the_network) && !is_known_to_be_down(&item);
         match (known.parents(&item, last), held) {
             (None, _) => later.push(item),
             (Some(_), Held::Wait) if doubtful => later.push(item),
@@ -270,6 +282,8 @@ async fn write(
             (Some(parents), _) => ready.push((item, parents, false)),
         }
     }
+    // In one order, whoever writes: so nobody waits for each other.
+    ready.sort_by_key(|(item, ..)| item.claimed.service.id);
     while !ready.is_empty() {
         let rest = ready.split_off(ready.len().min(BATCH));
         checked.extend(store(app, round, std::mem::replace(&mut ready, rest)).await?);

@@ -33,9 +33,11 @@ pub enum Held {
 }
 
 /// What the hosts of a run tell of our own network.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Suspicion {
     hosts: HashMap<String, Host>,
+    /// As many hosts that are lost are too many.
+    too_many: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,11 +52,17 @@ impl Suspicion {
     /// Of a run that is going to ask these hosts: one for each service, so some may be named again. Services that are not
     /// asked over the network (heartbeats) are left out.
     pub fn of(hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let mut suspicion = Self::default();
+        let mut suspicion = Self { hosts: HashMap::new(), too_many: MIN_LOST };
         for host in hosts {
             suspicion.hosts.entry(host.into()).or_default().pending += 1;
         }
         suspicion
+    }
+
+    /// The same while our network is known to fail: then a single host that is lost says nothing about itself.
+    #[must_use]
+    pub fn during_an_outage(self) -> Self {
+        Self { too_many: 1, ..self }
     }
 
     /// Takes what was found of a service of this host; the reason, where it failed. `was_failing`: its run before had
@@ -73,10 +81,12 @@ impl Suspicion {
         }
     }
 
-    /// Whether somebody was reached, which proves that our network works.
+    /// Whether this run proves that our network works: enough hosts were reached, and more than were lost.
     #[must_use]
-    pub fn has_reached_somebody(&self) -> bool {
-        self.hosts.values().any(|host| host.reached)
+    pub fn proves_the_network(&self) -> bool {
+        let reached = self.hosts.values().filter(|host| host.reached).count();
+        let lost = self.hosts.values().filter(|host| !host.reached && host.newly_unreached).count();
+        reached >= MIN_LOST && reached > lost
     }
 
     /// Whether what has been found so far can be believed. Nothing is left to wait for when all services were noted.
@@ -91,6 +101,7 @@ impl Suspicion {
                 Host { .. } => {}
             }
         }
+        let is_suspect = |lost, testify| lost >= self.too_many && lost * 100 >= testify * LOST_PERCENT;
         if is_suspect(lost, lost + reached + pending) {
             Held::Suspect
         } else if is_suspect(lost + pending, lost + pending + reached) {
@@ -99,10 +110,6 @@ impl Suspicion {
             Held::Clear
         }
     }
-}
-
-fn is_suspect(lost: usize, testify: usize) -> bool {
-    lost >= MIN_LOST && lost * 100 >= testify * LOST_PERCENT
 }
 
 /// Whether a failure for this reason may be our own network's.

@@ -1,6 +1,6 @@
 //! What several regions say together of a service. Pure.
 //!
-//! Each region has one vote, its last; ours is among them when they are counted. What holds:
+//! Each region has its last vote, and the one before it; ours is among them when they are counted. What holds:
 //!
 //! - A slot is decided at most once, and none before one that is decided.
 //! - It is "failed" as soon as the quorum of its votes is, and only then.
@@ -10,7 +10,7 @@
 //! - With one region, its vote decides.
 
 use shared::model::Verdict;
-use shared::store::probing::Votes;
+use shared::store::probing::{Vote, Votes};
 
 /// The slot that is decided now, by its start, and how; none = none is. `this_slot` is that of our vote, `period` the
 /// time from slot to slot (0 = out of turn), both in seconds; `regions` counts those that check it, ours included;
@@ -35,7 +35,7 @@ pub fn tally(
 }
 
 fn verdict_of(votes: &Votes, slot: i64, regions: u32, quorum: Option<u32>) -> Option<Verdict> {
-    let count = |verdict| votes.values().filter(|vote| vote.slot == slot && vote.verdict == verdict).count();
+    let count = |verdict| votes.values().flat_map(Vote::slots).filter(|vote| *vote == (slot, verdict)).count();
     let [healthy, degraded, failed] = [Verdict::Healthy, Verdict::Degraded, Verdict::Failed].map(count);
     let cast = healthy + degraded + failed;
     let regions = usize::try_from(regions).unwrap_or(usize::MAX).max(cast).max(1);
@@ -60,16 +60,14 @@ fn verdict_of(votes: &Votes, slot: i64, regions: u32, quorum: Option<u32>) -> Op
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::*;
     use chrono::DateTime;
     use proptest::prelude::*;
-    use shared::store::probing::Vote;
-
-    use super::*;
 
     const PERIOD: i64 = 60;
 
     fn vote(slot: i64, verdict: Verdict) -> Vote {
-        Vote { slot, at: DateTime::UNIX_EPOCH, verdict }
+        Vote { slot, at: DateTime::UNIX_EPOCH, verdict, before: None }
     }
 
     /// `a=F:60` is region a's vote of slot 60.

@@ -88,6 +88,16 @@ pub struct Vote {
     pub at: DateTime<Utc>,
     /// What it found.
     pub verdict: Verdict,
+    /// The slot before that it voted on, and how: others may still be about to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<(i64, Verdict)>,
+}
+
+impl Vote {
+    /// The slots that it voted on, the newest first.
+    pub fn slots(&self) -> impl Iterator<Item = (i64, Verdict)> {
+        std::iter::once((self.slot, self.verdict)).chain(self.before)
+    }
 }
 
 /// A job's last sign of life.
@@ -131,6 +141,8 @@ pub struct Claim {
     pub more: bool,
     /// Whether an incident about this region's own network is open.
     pub network_incident: bool,
+    /// Whether a run within the last quarter of an hour was suspect, and nothing has proved the contrary.
+    pub network_outage: bool,
     /// What is to be checked.
     pub services: Vec<ClaimedService>,
 }
@@ -207,6 +219,7 @@ async fn read(
         half_minutes: column(first, "half_minutes")?,
         more: column(first, "more")?,
         network_incident: column(first, "network_incident")?,
+        network_outage: column(first, "network_outage")?,
         services: Vec::with_capacity(rows.len()),
     };
     for row in &rows {

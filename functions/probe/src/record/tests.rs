@@ -97,11 +97,12 @@ fn maintenance_is_counted_apart() {
 fn a_certificate_that_ends_soon_is_told_and_so_is_its_successor() {
     let days = |days| Some(DateTime::UNIX_EPOCH + TimeDelta::days(days));
     for (before, now, told, over) in [
-        (None, 90, false, false),
+        (None, 90, false, true),
         (None, 13, true, false),
         (days(13), 12, true, false),
         (days(12), 90, false, true),
-        (days(90), 89, false, false),
+        (days(90), 180, false, true),
+        (days(90), 90, false, false),
         (None, -1, true, false),
     ] {
         let mut claimed = claimed(ServiceState::Healthy);

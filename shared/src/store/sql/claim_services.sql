@@ -35,6 +35,9 @@ wanted AS (
         OR (
             (claim.claimed_until IS NULL OR claim.claimed_until <= $3)
             AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM asked.slot)
+            -- A tick that comes late, after the next one's check, is a missed window.
+            AND ($4 OR claim.last_checked_at IS NULL
+                OR claim.last_checked_at < to_timestamp(((asked.slot + 1) * asked.period)::double precision))
             AND ($5::timestamptz IS NULL OR claim.last_checked_at IS NULL OR claim.last_checked_at < $5)
         )
     )
@@ -64,6 +67,9 @@ due AS (
             OR NOT $8 AND (
                 (claim.claimed_until IS NULL OR claim.claimed_until <= $3)
                 AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM asked.slot)
+                -- A tick that comes late, after the next one's check, is a missed window.
+                AND ($4 OR claim.last_checked_at IS NULL
+                    OR claim.last_checked_at < to_timestamp(((asked.slot + 1) * asked.period)::double precision))
                 -- One round checks a service once.
                 AND ($5::timestamptz IS NULL OR claim.last_checked_at IS NULL OR claim.last_checked_at < $5)
             )
@@ -100,10 +106,10 @@ claimed AS (
         breaker.retry_at AS breaker_retry_at,
         CASE WHEN $4 THEN 0 ELSE asked.period END::int8 AS period,
         CASE WHEN $4 THEN $3 ELSE to_timestamp((asked.slot * asked.period)::double precision) END AS stands_for,
-        -- Who else has checked it lately: their votes count too.
+        -- Who else has checked it lately: their votes count too. Out of turn, all who vote are somebody else.
         (
             SELECT count(*) FROM public.service_claims AS other
-            WHERE other.service_id = service.id AND other.region <> $7 AND other.last_slot IS NOT NULL
+            WHERE other.service_id = service.id AND (other.region <> $7 OR $4) AND other.last_slot IS NOT NULL
                 AND other.last_checked_at > $3 - make_interval(secs => 3 * asked.period)
         ) AS other_regions,
         -- What it needs.
@@ -136,6 +142,11 @@ SELECT
         SELECT FROM public.incidents
         WHERE fingerprint = 'health:network:' || $7 AND status <> 'resolved'
     ) AS network_incident,
+    EXISTS (
+        SELECT FROM public.incidents
+        WHERE fingerprint = 'health:network:' || $7 AND status <> 'resolved'
+            AND last_seen_at > $3 - interval '15 minutes'
+    ) AS network_outage,
     claimed.*
 FROM switches
 LEFT JOIN claimed ON true

@@ -1,4 +1,4 @@
--- What has been kept long enough goes, some rows of each table at a time. A setting that makes no sense is none: nothing is
+-- What has been kept long enough goes, some rows of each table at a time; two at once share the work. A setting that makes no sense is none: nothing is
 -- deleted sooner than after a day.
 WITH kept AS (
     SELECT
@@ -16,40 +16,44 @@ WITH kept AS (
 health_checks AS (
     DELETE FROM public.service_health_checks
     WHERE id IN (
-        SELECT id FROM public.service_health_checks, kept
-        WHERE created_at < $1 - make_interval(days => kept.checks)
+        SELECT id FROM public.service_health_checks
+        WHERE created_at < $1 - make_interval(days => (SELECT checks FROM kept))
         ORDER BY created_at
         LIMIT $2
+        FOR UPDATE SKIP LOCKED
     )
     RETURNING 1
 ),
 checks AS (
     DELETE FROM public.monitoring_checks
     WHERE id IN (
-        SELECT id FROM public.monitoring_checks, kept
-        WHERE "timestamp" < $1 - make_interval(days => kept.checks)
+        SELECT id FROM public.monitoring_checks
+        WHERE "timestamp" < $1 - make_interval(days => (SELECT checks FROM kept))
         ORDER BY "timestamp"
         LIMIT $2
+        FOR UPDATE SKIP LOCKED
     )
     RETURNING 1
 ),
 hours AS (
     DELETE FROM public.service_hourly
     WHERE (service_id, hour) IN (
-        SELECT service_id, hour FROM public.service_hourly, kept
-        WHERE hour < $1 - make_interval(days => kept.rollups)
+        SELECT service_id, hour FROM public.service_hourly
+        WHERE hour < $1 - make_interval(days => (SELECT rollups FROM kept))
         ORDER BY hour
         LIMIT $2
+        FOR UPDATE SKIP LOCKED
     )
     RETURNING 1
 ),
 days AS (
     DELETE FROM public.service_daily
     WHERE (service_id, day) IN (
-        SELECT service_id, day FROM public.service_daily, kept
-        WHERE day < $1 - make_interval(days => kept.rollups)
+        SELECT service_id, day FROM public.service_daily
+        WHERE day < $1 - make_interval(days => (SELECT rollups FROM kept))
         ORDER BY day
         LIMIT $2
+        FOR UPDATE SKIP LOCKED
     )
     RETURNING 1
 )

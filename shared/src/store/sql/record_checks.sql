@@ -62,7 +62,7 @@ released AS (
     SET claimed_by = NULL, claimed_until = NULL, last_checked_at = mine.checked_at
     FROM mine
     LEFT JOIN settled ON settled.check_id = mine.check_id
-    WHERE claim.service_id = mine.service_id AND claim.region = $2
+    WHERE claim.service_id = mine.service_id AND claim.region = $2 AND claim.claimed_by = mine.claim
         AND (mine.known OR settled.check_id IS NOT NULL)
 ),
 -- What was over for less than an hour was not over.
