@@ -1,5 +1,6 @@
 //! The local stack, in this process, on a database and a port of its own.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -64,6 +65,7 @@ pub struct TestStackBuilder {
     event_bus_name: Option<String>,
     default_services: Vec<ServiceSpec>,
     secrets: Option<Secrets>,
+    name_servers: Vec<SocketAddr>,
     database_url: Option<String>,
     journal: Option<PathBuf>,
 }
@@ -139,6 +141,13 @@ impl TestStackBuilder {
         self
     }
 
+    /// Whom the probe asks for names.
+    #[must_use]
+    pub fn name_servers(mut self, servers: Vec<SocketAddr>) -> Self {
+        self.name_servers = servers;
+        self
+    }
+
     /// Starts it on this database.
     pub async fn start(self, database: Database) -> TestStack {
         let url = self.database_url.unwrap_or_else(|| database.url());
@@ -152,7 +161,11 @@ impl TestStackBuilder {
             dsn_secret: TestStack::dsn_secret(),
             probe: ProbeConfig {
                 default_services: self.default_services,
-                checker: CheckerConfig { secrets: self.secrets.unwrap_or_default(), ..probe_config("test").checker },
+                checker: CheckerConfig {
+                    secrets: self.secrets.unwrap_or_default(),
+                    name_servers: self.name_servers,
+                    ..probe_config("test").checker
+                },
                 ..probe_config("test")
             },
             ticks: Ticks::None,

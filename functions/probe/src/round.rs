@@ -204,8 +204,7 @@ impl Known {
         self.services.insert((spec.environment.clone(), spec.name.clone()), asked);
         if let Some(host) = host(spec) {
             let before = is_known_to_be_down(item);
-            let reason = item.outcome.failure.as_ref().map(|failure| failure.reason);
-            self.suspicion.note(&host, before, item.outcome.verdict, reason);
+            self.suspicion.note(&host, before, item.outcome.verdict, item.outcome.failure.as_ref());
         }
     }
 
@@ -273,8 +272,8 @@ async fn write(
             ready.push((item, Parents::Fine, false));
             continue;
         }
-        let reason = item.outcome.failure.as_ref().map(|failure| failure.reason);
-        let doubtful = reason.is_some_and(suspicion::is_about_the_network) && !is_known_to_be_down(&item);
+        let failure = item.outcome.failure.as_ref();
+        let doubtful = failure.is_some_and(suspicion::is_about_the_network) && !is_known_to_be_down(&item);
         match (known.parents(&item, last), held) {
             (None, _) => later.push(item),
             (Some(_), Held::Wait) if doubtful => later.push(item),

@@ -3,10 +3,10 @@
 //! Hosts that were well and can't be reached in the same run are counted against those that answered something. A host
 //! testifies once:
 //!
-//! - *reached*: one of its services answered, be it with a refusal, a reset, a bad certificate or a wrong status: all of
-//!   those prove that the network works. That is never taken back.
+//! - *reached*: one of its services answered, be it with a refusal, a reset, a bad certificate or a wrong status; or a name
+//!   server said that there is no such name: all of those prove that the network works. That is never taken back.
 //! - *lost*: all of its services have been asked, none was reached, and one that was well failed for a reason of the
-//!   network (no name, no connection, no answer in time).
+//!   network (nobody who knows the name, no connection, no answer in time).
 //! - It says nothing if it was failing before, or was not asked over the network.
 //!
 //! What is said is final as soon as it is [`Held::Clear`] or [`Held::Suspect`]: it is the same whatever the rest answers.
@@ -14,6 +14,8 @@
 use std::collections::HashMap;
 
 use shared::model::{FailureReason, Verdict};
+
+use crate::check::Failure;
 
 /// Fewer hosts than this that fail at once may well be a coincidence, or one provider.
 const MIN_LOST: usize = 5;
@@ -65,19 +67,16 @@ impl Suspicion {
         Self { too_many: 1, ..self }
     }
 
-    /// Takes what was found of a service of this host; the reason, where it failed. `was_failing`: its run before had
-    /// failed too.
-    pub fn note(&mut self, host: &str, was_failing: bool, verdict: Verdict, reason: Option<FailureReason>) {
+    /// Takes what was found of a service of this host; why, where it is not well. `was_failing`: its run before had failed
+    /// too.
+    pub fn note(&mut self, host: &str, was_failing: bool, verdict: Verdict, failure: Option<&Failure>) {
         let Some(host) = self.hosts.get_mut(host) else { return };
         host.pending = host.pending.saturating_sub(1);
-        match (verdict, reason) {
-            (Verdict::Healthy | Verdict::Degraded, _) => host.reached = true,
-            (Verdict::Failed, Some(reason)) => match says(reason) {
-                Says::Reached => host.reached = true,
-                Says::Unreached => host.newly_unreached |= !was_failing,
-                Says::Nothing => {}
-            },
-            (Verdict::Failed, None) => {}
+        match failure.map(says) {
+            Some(Says::Reached) => host.reached = true,
+            Some(Says::Unreached) => host.newly_unreached |= !was_failing,
+            Some(Says::Nothing) => {}
+            None => host.reached |= verdict != Verdict::Failed,
         }
     }
 
@@ -112,10 +111,10 @@ impl Suspicion {
     }
 }
 
-/// Whether a failure for this reason may be our own network's.
+/// Whether this failure may be our own network's.
 #[must_use]
-pub fn is_about_the_network(reason: FailureReason) -> bool {
-    matches!(says(reason), Says::Unreached)
+pub fn is_about_the_network(failure: &Failure) -> bool {
+    matches!(says(failure), Says::Unreached)
 }
 
 enum Says {
@@ -124,9 +123,10 @@ enum Says {
     Nothing,
 }
 
-fn says(reason: FailureReason) -> Says {
+fn says(failure: &Failure) -> Says {
     use FailureReason as Reason;
-    match reason {
+    match failure.reason {
+        Reason::Dns if failure.name_server_answered => Says::Reached,
         Reason::Timeout | Reason::Dns | Reason::Connect => Says::Unreached,
         Reason::Tls
         | Reason::ConnectionRefused
@@ -147,13 +147,24 @@ mod tests {
 
     use super::*;
 
-    type Found = (bool, Verdict, Option<FailureReason>);
+    /// Whether it was failing before, what was found, and why; whether a name server said so.
+    type Found = (bool, Verdict, Option<(FailureReason, bool)>);
 
     const WELL: Found = (false, Verdict::Healthy, None);
-    const LOST: Found = (false, Verdict::Failed, Some(FailureReason::Timeout));
-    const LOST_BEFORE: Found = (true, Verdict::Failed, Some(FailureReason::Timeout));
-    const REFUSED: Found = (false, Verdict::Failed, Some(FailureReason::ConnectionRefused));
-    const BLOCKED: Found = (false, Verdict::Failed, Some(FailureReason::Blocked));
+    const SLOW: Found = (false, Verdict::Degraded, Some((FailureReason::Slow, false)));
+    const LOST: Found = (false, Verdict::Failed, Some((FailureReason::Timeout, false)));
+    const LOST_BEFORE: Found = (true, Verdict::Failed, Some((FailureReason::Timeout, false)));
+    const REFUSED: Found = (false, Verdict::Failed, Some((FailureReason::ConnectionRefused, false)));
+    const BLOCKED: Found = (false, Verdict::Failed, Some((FailureReason::Blocked, false)));
+    const MISCONFIGURED: Found = (false, Verdict::Degraded, Some((FailureReason::Misconfigured, false)));
+    const NAME_UNKNOWN: Found = (false, Verdict::Failed, Some((FailureReason::Dns, false)));
+    const NO_SUCH_NAME: Found = (false, Verdict::Failed, Some((FailureReason::Dns, true)));
+
+    fn note(suspicion: &mut Suspicion, host: &str, (was_failing, verdict, why): Found) {
+        let failure =
+            why.map(|(reason, name_server_answered)| Failure { name_server_answered, ..Failure::new(reason, "why") });
+        suspicion.note(host, was_failing, verdict, failure.as_ref());
+    }
 
     fn hosts(count: usize) -> Vec<String> {
         (0..count).map(|host| format!("host-{host}.example")).collect()
@@ -164,8 +175,8 @@ mod tests {
         let hosts = hosts(total);
         let mut suspicion = Suspicion::of(hosts.iter().map(String::as_str));
         let found = found.iter().flat_map(|(count, found)| std::iter::repeat_n(*found, *count));
-        for (host, (was_failing, verdict, reason)) in hosts.iter().zip(found) {
-            suspicion.note(host, was_failing, verdict, reason);
+        for (host, found) in hosts.iter().zip(found) {
+            note(&mut suspicion, host, found);
         }
         suspicion.held()
     }
@@ -187,10 +198,16 @@ mod tests {
             (50, &[(21, WELL), (29, LOST)], Held::Clear),
             // What answers something was reached.
             (50, &[(21, REFUSED), (29, LOST)], Held::Clear),
+            (50, &[(21, SLOW), (29, LOST)], Held::Clear),
+            // A name server that says that there is no such name was reached, one that says nothing was not.
+            (50, &[(21, NO_SUCH_NAME), (29, LOST)], Held::Clear),
+            (50, &[(50, NO_SUCH_NAME)], Held::Clear),
+            (50, &[(21, NAME_UNKNOWN), (9, LOST)], Held::Suspect),
             // What was failing before, or could not be asked, says nothing.
             (50, &[(45, LOST_BEFORE), (5, LOST)], Held::Suspect),
             (50, &[(46, LOST_BEFORE), (4, LOST)], Held::Clear),
             (50, &[(45, BLOCKED), (5, LOST)], Held::Suspect),
+            (50, &[(45, MISCONFIGURED), (5, LOST)], Held::Suspect),
             (50, &[(50, LOST_BEFORE)], Held::Clear),
         ] {
             assert_eq!(after(total, found), expected, "{total} hosts, {found:?}");
@@ -200,9 +217,6 @@ mod tests {
     #[test]
     fn a_host_is_lost_only_with_all_its_services() {
         let mut suspicion = Suspicion::of([hosts(5), hosts(5)].concat());
-        let note = |suspicion: &mut Suspicion, host: &str, (was_failing, verdict, reason): Found| {
-            suspicion.note(host, was_failing, verdict, reason);
-        };
         for host in hosts(5) {
             note(&mut suspicion, &host, LOST);
         }
@@ -222,9 +236,9 @@ mod tests {
     fn fifty_services_of_one_host_are_one_host() {
         let mut suspicion = Suspicion::of(vec!["db.example"; 50]);
         for _ in 0..50 {
-            suspicion.note("db.example", false, Verdict::Failed, Some(FailureReason::Connect));
+            note(&mut suspicion, "db.example", LOST);
         }
-        suspicion.note("unknown.example", false, Verdict::Failed, Some(FailureReason::Connect));
+        note(&mut suspicion, "unknown.example", LOST);
         assert_eq!(suspicion.held(), Held::Clear);
     }
 
@@ -240,8 +254,8 @@ mod tests {
             let names = hosts(30);
             let mut suspicion = Suspicion::of(run.iter().map(|(host, _)| names[*host].as_str()));
             let mut said = suspicion.held();
-            for (host, (was_failing, verdict, reason)) in &run {
-                suspicion.note(&names[*host], *was_failing, *verdict, *reason);
+            for (host, found) in &run {
+                note(&mut suspicion, &names[*host], *found);
                 let now = suspicion.held();
                 prop_assert!(said == Held::Wait || said == now, "{said:?}, and then {now:?}");
                 said = now;

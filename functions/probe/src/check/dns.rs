@@ -29,7 +29,7 @@ pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Re
             return Err(Failure::from(DnsError::NoSuchName).into());
         }
         if records.data.is_empty() {
-            return Err(Failure::new(FailureReason::Dns, format!("the name has no {label} record")).into());
+            return Err(Failure::not_there(format!("the name has no {label} record")).into());
         }
     }
     let mut shown: Vec<String> = records.data.iter().map(text_of).collect();

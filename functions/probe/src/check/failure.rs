@@ -19,13 +19,22 @@ pub struct Failure {
     pub reason: FailureReason,
     /// For people.
     pub text: String,
+    /// Whether a name server said for sure that there is no such name, or nothing of what was asked for: our network
+    /// works then.
+    pub name_server_answered: bool,
 }
 
 impl Failure {
     /// Of a reason and its text.
     #[must_use]
     pub fn new(reason: FailureReason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+        Self { reason, text: text.into(), name_server_answered: false }
+    }
+
+    /// What a name server says for sure: what was asked for is not there.
+    #[must_use]
+    pub fn not_there(text: impl Into<String>) -> Self {
+        Self { name_server_answered: true, ..Self::new(FailureReason::Dns, text) }
     }
 
     /// Nothing was answered in time.
@@ -115,7 +124,8 @@ impl From<DnsError> for Failure {
             DnsError::Io(cause) => format!("{error}: {cause}"),
             _ => error.to_string(),
         };
-        Self::new(FailureReason::Dns, format!("the name can't be resolved: {cause}"))
+        let text = format!("the name can't be resolved: {cause}");
+        if error.says_there_is_none() { Self::not_there(text) } else { Self::new(FailureReason::Dns, text) }
     }
 }
 

@@ -30,6 +30,9 @@ pub enum DnsError {
     /// The name is there, but not what was asked for.
     #[error("the name has no {0}")]
     NoRecords(&'static str),
+    /// The system's own resolver has no address for it, and does not tell whether somebody else may.
+    #[error("no such name, or nobody who knows")]
+    NotKnown,
     /// The name servers don't want to say, or can't.
     #[error("the name server answers {}", code_name(*.0))]
     Refused(ResponseCode),
@@ -42,8 +45,10 @@ pub enum DnsError {
 }
 
 impl DnsError {
-    /// Whether another name of the search list may still be the one that was meant.
-    fn says_there_is_none(&self) -> bool {
+    /// Whether a name server said for sure that there is nothing: then another name of the search list may still be the one
+    /// that was meant.
+    #[must_use]
+    pub fn says_there_is_none(&self) -> bool {
         matches!(self, Self::NoSuchName | Self::NoRecords(_))
     }
 }
@@ -141,9 +146,9 @@ impl Names {
     }
 }
 
-/// The system's resolver has no kind of its own for a name that it does not know.
+/// The system's resolver has no kind of its own for a name that it does not know, nor for servers that don't answer it.
 fn no_address(error: io::Error) -> DnsError {
-    if error.raw_os_error().is_some() { DnsError::Io(error) } else { DnsError::NoSuchName }
+    if error.raw_os_error().is_some() { DnsError::Io(error) } else { DnsError::NotKnown }
 }
 
 async fn search_for(servers: &[SocketAddr], search: &system::Search, name: &str) -> Result<Vec<IpAddr>, DnsError> {

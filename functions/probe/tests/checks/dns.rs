@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use probe::check::Outcome;
 use shared::model::{DnsRecord, FailureReason, Kind, ServiceSpec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
@@ -94,6 +95,11 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
+/// Whether it said for sure that there is nothing.
+fn name_server_answered(outcome: &Outcome) -> bool {
+    outcome.failure.as_ref().unwrap().name_server_answered
+}
+
 const NOTHING: Answer = (ResponseCode::NoError, Vec::new());
 
 #[tokio::test]
@@ -116,17 +122,20 @@ async fn a_name_that_is_not_there() {
     let names = NameServer::start(|_, _| (ResponseCode::NXDomain, Vec::new())).await;
     let outcome = once(&checker_asking(names.address), http("http://gone.example/")).await;
     assert_eq!(failed(&outcome), (FailureReason::Dns, "the name can't be resolved: no such name (NXDOMAIN)"));
+    assert!(name_server_answered(&outcome));
 }
 
 #[tokio::test]
 async fn a_name_without_addresses_a_server_that_refuses_and_one_that_is_silent() {
-    for (code, told) in [
-        (ResponseCode::NoError, "the name can't be resolved: the name has no address"),
-        (ResponseCode::ServFail, "the name can't be resolved: the name server answers SERVFAIL"),
+    for (code, told, answered) in [
+        (ResponseCode::NoError, "the name can't be resolved: the name has no address", true),
+        (ResponseCode::ServFail, "the name can't be resolved: the name server answers SERVFAIL", false),
+        (ResponseCode::Refused, "the name can't be resolved: the name server answers REFUSED", false),
     ] {
         let names = NameServer::start(move |_, _| (code, Vec::new())).await;
         let outcome = once(&checker_asking(names.address), http("http://shop.example/")).await;
         assert_eq!(failed(&outcome), (FailureReason::Dns, told));
+        assert_eq!(name_server_answered(&outcome), answered, "{told}");
     }
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let outcome = once(&checker_asking(silent.local_addr().unwrap()), impatient(http("http://shop.example/"))).await;
@@ -251,7 +260,9 @@ async fn records_of_each_kind_are_told_as_an_operator_writes_them() {
     }
     let mut spec = dns("shop.example");
     spec.check.dns_record = DnsRecord::Ns;
-    assert_eq!(failed(&once(&checker, spec).await), (FailureReason::Dns, "the name has no NS record"));
+    let outcome = once(&checker, spec).await;
+    assert_eq!(failed(&outcome), (FailureReason::Dns, "the name has no NS record"));
+    assert!(name_server_answered(&outcome));
     let outcome = once(&checker, with_conditions(dns("shop.example"), &["[ANSWER] == 192.0.2.9"])).await;
     let told = "[ANSWER] == 192.0.2.9, but it is 192.0.2.1, 192.0.2.2";
     assert_eq!(failed(&outcome), (FailureReason::Condition, told));
