@@ -17,6 +17,9 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// More addresses are not tried.
 const MAX_TRIES: usize = 6;
 
+/// As many are tried at once: with 250 checks under way, all sockets together stay below the 1,024 files of a Lambda.
+const AT_ONCE: usize = 3;
+
 /// Who is asked: a name or an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
@@ -101,7 +104,7 @@ impl Connector {
         if let (Some(hop), [only]) = (trace.last(), sockets.as_slice()) {
             hop.address = Some(only.ip());
         }
-        let stream = race(sockets).await?;
+        let stream = race(sockets, connect_to).await?;
         trace.stop();
         if let (Some(hop), Ok(peer)) = (trace.last(), stream.peer_addr()) {
             hop.address = Some(peer.ip());
@@ -129,19 +132,25 @@ impl Connector {
 }
 
 /// The first that answers; or what the first one said.
-async fn race(sockets: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn race<S, F>(sockets: Vec<SocketAddr>, connect: impl Fn(SocketAddr) -> F) -> io::Result<S>
+where
+    S: Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
     if let [only] = sockets.as_slice() {
-        return connect_to(*only).await;
+        return connect(*only).await;
     }
     let mut waiting = sockets.into_iter().enumerate();
     let mut running = JoinSet::new();
     let mut error: Option<(usize, io::Error)> = None;
     loop {
-        let next = waiting.next();
-        let more = next.is_some();
-        if let Some((index, socket)) = next {
-            running.spawn(async move { (index, connect_to(socket).await) });
+        if running.len() < AT_ONCE
+            && let Some((index, socket)) = waiting.next()
+        {
+            let attempt = connect(socket);
+            running.spawn(async move { (index, attempt.await) });
         }
+        let more = waiting.len() > 0 && running.len() < AT_ONCE;
         tokio::select! {
             ended = running.join_next() => match ended {
                 Some(Ok((_, Ok(stream)))) => return Ok(stream),
@@ -164,4 +173,68 @@ async fn connect_to(socket: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(socket).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// How an address behaves.
+    #[derive(Clone, Copy)]
+    enum Port {
+        Answers,
+        Refuses,
+        Hangs,
+    }
+
+    /// One that is being tried.
+    struct Trying(Arc<AtomicUsize>);
+
+    impl Drop for Trying {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Who answered, within a moment; and how many were tried at once.
+    async fn race_of(ports: &[Port]) -> (Option<io::Result<u16>>, usize) {
+        let now = Arc::new(AtomicUsize::new(0));
+        let most = AtomicUsize::new(0);
+        let sockets = (0..ports.len()).map(|port| SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap())));
+        let racing = race(sockets.collect(), |socket| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let (trying, behaviour) = (Trying(Arc::clone(&now)), ports[usize::from(socket.port())]);
+            async move {
+                let _trying = trying;
+                match behaviour {
+                    Port::Answers => Ok(socket.port()),
+                    Port::Refuses => Err(io::ErrorKind::ConnectionRefused.into()),
+                    Port::Hangs => std::future::pending().await,
+                }
+            }
+        });
+        let ended = tokio::time::timeout(HEAD_START * 5, racing).await.ok();
+        (ended, most.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_when_one_fails_or_is_slow_and_few_at_once() {
+        use Port::{Answers, Hangs, Refuses};
+        for (ports, answered, at_once) in [
+            (&[Answers][..], Some(0), 1),
+            (&[Refuses, Answers], Some(1), 1),
+            (&[Refuses, Refuses, Refuses, Refuses, Refuses, Answers], Some(5), 1),
+            (&[Hangs, Answers, Answers], Some(1), 2),
+            (&[Hangs, Hangs, Refuses, Answers], Some(3), 3),
+            (&[Hangs, Hangs, Hangs, Answers], None, 3),
+        ] {
+            let (ended, most) = race_of(ports).await;
+            assert_eq!((ended.map(Result::unwrap), most), (answered, at_once));
+        }
+        let (ended, _) = race_of(&[Refuses, Refuses]).await;
+        assert_eq!(ended.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
 }
