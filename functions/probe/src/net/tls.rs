@@ -30,7 +30,7 @@ pub struct Tls {
 pub struct Handshake {
     /// The stream, or why there is none.
     pub stream: io::Result<TlsStream<TcpStream>>,
-    /// When the first of the certificates ends that the server showed.
+    /// When the first of the certificates ends that the server showed and that are needed.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -83,9 +83,12 @@ impl ServerCertVerifier for Remembering {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let chain = std::iter::once(end_entity).chain(intermediates);
-        let _ = self.seen.set(chain.filter_map(|certificate| ends_at(certificate)).min());
-        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let judged = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let ends = std::iter::once(end_entity).chain(intermediates).filter_map(|certificate| ends_at(certificate));
+        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        // What has ended, and is believed all the same, is not needed.
+        let _ = self.seen.set(ends.filter(|end| judged.is_err() || end.timestamp() > at).min());
+        judged
     }
 
     fn verify_tls12_signature(

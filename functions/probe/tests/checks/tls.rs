@@ -38,6 +38,17 @@ async fn the_first_of_the_chain_to_end_counts() {
 }
 
 #[tokio::test]
+async fn one_that_has_ended_and_is_not_needed_does_not_count() {
+    let authority = Authority::new();
+    let identity = authority.sign(&["localhost"], 2040).beside(&authority.sign(&["old.example"], 2021));
+    let server = TlsServer::start(identity).await;
+    let target = format!("localhost:{}", server.address.port());
+    let outcome = once(&checker_trusting(&authority.pem()), spec(Kind::Tls, &target)).await;
+    healthy(&outcome);
+    assert_eq!(outcome.certificate_expires_at, beginning_of(2040));
+}
+
+#[tokio::test]
 async fn what_is_not_to_be_believed_is_told_and_its_end_known_all_the_same() {
     let authority = Authority::new();
     let ended = authority.sign(&["localhost"], 2021);
