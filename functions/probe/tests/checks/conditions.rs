@@ -3,7 +3,7 @@
 use shared::model::{FailureReason, ServiceSpec};
 
 use crate::server::Server;
-use crate::{checker, failed, healthy, http, once, with_conditions};
+use crate::{checker, failed, healthy, http, misconfigured, once, with_conditions};
 
 const BODY: &str = r#"{"db":{"ok":false},"items":[{"name":"johnny"}],"mail":"someone@example.com","count":3}"#;
 
@@ -93,5 +93,5 @@ async fn a_condition_on_the_status_stands_for_the_expected_one() {
 async fn one_that_is_none_is_a_wrong_configuration() {
     let outcome = once(&checker(), with_conditions(http("http://127.0.0.1:9/"), &["[STATUS] = 200"])).await;
     let told = "condition \"[STATUS] = 200\", character 10: expected ==, !=, <, <=, > or >=";
-    assert_eq!(failed(&outcome), (FailureReason::Misconfigured, told));
+    assert_eq!(misconfigured(&outcome), told);
 }

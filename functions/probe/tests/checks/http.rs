@@ -5,7 +5,7 @@ use std::time::Duration;
 use shared::model::{FailureReason, Statuses, Verdict};
 
 use crate::server::Server;
-use crate::{checker, failed, healthy, http, once};
+use crate::{checker, failed, healthy, http, misconfigured, once};
 
 #[tokio::test]
 async fn an_answer_with_its_phases() {
@@ -51,7 +51,7 @@ async fn a_variable_that_is_not_set_is_named_and_nothing_is_asked() {
     let mut spec = http(&server.url());
     spec.check.headers.insert("Authorization".into(), "Bearer ${PROBE_SECRET_OTHER}".into());
     let outcome = once(&checker(), spec).await;
-    assert_eq!(failed(&outcome), (FailureReason::Misconfigured, "the variable PROBE_SECRET_OTHER is not set"));
+    assert_eq!(misconfigured(&outcome), "the variable PROBE_SECRET_OTHER is not set");
     assert!(server.requests().is_empty());
 }
 

@@ -91,6 +91,14 @@ fn failed(outcome: &Outcome) -> (FailureReason, &str) {
     (failure.reason, &failure.text)
 }
 
+/// What is wrong with how it is configured, which is nobody's downtime.
+#[track_caller]
+fn misconfigured(outcome: &Outcome) -> &str {
+    let failure = outcome.failure.as_ref().unwrap();
+    assert_eq!((outcome.verdict, failure.reason), (Verdict::Degraded, FailureReason::Misconfigured), "{outcome:?}");
+    &failure.text
+}
+
 #[track_caller]
 fn healthy(outcome: &Outcome) {
     assert_eq!((outcome.verdict, outcome.failure.as_ref()), (Verdict::Healthy, None), "{outcome:?}");
