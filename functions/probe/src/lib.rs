@@ -106,7 +106,7 @@ pub async fn handle(app: &App, scheduled: DateTime<Utc>) -> anyhow::Result<Round
     let (first, second) = tokio::join!(first, second);
     let mut report = first?;
     report.checked.extend(second?.checked);
-    if tick.minute() % RETENTION_MINUTES == 0 {
+    if tick.minute().is_multiple_of(RETENTION_MINUTES) {
         delete_expired(app).await?;
     }
     Ok(report)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use shared::events::Event;
+use shared::events::{Event, OutboxEvent};
 use shared::fingerprint::Fingerprint;
 use shared::model::{
     AlertType, Category, CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Severity, Verdict, latency,
@@ -86,20 +86,22 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         well: (unwell == Unwell::Ends).then(|| alert_resolved(service, at)),
         certificate: certificate.filter(|_| !maintenance),
         renewed,
-        state_changed: decision.as_ref().filter(|decision| decision.changed).map(|decision| {
-            let changed = Event::ServiceStateChanged {
-                service: &spec.name,
-                environment: &spec.environment,
-                from: service.standing.state,
-                to: decision.after.state,
-                changed_at: at,
-            };
-            changed.into_outbox(at)
-        }),
+        state_changed: decision.as_ref().filter(|it| it.changed).map(|it| state_changed(service, it, at)),
         standing: decision.map(|Decision { after, held_by, .. }| {
             StandingRecord::of(&after, decided.and_then(|(slot, _)| slot), held_by)
         }),
     }
+}
+
+fn state_changed(service: &Service, decision: &Decision, at: DateTime<Utc>) -> OutboxEvent {
+    let changed = Event::ServiceStateChanged {
+        service: &service.spec.name,
+        environment: &service.spec.environment,
+        from: service.standing.state,
+        to: decision.after.state,
+        changed_at: at,
+    };
+    changed.into_outbox(at)
 }
 
 /// What all regions say now; ours included. None = not all that matter have said something. Beside the verdict, the slot
@@ -227,10 +229,7 @@ fn milder(severity: Severity) -> Severity {
 }
 
 /// Somebody is told that a certificate ends soon, or that it was renewed.
-fn certificate(
-    claimed: &ClaimedService,
-    outcome: &Outcome,
-) -> (Option<AlertRecord>, Option<shared::events::OutboxEvent>) {
+fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertRecord>, Option<OutboxEvent>) {
     let service = &claimed.service;
     let now = outcome.checked_at;
     let warning = TimeDelta::days(service.spec.check.certificate_warning_days.into());
@@ -251,7 +250,7 @@ fn certificate(
     }
 }
 
-fn alert_resolved(service: &Service, now: DateTime<Utc>) -> shared::events::OutboxEvent {
+fn alert_resolved(service: &Service, now: DateTime<Utc>) -> OutboxEvent {
     let (name, environment) = (&service.spec.name, &service.spec.environment);
     Event::AlertResolved { service: name, environment, resolved_at: now }.into_outbox(now)
 }

@@ -12,8 +12,8 @@ const AIM_MB: f64 = 500.0;
 const SERVICES: f64 = 50.0;
 const CHECKS_PER_DAY: f64 = SERVICES * 24.0 * 60.0;
 
-/// How long the roll-ups are kept.
-const ROLLUP_DAYS: f64 = 400.0;
+/// How many days checks and roll-ups are kept: by default, with checks for a week, and as README advises for the free plan.
+const KEPT: [(f64, f64); 3] = [(30.0, 400.0), (7.0, 400.0), (7.0, 100.0)];
 
 /// The tables, and what a row of them stands for.
 const TABLES: [(&str, &str); 4] = [
@@ -68,13 +68,13 @@ impl Storage {
         self.rows[0].bytes() + self.rows[1].bytes()
     }
 
-    fn rollups_mb(&self) -> f64 {
-        ROLLUP_DAYS * SERVICES * (24.0 * self.rows[2].bytes() + self.rows[3].bytes()) / 1e6
+    fn rollups_mb(&self, days: f64) -> f64 {
+        days * SERVICES * (24.0 * self.rows[2].bytes() + self.rows[3].bytes()) / 1e6
     }
 
-    /// All of it in megabytes, when checks are kept for so many days.
-    fn total_mb(&self, days: f64) -> f64 {
-        (self.of_a_check() * CHECKS_PER_DAY * days + self.rest) / 1e6 + self.rollups_mb()
+    /// All of it in megabytes, when checks and roll-ups are kept for so many days.
+    fn total_mb(&self, (checks, rollups): (f64, f64)) -> f64 {
+        (self.of_a_check() * CHECKS_PER_DAY * checks + self.rest) / 1e6 + self.rollups_mb(rollups)
     }
 
     /// The part of the section about it.
@@ -85,17 +85,19 @@ impl Storage {
         }
         writeln!(
             text,
-            "\nA check takes {:.0} bytes. {SERVICES} services once a minute: roll-ups of {ROLLUP_DAYS} days {:.0} MB, and all \
-             else that a database with them holds {:.0} MB.\n",
+            "\nA check takes {:.0} bytes. {SERVICES} services once a minute: roll-ups of 100 days {:.0} MB, and all else that a \
+             database with them holds {:.0} MB.\n",
             self.of_a_check(),
-            self.rollups_mb(),
+            self.rollups_mb(100.0),
             self.rest / 1e6
         )?;
-        for days in [30.0, 7.0] {
-            let total = self.total_mb(days);
+        for kept in KEPT {
+            let total = self.total_mb(kept);
             writeln!(
                 text,
-                "- Checks kept for {days} days: {total:.0} MB in all, aim {AIM_MB} MB: {}.",
+                "- Checks kept for {} days, roll-ups for {}: {total:.0} MB in all, aim {AIM_MB} MB: {}.",
+                kept.0,
+                kept.1,
                 verdict(total < AIM_MB)
             )?;
         }
