@@ -78,8 +78,12 @@ breakers_removed AS (
     WHERE breaker.key = 'service:' || service.id
 ),
 tokens AS (
-    INSERT INTO public.service_heartbeats AS stored (service_id, token_hash, created_at)
-    SELECT known.id, given.token_hash, $3
+    INSERT INTO public.service_heartbeats AS stored (service_id, token_hash, created_at, resumed_at)
+    SELECT known.id, given.token_hash, $3, CASE WHEN EXISTS (
+        SELECT FROM changed
+        JOIN public.services AS before ON before.id = changed.id
+        WHERE changed.id = known.id AND changed.enabled AND NOT before.enabled
+    ) THEN $3 END
     FROM given
     JOIN (
         SELECT id, name, environment FROM changed
@@ -88,8 +92,13 @@ tokens AS (
     ) AS known ON known.name = given.name AND known.environment = given.environment
     WHERE given.token_hash IS NOT NULL
     ORDER BY known.id
-    ON CONFLICT (service_id) DO UPDATE SET token_hash = EXCLUDED.token_hash
-    WHERE stored.token_hash <> EXCLUDED.token_hash
+    -- Who is switched on again is not judged by what it said before, nor by its silence since.
+    ON CONFLICT (service_id) DO UPDATE SET
+        token_hash = EXCLUDED.token_hash,
+        failed = stored.failed AND EXCLUDED.resumed_at IS NULL,
+        message = CASE WHEN EXCLUDED.resumed_at IS NULL THEN stored.message END,
+        resumed_at = coalesce(EXCLUDED.resumed_at, stored.resumed_at)
+    WHERE stored.token_hash <> EXCLUDED.token_hash OR EXCLUDED.resumed_at IS NOT NULL
 ),
 tokens_removed AS (
     DELETE FROM public.service_heartbeats AS stored
