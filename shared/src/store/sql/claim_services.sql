@@ -139,7 +139,10 @@ claimed AS (
             SELECT jsonb_object_agg(parent.name, jsonb_build_object(
                 'failing', parent.state = 'down' OR parent.consecutive_failures > 0,
                 'checked_at', parent.last_checked_at,
-                'period', coalesce(parent.interval_seconds, switches.default_interval)
+                'period', least(
+                    CASE WHEN parent.kind = 'heartbeat' THEN 60 END,
+                    coalesce(parent.interval_seconds, switches.default_interval)
+                )
             ))
             FROM public.services AS parent
             CROSS JOIN switches
