@@ -85,10 +85,13 @@ CREATE TABLE IF NOT EXISTS public.service_heartbeats (
     beat_at    timestamptz,
     failed     boolean NOT NULL DEFAULT false,
     message    text,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    resumed_at timestamptz
 ) WITH (fillfactor = 70);
 
 COMMENT ON COLUMN public.service_heartbeats.failed IS 'Whether the last beat told of a failure.';
+COMMENT ON COLUMN public.service_heartbeats.resumed_at IS
+    'When we listened again after a pause of ours; what a job said meanwhile may be lost.';
 
 -- Uptime and latencies, added to with the results themselves. No foreign key: they outlive their service.
 CREATE TABLE IF NOT EXISTS public.service_hourly (

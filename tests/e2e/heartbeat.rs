@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use shared::heartbeat::HeartbeatToken;
 use shared::model::{Kind, ServiceSpec, ServiceState};
 use shared::store::heartbeats;
-use shared::store::probing::Beat;
+use shared::store::probing::{self, Beat, Round};
 use shared::store::services::{self, Wanted};
+use uuid::Uuid;
 
 fn spec(name: &str) -> ServiceSpec {
     let mut spec = ServiceSpec::http(name, "production", "");
@@ -196,6 +197,84 @@ async fn silence_is_noticed_within_a_minute_of_its_time_and_not_before_a_job_had
         let round = probe::handle(stack.probe(), tick + TimeDelta::minutes(minute)).await.unwrap();
         assert_eq!(round.checked.len(), 1, "minute {minute}");
     }
+}
+
+/// A stack with one job that reports each hour.
+async fn hourly() -> TestStack {
+    let stack = jobs(&["hourly"]).await;
+    let interval = Some(Duration::from_hours(1));
+    stack.apply(&[ServiceSpec { interval, ..spec("hourly") }]).await;
+    stack
+}
+
+#[tokio::test]
+async fn after_a_pause_of_ours_a_job_has_its_whole_interval_again() {
+    let stack = hourly().await;
+    assert_eq!(post(&stack, &path("hourly"), "").await.status, 200);
+    let state = async || stack.check_now().await.checked[0].state;
+    assert_eq!(state().await, ServiceState::Healthy);
+    assert_eq!(stack.database.count("service_heartbeats WHERE resumed_at IS NOT NULL").await, 0);
+    // Nobody has looked for an hour, nor taken a beat.
+    let pause = "UPDATE services SET last_checked_at = now() - interval '1 hour'";
+    stack.database.execute(pause).await;
+    stack.database.execute("UPDATE service_heartbeats SET beat_at = now() - interval '70 minutes'").await;
+    for look in 0..3 {
+        assert_eq!(state().await, ServiceState::Healthy, "look {look}");
+    }
+    let resumed: DateTime<Utc> = stack.database.value("SELECT resumed_at FROM service_heartbeats").await;
+    assert!(Utc::now() - resumed < TimeDelta::minutes(1), "{resumed}");
+    // Silent since we are back.
+    stack.database.execute("UPDATE service_heartbeats SET resumed_at = resumed_at - interval '61 minutes'").await;
+    assert_eq!(state().await, ServiceState::Down);
+    let error: String = stack.database.value("SELECT last_error FROM services").await;
+    let since = (resumed - TimeDelta::minutes(61)).format("no heartbeat since %Y-%m-%dT%H:%M:%SZ").to_string();
+    assert!(error.starts_with(&since), "{error}");
+    // A pause is no sign of life: who was silent before it still is.
+    stack.database.execute(pause).await;
+    for _ in 0..2 {
+        assert_eq!(state().await, ServiceState::Down);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_is_repeated_after_a_pause_brings_the_same() {
+    let stack = hourly().await;
+    stack.database.execute("UPDATE services SET last_checked_at = now() - interval '1 day'").await;
+    stack.database.execute("UPDATE service_heartbeats SET beat_at = now() - interval '1 day'").await;
+    let store = stack.database.store();
+    let awaited_since = async |id: Uuid, now: DateTime<Utc>| {
+        let round = Round::All(now);
+        let claim = store.run(|client| async move { probing::claim(&client, id, round, "test", now).await });
+        claim.await.unwrap().services[0].beat.as_ref().unwrap().at
+    };
+    let (id, now) = (Uuid::new_v4(), Utc::now().duration_trunc(TimeDelta::milliseconds(1)).unwrap());
+    for _ in 0..2 {
+        assert_eq!(awaited_since(id, now).await, now);
+    }
+    // Whose claim ended without a result has not looked.
+    let later = now + TimeDelta::hours(1);
+    assert_eq!(awaited_since(Uuid::new_v4(), later).await, later);
+    assert_eq!(stack.database.value::<DateTime<Utc>>("SELECT resumed_at FROM service_heartbeats").await, later);
+}
+
+#[tokio::test]
+async fn a_job_that_is_switched_on_again_is_not_judged_by_what_was_before() {
+    let stack = jobs(&["nightly"]).await;
+    assert_eq!(post(&stack, &format!("{}?status=fail&message=full", path("nightly")), "").await.status, 200);
+    assert_eq!(stack.check_now().await.checked[0].state, ServiceState::Down);
+    let store = stack.database.store();
+    let switch = async |enabled: bool| {
+        let (services, token_hashes) = (&[ServiceSpec { enabled, ..spec("nightly") }], token("nightly").hash());
+        let wanted = &Wanted { services, token_hashes: &BTreeMap::from([(0, token_hashes)]), removed: &[] };
+        store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await.unwrap();
+    };
+    switch(true).await;
+    assert_eq!(stack.database.count("service_heartbeats WHERE failed AND resumed_at IS NULL").await, 1, "as it was");
+    switch(false).await;
+    stack.database.execute("UPDATE service_heartbeats SET beat_at = now() - interval '2 days'").await;
+    switch(true).await;
+    assert_eq!(stack.check_now().await.checked[0].state, ServiceState::Healthy);
+    assert_eq!(stack.database.count("service_heartbeats WHERE resumed_at IS NOT NULL AND message IS NULL").await, 1);
 }
 
 #[tokio::test]

@@ -15,5 +15,6 @@ mod redaction;
 mod report_error;
 mod security;
 mod sentry;
+mod services;
 mod status;
 mod switches;

@@ -115,6 +115,19 @@ async fn a_service_that_nobody_has_checked_lately_is_unknown_unless_its_breaker_
 }
 
 #[tokio::test]
+async fn a_daily_job_that_nobody_looks_after_is_unknown_within_minutes() {
+    let stack = TestStack::start().await;
+    let sql =
+        "INSERT INTO services (name, environment, application, kind, target, interval_seconds, state, last_checked_at)
+        SELECT age, 'production', 'shop', 'heartbeat', '', 86400, 'healthy', now() - age::interval
+        FROM unnest(ARRAY['2 min', '4 min']) AS age";
+    stack.database.execute(sql).await;
+    let status = stack.get("/status").await.body;
+    let services = &status["environments"]["production"]["services"];
+    assert_eq!((&services[0]["state"], &services[1]["state"]), (&json!("healthy"), &json!("unknown")));
+}
+
+#[tokio::test]
 async fn the_last_day_adds_up_its_hours_and_no_others() {
     let stack = TestStack::start().await;
     stack.apply(&[harness::spec("shop", "production", "http://127.0.0.1:1/".to_owned())]).await;

@@ -246,6 +246,7 @@ service_heartbeats
     failed boolean not null default false
     message text
     created_at timestamptz not null default now()
+    resumed_at timestamptz
 service_hourly
     service_id uuid not null
     hour timestamptz not null

@@ -2,6 +2,7 @@
 
 use shared::config::Environment;
 use shared::model::{DEFAULT_ENVIRONMENT, ServiceSpec};
+use url::Url;
 
 /// Reads `BACKEND_API_URL` (services `backend` and `database`) and `ADMIN_CONSOLE_URL` (service `frontend`).
 pub fn read(environment: &mut Environment<'_>) -> Vec<ServiceSpec> {
@@ -27,8 +28,14 @@ fn join(base: &str, path: &str) -> String {
     format!("{}{path}", base.trim().trim_end_matches('/'))
 }
 
+/// Notes what makes these services impossible; as in a file, also a user and password: an address is stored and shown.
 fn check(environment: &mut Environment<'_>, variable: &str, services: &[ServiceSpec]) {
     for service in services {
+        let opens = |url: Url| !url.username().is_empty() || url.password().is_some();
+        if Url::parse(&service.target).is_ok_and(opens) {
+            environment.problem(variable, "must hold no user and no password");
+            return;
+        }
         if let Err(error) = service.clone().validated() {
             environment.problem(variable, error);
         }
@@ -69,5 +76,16 @@ mod tests {
         assert_eq!(read_from(&[]).unwrap(), []);
         let error = read_from(&[("BACKEND_API_URL", "api.example.com")]).unwrap_err().to_string();
         assert!(error.contains("BACKEND_API_URL"), "{error}");
+    }
+
+    #[test]
+    fn an_address_with_a_user_or_a_password_is_refused_without_a_word_of_it() {
+        for address in ["https://ann:hunter2@x.example", "https://ann@x.example/", " https://:hunter2@x.example"] {
+            for variable in ["BACKEND_API_URL", "ADMIN_CONSOLE_URL"] {
+                let error = read_from(&[(variable, address)]).unwrap_err().to_string();
+                assert_eq!(error.matches(&format!("{variable}: must hold no user")).count(), 1, "{error}");
+                assert!(!error.contains("hunter2") && !error.contains("ann"), "{error}");
+            }
+        }
     }
 }

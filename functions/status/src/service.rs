@@ -1,5 +1,6 @@
-//! One service in `/status`: how it is, and nothing of how it is checked. Addresses, headers and conditions may tell more
-//! than who reads this should know.
+//! One service in `/status`: how it is, and nothing of its configuration. Addresses, headers, settings and conditions may
+//! tell more than who reads this should know. Why it fails is told in the words of its failure: those name the condition
+//! that does not hold and what was found instead, with what is secret taken out.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -99,22 +100,42 @@ mod tests {
 
     use super::*;
 
+    /// A service whose every setting is this word, and that fails for this reason.
+    fn failing(word: &str, error: &str) -> Listed {
+        let mut spec = ServiceSpec::http("shop", "production", &format!("https://{word}.example/{word}?{word}"));
+        word.clone_into(&mut spec.application);
+        spec.check.method = "POST".to_owned();
+        spec.check.headers.insert(format!("x-{word}"), word.to_owned());
+        spec.check.body = Some(word.to_owned());
+        spec.check.conditions = vec![format!("[BODY].{word} == true")];
+        spec.check.dns_server = Some(word.to_owned());
+        spec.policy.tags = vec![word.to_owned()];
+        spec.policy.parents = vec![word.to_owned()];
+        let seen = Seen {
+            last_checked_at: Some(DateTime::UNIX_EPOCH),
+            latency_ms: Some(17),
+            reason: Some("condition".to_owned()),
+            error: Some(error.to_owned()),
+            held_by: Some("maintenance".to_owned()),
+            certificate_expires_at: Some(DateTime::UNIX_EPOCH),
+            breaker: Some(SeenBreaker { state: "open".to_owned(), retry_at: None }),
+        };
+        Listed { service: Service { id: Uuid::nil(), spec, standing: Standing::NEW }, seen }
+    }
+
     #[test]
-    fn nothing_of_how_a_service_is_checked_is_told() {
-        let mut spec = ServiceSpec::http("shop", "production", "https://marker.example/");
-        spec.check.headers.insert("x-marker".to_owned(), "marker".to_owned());
-        spec.check.body = Some("marker".to_owned());
-        spec.check.conditions = vec!["[BODY].marker == true".to_owned()];
-        spec.check.dns_server = Some("marker".to_owned());
-        spec.policy.tags = vec!["marker".to_owned()];
-        spec.policy.parents = vec!["marker".to_owned()];
-        let service = Service { id: Uuid::nil(), spec, standing: Standing::NEW };
+    fn nothing_of_how_a_service_is_configured_is_told_but_why_it_fails_is() {
         let day = Uptime { healthy: 3, degraded: 0, down: 1, latency_counts: vec![0, 3] };
-        let told = serde_json::to_value(ServiceOverview::of(Listed { service, seen: Seen::default() }, Some(&day)));
-        let told = told.unwrap();
+        let error = "[BODY].ok == true does not hold: it is false";
+        let told = serde_json::to_value(ServiceOverview::of(failing("marker", error), Some(&day))).unwrap();
         assert!(!told.to_string().contains("marker"), "{told}");
         assert_eq!((&told["name"], &told["kind"], &told["state"]), (&"shop".into(), &"http".into(), &"unknown".into()));
-        assert_eq!(told["uptime_24h"], 75.0);
+        assert_eq!((&told["error"], &told["reason"]), (&error.into(), &"condition".into()));
+        assert_eq!((&told["latency_ms"], &told["breaker"]["state"]), (&17.into(), &"open".into()));
+        assert_eq!((&told["held_by"], told["uptime_24h"].as_f64()), (&"maintenance".into(), Some(75.0)));
         assert!(told["p95_ms"].as_f64().is_some_and(|milliseconds| (1.25..=1.6).contains(&milliseconds)), "{told}");
+        // What is configured otherwise looks the same.
+        let other = serde_json::to_value(ServiceOverview::of(failing("other", error), Some(&day))).unwrap();
+        assert_eq!(other, told);
     }
 }

@@ -52,7 +52,7 @@ pub struct ClaimedService {
     pub decided_slot: Option<i64>,
     /// What was measured last time (`postgres`).
     pub measurements: Option<Value>,
-    /// Its last sign of life (`heartbeat`).
+    /// Its last sign of life (`heartbeat`); its time is since when another one is awaited, after a pause of ours too.
     pub beat: Option<Beat>,
     /// Its circuit breaker, if it has one.
     pub breaker: Option<Breaker>,

@@ -10,6 +10,7 @@ use tokio_postgres::types::{Json, Type};
 
 use super::row::{column, word};
 use super::{Client, StoreError};
+use crate::events::Event;
 use crate::model::{Kind, RecentVerdicts, Service, ServiceSpec, ServiceState, Standing};
 
 /// Who configured a service; the environment's defaults never overwrite what an operator wrote in a file.
@@ -73,7 +74,7 @@ pub async fn upsert(
 }
 
 /// Makes the services what a file says, all of it or nothing, in one statement. What was open about a service that goes, or
-/// is switched off, ends. Harmless to repeat.
+/// is switched off, ends, and who was told that it began is told so. Harmless to repeat.
 ///
 /// # Errors
 /// Any store error.
@@ -91,6 +92,9 @@ async fn write(
     let given: Vec<Value> = wanted.services.iter().enumerate().map(|(place, spec)| row_of(spec, hash(place))).collect();
     let removed: Vec<Value> =
         wanted.removed.iter().map(|(name, environment)| json!({ "name": name, "environment": environment })).collect();
+    // The statement knows what ends, and puts in whose.
+    let incident_resolved = Event::IncidentResolved { application: "", environment: "", resolved_at: now };
+    let alert_resolved = Event::AlertResolved { service: "", environment: "", resolved_at: now };
     let rows = client
         .query_typed(
             include_str!("sql/upsert_services.sql"),
@@ -99,6 +103,8 @@ async fn write(
                 (&origin.as_str(), Type::TEXT),
                 (&now, Type::TIMESTAMPTZ),
                 (&Value::Array(removed), Type::JSONB),
+                (&Json(incident_resolved.into_outbox(now)), Type::JSONB),
+                (&Json(alert_resolved.into_outbox(now)), Type::JSONB),
             ],
         )
         .await?;

@@ -90,6 +90,31 @@ taken AS (
     WHERE claim.service_id = due.service_id AND claim.region = $7
     RETURNING claim.service_id
 ),
+mine AS (
+    SELECT service_id FROM fresh UNION ALL SELECT service_id FROM taken
+),
+-- A job that was well when it was last looked at, which is long ago: nobody was there to hear it.
+unheard AS (
+    SELECT service.id
+    FROM mine
+    JOIN public.services AS service ON service.id = mine.service_id
+    WHERE service.kind = 'heartbeat' AND service.state <> 'down' AND service.consecutive_failures = 0
+        AND service.last_checked_at < $3 - interval '3 minutes'
+),
+-- Nobody waits here: who holds the row is a beat, or notes the same.
+resuming AS (
+    SELECT beat.service_id
+    FROM public.service_heartbeats AS beat
+    JOIN unheard ON unheard.id = beat.service_id
+    ORDER BY beat.service_id
+    FOR UPDATE OF beat SKIP LOCKED
+),
+resumed AS (
+    UPDATE public.service_heartbeats AS beat
+    SET resumed_at = $3
+    FROM resuming
+    WHERE beat.service_id = resuming.service_id
+),
 claimed AS (
     SELECT
         service.id, service.name::text AS name, service.environment, service.application::text AS application,
@@ -99,8 +124,11 @@ claimed AS (
         service.consecutive_successes, service.failing_since, service.recent_failed, service.recent_known,
         service.flapping, service.down_alerted_at, service.degraded_alerted_at, service.decided_slot, service.votes,
         service.measurements, service.certificate_expires_at,
-        -- A job's silence begins with its configuration.
-        coalesce(beat.beat_at, beat.created_at) AS beat_at, beat.failed AS beat_failed, beat.message AS beat_message,
+        -- A job's silence begins with its configuration, and again whenever we were away.
+        greatest(
+            coalesce(beat.beat_at, beat.created_at), beat.resumed_at,
+            CASE WHEN beat.service_id IS NOT NULL AND service.id IN (SELECT id FROM unheard) THEN $3 END
+        ) AS beat_at, beat.failed AS beat_failed, beat.message AS beat_message,
         breaker.state AS breaker_state, breaker.failures AS breaker_failures,
         breaker.backoff_seconds AS breaker_backoff_seconds, breaker.opened_at AS breaker_opened_at,
         breaker.retry_at AS breaker_retry_at,
@@ -117,14 +145,17 @@ claimed AS (
             SELECT jsonb_object_agg(parent.name, jsonb_build_object(
                 'failing', parent.state = 'down' OR parent.consecutive_failures > 0,
                 'checked_at', parent.last_checked_at,
-                'period', coalesce(parent.interval_seconds, switches.default_interval)
+                'period', least(
+                    CASE WHEN parent.kind = 'heartbeat' THEN 60 END,
+                    coalesce(parent.interval_seconds, switches.default_interval)
+                )
             ))
             FROM public.services AS parent
             CROSS JOIN switches
             WHERE parent.environment = service.environment AND parent.enabled
                 AND service.policy -> 'parents' ? parent.name
         ) AS parents
-    FROM (SELECT service_id FROM fresh UNION ALL SELECT service_id FROM taken) AS mine
+    FROM mine
     JOIN public.services AS service ON service.id = mine.service_id
     JOIN asked ON asked.id = service.id
     LEFT JOIN public.service_heartbeats AS beat ON beat.service_id = service.id

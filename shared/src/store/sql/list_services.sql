@@ -8,8 +8,11 @@ SELECT service.id, service.name::text AS name, service.environment, service.appl
     service.last_error, service.held_by, service.certificate_expires_at, breaker.state AS breaker_state,
     breaker.retry_at AS breaker_retry_at,
     CASE
+        -- A heartbeat is looked at each minute, whatever its job's interval.
         WHEN greatest(service.last_checked_at, breaker.retry_at) < $1 - make_interval(
-            secs => 3 * coalesce(service.interval_seconds, default_interval)::double precision
+            secs => 3 * least(
+                CASE WHEN service.kind = 'heartbeat' THEN 60 END, coalesce(service.interval_seconds, default_interval)
+            )::double precision
         ) THEN 'unknown'
         ELSE service.state
     END AS state

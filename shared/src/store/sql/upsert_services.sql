@@ -44,7 +44,10 @@ changed AS (
         down_alerted_at = CASE WHEN EXCLUDED.enabled THEN stored.down_alerted_at END,
         degraded_alerted_at = CASE WHEN EXCLUDED.enabled THEN stored.degraded_alerted_at END,
         held_by = CASE WHEN EXCLUDED.enabled THEN stored.held_by END,
-        -- What was measured of another server says nothing about this one.
+        -- What was measured or said of another server says nothing about this one.
+        votes = CASE
+            WHEN (stored.kind, stored.target) = (EXCLUDED.kind, EXCLUDED.target) THEN stored.votes ELSE '{}'
+        END,
         measurements = CASE
             WHEN (stored.kind, stored.target) = (EXCLUDED.kind, EXCLUDED.target) THEN stored.measurements
         END,
@@ -60,7 +63,7 @@ changed AS (
             EXCLUDED.application, EXCLUDED.group_name, EXCLUDED.kind, EXCLUDED.target, EXCLUDED.timeout_ms,
             EXCLUDED.interval_seconds, EXCLUDED.enabled, EXCLUDED.settings, EXCLUDED.policy, EXCLUDED.origin
         )
-    RETURNING id, name, environment, enabled, kind
+    RETURNING id, name, environment, enabled, kind, target
 ),
 removed AS (
     DELETE FROM public.services AS service
@@ -75,8 +78,12 @@ breakers_removed AS (
     WHERE breaker.key = 'service:' || service.id
 ),
 tokens AS (
-    INSERT INTO public.service_heartbeats AS stored (service_id, token_hash, created_at)
-    SELECT known.id, given.token_hash, $3
+    INSERT INTO public.service_heartbeats AS stored (service_id, token_hash, created_at, resumed_at)
+    SELECT known.id, given.token_hash, $3, CASE WHEN EXISTS (
+        SELECT FROM changed
+        JOIN public.services AS before ON before.id = changed.id
+        WHERE changed.id = known.id AND changed.enabled AND NOT before.enabled
+    ) THEN $3 END
     FROM given
     JOIN (
         SELECT id, name, environment FROM changed
@@ -85,8 +92,13 @@ tokens AS (
     ) AS known ON known.name = given.name AND known.environment = given.environment
     WHERE given.token_hash IS NOT NULL
     ORDER BY known.id
-    ON CONFLICT (service_id) DO UPDATE SET token_hash = EXCLUDED.token_hash
-    WHERE stored.token_hash <> EXCLUDED.token_hash
+    -- Who is switched on again is not judged by what it said before, nor by its silence since.
+    ON CONFLICT (service_id) DO UPDATE SET
+        token_hash = EXCLUDED.token_hash,
+        failed = stored.failed AND EXCLUDED.resumed_at IS NULL,
+        message = CASE WHEN EXCLUDED.resumed_at IS NULL THEN stored.message END,
+        resumed_at = coalesce(EXCLUDED.resumed_at, stored.resumed_at)
+    WHERE stored.token_hash <> EXCLUDED.token_hash OR EXCLUDED.resumed_at IS NOT NULL
 ),
 tokens_removed AS (
     DELETE FROM public.service_heartbeats AS stored
@@ -97,6 +109,15 @@ ended AS (
     SELECT name, environment, 'service_disabled' AS action, 'switched off' AS why FROM changed WHERE NOT enabled
     UNION ALL
     SELECT name, environment, 'service_removed', 'removed' FROM removed
+),
+-- Every alert of those; of one that is somewhere else now, what was said of its former certificate.
+over AS (
+    SELECT name, environment, NULL AS alert_type FROM ended
+    UNION ALL
+    SELECT changed.name, changed.environment, 'certificate_expiring'
+    FROM changed
+    JOIN public.services AS before ON before.id = changed.id
+    WHERE changed.enabled AND (before.kind, before.target) <> (changed.kind, changed.target)
 ),
 incidents_resolved AS (
     UPDATE public.incidents AS incident
@@ -110,15 +131,20 @@ incidents_resolved AS (
     WHERE incident.environment = ended.environment
         AND incident.fingerprint = 'health:' || ended.name
         AND incident.status <> 'resolved'
-    RETURNING incident.id, incident.title, ended.action, ended.why
+    RETURNING incident.id, incident.incident_id, incident.application, incident.environment, incident.title,
+        ended.action, ended.why
 ),
 alerts_resolved AS (
     UPDATE public.alert_events AS alert
-    SET status = 'resolved', resolved_at = $3
-    FROM ended
-    WHERE alert.service_name = ended.name
-        AND alert.environment = ended.environment
+    SET status = 'resolved', resolved_at = $3, announcement = NULL
+    FROM over
+    WHERE alert.service_name = over.name
+        AND alert.environment = over.environment
+        AND (over.alert_type IS NULL OR alert.alert_type = over.alert_type)
         AND alert.status <> 'resolved'
+    -- What was never told is not taken back.
+    RETURNING alert.id, alert.service_name, alert.environment,
+        alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS announced
 ),
 audited AS (
     INSERT INTO public.agent_actions (
@@ -126,5 +152,22 @@ audited AS (
     )
     SELECT $3, 'operator', 'operator', action, 'Resolved because its service was ' || why || ': ' || title, true, id
     FROM incidents_resolved
+),
+-- The events are made elsewhere, with nothing in them of what ends here ($5, $6).
+announced AS (
+    INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
+    SELECT id, event ->> 'detail_type', (event -> 'detail') || jsonb_build_object('id', id) || own, $3
+    FROM (
+        SELECT gen_random_uuid() AS id, $5::jsonb AS event, jsonb_build_object(
+            'incident_id', incident_id, 'application', application, 'environment', environment
+        ) AS own
+        FROM incidents_resolved
+        UNION ALL
+        SELECT gen_random_uuid(), $6::jsonb, jsonb_build_object(
+            'alert_id', id, 'service', service_name, 'environment', environment
+        )
+        FROM alerts_resolved
+        WHERE announced
+    ) AS happened
 )
 SELECT (SELECT count(*) FROM changed) AS changed, (SELECT count(*) FROM removed) AS removed

@@ -1,0 +1,114 @@
+//! What becomes of what is open about a service, and of what was seen of it, when an operator changes it.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use harness::{Behaviour, Target, TestStack};
+use serde_json::{Value, json};
+use shared::model::ServiceSpec;
+use shared::store::services::{self, Applied, Wanted};
+
+/// Removes these services of production, as `watchkeeper apply --prune` does.
+async fn prune(stack: &TestStack, names: &[&str]) -> Applied {
+    let removed: Vec<_> = names.iter().map(|name| ((*name).to_owned(), "production".to_owned())).collect();
+    let wanted = &Wanted { services: &[], token_hashes: &BTreeMap::new(), removed: &removed };
+    let store = stack.database.store();
+    store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await.unwrap()
+}
+
+fn switched_off(spec: &ServiceSpec) -> ServiceSpec {
+    ServiceSpec { enabled: false, ..spec.clone() }
+}
+
+/// The ends that were told of, each as it was in the outbox.
+async fn ends(stack: &TestStack) -> Vec<Value> {
+    let sql = "SELECT coalesce(jsonb_agg(
+            detail || jsonb_build_object('type', detail_type, 'same', detail ->> 'id' = id::text)
+            ORDER BY detail_type DESC, detail ->> 'service'
+        ), '[]')
+        FROM event_outbox WHERE detail_type IN ('IncidentResolved', 'AlertResolved')";
+    let Value::Array(ends) = stack.database.value(sql).await else { panic!("an array") };
+    ends
+}
+
+#[tokio::test]
+async fn an_outage_that_was_told_ends_for_all_who_heard_of_it_when_its_service_is_switched_off_or_removed() {
+    let target = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    let (shop, mail) = (target.spec("shop", "production"), target.spec("mail", "production"));
+    stack.apply(&[shop.clone(), mail.clone()]).await;
+    stack.check_now().await;
+    assert_eq!(stack.database.count("event_outbox WHERE detail_type = 'AlertRaised'").await, 2);
+    // A second alert of the one: each has an end of its own.
+    let sql = "INSERT INTO alert_events (service_name, environment, alert_type, status, message)
+        VALUES ('shop', 'production', 'certificate_expiring', 'active', 'soon')";
+    stack.database.execute(sql).await;
+
+    stack.apply(&[switched_off(&shop)]).await;
+    let told = ends(&stack).await;
+    let kinds: Vec<_> = told.iter().map(|end| end["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["IncidentResolved", "AlertResolved", "AlertResolved"]);
+    assert!(told.iter().all(|end| end["same"] == true && end["version"] == 1 && end["environment"] == "production"));
+    assert_ne!(told[1]["id"], told[2]["id"]);
+    assert_ne!(told[1]["alert_id"], told[2]["alert_id"]);
+    let sql = "SELECT jsonb_build_object('incident_id', incident_id, 'application', application)
+        FROM incidents WHERE fingerprint = 'health:shop'";
+    let incident: Value = stack.database.value(sql).await;
+    assert_eq!(
+        (&told[0]["incident_id"], &told[0]["application"]),
+        (&incident["incident_id"], &incident["application"])
+    );
+    assert!(told[1..].iter().all(|end| end["service"] == "shop"), "{told:?}");
+    let sql = "event_outbox JOIN alert_events alert ON alert.id::text = detail ->> 'alert_id'
+        WHERE detail_type = 'AlertResolved' AND alert.status = 'resolved'";
+    assert_eq!(stack.database.count(sql).await, 2);
+    // Again: nothing is left to end.
+    stack.apply(&[switched_off(&shop)]).await;
+    assert_eq!(ends(&stack).await.len(), 3);
+
+    assert_eq!(prune(&stack, &["mail"]).await.removed, 1);
+    let told = ends(&stack).await;
+    let of_mail: Vec<_> = told.iter().filter(|end| end["service"] == "mail").collect();
+    assert_eq!((told.len(), of_mail.len()), (5, 1), "{told:?}");
+    assert_eq!(stack.database.count("incidents WHERE status <> 'resolved'").await, 0);
+    assert_eq!(prune(&stack, &["mail"]).await.removed, 0);
+    assert_eq!(ends(&stack).await.len(), 5);
+}
+
+#[tokio::test]
+async fn an_alert_that_nobody_has_heard_of_yet_ends_in_silence() {
+    let target = Target::start(Behaviour::Status(500)).await;
+    let stack = TestStack::start().await;
+    let mut shop = target.spec("shop", "production");
+    shop.policy.page_after_seconds = Some(600);
+    stack.apply(std::slice::from_ref(&shop)).await;
+    stack.check_now().await;
+    assert_eq!(stack.database.count("alert_events WHERE announcement IS NOT NULL AND status = 'active'").await, 1);
+    stack.apply(&[switched_off(&shop)]).await;
+    let told: Vec<_> = ends(&stack).await.into_iter().map(|end| end["type"].clone()).collect();
+    assert_eq!(told, [json!("IncidentResolved")], "the incident was told of at once");
+    assert_eq!(stack.database.count("alert_events WHERE announcement IS NOT NULL OR status <> 'resolved'").await, 0);
+}
+
+#[tokio::test]
+async fn what_was_seen_of_another_target_is_forgotten() {
+    let (first, second) = (Target::start(Behaviour::Status(200)).await, Target::start(Behaviour::Status(200)).await);
+    let stack = TestStack::start().await;
+    let shop = first.spec("shop", "production");
+    stack.apply(std::slice::from_ref(&shop)).await;
+    let sql = "UPDATE services SET votes = '{\"eu\": {}}', measurements = '{}', certificate_expires_at = now()";
+    stack.database.execute(sql).await;
+    let sql = "INSERT INTO alert_events (service_name, environment, alert_type, status, message)
+        VALUES ('shop', 'production', 'certificate_expiring', 'active', 'soon')";
+    stack.database.execute(sql).await;
+    let kept = "services WHERE votes <> '{}' AND measurements IS NOT NULL AND certificate_expires_at IS NOT NULL";
+    let mut slower = shop.clone();
+    slower.timeout = std::time::Duration::from_secs(3);
+    stack.apply(&[slower]).await;
+    assert_eq!((stack.database.count(kept).await, ends(&stack).await.len()), (1, 0), "it is where it was");
+    stack.apply(&[second.spec("shop", "production")]).await;
+    let gone = "services WHERE votes = '{}' AND measurements IS NULL AND certificate_expires_at IS NULL";
+    assert_eq!(stack.database.count(gone).await, 1);
+    let told = ends(&stack).await;
+    assert_eq!((told.len(), &told[0]["service"]), (1, &json!("shop")), "its former certificate ends no more");
+}
