@@ -27,8 +27,8 @@ async fn ends(stack: &TestStack) -> Vec<Value> {
             ORDER BY detail_type DESC, detail ->> 'service'
         ), '[]')
         FROM event_outbox WHERE detail_type IN ('IncidentResolved', 'AlertResolved')";
-    let Value::Array(ends) = stack.database.value(sql).await else { panic!("an array") };
-    ends
+    let ends: Value = stack.database.value(sql).await;
+    ends.as_array().cloned().unwrap_or_default()
 }
 
 #[tokio::test]

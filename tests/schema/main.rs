@@ -15,6 +15,7 @@ mod lifecycle;
 mod migrate;
 mod occurrences;
 mod older;
+mod ours;
 mod pgvector;
 mod reports;
 mod roles;

@@ -51,8 +51,11 @@ changed AS (
         measurements = CASE
             WHEN (stored.kind, stored.target) = (EXCLUDED.kind, EXCLUDED.target) THEN stored.measurements
         END,
+        -- Nor of its certificate; and what was told by another rule is told anew.
         certificate_expires_at = CASE
-            WHEN (stored.kind, stored.target) = (EXCLUDED.kind, EXCLUDED.target) THEN stored.certificate_expires_at
+            WHEN (stored.kind, stored.target, stored.settings -> 'certificate_warning_days')
+                = (EXCLUDED.kind, EXCLUDED.target, EXCLUDED.settings -> 'certificate_warning_days')
+            THEN stored.certificate_expires_at
         END,
         updated_at = EXCLUDED.updated_at
     WHERE (EXCLUDED.origin = 'file' OR stored.origin = 'environment')

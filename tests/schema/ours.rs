@@ -1,0 +1,172 @@
+//! The columns beyond the contract: what Watchkeeper adds.
+
+/// What Watchkeeper adds: columns of the required tables, and its own tables.
+pub(crate) const OURS: &str = "
+incidents
+    fingerprint text not null default ('unfingerprinted:'::text || (gen_random_uuid())::text)
+    announced_only boolean not null default false
+    upstream_changed_at timestamptz
+service_health_checks
+    environment text not null default 'production'
+    region text
+    tick timestamptz
+alert_events
+    incident_id uuid references incidents
+    announce_at timestamptz
+    announced_at timestamptz
+    announcement jsonb
+services
+    id uuid primary key not null default gen_random_uuid()
+    name varchar(100) not null
+    environment text not null default 'production'
+    application varchar(100) not null
+    kind text not null default 'http'
+    group_name varchar(100)
+    target text not null
+    settings jsonb not null default '{}'
+    policy jsonb not null default '{}'
+    timeout_ms integer not null default 5000
+    interval_seconds integer
+    enabled boolean not null default true
+    origin text not null default 'file'
+    state text not null default 'unknown'
+    state_changed_at timestamptz
+    consecutive_failures integer not null default 0
+    consecutive_successes integer not null default 0
+    revision bigint not null default 0
+    consecutive_degraded integer not null default 0
+    failing_since timestamptz
+    recent_failed integer not null default 0
+    recent_known integer not null default 0
+    flapping boolean not null default false
+    down_alerted_at timestamptz
+    degraded_alerted_at timestamptz
+    decided_slot bigint
+    votes jsonb not null default '{}'
+    last_checked_at timestamptz
+    last_latency_ms integer
+    last_reason text
+    last_error text
+    held_by text
+    certificate_expires_at timestamptz
+    measurements jsonb
+    created_at timestamptz not null default now()
+    updated_at timestamptz not null default now()
+service_claims
+    service_id uuid not null references services with an action
+    region text not null
+    last_slot bigint
+    claimed_by uuid
+    claimed_until timestamptz
+    last_checked_at timestamptz
+service_heartbeats
+    service_id uuid primary key not null references services with an action
+    token_hash text unique not null
+    beat_at timestamptz
+    failed boolean not null default false
+    message text
+    created_at timestamptz not null default now()
+    resumed_at timestamptz
+service_hourly
+    service_id uuid not null
+    hour timestamptz not null
+    healthy integer not null default 0
+    degraded integer not null default 0
+    down integer not null default 0
+    maintenance integer not null default 0
+    latency_sum_ms bigint not null default 0
+    latency_counts smallint[] not null
+service_daily
+    service_id uuid not null
+    day timestamptz not null
+    healthy integer not null default 0
+    degraded integer not null default 0
+    down integer not null default 0
+    maintenance integer not null default 0
+    latency_sum_ms bigint not null default 0
+    latency_counts integer[] not null
+circuit_breakers
+    key text primary key not null
+    state text not null default 'closed'
+    failures integer not null default 0
+    backoff_seconds integer not null default 0
+    opened_at timestamptz
+    retry_at timestamptz
+    updated_at timestamptz not null default now()
+inbound_deliveries
+    delivery_key text primary key not null
+    source text not null
+    content_hash text
+    action_id uuid
+    received_at timestamptz not null default now()
+    incident uuid
+    created boolean not null default false
+    severity text
+    category text
+    note jsonb
+incident_occurrences
+    id bigint primary key not null
+    incident uuid not null
+    occurrences bigint not null
+    new_users bigint not null default 0
+    release varchar(250)
+    last_seen_at timestamptz not null
+incident_samples
+    incident uuid not null
+    position bigint not null
+    received_at timestamptz not null
+    delivery_key text not null
+    severity text not null
+    environment text not null
+    error_message text not null
+    stack_trace text
+    release varchar(250)
+    context jsonb
+incident_users
+    incident uuid not null
+    user_key text not null
+    first_seen_at timestamptz not null
+event_outbox
+    id uuid primary key not null
+    detail_type text not null
+    detail jsonb not null
+    created_at timestamptz not null default now()
+    published_at timestamptz
+    attempts integer not null default 0
+    last_error text
+applications
+    id uuid primary key not null default gen_random_uuid()
+    number bigint unique not null
+    name varchar(100) not null
+    environment text
+    key_version integer not null default 1
+    quota_burst bigint
+    quota_hour bigint
+    quota_month bigint
+    removed_at timestamptz
+    created_at timestamptz not null default now()
+    updated_at timestamptz not null default now()
+quota_counters
+    application bigint not null
+    quota text not null
+    window_start timestamptz not null
+    accepted bigint not null default 0
+    refused bigint not null default 0
+    last_batch uuid
+check_ins
+    application bigint not null
+    environment text not null
+    monitor_slug text not null
+    check_in_id text not null
+    status text not null
+    duration_ms bigint
+    last_ok_at timestamptz
+    received_at timestamptz not null
+    config jsonb
+intake_counters
+    source text not null
+    kind text not null
+    hour timestamptz not null
+    count bigint not null
+    last_batch uuid
+";
