@@ -29,18 +29,23 @@ pub struct CheckRecord {
     /// `healthy`, `degraded` or `down`: what this check found.
     pub verdict: &'static str,
     /// What it counts as in the roll-ups: as `verdict`, or `maintenance`; none = it counts nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub counts_as: Option<&'static str>,
     /// What was checked, with no secret in it, at most 255 characters.
     pub target: String,
     /// What it answered, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
     /// How long the deciding attempt took.
     pub response_time_ms: u32,
     /// Which bucket of the latencies it is, from 1; none = there was no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_bucket: Option<usize>,
     /// Why it failed, for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Why it failed, for a machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<FailureReason>,
     /// When it was checked.
     pub checked_at: DateTime<Utc>,
@@ -49,28 +54,40 @@ pub struct CheckRecord {
     /// More about the check.
     pub details: Value,
     /// What each region says now; none = unchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub votes: Option<Votes>,
     /// When the certificate that was seen ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_expires_at: Option<DateTime<Utc>>,
     /// What was measured, for the next check to compare with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub measurements: Option<Value>,
     /// What the service is now; none = this check decides nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub standing: Option<StandingRecord>,
     /// What a failure opens or continues.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureRecord>,
     /// What a recovery ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryRecord>,
     /// The alert that it is not well.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unwell: Option<AlertRecord>,
     /// The end of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub well: Option<OutboxEvent>,
     /// The alert that its certificate ends soon.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<AlertRecord>,
     /// The end of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub renewed: Option<OutboxEvent>,
     /// Its circuit breaker from now on; none = unchanged.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
     /// `ServiceStateChanged`, if the state changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub state_changed: Option<OutboxEvent>,
 }
 
@@ -89,17 +106,23 @@ impl CheckRecord {
 #[derive(Debug, Clone, Serialize)]
 pub struct StandingRecord {
     state: ServiceState,
+    #[serde(skip_serializing_if = "Option::is_none")]
     state_changed_at: Option<DateTime<Utc>>,
     consecutive_failures: u32,
     consecutive_degraded: u32,
     consecutive_successes: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failing_since: Option<DateTime<Utc>>,
     recent_failed: u32,
     recent_known: u8,
     flapping: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     down_alerted_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     degraded_alerted_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     decided_slot: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     held_by: Option<String>,
 }
 
