@@ -28,8 +28,9 @@ use crate::record::{self, Ended};
 use crate::suspicion::Held;
 use crate::{App, Checked, RoundReport, network, suspicion};
 
-/// Checks of one round begin within this time.
+/// Checks of one round begin within this time; those of few services sooner, each so much after the other.
 const SPREAD: Duration = Duration::from_millis(1_500);
+const APART: Duration = Duration::from_millis(20);
 
 /// As many are under way at once: each needs a socket, and a Lambda may have 1,024 files open; and a small one that tries
 /// too much at once would take its own slowness for others'.
@@ -134,11 +135,12 @@ async fn claim_all(app: &App, round: Round) -> anyhow::Result<(Claim, Vec<(Uuid,
 /// Starts the checks, spread where nobody waits for them.
 fn start(app: &App, round: Round, claimed: Vec<(Uuid, ClaimedService)>) -> JoinSet<Item> {
     let begun = Instant::now();
+    let spread = APART.saturating_mul(u32::try_from(claimed.len().saturating_sub(1)).unwrap_or(u32::MAX)).min(SPREAD);
     let places = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut running = JoinSet::new();
     for (claim, claimed) in claimed {
         let at = match round {
-            Round::Due(_) => begun + place_in_spread(claimed.service.id),
+            Round::Due(_) => begun + place_in(spread, claimed.service.id),
             Round::All(_) => begun,
         };
         let (checker, places) = (app.checker.clone(), Arc::clone(&places));
@@ -155,10 +157,10 @@ fn start(app: &App, round: Round, claimed: Vec<(Uuid, ClaimedService)>) -> JoinS
 }
 
 /// The same for each check of a service, so that its checks are evenly apart.
-fn place_in_spread(service: Uuid) -> Duration {
+fn place_in(spread: Duration, service: Uuid) -> Duration {
     let (high, low) = service.as_u64_pair();
-    let milliseconds = u64::try_from(SPREAD.as_millis()).unwrap_or(u64::MAX);
-    Duration::from_millis((high ^ low) % milliseconds)
+    let milliseconds = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis((high ^ low) % milliseconds.max(1))
 }
 
 /// What we could not ask says nothing about the service: when its claim has ended, the next tick asks again.
