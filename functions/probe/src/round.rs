@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Utc;
-use shared::model::{ServiceState, Verdict};
+use shared::model::{Kind, ServiceState, Verdict};
 use shared::store::checks::{CheckReceipt, CheckRecord};
 use shared::store::probing::{Claim, ClaimedService, Round};
 use shared::store::{StoreError, chain, checks, probing};
@@ -135,7 +135,9 @@ async fn claim_all(app: &App, round: Round) -> anyhow::Result<(Claim, Vec<(Uuid,
 /// Starts the checks, spread where nobody waits for them.
 fn start(app: &App, round: Round, claimed: Vec<(Uuid, ClaimedService)>) -> JoinSet<Item> {
     let begun = Instant::now();
-    let spread = APART.saturating_mul(u32::try_from(claimed.len().saturating_sub(1)).unwrap_or(u32::MAX)).min(SPREAD);
+    // Of a job, nobody is asked.
+    let asked = claimed.iter().filter(|(_, claimed)| claimed.service.spec.kind != Kind::Heartbeat).count();
+    let spread = APART.saturating_mul(u32::try_from(asked.saturating_sub(1)).unwrap_or(u32::MAX)).min(SPREAD);
     let places = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut running = JoinSet::new();
     for (claim, claimed) in claimed {
