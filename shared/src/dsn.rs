@@ -50,6 +50,16 @@ impl DsnSecret {
         }
     }
 
+    /// What only who has the secret can make of this text: so many bytes of its HMAC, in hexadecimal digits.
+    pub(crate) fn digits_of(&self, text: &str, bytes: usize) -> String {
+        // An HMAC takes keys of any length.
+        let mac = Hmac::<Sha256>::new_from_slice(self.expose().as_bytes()).map(|mut mac| {
+            mac.update(text.as_bytes());
+            mac.finalize().into_bytes()
+        });
+        mac.map(|mac| hex(&mac[..bytes])).unwrap_or_default()
+    }
+
     /// The secret's text, for where it is kept.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -79,12 +89,7 @@ impl PublicKey {
     /// The key of an application.
     #[must_use]
     pub fn of(secret: &DsnSecret, project: i64, version: KeyVersion) -> Self {
-        // An HMAC takes keys of any length.
-        let mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).map(|mut mac| {
-            mac.update(format!("watchkeeper-dsn:v{}:{project}", version.0).as_bytes());
-            mac.finalize().into_bytes()
-        });
-        let digits = mac.map(|mac| hex(&mac[..Self::MAC_BYTES])).unwrap_or_default();
+        let digits = secret.digits_of(&format!("watchkeeper-dsn:v{}:{project}", version.0), Self::MAC_BYTES);
         Self(format!("{:04x}{digits}", version.0))
     }
 

@@ -7,7 +7,6 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::dsn::DsnSecret;
@@ -23,12 +22,7 @@ impl HeartbeatToken {
     /// The token of a service.
     #[must_use]
     pub fn of(secret: &DsnSecret, name: &str, environment: &str) -> Self {
-        // An HMAC takes keys of any length.
-        let mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).map(|mut mac| {
-            mac.update(format!("heartbeat:{name}/{environment}").as_bytes());
-            mac.finalize().into_bytes()
-        });
-        Self(mac.map(|mac| hex(&mac[..Self::BYTES])).unwrap_or_default())
+        Self(secret.digits_of(&format!("heartbeat:{name}/{environment}"), Self::BYTES))
     }
 
     /// The token that this text is, if it has the form of one.

@@ -220,9 +220,11 @@ async fn store(app: &App, round: Round, mut batch: Vec<Decidable>) -> anyhow::Re
         let receipts = insert(app, round, &records).await?;
         let events: Vec<Uuid> = records.iter().flat_map(CheckRecord::event_ids).collect();
         app.publisher.publish(&events).await;
+        let receipts: HashMap<&str, &CheckReceipt> =
+            receipts.iter().map(|receipt| (receipt.check_id.as_str(), receipt)).collect();
         let mut missed = Vec::new();
         for (decidable, record) in batch.into_iter().zip(records) {
-            match receipts.iter().find(|receipt| receipt.check_id == record.check_id.as_str()) {
+            match receipts.get(record.check_id.as_str()) {
                 Some(receipt) => checked.push(told(&decidable.0, &record, receipt)),
                 None => missed.push(decidable),
             }
@@ -305,13 +307,13 @@ fn told(item: &Item, record: &CheckRecord, receipt: &CheckReceipt) -> Checked {
         kind: service.spec.kind,
         passed: outcome.verdict != Verdict::Failed,
         verdict: outcome.verdict,
-        state: record.standing.as_ref().map_or(service.standing.state, |standing| standing.state()),
+        state: record.standing.as_ref().map_or(service.standing.state, |standing| standing.after.state),
         http_status: outcome.http_status,
         response_time_ms: record.response_time_ms,
         reason: record.error_code,
         error: record.error.clone(),
         incident_id: receipt.incident_id.clone(),
-        held_by: record.standing.as_ref().and_then(|standing| standing.held_by().map(str::to_owned)),
+        held_by: record.standing.as_ref().and_then(|standing| standing.held_by.clone()),
     };
     log(&checked, service.standing.state);
     checked

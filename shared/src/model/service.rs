@@ -66,12 +66,14 @@ pub fn severity_of_failed_check(environment: &str) -> Severity {
     }
 }
 
-/// The last verdicts on a service, newest first: what tells a service that flaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The last verdicts on a service, newest first: what tells a service that flaps. Field names are those of its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct RecentVerdicts {
     /// Bit 0 is the newest; 1 = it failed.
+    #[serde(rename = "recent_failed")]
     pub failed: u32,
     /// How many of the bits are known; at most [`RecentVerdicts::KEPT`].
+    #[serde(rename = "recent_known")]
     pub known: u8,
 }
 
@@ -80,10 +82,12 @@ impl RecentVerdicts {
     pub const KEPT: u8 = 20;
 }
 
-/// What is known of a service. Changed only as a whole, by compare-and-set on its revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is known of a service. Changed only as a whole, by compare-and-set on its revision. Field names are those of its
+/// columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Standing {
-    /// Counts the changes.
+    /// Counts the changes; it is the database that counts.
+    #[serde(skip)]
     pub revision: i64,
     /// How it is.
     pub state: ServiceState,
@@ -98,6 +102,7 @@ pub struct Standing {
     /// The first failed check of those in a row; the start of the outage while it is down.
     pub failing_since: Option<DateTime<Utc>>,
     /// Its last verdicts.
+    #[serde(flatten)]
     pub recent: RecentVerdicts,
     /// Whether it goes up and down so often that one good check, or two, mean nothing.
     pub flapping: bool,

@@ -11,7 +11,7 @@ use super::row::column;
 use super::{Client, StoreError};
 use crate::events::OutboxEvent;
 use crate::fingerprint::Fingerprint;
-use crate::model::{CheckId, FailureReason, IncidentId, ServiceState, Severity, Standing};
+use crate::model::{CheckId, FailureReason, IncidentId, Severity, Standing};
 
 /// One check's result with all that was decided about it. Serialised, it is one record of the statement's input.
 #[derive(Debug, Clone, Serialize)]
@@ -102,62 +102,16 @@ impl CheckRecord {
     }
 }
 
-/// A service's standing as the statement takes it.
+/// What a service is after a check.
 #[derive(Debug, Clone, Serialize)]
 pub struct StandingRecord {
-    state: ServiceState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_changed_at: Option<DateTime<Utc>>,
-    consecutive_failures: u32,
-    consecutive_degraded: u32,
-    consecutive_successes: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failing_since: Option<DateTime<Utc>>,
-    recent_failed: u32,
-    recent_known: u8,
-    flapping: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    down_alerted_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    degraded_alerted_at: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decided_slot: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    held_by: Option<String>,
-}
-
-impl StandingRecord {
-    /// The record of a standing, decided upon this slot; `held_by` tells why nobody is told while it fails.
-    #[must_use]
-    pub fn of(standing: &Standing, decided_slot: Option<i64>, held_by: Option<String>) -> Self {
-        Self {
-            state: standing.state,
-            state_changed_at: standing.state_changed_at,
-            consecutive_failures: standing.consecutive_failures,
-            consecutive_degraded: standing.consecutive_degraded,
-            consecutive_successes: standing.consecutive_successes,
-            failing_since: standing.failing_since,
-            recent_failed: standing.recent.failed,
-            recent_known: standing.recent.known,
-            flapping: standing.flapping,
-            down_alerted_at: standing.down_alerted_at,
-            degraded_alerted_at: standing.degraded_alerted_at,
-            decided_slot,
-            held_by,
-        }
-    }
-
-    /// What the service is now.
-    #[must_use]
-    pub fn state(&self) -> ServiceState {
-        self.state
-    }
-
+    /// What is known of it now.
+    #[serde(flatten)]
+    pub after: Standing,
+    /// The slot that was decided, by its start; none = the check was out of turn.
+    pub decided_slot: Option<i64>,
     /// Why nobody is told while it fails.
-    #[must_use]
-    pub fn held_by(&self) -> Option<&str> {
-        self.held_by.as_deref()
-    }
+    pub held_by: Option<String>,
 }
 
 /// What a failure opens, or continues where it is open already.

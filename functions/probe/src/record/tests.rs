@@ -90,7 +90,7 @@ fn maintenance_is_counted_apart() {
     let record = record(&claimed, &failed(FailureReason::Timeout, None));
     assert_eq!((record.counts_as, record.latency_bucket), (Some("maintenance"), None));
     assert!(record.failure.is_none());
-    assert_eq!(record.standing.unwrap().held_by(), Some("maintenance"));
+    assert_eq!(record.standing.unwrap().held_by.as_deref(), Some("maintenance"));
 }
 
 #[test]

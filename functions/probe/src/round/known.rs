@@ -12,7 +12,7 @@ use crate::suspicion::{Held, Suspicion};
 
 /// Where a service of this round stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+enum Asked {
     Running,
     Well,
     Failing,

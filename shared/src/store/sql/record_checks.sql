@@ -266,7 +266,7 @@ added AS (
         (counts_as = 'healthy')::int AS healthy, (counts_as = 'degraded')::int AS degraded,
         (counts_as = 'down')::int AS down, (counts_as = 'maintenance')::int AS maintenance,
         CASE WHEN latency_bucket IS NULL THEN 0 ELSE response_time_ms END AS latency_ms,
-        latency_bucket
+        CASE WHEN latency_bucket IS NULL THEN '{}' ELSE format('[%1$s:%1$s]={1}', latency_bucket) END AS latency_counts
     FROM settled
     WHERE counts_as IS NOT NULL
 ),
@@ -276,7 +276,7 @@ hourly AS (
     )
     SELECT
         service_id, date_trunc('hour', checked_at, 'UTC'), healthy, degraded, down, maintenance, latency_ms,
-        CASE WHEN latency_bucket IS NULL THEN '{}' ELSE format('[%1$s:%1$s]={1}', latency_bucket) END::smallint[]
+        latency_counts::smallint[]
     FROM added
     ORDER BY service_id
     ON CONFLICT (service_id, hour) DO UPDATE SET
@@ -296,7 +296,7 @@ daily AS (
     )
     SELECT
         service_id, date_trunc('day', checked_at, 'UTC'), healthy, degraded, down, maintenance, latency_ms,
-        CASE WHEN latency_bucket IS NULL THEN '{}' ELSE format('[%1$s:%1$s]={1}', latency_bucket) END::int[]
+        latency_counts::int[]
     FROM added
     ORDER BY service_id
     ON CONFLICT (service_id, day) DO UPDATE SET
