@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
@@ -11,7 +12,7 @@ use shared::dsn::DsnSecret;
 use shared::intake::IntakeConfig;
 use shared::publish::BusConfig;
 
-use crate::stack::{AccessConfig, data_dir};
+use crate::stack::{AccessConfig, VendorsConfig, data_dir};
 
 /// The port that `start` listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -42,6 +43,10 @@ pub struct Config {
     pub dsn_secret: Option<DsnSecret>,
     /// What the probe needs.
     pub probe: ProbeConfig,
+    /// The ways to people.
+    pub notify: NotifyConfig,
+    /// What vendors sign with that tell us of what people did there.
+    pub vendors: VendorsConfig,
     /// `PORT`.
     pub port: u16,
     /// `WATCHKEEPER_URL`: the stack that the remote commands speak to.
@@ -66,6 +71,8 @@ impl Config {
             sentry: SentryConfig::read(environment),
             dsn_secret: DsnSecret::read(environment),
             probe: ProbeConfig::read(environment).with_loopback(),
+            notify: NotifyConfig::read(environment),
+            vendors: VendorsConfig::read(environment),
             port: port(environment),
             url: environment.optional("WATCHKEEPER_URL"),
             token: environment.secret("WATCHKEEPER_TOKEN"),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
+use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
 use probe::check::CheckerConfig;
 use probe::net::guard::Cidr;
@@ -19,7 +20,7 @@ use shared::publish::{BusConfig, Publisher};
 use shared::redact::Redactor;
 use shared::store::applications;
 use shared::store::services::{self, Origin};
-use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, listen};
+use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, VendorsConfig, listen};
 
 use crate::Database;
 
@@ -60,6 +61,8 @@ impl Answer {
 #[derive(Default)]
 pub struct TestStackBuilder {
     access: AccessConfig,
+    notify: NotifyConfig,
+    vendors: VendorsConfig,
     intake: IntakeConfig,
     sentry: SentryConfig,
     event_bus_name: Option<String>,
@@ -82,6 +85,27 @@ impl TestStackBuilder {
     #[must_use]
     pub fn read_token(mut self, token: &str) -> Self {
         self.access.read_token = Some(SecretString::from(token));
+        self
+    }
+
+    /// State is changed with this token only.
+    #[must_use]
+    pub fn admin_token(mut self, token: &str) -> Self {
+        self.access.admin_token = Some(SecretString::from(token));
+        self
+    }
+
+    /// These are the ways to people.
+    #[must_use]
+    pub fn notify(mut self, config: NotifyConfig) -> Self {
+        self.notify = config;
+        self
+    }
+
+    /// Vendors sign with these.
+    #[must_use]
+    pub fn vendors(mut self, config: VendorsConfig) -> Self {
+        self.vendors = config;
         self
     }
 
@@ -168,6 +192,8 @@ impl TestStackBuilder {
                 },
                 ..probe_config("test")
             },
+            notify: self.notify,
+            vendors: self.vendors,
             ticks: Ticks::None,
         };
         let listener = listen(0).await.expect("there should be a free port");

@@ -35,6 +35,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use journal::Journal;
+use notify::app::NotifyConfig;
 
 /// What a stack is made of.
 #[derive(Debug, Clone)]
@@ -55,6 +56,10 @@ pub struct StackConfig {
     pub dsn_secret: DsnSecret,
     /// What the probe needs.
     pub probe: ProbeConfig,
+    /// The ways to people.
+    pub notify: NotifyConfig,
+    /// What vendors sign with that tell us of what people did there.
+    pub vendors: VendorsConfig,
     /// Whether the minute's tick is fired.
     pub ticks: Ticks,
 }
@@ -66,13 +71,42 @@ pub struct AccessConfig {
     pub ingest_key: Option<SecretString>,
     /// `READ_TOKEN`: may read state.
     pub read_token: Option<SecretString>,
+    /// `ADMIN_TOKEN`: may change it.
+    pub admin_token: Option<SecretString>,
 }
 
 impl AccessConfig {
-    /// Reads `INGEST_API_KEY` and `READ_TOKEN`.
+    /// Reads `INGEST_API_KEY`, `READ_TOKEN` and `ADMIN_TOKEN`.
     #[must_use]
     pub fn read(environment: &Environment<'_>) -> Self {
-        Self { ingest_key: environment.secret("INGEST_API_KEY"), read_token: environment.secret("READ_TOKEN") }
+        Self {
+            ingest_key: environment.secret("INGEST_API_KEY"),
+            read_token: environment.secret("READ_TOKEN"),
+            admin_token: environment.secret("ADMIN_TOKEN"),
+        }
+    }
+}
+
+/// What vendors sign with. Each way in is closed without it.
+#[derive(Debug, Clone, Default)]
+pub struct VendorsConfig {
+    /// `SLACK_SIGNING_SECRET`.
+    pub slack: Option<SecretString>,
+    /// `PAGERDUTY_WEBHOOK_SECRET`.
+    pub pagerduty: Option<SecretString>,
+    /// `SENDGRID_WEBHOOK_PUBLIC_KEY`.
+    pub sendgrid: Option<String>,
+}
+
+impl VendorsConfig {
+    /// Reads the three variables.
+    #[must_use]
+    pub fn read(environment: &Environment<'_>) -> Self {
+        Self {
+            slack: environment.secret("SLACK_SIGNING_SECRET"),
+            pagerduty: environment.secret("PAGERDUTY_WEBHOOK_SECRET"),
+            sendgrid: environment.optional("SENDGRID_WEBHOOK_PUBLIC_KEY"),
+        }
     }
 }
 
@@ -163,11 +197,12 @@ impl Stack {
             publisher,
             store,
         };
-        let router = routes(&common, &config.access, &config.sentry, redactor);
+        let router = routes(&common, &config.access, &config.sentry, &config.vendors, redactor);
+        let notify = notify::App::new(common.store.clone(), config.notify)?;
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
-        let counting = tokio::spawn(scheduler::sweep_each_second(dispatch.clone()));
+        let counting = tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify));
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
         Ok(Self { address, common, probe, stop, server, scheduler, counting, replay })
@@ -227,7 +262,13 @@ impl Replay {
 }
 
 /// Every HTTP function's own router on one port.
-fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig, redactor: Redactor) -> Router {
+fn routes(
+    common: &Common,
+    access: &AccessConfig,
+    sentry: &SentryConfig,
+    vendors: &VendorsConfig,
+    redactor: Redactor,
+) -> Router {
     let Common { store, intake, publisher, directory, counters, watch, dsn_secret } = common;
     let report_error =
         report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
@@ -249,13 +290,22 @@ fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig, redacto
     };
     let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor);
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
+    let admin = admin::App::new(store.clone(), publisher.clone(), access.admin_token.clone(), Exposure::Loopback);
+    let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone());
+    let pagerduty_events =
+        pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone());
+    let email_events = email_events::App::new(store.clone(), watch.clone(), vendors.sendgrid.clone());
     with_fallbacks(
         Router::new()
             .merge(report_error::router(report_error))
             .merge(sentry_webhook::router(sentry_webhook))
             .merge(sentry_envelope::router(sentry_envelope))
             .merge(heartbeat::router(heartbeat))
-            .merge(status::router(status)),
+            .merge(status::router(status))
+            .merge(admin::router(admin))
+            .merge(slack_actions::router(slack_actions))
+            .merge(pagerduty_events::router(pagerduty_events))
+            .merge(email_events::router(email_events)),
     )
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(probe: probe::App, dispatch: dispatch::App, intake: Inta
 
 /// Counts, each second, what was left beside the incidents in a storm, and tells of alerts whose time has come. Ends with
 /// its task.
-pub(super) async fn sweep_each_second(dispatch: dispatch::App) {
+pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -43,6 +43,9 @@ pub(super) async fn sweep_each_second(dispatch: dispatch::App) {
         }
         if let Err(error) = dispatch::announce(&dispatch, Utc::now()).await {
             tracing::debug!(error = %chain(error.as_ref()), "alerts are told in another second");
+        }
+        if let Err(error) = notify::sweep(&notify, Utc::now()).await {
+            tracing::debug!(error = %chain(error.as_ref()), "messages wait for another second");
         }
     }
 }
