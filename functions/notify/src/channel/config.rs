@@ -1,6 +1,6 @@
 //! The channels' variables. A channel is configured by naming it; what is half named is a problem, told by its variable.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use shared::config::{Environment, Secrets};
 use shared::model::{Channel, Receiver};
 
@@ -153,6 +153,37 @@ impl ChannelsConfig {
         receivers.extend(self.pagerduty.as_ref().map(|_| Receiver::default_of(Channel::PagerDuty)));
         receivers.extend(self.webhook.as_ref().map(|_| Receiver::default_of(Channel::Webhook)));
         receivers
+    }
+}
+
+/// What variables with names say. What is wrong there is told when it is used.
+impl ChannelsConfig {
+    pub(super) fn discord_of(&self, name: Option<&str>) -> Result<Option<Address>, String> {
+        let Some(name) = name else { return Ok(self.discord.clone()) };
+        self.address_in(&format!("DISCORD_WEBHOOK_URL_{name}"))
+    }
+
+    pub(super) fn pagerduty_of(&self, name: Option<&str>) -> Option<SecretString> {
+        let Some(name) = name else { return self.pagerduty.clone() };
+        self.named.get(&format!("PAGERDUTY_ROUTING_KEY_{name}"))
+    }
+
+    pub(super) fn pagerduty_api(&self) -> Address {
+        self.pagerduty_api.clone().unwrap_or(Address::of_vendor(Self::PAGERDUTY))
+    }
+
+    pub(super) fn webhook_of(&self, name: Option<&str>) -> Result<Option<WebhookConfig>, String> {
+        let Some(name) = name else { return Ok(self.webhook.clone()) };
+        let secret = format!("NOTIFY_WEBHOOK_SECRET_{name}");
+        let Some(url) = self.address_in(&format!("NOTIFY_WEBHOOK_URL_{name}"))? else { return Ok(None) };
+        let key = self.named.get(&secret).ok_or_else(|| format!("{secret}: it is not set"))?;
+        let key = SigningKey::parse(&key).map_err(|what| format!("{secret}: {what}"))?;
+        Ok(Some(WebhookConfig { url, key }))
+    }
+
+    fn address_in(&self, variable: &str) -> Result<Option<Address>, String> {
+        let Some(text) = self.named.get(variable) else { return Ok(None) };
+        Address::parse(text.expose_secret()).map(Some).map_err(|what| format!("{variable}: {what}"))
     }
 }
 

@@ -3,7 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod config;
+mod discord;
 mod messages;
+mod pagerduty;
+mod sendgrid;
+mod slack_bot;
 mod slack_webhook;
+mod sms;
 mod vendor;
 mod webhook;
