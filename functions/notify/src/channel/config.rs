@@ -60,7 +60,7 @@ pub struct EmailConfig {
 /// What takes e-mails.
 #[derive(Debug, Clone)]
 pub enum EmailWay {
-    /// `SMTP_URL`.
+    /// `SMTP_URL`, and `SMTP_CA` where its certificate is signed by no public authority.
     Smtp(SmtpServer),
     /// SendGrid's HTTP API.
     SendGrid {
@@ -215,13 +215,7 @@ fn email(environment: &mut Environment<'_>) -> Option<EmailConfig> {
     let to = receivers(environment, Channel::Email, "EMAIL_TO");
     let from = environment.optional("EMAIL_FROM").map(|from| from.trim().to_owned());
     let api = address(environment, "SENDGRID_API_URL").unwrap_or(Address::of_vendor(EmailWay::SENDGRID));
-    let smtp = environment.secret("SMTP_URL").and_then(|url| match SmtpServer::parse(&url) {
-        Ok(server) => Some(EmailWay::Smtp(server)),
-        Err(what) => {
-            environment.problem("SMTP_URL", what);
-            None
-        }
-    });
+    let smtp = smtp(environment).map(EmailWay::Smtp);
     let sendgrid = environment.secret("SENDGRID_API_KEY").map(|key| EmailWay::SendGrid { key, api });
     let is_named = environment.secret("SMTP_URL").is_some() || sendgrid.is_some();
     match (&from, is_named) {
@@ -238,6 +232,19 @@ fn email(environment: &mut Environment<'_>) -> Option<EmailConfig> {
         environment.problem("EMAIL_TO", "neither SMTP_URL nor SENDGRID_API_KEY says how e-mails are sent");
     }
     Some(EmailConfig { from: from?, to, way: smtp.or(sendgrid)? })
+}
+
+fn smtp(environment: &mut Environment<'_>) -> Option<SmtpServer> {
+    let server = SmtpServer::parse(&environment.secret("SMTP_URL")?);
+    let server = server.map_err(|what| environment.problem("SMTP_URL", what)).ok()?;
+    match environment.optional("SMTP_CA") {
+        None => Some(server),
+        // A variable of one line holds the ends of lines as \n.
+        Some(ca) => {
+            let server = server.trusting(&ca.replace("\\n", "\n"));
+            server.map_err(|what| environment.problem("SMTP_CA", what)).ok()
+        }
+    }
 }
 
 fn sms(environment: &mut Environment<'_>) -> Option<SmsConfig> {

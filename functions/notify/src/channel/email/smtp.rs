@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp;
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use lettre::{Address, AsyncTransport as _, Message};
 
 use super::letter::{Letter, SENDER};
 use super::server::SmtpServer;
@@ -25,12 +25,10 @@ pub(super) async fn send(
     now: DateTime<Utc>,
 ) -> Result<u16, SendError> {
     let message = message(letter, from, to, now).map_err(|what| SendError::Refused { what, status: None })?;
-    let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(server.expose())
-        // Not the error: it may hold the address, and so the password.
-        .map_err(|_| SendError::Refused { what: "SMTP_URL can't be used".to_owned(), status: None })?
-        .timeout(Some(COMMAND))
-        .build();
-    let response = transport.send(message).await.map_err(|error| refusal(&error))?;
+    let client = server
+        .client(COMMAND)
+        .ok_or_else(|| SendError::Refused { what: "SMTP_URL can't be used".to_owned(), status: None })?;
+    let response = client.send(message).await.map_err(|error| refusal(&error))?;
     Ok(response.code().into())
 }
 
