@@ -86,7 +86,7 @@ test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's 
 	$(TARGET)/with-postgres cargo nextest run -p harness --test sdks --ignore-default-filter $(ARGS)
 
 .PHONY: bench
-bench: bench-ingest bench-start bench-probe ## Measure, and keep the figures in tests/benches/RESULTS.md (minutes; nothing else should run)
+bench: bench-ingest bench-start bench-probe bench-notify ## Measure, and keep the figures in tests/benches/RESULTS.md (minutes; nothing else should run)
 
 .PHONY: bench-ingest
 bench-ingest: $(POSTGRES) ## Measure the error journey: the pure path, and requests per second beside pgbench
@@ -105,6 +105,11 @@ bench-probe: $(POSTGRES) ## Measure the probe: 1,000 and 10,000 services, its ow
 	cargo build --release -p harness --bin bench
 	cargo build --release -p probe
 	$(RELEASE)/bench probe
+
+.PHONY: bench-notify
+bench-notify: $(POSTGRES) ## Measure telling people: how soon, and a burst of 10,000 incidents
+	cargo build --release -p harness -p watchkeeper --bin bench --bin watchkeeper
+	$(RELEASE)/bench notify
 
 .PHONY: check
 check: machete $(AWS_TOOLS) ## Check formatting, lints, documentation, unused dependencies and the template
