@@ -5,6 +5,7 @@ mod applications;
 mod bus;
 mod deferral;
 mod dispatch;
+mod email_events;
 mod envelope;
 mod heartbeat;
 mod lambda;
