@@ -13,6 +13,7 @@ mod connect;
 pub mod counters;
 pub mod deliveries;
 mod error;
+pub mod escalations;
 pub mod health_checks;
 pub mod heartbeats;
 pub mod incidents;
