@@ -18,8 +18,8 @@ async fn ladder(database: &Database) -> DateTime<Utc> {
         .execute(
             "INSERT INTO incidents (incident_id, title, severity, category, application, error_message)
             VALUES ('INC-1', 'boom', 'HIGH', 'backend', 'shop', 'boom');
-            INSERT INTO alert_events (id, service_name, alert_type)
-            VALUES ('00000000-0000-0000-0000-000000000001', 'shop', 'service_down');
+            INSERT INTO alert_events (id, service_name, alert_type, status)
+            VALUES ('00000000-0000-0000-0000-000000000001', 'shop', 'service_down', 'active');
             INSERT INTO notification_groups (group_key, route, settings, first_seen_at) VALUES ('g', 'all', '{}', now());
             INSERT INTO notification_members (group_key, subject, state, details, fired_at, changed_at)
             SELECT 'g', subject, 'firing', '{}', now(), now()
