@@ -1,12 +1,15 @@
 //! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run. Folders mirror the routes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod admin;
 mod applications;
 mod deferral;
 mod dispatch;
 mod envelope;
 mod heartbeat;
 mod lambda;
+mod pagerduty_events;
+mod people;
 mod probe;
 mod probe_checks;
 mod probe_decisions;
@@ -16,5 +19,6 @@ mod report_error;
 mod security;
 mod sentry;
 mod services;
+mod slack_actions;
 mod status;
 mod switches;
