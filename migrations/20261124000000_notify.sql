@@ -47,13 +47,15 @@ CREATE TABLE IF NOT EXISTS public.notification_groups (
     first_seen_at timestamptz NOT NULL,
     last_told_at  timestamptz,
     due_at        timestamptz,
-    claimed_until timestamptz
+    told          text[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 70);
 
 COMMENT ON COLUMN public.notification_groups.settings IS
     'The route as it was when something was last heard: receivers, waiting times, escalation.';
 COMMENT ON COLUMN public.notification_groups.due_at IS
     'When it is decided again whether to tell something; NULL: when something is heard.';
+COMMENT ON COLUMN public.notification_groups.told IS
+    'Who knows of something in it that is not over: they are told when it is.';
 CREATE INDEX IF NOT EXISTS idx_notification_groups_due_at
     ON public.notification_groups (due_at) WHERE due_at IS NOT NULL;
 
@@ -103,6 +105,7 @@ CREATE TABLE IF NOT EXISTS public.notifications (
     digest_id       uuid,
     created_at      timestamptz NOT NULL,
     sent_at         timestamptz,
+    replayed_at     timestamptz,
     CONSTRAINT notifications_event_id_channel_recipient_key UNIQUE (event_id, channel, recipient)
 ) WITH (fillfactor = 70);
 

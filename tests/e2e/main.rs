@@ -1,6 +1,7 @@
 //! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run. Folders mirror the routes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod admin;
 mod applications;
 mod bus;
 mod deferral;
@@ -8,6 +9,8 @@ mod dispatch;
 mod envelope;
 mod heartbeat;
 mod lambda;
+mod pagerduty_events;
+mod people;
 mod probe;
 mod probe_checks;
 mod probe_decisions;
@@ -17,5 +20,6 @@ mod report_error;
 mod security;
 mod sentry;
 mod services;
+mod slack_actions;
 mod status;
 mod switches;

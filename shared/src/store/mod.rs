@@ -18,6 +18,7 @@ pub mod heartbeats;
 pub mod incidents;
 pub mod lifecycle;
 pub mod network;
+pub mod notifications;
 pub mod outbox;
 mod pool;
 pub mod probing;
