@@ -9,7 +9,12 @@
 
 pub mod app;
 pub mod channel;
+pub mod group;
+pub mod ladder;
+pub mod limits;
+pub mod muting;
 pub mod notice;
+pub mod routing;
 
 pub use app::App;
 
