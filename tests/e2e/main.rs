@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod applications;
+mod bus;
 mod deferral;
 mod dispatch;
 mod envelope;

@@ -9,8 +9,10 @@
 pub mod app;
 
 use anyhow::Context as _;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::store::{alerts, deliveries, incidents, outbox};
+use shared::publish::Published;
+use shared::store::{alerts, chain, deliveries, incidents};
 
 pub use app::App;
 
@@ -21,7 +23,6 @@ pub const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(30);
 /// A sweep counts and deletes in pieces; this many at most, so that it ends well before the next one begins.
 const FOLDS: usize = 50;
 const DELETES: usize = 500;
-const PUBLISHES: usize = 20;
 
 /// What a sweep did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,6 +65,21 @@ pub async fn fold(app: &App) -> anyhow::Result<u64> {
     Ok(folded)
 }
 
+/// Announces the alerts whose time has come: these messages, each about a service that has changed, say that there may be
+/// one. When it can't be done they come again.
+pub async fn announce_for(app: &App, batch: SqsEvent, now: DateTime<Utc>) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    if let Err(error) = announce(app, now).await {
+        tracing::warn!(error = %chain(error.as_ref()), "alerts are announced later");
+        for message in batch.records {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message.message_id.unwrap_or_default();
+            response.batch_item_failures.push(failure);
+        }
+    }
+    response
+}
+
 /// Announces the alerts whose time has come; returns how many.
 ///
 /// # Errors
@@ -81,21 +97,12 @@ pub async fn announce(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
     }
 }
 
-/// Tells the bus what it has not taken so far. What was only just written is still being told by whoever wrote it.
-async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
-    if app.publisher.bus().is_none() {
-        return Ok(());
-    }
-    let before = now - TimeDelta::seconds(10);
-    for _ in 0..PUBLISHES {
-        let waiting = app.store.run(|client| async move { outbox::list_waiting(&client, before).await });
-        let waiting = waiting.await.context("read what the bus has not taken")?;
-        app.publisher.publish(&waiting).await;
-        if waiting.len() < outbox::WAITING_LIMIT {
-            break;
-        }
-    }
-    Ok(())
+/// Tells the bus what it has not taken so far; returns what came of it.
+///
+/// # Errors
+/// When the database can't be used.
+pub async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<Published> {
+    app.publisher.sweep(now).await.context("tell what the bus has not taken")
 }
 
 async fn forget(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {

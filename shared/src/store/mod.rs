@@ -3,7 +3,7 @@
 //! Statements are typed and unnamed (`query_typed`): one round trip each, and safe behind a transaction pooler.
 //! Results use built-in types only. Every write has a key of its own, so that [`Store::run`] may repeat it.
 //!
-//! Users: `intake`, `probe`, `heartbeat`, `status`, the operator's tool.
+//! Users: `intake`, `probe`, `heartbeat`, `status`, `notify`, `admin`, the operator's tool.
 
 pub mod alerts;
 pub mod applications;
@@ -23,13 +23,16 @@ pub mod outbox;
 mod pool;
 pub mod probing;
 pub mod quotas;
+pub mod reactions;
 pub mod reports;
 pub mod retention;
 mod row;
 pub mod security_events;
 pub mod services;
 pub mod settings;
+pub mod silences;
 pub mod status;
+pub mod subjects;
 pub mod uptime;
 pub mod vitals;
 

@@ -1,6 +1,6 @@
 //! The channels' variables. A channel is configured by naming it; what is half named is a problem, told by its variable.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use shared::config::{Environment, Secrets};
 use shared::model::{Channel, Receiver};
 
@@ -60,7 +60,7 @@ pub struct EmailConfig {
 /// What takes e-mails.
 #[derive(Debug, Clone)]
 pub enum EmailWay {
-    /// `SMTP_URL`.
+    /// `SMTP_URL`, and `SMTP_CA` where its certificate is signed by no public authority.
     Smtp(SmtpServer),
     /// SendGrid's HTTP API.
     SendGrid {
@@ -156,6 +156,37 @@ impl ChannelsConfig {
     }
 }
 
+/// What variables with names say. What is wrong there is told when it is used.
+impl ChannelsConfig {
+    pub(super) fn discord_of(&self, name: Option<&str>) -> Result<Option<Address>, String> {
+        let Some(name) = name else { return Ok(self.discord.clone()) };
+        self.address_in(&format!("DISCORD_WEBHOOK_URL_{name}"))
+    }
+
+    pub(super) fn pagerduty_of(&self, name: Option<&str>) -> Option<SecretString> {
+        let Some(name) = name else { return self.pagerduty.clone() };
+        self.named.get(&format!("PAGERDUTY_ROUTING_KEY_{name}"))
+    }
+
+    pub(super) fn pagerduty_api(&self) -> Address {
+        self.pagerduty_api.clone().unwrap_or(Address::of_vendor(Self::PAGERDUTY))
+    }
+
+    pub(super) fn webhook_of(&self, name: Option<&str>) -> Result<Option<WebhookConfig>, String> {
+        let Some(name) = name else { return Ok(self.webhook.clone()) };
+        let secret = format!("NOTIFY_WEBHOOK_SECRET_{name}");
+        let Some(url) = self.address_in(&format!("NOTIFY_WEBHOOK_URL_{name}"))? else { return Ok(None) };
+        let key = self.named.get(&secret).ok_or_else(|| format!("{secret}: it is not set"))?;
+        let key = SigningKey::parse(&key).map_err(|what| format!("{secret}: {what}"))?;
+        Ok(Some(WebhookConfig { url, key }))
+    }
+
+    fn address_in(&self, variable: &str) -> Result<Option<Address>, String> {
+        let Some(text) = self.named.get(variable) else { return Ok(None) };
+        Address::parse(text.expose_secret()).map(Some).map_err(|what| format!("{variable}: {what}"))
+    }
+}
+
 fn slack(environment: &mut Environment<'_>) -> Option<SlackConfig> {
     let webhook = address(environment, "SLACK_WEBHOOK_URL").map(SlackConfig::Webhook);
     let api = address(environment, "SLACK_API_URL").unwrap_or(Address::of_vendor(SlackConfig::API));
@@ -184,13 +215,7 @@ fn email(environment: &mut Environment<'_>) -> Option<EmailConfig> {
     let to = receivers(environment, Channel::Email, "EMAIL_TO");
     let from = environment.optional("EMAIL_FROM").map(|from| from.trim().to_owned());
     let api = address(environment, "SENDGRID_API_URL").unwrap_or(Address::of_vendor(EmailWay::SENDGRID));
-    let smtp = environment.secret("SMTP_URL").and_then(|url| match SmtpServer::parse(&url) {
-        Ok(server) => Some(EmailWay::Smtp(server)),
-        Err(what) => {
-            environment.problem("SMTP_URL", what);
-            None
-        }
-    });
+    let smtp = smtp(environment).map(EmailWay::Smtp);
     let sendgrid = environment.secret("SENDGRID_API_KEY").map(|key| EmailWay::SendGrid { key, api });
     let is_named = environment.secret("SMTP_URL").is_some() || sendgrid.is_some();
     match (&from, is_named) {
@@ -207,6 +232,19 @@ fn email(environment: &mut Environment<'_>) -> Option<EmailConfig> {
         environment.problem("EMAIL_TO", "neither SMTP_URL nor SENDGRID_API_KEY says how e-mails are sent");
     }
     Some(EmailConfig { from: from?, to, way: smtp.or(sendgrid)? })
+}
+
+fn smtp(environment: &mut Environment<'_>) -> Option<SmtpServer> {
+    let server = SmtpServer::parse(&environment.secret("SMTP_URL")?);
+    let server = server.map_err(|what| environment.problem("SMTP_URL", what)).ok()?;
+    match environment.optional("SMTP_CA") {
+        None => Some(server),
+        // A variable of one line holds the ends of lines as \n.
+        Some(ca) => {
+            let server = server.trusting(&ca.replace("\\n", "\n"));
+            server.map_err(|what| environment.problem("SMTP_CA", what)).ok()
+        }
+    }
 }
 
 fn sms(environment: &mut Environment<'_>) -> Option<SmsConfig> {

@@ -3,9 +3,12 @@
 
 mod address;
 mod config;
+mod discord;
 pub mod email;
 mod http;
+mod pagerduty;
 mod slack;
+pub mod sms;
 pub mod text;
 pub mod webhook;
 pub mod wording;
@@ -13,7 +16,7 @@ pub mod wording;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use shared::model::{Channel, Receiver};
 use uuid::Uuid;
@@ -21,7 +24,6 @@ use uuid::Uuid;
 pub use self::address::Address;
 pub use self::config::{ChannelsConfig, EmailConfig, EmailWay, SlackConfig, SmsConfig, WebhookConfig};
 use self::http::Http;
-use self::webhook::SigningKey;
 use crate::notice::Notice;
 
 /// A message on its way to one receiver.
@@ -97,62 +99,97 @@ impl Channels {
         self.config.receivers()
     }
 
+    /// The most text messages in a day.
+    #[must_use]
+    pub fn sms_daily_limit(&self) -> u32 {
+        self.config.sms.as_ref().map_or(SmsConfig::DAILY_LIMIT, |sms| sms.daily_limit)
+    }
+
+    /// Whether a message to this receiver can be tried at all.
+    #[must_use]
+    pub fn reaches(&self, receiver: &Receiver) -> bool {
+        let config = &self.config;
+        match receiver.channel() {
+            Channel::Slack => match (&config.slack, receiver.name()) {
+                (Some(SlackConfig::Webhook(_)), name) => name.is_none(),
+                (slack, _) => slack.is_some(),
+            },
+            Channel::Email => config.email.as_ref().is_some_and(|it| receiver.name().is_some() || !it.to.is_empty()),
+            Channel::Sms => config.sms.as_ref().is_some_and(|it| receiver.name().is_some() || !it.to.is_empty()),
+            Channel::Discord => config.discord_of(receiver.name()).is_ok_and(|it| it.is_some()),
+            Channel::PagerDuty => config.pagerduty_of(receiver.name()).is_some(),
+            Channel::Webhook => config.webhook_of(receiver.name()).is_ok_and(|it| it.is_some()),
+        }
+    }
+
     /// Sends a message within this time.
     ///
     /// # Errors
     /// Why it was not taken.
     pub async fn send(&self, delivery: &Delivery, patience: Duration) -> Result<Sent, SendError> {
-        let sending = async {
-            match delivery.receiver.channel() {
-                Channel::Slack => self.send_to_slack(delivery).await,
-                Channel::Webhook => self.send_to_webhook(delivery).await,
-                Channel::Discord | Channel::Email | Channel::Sms | Channel::PagerDuty => Err(not_configured(delivery)),
-            }
-        };
+        let sending = self.send_at(delivery, Utc::now());
         tokio::time::timeout(patience, sending).await.unwrap_or_else(|_| {
             let what = format!("{} did not answer in time", delivery.receiver.channel());
             Err(SendError::Later { what, status: None, after: None })
         })
     }
 
-    async fn send_to_slack(&self, delivery: &Delivery) -> Result<Sent, SendError> {
-        match (&self.config.slack, delivery.receiver.name()) {
-            (Some(SlackConfig::Webhook(address)), None) => {
-                slack::send_to_webhook(&self.http, address, delivery, Utc::now()).await
+    async fn send_at(&self, delivery: &Delivery, now: DateTime<Utc>) -> Result<Sent, SendError> {
+        let (http, config) = (&self.http, &self.config);
+        let name = delivery.receiver.name();
+        match delivery.receiver.channel() {
+            Channel::Slack => self.send_to_slack(delivery, now).await,
+            Channel::Discord => match config.discord_of(name).map_err(unusable)? {
+                Some(address) => discord::send(http, &address, delivery, now).await,
+                None => Err(not_configured(delivery)),
+            },
+            Channel::Email => match &config.email {
+                Some(email) => match addressees(name, &email.to).as_slice() {
+                    [] => Err(not_configured(delivery)),
+                    to => email::send(http, email, to, delivery, now).await,
+                },
+                None => Err(not_configured(delivery)),
+            },
+            Channel::Sms => match &config.sms {
+                Some(sms) => match addressees(name, &sms.to).as_slice() {
+                    [] => Err(not_configured(delivery)),
+                    [to] => sms::send(http, sms, to, delivery, now).await,
+                    // One of several may be sent and another not: each has to be a message of its own.
+                    _ => Err(unusable("SMS_TO names several: each is a receiver of its own (sms:+…)".to_owned())),
+                },
+                None => Err(not_configured(delivery)),
+            },
+            Channel::PagerDuty => match config.pagerduty_of(name) {
+                Some(key) => pagerduty::send(http, (&key, &config.pagerduty_api()), delivery, now).await,
+                None => Err(not_configured(delivery)),
+            },
+            Channel::Webhook => match config.webhook_of(name).map_err(unusable)? {
+                Some(webhook) => webhook::send(http, &webhook, delivery, now).await,
+                None => Err(not_configured(delivery)),
+            },
+        }
+    }
+
+    async fn send_to_slack(&self, delivery: &Delivery, now: DateTime<Utc>) -> Result<Sent, SendError> {
+        let (http, name) = (&self.http, delivery.receiver.name());
+        match (&self.config.slack, name) {
+            (Some(SlackConfig::Webhook(address)), None) => slack::send_to_webhook(http, address, delivery, now).await,
+            (Some(SlackConfig::Bot { token, channel, api }), _) => {
+                let bot = slack::Bot { http, token, api, channel: name.unwrap_or(channel), now };
+                bot.send(delivery).await
             }
             _ => Err(not_configured(delivery)),
         }
     }
-
-    async fn send_to_webhook(&self, delivery: &Delivery) -> Result<Sent, SendError> {
-        let named = match delivery.receiver.name() {
-            None => self.config.webhook.clone(),
-            Some(name) => self.config.webhook_named(name)?,
-        };
-        let config = named.ok_or_else(|| not_configured(delivery))?;
-        webhook::send(&self.http, &config, delivery, Utc::now()).await
-    }
 }
 
-impl ChannelsConfig {
-    /// The webhook of the variables that end so.
-    fn webhook_named(&self, name: &str) -> Result<Option<WebhookConfig>, SendError> {
-        let (url, secret) = (format!("NOTIFY_WEBHOOK_URL_{name}"), format!("NOTIFY_WEBHOOK_SECRET_{name}"));
-        let unusable =
-            |variable: &str, what: &str| SendError::Refused { what: format!("{variable}: {what}"), status: None };
-        let Some(address) = self.address_of(&url)? else { return Ok(None) };
-        let Some(key) = self.named.get(&secret) else { return Err(unusable(&secret, "it is not set")) };
-        let key = SigningKey::parse(&key).map_err(|what| unusable(&secret, what))?;
-        Ok(Some(WebhookConfig { url: address, key }))
-    }
+/// The one who is named, else all whom the environment names.
+fn addressees(name: Option<&str>, all: &[String]) -> Vec<String> {
+    name.map_or_else(|| all.to_vec(), |name| vec![name.to_owned()])
+}
 
-    /// The address in a variable.
-    fn address_of(&self, variable: &str) -> Result<Option<Address>, SendError> {
-        use secrecy::ExposeSecret as _;
-        let Some(text) = self.named.get(variable) else { return Ok(None) };
-        let parsed = Address::parse(text.expose_secret());
-        parsed.map(Some).map_err(|what| SendError::Refused { what: format!("{variable}: {what}"), status: None })
-    }
+fn unusable(what: String) -> SendError {
+    SendError::Refused { what, status: None }
 }
 
 fn not_configured(delivery: &Delivery) -> SendError {

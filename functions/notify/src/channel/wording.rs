@@ -40,18 +40,15 @@ impl Mood {
     /// How this message looks.
     #[must_use]
     pub fn of(notice: &Notice) -> Self {
-        match notice.kind {
-            NoticeKind::Resolved => return Self::Resolved,
-            NoticeKind::Acknowledged => return Self::Acknowledged,
-            NoticeKind::Summary => return Self::Neutral,
-            _ => {}
+        if notice.kind == NoticeKind::Summary {
+            return Self::Neutral;
         }
         let states = |state: ProblemState| notice.problems.iter().filter(move |problem| problem.state == state);
         let worst = states(ProblemState::Firing).map(|problem| problem.severity).max();
         match worst {
             Some(severity) => Self::Firing(severity),
             None if states(ProblemState::Acknowledged).next().is_some() => Self::Acknowledged,
-            None if notice.problems.is_empty() => Self::Neutral,
+            None if notice.problems.is_empty() && notice.kind != NoticeKind::Resolved => Self::Neutral,
             None => Self::Resolved,
         }
     }
@@ -94,10 +91,15 @@ pub fn headline(notice: &Notice) -> String {
         Some(problem) => title(problem),
         None => several(notice),
     };
+    let any = |state: ProblemState| notice.problems.iter().any(|problem| problem.state == state);
     let headline = match notice.kind {
         NoticeKind::Firing => what,
         NoticeKind::Repeat => format!("Still open: {what}"),
+        NoticeKind::Acknowledged if any(ProblemState::Firing) => format!("Acknowledged in part: {what}"),
         NoticeKind::Acknowledged => format!("Acknowledged: {what}"),
+        NoticeKind::Resolved if any(ProblemState::Firing) || any(ProblemState::Acknowledged) => {
+            format!("Resolved in part: {what}")
+        }
         NoticeKind::Resolved => format!("Resolved: {what}"),
         NoticeKind::Escalated => format!("Escalated: {what}"),
         NoticeKind::Heal => format!("Repair: {what}"),

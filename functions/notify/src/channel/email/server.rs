@@ -1,15 +1,23 @@
 //! Where e-mails are handed over.
 
 use std::fmt;
+use std::time::Duration;
 
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use secrecy::{ExposeSecret as _, SecretString};
+use shared::tls::{self, Trust};
 use url::Url;
 
 use crate::channel::address::is_this_machine;
 
 /// A server that takes e-mails, as `SMTP_URL` names it: `smtps://USER:PASSWORD@HOST`, `smtp://HOST?tls=required`.
 #[derive(Clone)]
-pub struct SmtpServer(SecretString);
+pub struct SmtpServer {
+    url: SecretString,
+    /// Whose signature on its certificate is believed, as PEM text; none = the public authorities'.
+    ca: Option<String>,
+}
 
 impl SmtpServer {
     /// Reads an address. What crosses a network is encrypted: `smtps`, or STARTTLS that is required. `?tls=opportunistic`
@@ -37,13 +45,44 @@ impl SmtpServer {
         if url.password().is_none() && !url.username().is_empty() {
             return Err("it names a user without a password");
         }
-        Ok(Self(text.clone()))
+        Ok(Self { url: text.clone(), ca: None })
     }
 
-    /// The address itself.
-    pub(super) fn expose(&self) -> &str {
-        self.0.expose_secret()
+    /// The same server, whose certificate is signed by these (PEM text), as a company's own often is.
+    ///
+    /// # Errors
+    /// When there is none in the text.
+    pub fn trusting(self, ca: &str) -> Result<Self, &'static str> {
+        tls::client_config(&Trust::Only(ca.to_owned())).map_err(|_| "it holds no usable certificate (PEM)")?;
+        Ok(Self { ca: Some(ca.to_owned()), ..self })
     }
+
+    /// A client of this server. None when lettre reads the address otherwise than we do.
+    pub(super) fn client(&self, patience: Duration) -> Option<AsyncSmtpTransport<Tokio1Executor>> {
+        // Not the error: it may hold the address, and so the password.
+        let client = AsyncSmtpTransport::<Tokio1Executor>::from_url(self.url.expose_secret()).ok()?;
+        let client = match (&self.ca, Url::parse(self.url.expose_secret()).ok()?) {
+            (Some(ca), url) => client.tls(trusted(ca, &url)?),
+            (None, _) => client,
+        };
+        Some(client.timeout(Some(patience)).build())
+    }
+}
+
+/// TLS as the address wants it, with these certificates and no others.
+fn trusted(ca: &str, url: &Url) -> Option<Tls> {
+    let parameters = TlsParameters::builder(url.host_str()?.to_owned())
+        .certificate_store(CertificateStore::None)
+        .add_root_certificate(Certificate::from_pem(ca.as_bytes()).ok()?)
+        .build()
+        .ok()?;
+    let wish = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    Some(match (url.scheme(), wish.as_deref()) {
+        ("smtps", _) => Tls::Wrapper(parameters),
+        (_, Some("required")) => Tls::Required(parameters),
+        (_, Some(_)) => Tls::Opportunistic(parameters),
+        (_, None) => Tls::None,
+    })
 }
 
 impl fmt::Debug for SmtpServer {
