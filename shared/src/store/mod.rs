@@ -37,6 +37,6 @@ pub mod uptime;
 pub mod vitals;
 
 pub use connect::{ConnectError, ConnectionSettings, Pooling, ServerAddress};
-pub use deadpool_postgres::Client;
+pub use deadpool_postgres::{Client, Transaction};
 pub use error::{StoreError, chain};
 pub use pool::{PoolSize, Store};
