@@ -22,3 +22,4 @@ mod process;
 mod recovery;
 mod refusals;
 mod start_stop;
+mod told;

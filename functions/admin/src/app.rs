@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
 use shared::http::{Exposure, Gate};
 use shared::publish::{BusConfig, Publisher};
+use shared::security::Watch;
 use shared::store::{PoolSize, Store};
 
 /// The function's configuration.
@@ -34,6 +35,7 @@ impl Config {
 pub struct App {
     pub(crate) store: Store,
     pub(crate) publisher: Publisher,
+    pub(crate) watch: Watch,
     pub(crate) gate: Gate,
 }
 
@@ -52,12 +54,13 @@ impl App {
     /// An App with means that are there already.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher, admin_token: Option<SecretString>, exposure: Exposure) -> Self {
-        Self { store, publisher, gate: Gate::new(admin_token, exposure, "ADMIN_TOKEN") }
+        let watch = Watch::new(store.clone());
+        Self { store, publisher, watch, gate: Gate::new(admin_token, exposure, "ADMIN_TOKEN") }
     }
 
-    /// Hangs up politely: the process is about to end.
-    #[expect(clippy::unused_async, reason = "as every App is closed")]
+    /// Writes down what is left and hangs up politely: the process is about to end.
     pub async fn close(&self) {
+        self.watch.flush().await;
         self.store.close();
     }
 }

@@ -14,7 +14,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Who is told of them.
     pub bus: BusConfig,
-    /// `PAGERDUTY_WEBHOOK_SECRET`: what PagerDuty signs with; without it the route is closed.
+    /// `PAGERDUTY_WEBHOOK_SECRET`: what `PagerDuty` signs with; without it the route is closed.
     pub webhook_secret: Option<SecretString>,
 }
 

@@ -21,6 +21,7 @@ mod service;
 mod service_spec;
 mod severity;
 mod silence;
+mod subject;
 pub mod text;
 mod zone;
 
@@ -41,4 +42,5 @@ pub use service::{DEFAULT_ENVIRONMENT, RecentVerdicts, Service, ServiceState, St
 pub use service_spec::{Kind, ServiceSpec, ServiceSpecError};
 pub use severity::Severity;
 pub use silence::Silence;
+pub use subject::Subject;
 pub use zone::Zone;
