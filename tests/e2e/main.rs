@@ -6,6 +6,7 @@ mod applications;
 mod bus;
 mod deferral;
 mod dispatch;
+mod email_events;
 mod envelope;
 mod escalation;
 mod heartbeat;

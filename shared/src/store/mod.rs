@@ -12,6 +12,7 @@ pub mod checks;
 mod connect;
 pub mod counters;
 pub mod deliveries;
+pub mod emails;
 mod error;
 pub mod escalations;
 pub mod health_checks;
