@@ -47,13 +47,15 @@ CREATE TABLE IF NOT EXISTS public.notification_groups (
     first_seen_at timestamptz NOT NULL,
     last_told_at  timestamptz,
     due_at        timestamptz,
-    claimed_until timestamptz
+    told          text[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 70);
 
 COMMENT ON COLUMN public.notification_groups.settings IS
     'The route as it was when something was last heard: receivers, waiting times, escalation.';
 COMMENT ON COLUMN public.notification_groups.due_at IS
     'When it is decided again whether to tell something; NULL: when something is heard.';
+COMMENT ON COLUMN public.notification_groups.told IS
+    'Who knows of something in it that is not over: they are told when it is.';
 CREATE INDEX IF NOT EXISTS idx_notification_groups_due_at
     ON public.notification_groups (due_at) WHERE due_at IS NOT NULL;
 
@@ -103,6 +105,7 @@ CREATE TABLE IF NOT EXISTS public.notifications (
     digest_id       uuid,
     created_at      timestamptz NOT NULL,
     sent_at         timestamptz,
+    replayed_at     timestamptz,
     CONSTRAINT notifications_event_id_channel_recipient_key UNIQUE (event_id, channel, recipient)
 ) WITH (fillfactor = 70);
 
@@ -111,12 +114,18 @@ COMMENT ON COLUMN public.notifications.recipient IS
 COMMENT ON COLUMN public.notifications.remote IS
     'What the channel calls the message, so that it can be changed there: {"channel", "ts"} on Slack.';
 CREATE INDEX IF NOT EXISTS idx_notifications_due
-    ON public.notifications (channel, recipient, created_at) WHERE status IN ('pending', 'sending');
+    ON public.notifications (channel, recipient, created_at, id) WHERE status IN ('pending', 'sending');
+CREATE INDEX IF NOT EXISTS idx_notifications_urgent
+    ON public.notifications (channel, recipient, created_at, id)
+    WHERE status IN ('pending', 'sending') AND kind IN ('escalated', 'digest');
 CREATE INDEX IF NOT EXISTS idx_notifications_failed ON public.notifications (created_at) WHERE status = 'failed';
 CREATE INDEX IF NOT EXISTS idx_notifications_group_key
     ON public.notifications (group_key, channel, recipient, created_at);
 CREATE INDEX IF NOT EXISTS idx_notifications_dedup_key ON public.notifications (dedup_key);
 CREATE INDEX IF NOT EXISTS idx_notifications_created_at ON public.notifications (created_at);
+-- How many text messages went out today.
+CREATE INDEX IF NOT EXISTS idx_notifications_sms
+    ON public.notifications (sent_at) WHERE channel = 'sms' AND sent_at IS NOT NULL;
 
 -- How each receiver fares: how many messages may go there now, and until when it wants to be left alone.
 CREATE TABLE IF NOT EXISTS public.notification_receivers (

@@ -53,6 +53,8 @@ pub struct Config {
     pub url: Option<String>,
     /// `WATCHKEEPER_TOKEN`: what they present.
     pub token: Option<SecretString>,
+    /// `USER`: who does what is done with the tool.
+    pub user: Option<String>,
     /// `RUST_LOG`.
     pub rust_log: Option<String>,
 }
@@ -76,6 +78,7 @@ impl Config {
             port: port(environment),
             url: environment.optional("WATCHKEEPER_URL"),
             token: environment.secret("WATCHKEEPER_TOKEN"),
+            user: environment.optional("USER"),
             rust_log: environment.optional("RUST_LOG"),
         }
     }
@@ -136,6 +139,18 @@ impl Config {
     #[must_use]
     pub fn read_token(&self) -> Option<&str> {
         self.token.as_ref().or(self.access.read_token.as_ref()).map(|token| token.expose_secret())
+    }
+
+    /// What to present for changing something.
+    #[must_use]
+    pub fn admin_token(&self) -> Option<&str> {
+        self.token.as_ref().or(self.access.admin_token.as_ref()).map(|token| token.expose_secret())
+    }
+
+    /// Who does it: this name, else the user's.
+    #[must_use]
+    pub fn person<'a>(&'a self, named: Option<&'a str>) -> &'a str {
+        named.or(self.user.as_deref()).unwrap_or("cli")
     }
 
     /// What to present for reporting errors.

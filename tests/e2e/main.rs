@@ -1,14 +1,19 @@
 //! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run. Folders mirror the routes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod admin;
 mod applications;
 mod bus;
 mod deferral;
 mod dispatch;
 mod email_events;
 mod envelope;
+mod escalation;
 mod heartbeat;
 mod lambda;
+mod outbox;
+mod pagerduty_events;
+mod people;
 mod probe;
 mod probe_checks;
 mod probe_decisions;
@@ -18,5 +23,6 @@ mod report_error;
 mod security;
 mod sentry;
 mod services;
+mod slack_actions;
 mod status;
 mod switches;

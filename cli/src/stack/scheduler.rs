@@ -32,7 +32,7 @@ pub(super) async fn run(probe: probe::App, dispatch: dispatch::App, intake: Inta
 }
 
 /// What can't wait for the minute, each second: what was left beside the incidents in a storm is counted, alerts whose time
-/// has come and events that the bus has not taken are told, messages that are due are sent. Ends with its task.
+/// has come, steps of ladders and events that the bus has not taken are told, messages that are due are sent. Ends with its task.
 pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App) {
     let app = || dispatch.clone();
     // Beside each other: a channel or a bus that hangs holds up nothing else.
@@ -47,6 +47,7 @@ pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
             app,
             |app, now| async move { dispatch::announce(&app, now).await.map(drop) }
         ),
+        each_second("ladders wait", app, |app, now| async move { dispatch::escalate(&app, now).await.map(drop) }),
         each_second("events stay in the outbox", app, |app, now| async move {
             dispatch::publish(&app, now).await.map(drop)
         }),

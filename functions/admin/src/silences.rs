@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::http::ApiError;
@@ -37,8 +37,8 @@ pub(crate) struct Wanted {
     starts_at: Option<DateTime<Utc>>,
     ends_at: Option<DateTime<Utc>>,
     duration: Option<String>,
-    author: String,
-    comment: String,
+    author: Option<String>,
+    comment: Option<String>,
 }
 
 /// The list.
@@ -49,7 +49,8 @@ pub(crate) struct Listed {
 
 /// 201 with the silence.
 pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<(StatusCode, Json<Silence>), ApiError> {
-    let now = Utc::now();
+    // As precise as what is stored: it is the same whenever it is read.
+    let now = Utc::now().trunc_subsecs(6);
     let wanted: Wanted = app.take(request, now).await?;
     let silence = &wanted.into_silence(now)?;
     app.store.run(|client| async move { silences::insert(&client, silence).await }).await?;
@@ -86,7 +87,11 @@ pub(crate) async fn end(
 impl Wanted {
     fn into_silence(self, now: DateTime<Utc>) -> Result<Silence, ApiError> {
         let matchers = self.matchers()?;
-        let author = person(&self.author).ok_or_else(|| ApiError::invalid("`author` is missing: who wants it"))?;
+        let author = self
+            .author
+            .as_deref()
+            .and_then(person)
+            .ok_or_else(|| ApiError::invalid("`author` is missing: who wants it"))?;
         let comment = self.comment()?;
         let (starts_at, ends_at) = self.times(now)?;
         Ok(Silence { id: uuid_at(now), matchers, starts_at, ends_at, author, comment, created_at: now })
@@ -109,8 +114,8 @@ impl Wanted {
     }
 
     fn comment(&self) -> Result<String, ApiError> {
-        let comment: String =
-            self.comment.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        let given = self.comment.as_deref().unwrap_or_default();
+        let comment: String = given.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
         let comment = Redactor::default().text(comment.trim()).into_owned();
         if comment.is_empty() {
             return Err(ApiError::invalid("`comment` is missing: why nobody shall be told"));

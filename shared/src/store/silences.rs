@@ -1,6 +1,6 @@
 //! `silences`: when nobody is told of some problems.
 //!
-//! Users: `admin` (makes, lists, ends), `notify` (reads those that hold).
+//! Users: `admin`; `notify` reads those that hold with everything else that it decides by.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
@@ -53,18 +53,6 @@ pub async fn insert(client: &Client, silence: &Silence) -> Result<(), StoreError
 /// Any store error.
 pub async fn list(client: &Client, now: DateTime<Utc>) -> Result<Vec<Silence>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM public.silences WHERE ends_at > $1 ORDER BY ends_at, id LIMIT 1000");
-    let rows = client.query_typed(&sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
-    rows.iter().map(silence_of).collect()
-}
-
-/// Those that hold now; at most 1,000.
-///
-/// # Errors
-/// Any store error.
-pub async fn list_current(client: &Client, now: DateTime<Utc>) -> Result<Vec<Silence>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM public.silences WHERE ends_at > $1 AND starts_at <= $1 ORDER BY ends_at, id LIMIT 1000"
-    );
     let rows = client.query_typed(&sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
     rows.iter().map(silence_of).collect()
 }

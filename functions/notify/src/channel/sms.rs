@@ -26,13 +26,16 @@ pub(super) async fn send(
 ) -> Result<Sent, SendError> {
     let address = config.api.under(&format!("/2010-04-01/Accounts/{}/Messages.json", config.account));
     let from = if config.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
-    let mut form = Serializer::new(String::new());
-    form.append_pair("To", to).append_pair(from, &config.from).append_pair("Body", &text(&delivery.notice));
+    let form = Serializer::new(String::new())
+        .append_pair("To", to)
+        .append_pair(from, &config.from)
+        .append_pair("Body", &text(&delivery.notice))
+        .finish();
     let request = http
         .post(&address)
         .basic_auth(&config.account, Some(config.token.expose_secret()))
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(form.finish());
+        .body(form);
     let answer = http.answer("Twilio", &address, request, now).await?;
     let said = answer.json();
     if answer.status.is_success() {
