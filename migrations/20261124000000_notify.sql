@@ -114,12 +114,18 @@ COMMENT ON COLUMN public.notifications.recipient IS
 COMMENT ON COLUMN public.notifications.remote IS
     'What the channel calls the message, so that it can be changed there: {"channel", "ts"} on Slack.';
 CREATE INDEX IF NOT EXISTS idx_notifications_due
-    ON public.notifications (channel, recipient, created_at) WHERE status IN ('pending', 'sending');
+    ON public.notifications (channel, recipient, created_at, id) WHERE status IN ('pending', 'sending');
+CREATE INDEX IF NOT EXISTS idx_notifications_urgent
+    ON public.notifications (channel, recipient, created_at, id)
+    WHERE status IN ('pending', 'sending') AND kind IN ('escalated', 'digest');
 CREATE INDEX IF NOT EXISTS idx_notifications_failed ON public.notifications (created_at) WHERE status = 'failed';
 CREATE INDEX IF NOT EXISTS idx_notifications_group_key
     ON public.notifications (group_key, channel, recipient, created_at);
 CREATE INDEX IF NOT EXISTS idx_notifications_dedup_key ON public.notifications (dedup_key);
 CREATE INDEX IF NOT EXISTS idx_notifications_created_at ON public.notifications (created_at);
+-- How many text messages went out today.
+CREATE INDEX IF NOT EXISTS idx_notifications_sms
+    ON public.notifications (sent_at) WHERE channel = 'sms' AND sent_at IS NOT NULL;
 
 -- How each receiver fares: how many messages may go there now, and until when it wants to be left alone.
 CREATE TABLE IF NOT EXISTS public.notification_receivers (

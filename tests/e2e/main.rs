@@ -3,11 +3,15 @@
 
 mod admin;
 mod applications;
+mod bus;
 mod deferral;
 mod dispatch;
+mod email_events;
 mod envelope;
+mod escalation;
 mod heartbeat;
 mod lambda;
+mod outbox;
 mod pagerduty_events;
 mod people;
 mod probe;

@@ -20,6 +20,7 @@ use shared::publish::{BusConfig, Publisher};
 use shared::redact::Redactor;
 use shared::store::applications;
 use shared::store::services::{self, Origin};
+use tempfile::TempDir;
 use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, VendorsConfig, listen};
 
 use crate::Database;
@@ -30,6 +31,7 @@ pub struct TestStack {
     pub database: Database,
     stack: Stack,
     http: reqwest::Client,
+    _folder: Option<TempDir>,
 }
 
 /// An HTTP answer.
@@ -71,6 +73,7 @@ pub struct TestStackBuilder {
     name_servers: Vec<SocketAddr>,
     database_url: Option<String>,
     journal: Option<PathBuf>,
+    folder: Option<TempDir>,
 }
 
 impl TestStackBuilder {
@@ -158,6 +161,15 @@ impl TestStackBuilder {
         self
     }
 
+    /// Events go to their functions: the local bus needs a journal, which gets a folder of its own.
+    #[must_use]
+    pub fn local_bus(mut self) -> Self {
+        let folder = TempDir::new().expect("there should be room for a folder");
+        self.journal = Some(folder.path().join("journal"));
+        self.folder = Some(folder);
+        self
+    }
+
     /// What the probe finds in its environment.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
@@ -198,7 +210,7 @@ impl TestStackBuilder {
         };
         let listener = listen(0).await.expect("there should be a free port");
         let stack = Stack::start(listener, config).await.expect("the stack should start");
-        TestStack { database, stack, http: reqwest_client() }
+        TestStack { database, stack, http: reqwest_client(), _folder: self.folder }
     }
 }
 

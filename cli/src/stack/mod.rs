@@ -1,15 +1,17 @@
-//! The local stack: every HTTP function's own router on one port, the minute's tick, and the journal of reports that
-//! wait for the database, in one process.
+//! The local stack: every HTTP function's own router on one port, the minute's tick, the bus, and the journal of what waits
+//! (reports for the database, events for their functions), in one process.
 //!
 //! A later function joins here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
 //! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
 
+pub mod bus;
 pub mod data_dir;
 pub mod journal;
 pub mod logs;
 mod scheduler;
 mod ticker;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use probe::app::ProbeConfig;
 use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
 use shared::applications::Directory;
+use shared::bus::Bus;
 use shared::config::{DatabaseConfig, Environment};
 use shared::counters::Counters;
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
@@ -34,6 +37,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use bus::{Consumer, Delivery, LocalBus};
 use journal::Journal;
 use notify::app::NotifyConfig;
 
@@ -44,9 +48,10 @@ pub struct StackConfig {
     pub database: DatabaseConfig,
     /// Who may call.
     pub access: AccessConfig,
-    /// Who is told of what has happened.
+    /// Who is told of what has happened: a bus of AWS's where it is named, else the local one, if there is a journal.
     pub bus: BusConfig,
-    /// The folder where reports wait while the database is away; none = they are refused.
+    /// The folder where reports wait while the database is away, and events for their functions; none = reports are
+    /// refused then, and events stay in the outbox.
     pub journal: Option<PathBuf>,
     /// How reports are taken in.
     pub intake: IntakeConfig,
@@ -147,6 +152,7 @@ pub struct Stack {
     scheduler: Option<JoinHandle<()>>,
     counting: JoinHandle<()>,
     replay: Option<Replay>,
+    delivery: Option<Delivery>,
 }
 
 /// The task that stores what waits in the journal. It ends after the last request: that too may have been deferred.
@@ -177,8 +183,9 @@ impl Stack {
         let address = listener.local_addr()?;
         let store = Store::new(&config.database, "watchkeeper-local", PoolSize::LOCAL)
             .context("the database's connection string can't be used")?;
-        let publisher = Publisher::new(store.clone(), config.bus);
         let journal = config.journal.as_deref().map(Journal::open).transpose()?;
+        let local_bus = journal.clone().map(LocalBus::new).transpose()?;
+        let publisher = publisher(&store, config.bus, local_bus.as_ref());
         let redactor = config.intake.redactor.clone();
         let intake = Intake::new(store.clone(), publisher.clone(), config.intake).with_group_commit();
         let intake = match &journal {
@@ -186,7 +193,6 @@ impl Stack {
             None => intake,
         };
         intake.refresh_settings().await;
-        let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
         let probe = probe::App::new(store.clone(), publisher.clone(), config.probe)?;
         let common = Common {
             directory: Directory::new(store.clone()),
@@ -202,10 +208,13 @@ impl Stack {
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
+        let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch))).transpose()?;
+        // What the last run has left comes out here: reports to the intake, events to the bus.
+        let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
         let counting = tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify));
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
-        Ok(Self { address, common, probe, stop, server, scheduler, counting, replay })
+        Ok(Self { address, common, probe, stop, server, scheduler, counting, replay, delivery })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
@@ -243,6 +252,9 @@ impl Stack {
         if let Some(replay) = self.replay {
             replay.stop().await;
         }
+        if let Some(delivery) = self.delivery {
+            delivery.stop().await;
+        }
         self.common.flush().await;
     }
 }
@@ -259,6 +271,24 @@ impl Replay {
         let _ = self.stop.send(true);
         let _ = self.task.await;
     }
+}
+
+/// Tells the bus that is named, else the local one.
+fn publisher(store: &Store, config: BusConfig, local: Option<&LocalBus>) -> Publisher {
+    match local {
+        Some(local) if config.event_bus_name.is_none() => {
+            Publisher::over(store.clone(), Bus::over(local.clone()), config.publish_budget)
+        }
+        _ => Publisher::new(store.clone(), config),
+    }
+}
+
+/// The functions that read queues, by their names in the template.
+fn consumers(notify: &notify::App, dispatch: &dispatch::App) -> BTreeMap<&'static str, Arc<dyn Consumer>> {
+    BTreeMap::from([
+        ("NotifyFunction", Arc::new(notify.clone()) as Arc<dyn Consumer>),
+        ("DispatchFunction", Arc::new(dispatch.clone()) as Arc<dyn Consumer>),
+    ])
 }
 
 /// Every HTTP function's own router on one port.

@@ -31,21 +31,41 @@ pub(super) async fn run(probe: probe::App, dispatch: dispatch::App, intake: Inta
     }
 }
 
-/// Counts, each second, what was left beside the incidents in a storm, and tells of alerts whose time has come. Ends with
-/// its task.
+/// What can't wait for the minute, each second: what was left beside the incidents in a storm is counted, alerts whose time
+/// has come, steps of ladders and events that the bus has not taken are told, messages that are due are sent. Ends with its task.
 pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App) {
+    let app = || dispatch.clone();
+    // Beside each other: a channel or a bus that hangs holds up nothing else.
+    tokio::join!(
+        each_second(
+            "counts stay beside the incidents",
+            app,
+            |app, _| async move { dispatch::fold(&app).await.map(drop) }
+        ),
+        each_second(
+            "alerts are told later",
+            app,
+            |app, now| async move { dispatch::announce(&app, now).await.map(drop) }
+        ),
+        each_second("ladders wait", app, |app, now| async move { dispatch::escalate(&app, now).await.map(drop) }),
+        each_second("events stay in the outbox", app, |app, now| async move {
+            dispatch::publish(&app, now).await.map(drop)
+        }),
+        each_second("messages wait", || notify.clone(), |app, now| async move { notify::sweep(&app, now).await }),
+    );
+}
+
+/// Does this each second; what fails is done in the next one.
+async fn each_second<App, Done>(otherwise: &str, app: impl Fn() -> App, work: impl Fn(App, DateTime<Utc>) -> Done)
+where
+    Done: Future<Output = anyhow::Result<()>>,
+{
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
-        if let Err(error) = dispatch::fold(&dispatch).await {
-            tracing::debug!(error = %chain(error.as_ref()), "counts stay beside the incidents for another second");
-        }
-        if let Err(error) = dispatch::announce(&dispatch, Utc::now()).await {
-            tracing::debug!(error = %chain(error.as_ref()), "alerts are told in another second");
-        }
-        if let Err(error) = notify::sweep(&notify, Utc::now()).await {
-            tracing::debug!(error = %chain(error.as_ref()), "messages wait for another second");
+        if let Err(error) = work(app(), Utc::now()).await {
+            tracing::debug!(error = %chain(error.as_ref()), "{otherwise} for another second");
         }
     }
 }

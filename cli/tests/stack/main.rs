@@ -23,3 +23,4 @@ mod process;
 mod recovery;
 mod refusals;
 mod start_stop;
+mod told;

@@ -5,6 +5,8 @@ use shared::config::{DatabaseConfig, Environment};
 use shared::security::Watch;
 use shared::store::{PoolSize, Store};
 
+use crate::signature::PublicKey;
+
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -17,10 +19,16 @@ pub struct Config {
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self {
-            database: DatabaseConfig::read(environment),
-            public_key: environment.optional("SENDGRID_WEBHOOK_PUBLIC_KEY"),
+        Self { database: DatabaseConfig::read(environment), public_key: Self::read_key(environment) }
+    }
+
+    fn read_key(environment: &mut Environment<'_>) -> Option<String> {
+        const NAME: &str = "SENDGRID_WEBHOOK_PUBLIC_KEY";
+        let text = environment.optional(NAME)?;
+        if let Err(what) = PublicKey::parse(&text) {
+            environment.problem(NAME, what);
         }
+        Some(text)
     }
 }
 
@@ -29,7 +37,7 @@ impl Config {
 pub struct App {
     pub(crate) store: Store,
     pub(crate) watch: Watch,
-    pub(crate) public_key: Option<String>,
+    pub(crate) public_key: Option<PublicKey>,
 }
 
 impl App {
@@ -44,9 +52,13 @@ impl App {
         Ok(Self::new(store, watch, config.public_key))
     }
 
-    /// An App with means that are there already.
+    /// An App with means that are there already. A key that can't be used leaves the route closed.
     #[must_use]
     pub fn new(store: Store, watch: Watch, public_key: Option<String>) -> Self {
+        let public_key = public_key.and_then(|text| {
+            let parsed = PublicKey::parse(&text);
+            parsed.map_err(|what| tracing::error!("SENDGRID_WEBHOOK_PUBLIC_KEY: {what}")).ok()
+        });
         Self { store, watch, public_key }
     }
 

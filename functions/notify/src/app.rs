@@ -44,6 +44,8 @@ pub struct App {
     pub(crate) store: Store,
     pub(crate) channels: Channels,
     pub(crate) public_url: Option<String>,
+    /// The most text messages of a day; none = no way to send any.
+    pub(crate) sms_daily_limit: Option<u32>,
 }
 
 impl App {
@@ -62,7 +64,8 @@ impl App {
     /// # Errors
     /// When no client can be set up.
     pub fn new(store: Store, config: NotifyConfig) -> anyhow::Result<Self> {
-        Ok(Self { store, channels: Channels::new(config.channels)?, public_url: config.public_url })
+        let sms_daily_limit = config.channels.sms.as_ref().map(|sms| sms.daily_limit);
+        Ok(Self { store, channels: Channels::new(config.channels)?, public_url: config.public_url, sms_daily_limit })
     }
 
     /// Hangs up politely: the process is about to end.

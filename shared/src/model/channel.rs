@@ -13,11 +13,11 @@ pub enum Channel {
     Slack,
     /// A Discord webhook.
     Discord,
-    /// E-mail, over SMTP or SendGrid.
+    /// E-mail, over SMTP or `SendGrid`.
     Email,
     /// A text message, over Twilio.
     Sms,
-    /// PagerDuty's Events API v2.
+    /// `PagerDuty`, Events API v2.
     PagerDuty,
     /// A signed webhook after the Standard Webhooks specification.
     Webhook,

@@ -126,7 +126,7 @@ impl Routing {
         let mut seen = BTreeSet::new();
         for route in &self.routes {
             let problem = |what: &str| format!("route \"{}\": {what}", route.name);
-            check_name(&route.name).map_err(|why| problem(why))?;
+            check_name(&route.name).map_err(problem)?;
             if !seen.insert(&route.name) {
                 return Err(problem("there is another of this name"));
             }
@@ -140,7 +140,7 @@ impl Routing {
         let mut seen = BTreeSet::new();
         for policy in &self.escalations {
             let problem = |what: &str| format!("escalation \"{}\": {what}", policy.name);
-            check_name(&policy.name).map_err(|why| problem(why))?;
+            check_name(&policy.name).map_err(problem)?;
             if !seen.insert(&policy.name) {
                 return Err(problem("there is another of this name"));
             }

@@ -12,7 +12,9 @@ pub mod checks;
 mod connect;
 pub mod counters;
 pub mod deliveries;
+pub mod emails;
 mod error;
+pub mod escalations;
 pub mod health_checks;
 pub mod heartbeats;
 pub mod incidents;
@@ -37,6 +39,6 @@ pub mod uptime;
 pub mod vitals;
 
 pub use connect::{ConnectError, ConnectionSettings, Pooling, ServerAddress};
-pub use deadpool_postgres::Client;
+pub use deadpool_postgres::{Client, Transaction};
 pub use error::{StoreError, chain};
 pub use pool::{PoolSize, Store};

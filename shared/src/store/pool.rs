@@ -85,6 +85,15 @@ impl Store {
         self.pool.close();
     }
 
+    /// A connection for a transaction, which whoever takes it has to end in time. Everything else goes through
+    /// [`Store::run`].
+    ///
+    /// # Errors
+    /// When the database is not available.
+    pub async fn connection(&self) -> Result<Client, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+
     /// Runs an operation on a connection, within the deadline. When the connection turns out to be dead, it is run
     /// once more on a fresh one: whatever it writes must have a key that makes the second time harmless.
     ///
