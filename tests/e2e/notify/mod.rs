@@ -6,6 +6,7 @@ mod groups;
 mod inbox;
 mod mutes;
 mod once;
+mod upkeep;
 mod volume;
 mod who;
 
