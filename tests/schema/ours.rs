@@ -134,6 +134,8 @@ event_outbox
     published_at timestamptz
     attempts integer not null default 0
     last_error text
+    next_attempt_at timestamptz
+    claimed_until timestamptz
 applications
     id uuid primary key not null default gen_random_uuid()
     number bigint unique not null
