@@ -17,6 +17,7 @@ mod files;
 mod incidents;
 mod journal;
 mod minute;
+mod people;
 mod places;
 mod process;
 mod recovery;
