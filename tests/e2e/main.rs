@@ -14,6 +14,7 @@ mod lambda;
 mod outbox;
 mod pagerduty_events;
 mod people;
+mod people_gateway;
 mod probe;
 mod probe_checks;
 mod probe_decisions;
