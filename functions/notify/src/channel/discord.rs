@@ -49,7 +49,7 @@ fn refusal(answer: &Answer) -> SendError {
     }
 }
 
-fn embed(notice: &Notice) -> Value {
+pub(super) fn embed(notice: &Notice) -> Value {
     let only = wording::only_problem(notice);
     let mut embed = json!({
         "title": escape(&wording::loud_headline(notice), TITLE),

@@ -5,6 +5,8 @@ mod address;
 mod config;
 mod discord;
 pub mod email;
+#[cfg(test)]
+mod hostile;
 mod http;
 mod pagerduty;
 mod slack;

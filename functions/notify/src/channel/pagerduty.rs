@@ -59,7 +59,7 @@ fn action(notice: &Notice) -> Option<&'static str> {
     }
 }
 
-fn event(action: &str, key: &SecretString, delivery: &Delivery) -> Value {
+pub(super) fn event(action: &str, key: &SecretString, delivery: &Delivery) -> Value {
     let notice = &delivery.notice;
     let mut event = json!({
         "routing_key": key.expose_secret(),

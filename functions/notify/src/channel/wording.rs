@@ -13,6 +13,8 @@ const TITLE: usize = 200;
 const VALUE: usize = 300;
 /// All that was tried is cut to this.
 const TRIED: usize = 900;
+/// What is new names so many of several problems.
+const NAMED: usize = 3;
 
 /// One thing that is known of a problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +186,8 @@ pub fn facts(problem: &Problem) -> Vec<Fact> {
     if let Some(value) = reference(problem) {
         facts.push(Fact { label: if problem.incident_id.is_some() { "Incident" } else { "Alert" }, value });
     }
+    // Of what is only made of signs that are not shown nothing is left.
+    facts.retain(|fact| !fact.value.is_empty());
     facts
 }
 
@@ -197,12 +201,16 @@ pub fn message(problem: &Problem, limit: usize) -> Option<String> {
 /// One of several problems, in one line.
 #[must_use]
 pub fn entry(problem: &Problem) -> String {
-    let state = match problem.state {
+    let (state, title, place) = (state(problem), title(problem), place(problem));
+    format!("[{state}] {title}: {place}, since {}, {}", since(problem), seen(problem))
+}
+
+fn state(problem: &Problem) -> String {
+    match problem.state {
         ProblemState::Firing => problem.severity.to_string(),
         ProblemState::Acknowledged => format!("{}, acknowledged", problem.severity),
         ProblemState::Resolved => "resolved".to_owned(),
-    };
-    format!("[{state}] {}: {}, since {}, {}", title(problem), place(problem), since(problem), seen(problem))
+    }
 }
 
 /// What there is beside the problems that are named: how many more, and the remark.
@@ -233,6 +241,9 @@ pub fn news(notice: &Notice) -> String {
             }
             _ => news = format!("{news}, {}", seen(problem)),
         }
+    }
+    for problem in notice.problems.iter().take(NAMED).filter(|_| only_problem(notice).is_none()) {
+        news = format!("{news}; [{}] {}", state(problem), title(problem));
     }
     for remark in remarks(notice) {
         news = format!("{news}; {remark}");

@@ -1,7 +1,8 @@
 //! The channels' variables: what opens which channel, and how what is wrong is told.
 
 use notify::channel::{Channels, ChannelsConfig};
-use shared::config::Environment;
+use shared::config::{Environment, Secrets};
+use shared::model::Receiver;
 
 fn read(variables: &[(&str, &str)]) -> Result<Vec<String>, String> {
     let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
@@ -43,6 +44,33 @@ fn a_channel_is_opened_by_naming_it() {
 }
 
 #[test]
+fn it_is_known_whom_a_message_can_reach() {
+    let variables = [
+        ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/x"),
+        ("SMTP_URL", "smtp://127.0.0.1:25"),
+        ("EMAIL_FROM", "w@example.com"),
+    ];
+    let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let mut config = Environment::from_lookup(find).read(ChannelsConfig::read).unwrap();
+    config.named = Secrets::from_lookup(|name| (name == "PAGERDUTY_ROUTING_KEY_NIGHT").then(|| "r".to_owned()));
+    let channels = Channels::new(config).unwrap();
+    for (receiver, reached) in [
+        ("slack", true),
+        ("slack:#ops", false),
+        ("email", false),
+        ("email:a@b.c", true),
+        ("sms:+4915112345678", false),
+        ("pagerduty", false),
+        ("pagerduty:NIGHT", true),
+        ("discord", false),
+        ("webhook:AUDIT", false),
+    ] {
+        assert_eq!(channels.reaches(&Receiver::parse(receiver).unwrap()), reached, "{receiver}");
+    }
+    assert_eq!(channels.sms_daily_limit(), 20);
+}
+
+#[test]
 fn what_can_t_be_used_is_told_by_its_name_and_never_repeated() {
     for (variables, told) in [
         (&[("SLACK_WEBHOOK_URL", "http://hooks.slack.com/services/SECRET")][..], "SLACK_WEBHOOK_URL: it must begin"),
@@ -56,6 +84,10 @@ fn what_can_t_be_used_is_told_by_its_name_and_never_repeated() {
             "SMTP_URL: smtp:// in the clear",
         ),
         (&[("SMTP_URL", "smtp://127.0.0.1:25")], "EMAIL_FROM: it is not set"),
+        (
+            &[("SMTP_URL", "smtps://mail.example.com"), ("EMAIL_FROM", "a@b.c"), ("SMTP_CA", "x")],
+            "SMTP_CA: it holds no",
+        ),
         (&[("SMTP_URL", "smtp://127.0.0.1"), ("EMAIL_FROM", "W <a@b.c>")], "EMAIL_FROM: it is not an e-mail"),
         (&[("EMAIL_FROM", "a@b.c")], "EMAIL_FROM: neither SMTP_URL nor SENDGRID_API_KEY"),
         (&[("EMAIL_TO", "a@b.c")], "EMAIL_TO: neither"),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// Where `make` puts aiosmtpd, seen from the project's folder.
 const AIOSMTPD: &str = ".tools/aiosmtpd";
@@ -13,7 +14,7 @@ const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/channels/smtp_
 
 pub(crate) struct MailServer {
     port: u16,
-    said: Lines<BufReader<ChildStdout>>,
+    said: UnboundedReceiver<String>,
     _process: Child,
 }
 
@@ -30,8 +31,15 @@ impl MailServer {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port = said.next_line().await.unwrap().expect("the mail server should say its port").parse().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        // Read at once: a server that waits for its reader would answer nobody meanwhile.
+        let (say, mut said) = unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let _ = say.send(line);
+            }
+        });
+        let port = said.recv().await.unwrap().parse().unwrap();
         Self { port, said, _process: process }
     }
 
@@ -41,7 +49,7 @@ impl MailServer {
 
     /// The next e-mail that it has taken.
     pub(crate) async fn taken(&mut self) -> Value {
-        serde_json::from_str(&self.said.next_line().await.unwrap().unwrap()).unwrap()
+        serde_json::from_str(&self.said.recv().await.unwrap()).unwrap()
     }
 }
 

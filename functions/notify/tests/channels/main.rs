@@ -1,9 +1,10 @@
 //! Each channel against a server of its own, with the vendors' documented answers: what is sent, field by field, and what
 //! is made of each answer.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod config;
 mod discord;
+mod hostile;
 mod mail_server;
 mod messages;
 mod pagerduty;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::messages::{delivery, problem};
+use crate::messages::{delivery, problem, resolved_problem};
 use crate::vendor::{answering, judges_every_answer, only_body, outcome, requests, send};
 
 fn config(uri: &str) -> ChannelsConfig {
@@ -134,6 +134,23 @@ async fn a_later_message_changes_the_first_and_says_in_its_thread_what_is_new() 
         let place = ", shop (production), service payments-api";
         assert_eq!(text, format!("{}{place}{news}", header.trim_start_matches("[CRITICAL] ")));
     }
+}
+
+#[tokio::test]
+async fn what_is_new_of_several_names_the_worst() {
+    let server = slack(&[("chat.update", posted()), ("chat.postMessage", posted())]).await;
+    let mut delivery = later(NoticeKind::Resolved);
+    delivery.notice.problems = vec![problem(), problem(), resolved_problem(), resolved_problem()];
+    delivery.notice.group = Some("application shop".to_owned());
+    send(&config(&server.uri()), &delivery).await.unwrap();
+    let calls = calls(&server).await;
+    let title = "TypeError: x is undefined";
+    assert_eq!(
+        calls[1].1["blocks"][0]["text"]["text"],
+        format!(
+            "Resolved in part: 4 problems (application shop); [CRITICAL] {title}; [CRITICAL] {title}; [resolved] {title}"
+        )
+    );
 }
 
 #[tokio::test]

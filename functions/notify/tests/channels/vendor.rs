@@ -29,7 +29,7 @@ pub(crate) async fn only_body(server: &MockServer) -> Value {
 }
 
 pub(crate) async fn send(config: &ChannelsConfig, delivery: &Delivery) -> Result<Sent, SendError> {
-    Channels::new(config.clone()).unwrap().send(delivery, Duration::from_secs(5)).await
+    Channels::new(config.clone()).unwrap().send(delivery, Duration::from_secs(30)).await
 }
 
 /// What became of a message, as one word and what counts of it.

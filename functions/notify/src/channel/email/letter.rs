@@ -18,10 +18,10 @@ pub(super) const SENDER: &str = "Watchkeeper";
 
 /// An e-mail without its addresses.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Letter {
-    pub(super) subject: String,
-    pub(super) text: String,
-    pub(super) html: String,
+pub(in crate::channel) struct Letter {
+    pub(in crate::channel) subject: String,
+    pub(in crate::channel) text: String,
+    pub(in crate::channel) html: String,
     /// The same however often it is sent: who has it already need not show it again.
     pub(super) message_id: String,
     /// An id that all messages about the problem refer to, and none has.
@@ -29,7 +29,7 @@ pub(super) struct Letter {
 }
 
 impl Letter {
-    pub(super) fn of(delivery: &Delivery, from: &str) -> Self {
+    pub(in crate::channel) fn of(delivery: &Delivery, from: &str) -> Self {
         let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let thread = Uuid::new_v5(&Uuid::NAMESPACE_OID, delivery.dedup_key.as_bytes());
         Self {

@@ -11,7 +11,7 @@ pub use self::server::SmtpServer;
 use super::config::{EmailConfig, EmailWay};
 use super::http::Http;
 use super::{Delivery, SendError, Sent};
-use letter::Letter;
+pub(super) use letter::Letter;
 
 /// Sends a message to these addresses, as one e-mail.
 pub(super) async fn send(
@@ -30,4 +30,10 @@ pub(super) async fn send(
         }
     };
     Ok(Sent { status: Some(status), remote: Some(letter.remote()) })
+}
+
+/// The whole e-mail, as SMTP carries it.
+#[cfg(test)]
+pub(super) fn formatted(letter: &Letter, from: &str, to: &[String], now: DateTime<Utc>) -> Vec<u8> {
+    smtp::message(letter, from, to, now).map(|message| message.formatted()).unwrap_or_default()
 }

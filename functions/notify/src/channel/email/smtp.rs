@@ -32,7 +32,7 @@ pub(super) async fn send(
     Ok(response.code().into())
 }
 
-fn message(letter: &Letter, from: &str, to: &[String], now: DateTime<Utc>) -> Result<Message, String> {
+pub(super) fn message(letter: &Letter, from: &str, to: &[String], now: DateTime<Utc>) -> Result<Message, String> {
     let address = |text: &str| -> Result<Address, String> {
         text.parse().map_err(|_| format!("\"{}\" is not an e-mail address", line(text, 100)))
     };

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::channel::text::{cut, escaped};
+use crate::channel::text::escaped;
 use crate::channel::wording::{self, Fact};
 use crate::notice::{Notice, NoticeKind, Problem, ProblemState};
 
@@ -95,9 +95,9 @@ fn links(notice: &Notice) -> Option<Vec<Value>> {
 /// What can be done about a problem that is not over.
 fn actions(problem: &Problem) -> Option<Value> {
     let value = match (&problem.incident_id, problem.alert_id) {
-        (Some(incident), _) => cut(incident, 200),
+        (Some(incident), _) if is_id(incident) => incident.clone(),
         (None, Some(alert)) => format!("alert:{alert}"),
-        (None, None) => return None,
+        _ => return None,
     };
     let button = |action: &str, label: &str| {
         let text = json!({"type": "plain_text", "text": label, "emoji": false});
@@ -111,6 +111,11 @@ fn actions(problem: &Problem) -> Option<Value> {
         ProblemState::Acknowledged => Some(json!({"type": "actions", "elements": [resolve]})),
         ProblemState::Resolved => None,
     }
+}
+
+/// Whether it can be an incident's id: what comes back with a button is looked up by it.
+fn is_id(text: &str) -> bool {
+    text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn section(text: &str) -> Value {
