@@ -325,7 +325,13 @@ fn routes(
     };
     let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor);
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
-    let admin = admin::App::new(store.clone(), publisher.clone(), access.admin_token.clone(), Exposure::Loopback);
+    let admin = admin::App::new(
+        store.clone(),
+        publisher.clone(),
+        watch.clone(),
+        access.admin_token.clone(),
+        Exposure::Loopback,
+    );
     let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone());
     let pagerduty_events =
         pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone());
