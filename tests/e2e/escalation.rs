@@ -155,6 +155,35 @@ async fn a_ladder_waits_while_a_silence_holds() {
 }
 
 #[tokio::test]
+async fn after_a_long_silence_the_steps_keep_their_distance() {
+    let database = Database::migrated().await;
+    let start = ladder(&database).await;
+    assert_eq!(escalate(&database, start + minutes(120)).await, 1, "one step, not all that lie in the past");
+    assert_eq!(escalate(&database, start + minutes(129)).await, 0);
+    assert_eq!(escalate(&database, start + minutes(130)).await, 1);
+    assert_eq!(escalate(&database, start + minutes(144)).await, 0);
+    assert_eq!(escalate(&database, start + minutes(145)).await, 1);
+    assert_eq!(ending(&database).await, (true, false, None));
+}
+
+#[tokio::test]
+async fn ladders_that_only_end_keep_no_other_from_its_step() {
+    let database = Database::migrated().await;
+    let start = ladder(&database).await;
+    database
+        .execute(
+            "INSERT INTO notification_groups (group_key, route, settings, first_seen_at)
+            SELECT 'a' || n, 'all', '{}', now() FROM generate_series(1, 150) AS n;
+            INSERT INTO escalations (group_key, policy, steps, next_at, started_at)
+            SELECT 'a' || n, policy, steps, next_at - interval '1 second', started_at
+            FROM escalations, generate_series(1, 150) AS n",
+        )
+        .await;
+    assert_eq!(escalate(&database, start + minutes(5)).await, 1);
+    assert_eq!(database.count("escalations WHERE ended_at IS NOT NULL").await, 150);
+}
+
+#[tokio::test]
 async fn the_local_stack_climbs_within_a_second_or_so() {
     let stack = TestStack::builder().local_bus().start(Database::migrated().await).await;
     ladder(&stack.database).await;

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::publish::Published;
+use shared::store::escalations::Climbed;
 use shared::store::{alerts, chain, deliveries, escalations, incidents};
 
 pub use app::App;
@@ -131,12 +132,13 @@ pub async fn escalate(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let mut escalated = 0;
     for _ in 0..ESCALATIONS {
         let piece = app.store.run(|client| async move { escalations::claim_due(&client, now).await });
-        let events = piece.await.context("climb ladders")?;
-        if events.is_empty() {
+        let Climbed { looked, told } = piece.await.context("climb ladders")?;
+        app.publisher.publish(&told).await;
+        escalated += told.len();
+        // Those that only ended, or wait, are no sign that no other is due.
+        if looked < escalations::CLAIM_LIMIT {
             break;
         }
-        app.publisher.publish(&events).await;
-        escalated += events.len();
     }
     Ok(escalated)
 }

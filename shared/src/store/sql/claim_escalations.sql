@@ -1,5 +1,6 @@
 -- The ladders whose next step is due, each decided by how its problems stand now, not by what notify last heard of them:
--- - one that nobody is on, and that is not muted: the step is told, the next one waits for its time;
+-- - one that nobody is on, and that is not muted: the step is told, the next one waits for its time. It comes no sooner
+--   after this one than it was meant to, however late this one is;
 -- - only muted ones: it is looked at again in a minute;
 -- - none: the ladder ends, and names who did that.
 -- Who looks at the same time gets other ladders.
@@ -54,7 +55,13 @@ moved AS (
         next_step = due.next_step + CASE WHEN standing.is_heard THEN 1 ELSE 0 END,
         next_at = CASE
             WHEN standing.is_heard
-                THEN due.started_at + (due.steps -> due.next_step + 1 ->> 'after_seconds')::int * interval '1 second'
+                THEN greatest(
+                    due.started_at + (due.steps -> due.next_step + 1 ->> 'after_seconds')::int * interval '1 second',
+                    $1 + (
+                        (due.steps -> due.next_step + 1 ->> 'after_seconds')::int
+                        - (due.steps -> due.next_step ->> 'after_seconds')::int
+                    ) * interval '1 second'
+                )
             WHEN standing.is_open THEN $1 + interval '1 minute'
         END,
         ended_at = CASE WHEN NOT standing.is_open THEN $1 END,
@@ -62,15 +69,18 @@ moved AS (
     FROM due
     JOIN standing ON standing.group_key = due.group_key
     WHERE ladder.group_key = due.group_key
+),
+told AS (
+    INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
+    SELECT
+        id,
+        'AlertEscalated',
+        jsonb_build_object(
+            'version', 1, 'id', id, 'reason', 'unacknowledged', 'group_key', group_key, 'policy', policy, 'step', step,
+            'receivers', receivers, 'escalated_at', to_char($1 AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ),
+        $1
+    FROM fired
+    RETURNING id
 )
-INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-SELECT
-    id,
-    'AlertEscalated',
-    jsonb_build_object(
-        'version', 1, 'id', id, 'reason', 'unacknowledged', 'group_key', group_key, 'policy', policy, 'step', step,
-        'receivers', receivers, 'escalated_at', to_char($1 AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-    ),
-    $1
-FROM fired
-RETURNING id
+SELECT (SELECT count(*) FROM due) AS looked, ARRAY(SELECT id FROM told) AS told
