@@ -117,6 +117,8 @@ async fn an_alert_of_an_incident_stands_for_it_and_one_without_for_itself() {
     let details: Value =
         stack.database.value("SELECT action_details FROM agent_actions WHERE action_type = 'alert_resolved'").await;
     assert_eq!(details, json!({"by": "bob", "alert_id": alone, "changed": true}));
+    let named: Value = stack.database.value("SELECT details FROM alert_events WHERE incident_id IS NULL").await;
+    assert_eq!(named["handled_by"], "bob", "so that messages and ladders say who");
 }
 
 #[tokio::test]

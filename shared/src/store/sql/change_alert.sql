@@ -16,7 +16,8 @@ changed AS (
         status = $4,
         acknowledged_at = CASE $4 WHEN 'acknowledged' THEN $5 ELSE alert.acknowledged_at END,
         resolved_at = CASE $4 WHEN 'resolved' THEN $5 END,
-        announcement = NULL
+        announcement = NULL,
+        details = coalesce(alert.details, '{}') || jsonb_build_object('handled_by', $2)
     WHERE alert.id = $3
         AND EXISTS (SELECT FROM delivered)
         AND CASE $4
