@@ -47,14 +47,13 @@ pub fn limit(channel: Channel) -> Option<Limit> {
     }
 }
 
-/// Whether a message may become a line of a digest. An escalation is told in any case; PagerDuty's incidents end only if they
-/// are told so one by one.
+/// Whether a message may become a line of a digest. An escalation is told in any case. On PagerDuty a digest would be an
+/// incident that nothing ends: there all wait for their turn, and what is over by then is not told.
 #[must_use]
 pub fn is_digestible(channel: Channel, kind: NoticeKind) -> bool {
     match kind {
         NoticeKind::Escalated | NoticeKind::Digest => false,
-        NoticeKind::Resolved | NoticeKind::Acknowledged => channel != Channel::PagerDuty,
-        _ => true,
+        _ => channel != Channel::PagerDuty,
     }
 }
 
@@ -132,9 +131,9 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_page_is_no_line_of_a_digest() {
-        assert!(!is_digestible(Channel::PagerDuty, NoticeKind::Resolved));
-        assert!(is_digestible(Channel::PagerDuty, NoticeKind::Firing));
+    fn a_page_is_no_line_of_a_digest() {
+        assert!(NoticeKind::ALL.iter().all(|kind| !is_digestible(Channel::PagerDuty, *kind)));
+        assert!(is_digestible(Channel::Slack, NoticeKind::Firing));
         assert!(is_digestible(Channel::Slack, NoticeKind::Resolved));
         assert!(Channel::ALL.iter().all(|channel| !is_digestible(*channel, NoticeKind::Escalated)));
     }
