@@ -177,7 +177,8 @@ pub fn facts(problem: &Problem) -> Vec<Fact> {
         Fact { label: "Seen", value: seen(problem) },
     ];
     if let Some(who) = &problem.handled_by {
-        let label = if problem.state == ProblemState::Resolved { "Resolved by" } else { "Acknowledged by" };
+        // Who has acknowledged what then ended by itself has not resolved it.
+        let label = if problem.state == ProblemState::Resolved { "Handled by" } else { "Acknowledged by" };
         facts.push(Fact { label, value: line(who, VALUE) });
     }
     if !problem.tried.is_empty() {
@@ -226,7 +227,8 @@ pub fn remarks(notice: &Notice) -> Vec<String> {
     remarks
 }
 
-/// One line for those who know of it already: `Resolved by Ada: TypeError in checkout, shop (production), after 12 min`.
+/// One line for those who know of it already: `Resolved: TypeError in checkout, shop (production), after 12 min, handled by
+/// Ada`.
 #[must_use]
 pub fn news(notice: &Notice) -> String {
     let mut news = headline(notice);
@@ -236,9 +238,8 @@ pub fn news(notice: &Notice) -> String {
             news = format!("{news}, after {}", duration(end - problem.since));
         }
         match (&problem.handled_by, problem.state) {
-            (Some(who), ProblemState::Acknowledged | ProblemState::Resolved) => {
-                news = format!("{news}, by {}", line(who, VALUE));
-            }
+            (Some(who), ProblemState::Acknowledged) => news = format!("{news}, by {}", line(who, VALUE)),
+            (Some(who), ProblemState::Resolved) => news = format!("{news}, handled by {}", line(who, VALUE)),
             _ => news = format!("{news}, {}", seen(problem)),
         }
     }

@@ -57,7 +57,7 @@ async fn what_becomes_of_it_is_one_short_message() {
     let body = only_body(&server).await;
     assert_eq!(
         body["blocks"][0]["text"]["text"],
-        "Resolved: TypeError: x is undefined, shop (production), service payments-api, after 12 min, by Ada"
+        "Resolved: TypeError: x is undefined, shop (production), service payments-api, after 12 min, handled by Ada"
     );
     assert_eq!(body["blocks"].as_array().unwrap().len(), 2);
 }
