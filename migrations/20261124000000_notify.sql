@@ -70,11 +70,14 @@ CREATE TABLE IF NOT EXISTS public.notification_members (
     details    jsonb NOT NULL,
     fired_at   timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
+    renewed    boolean NOT NULL DEFAULT false,
     PRIMARY KEY (group_key, subject)
 ) WITH (fillfactor = 70);
 
 COMMENT ON COLUMN public.notification_members.subject IS '"incident:INC-…" or "alert:UUID".';
 COMMENT ON COLUMN public.notification_members.told IS 'What people know of it; NULL: nothing.';
+COMMENT ON COLUMN public.notification_members.renewed IS
+    'People think that somebody is on it, but it has ended since and come back.';
 COMMENT ON COLUMN public.notification_members.muted_by IS 'Why nobody is told: "silence:UUID" or "parent:NAME".';
 CREATE INDEX IF NOT EXISTS idx_notification_members_subject ON public.notification_members (subject);
 CREATE INDEX IF NOT EXISTS idx_notification_members_muted_by

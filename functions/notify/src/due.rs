@@ -2,33 +2,50 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
-use shared::model::Receiver;
-use shared::store::notifications::groups::{self, Member, Named};
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::model::{Channel, Receiver};
+use shared::store::notifications::groups;
 use shared::store::notifications::mutes::{self, EndedSilence, Unheard};
-use shared::store::notifications::subjects::{self, Subject};
-use shared::store::{StoreError, Transaction};
+use shared::store::notifications::subjects::Subject;
+use shared::store::notifications::{due, messages};
+use shared::store::{StoreError, Transaction, chain};
 use uuid::Uuid;
 
 use crate::App;
-use crate::looking::{Entry, Look, Why, json, store, within_deadline};
+use crate::looking::{Entry, Look, Why, json, within_deadline};
 use crate::notice::{Notice, NoticeKind};
-use crate::problem::{self, Details};
+use crate::problem::Details;
+use crate::refresh::refresh;
 use crate::routing::{Settings, dedup_key};
 use crate::rules::Rules;
-use crate::telling::Held;
-use shared::store::notifications::messages::{self, NewMessage};
+use crate::telling::{Held, timed_event};
+use shared::store::notifications::messages::NewMessage;
 
 /// At most as many of each in a sweep; the next one goes on.
 const LIMIT: usize = 200;
+/// A group that could not be told of waits so long, so that it keeps no other back.
+const PASSED_OVER: TimeDelta = TimeDelta::seconds(30);
 
 /// Tells of the groups whose time has come.
 pub(crate) async fn tell_due(app: &App, rules: &Rules, now: DateTime<Utc>) -> Result<usize, StoreError> {
-    let due = app.store.run(|client| async move { groups::list_due(&client, now, LIMIT).await }).await?;
-    for group_key in &due {
-        within_deadline(|| tell(app, rules, group_key, now)).await?;
+    let groups = app.store.run(|client| async move { due::list(&client, now, LIMIT).await }).await?;
+    for group_key in &groups {
+        if let Err(error) = within_deadline(|| tell(app, rules, group_key, now)).await {
+            passed_over(group_key, error)?;
+            let until = now + PASSED_OVER;
+            app.store.run(|client| async move { due::postpone(&client, group_key, now, until).await }).await?;
+        }
     }
-    Ok(due.len())
+    Ok(groups.len())
+}
+
+/// Logs why something can't be told, which keeps nothing else back; but where the database is away, nothing can be.
+fn passed_over(what: &str, error: StoreError) -> Result<(), StoreError> {
+    if matches!(error, StoreError::Unavailable(_)) {
+        return Err(error);
+    }
+    tracing::error!(error = %chain(&error), "{what} can't be told of now");
+    Ok(())
 }
 
 async fn tell(app: &App, rules: &Rules, group_key: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
@@ -37,21 +54,10 @@ async fn tell(app: &App, rules: &Rules, group_key: &str, now: DateTime<Utc>) -> 
     let group = groups::lock_known(&transaction, group_key).await?;
     let Some(group) = group.filter(|group| group.due_at.is_some_and(|due| due <= now)) else { return Ok(()) };
     let mut held = Held::new(&transaction, group_key, group)?;
-    // Those that a message would name, as they stand now.
-    let (named, _) = groups::list_members(&transaction, group_key, Named::Active, Notice::PROBLEMS).await?;
-    for member in named {
-        refresh(&held, rules, &member, now).await?;
-    }
-    held.decide(held.timed_event(), now).await?;
+    refresh(&held, rules, now).await?;
+    held.decide(timed_event(now), now).await?;
     transaction.commit().await?;
     Ok(())
-}
-
-async fn refresh(held: &Held<'_>, rules: &Rules, member: &Member, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let Some(subject) = Subject::parse(&member.subject) else { return Ok(()) };
-    let Some(present) = subjects::find_within(held.transaction, &subject).await? else { return Ok(()) };
-    let member = problem::member(rules, &subject, &present, Some(member), now)?;
-    store(held, &member, now).await
 }
 
 /// Tells of what was muted until now.
@@ -60,16 +66,21 @@ pub(crate) async fn tell_unmuted(app: &App, rules: &Rules, now: DateTime<Utc>) -
     for (group_key, subject) in &ended {
         let Some(subject) = Subject::parse(subject) else { continue };
         let entry = Entry::Known(group_key.clone());
-        Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, event_id: None, now }.take(app).await?;
+        let look = Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, event_id: None, now };
+        if let Err(error) = look.take(app).await {
+            passed_over(&subject.to_string(), error)?;
+        }
     }
     let silences = app.store.run(|client| async move { mutes::list_ended_silences(&client, now).await }).await?;
     for silence in &silences {
-        within_deadline(|| summarise(app, rules, silence, now)).await?;
+        if let Err(error) = within_deadline(|| summarise(app, rules, silence, now)).await {
+            passed_over(&format!("silence {}", silence.id), error)?;
+        }
     }
     Ok(ended.len() + silences.len())
 }
 
-/// What began and ended in a silence becomes one message for each receiver whom it does not wake.
+/// What began and ended in a silence becomes one message for each of its receivers, see [`summarised`].
 async fn summarise(app: &App, rules: &Rules, silence: &EndedSilence, now: DateTime<Utc>) -> Result<(), StoreError> {
     let mut client = app.store.connection().await?;
     let transaction = client.transaction().await?;
@@ -77,7 +88,11 @@ async fn summarise(app: &App, rules: &Rules, silence: &EndedSilence, now: DateTi
     let (mut told, mut held) = (Vec::new(), Vec::new());
     let mut mail: BTreeMap<Receiver, Vec<Details>> = BTreeMap::new();
     for one in &unheard {
-        let details = Details::read(one.details.clone())?;
+        let Ok(details) = Details::read(one.details.clone()) else {
+            tracing::error!(group = one.group_key, subject = one.subject, "a summary leaves out what can't be read");
+            told.push(one);
+            continue;
+        };
         let another = rules.silences.iter().find(|it| it.id != silence.id && it.mutes(&details.labels, now));
         if let Some(another) = another {
             held.push((one, another.id));
@@ -85,7 +100,7 @@ async fn summarise(app: &App, rules: &Rules, silence: &EndedSilence, now: DateTi
         }
         told.push(one);
         let settings: Settings = serde_json::from_value(one.settings.clone()).unwrap_or_default();
-        for receiver in settings.receivers.into_iter().filter(|it| !it.channel().is_page()) {
+        for receiver in summarised(settings.receivers) {
             mail.entry(receiver).or_default().push(details.clone());
         }
     }
@@ -95,6 +110,12 @@ async fn summarise(app: &App, rules: &Rules, silence: &EndedSilence, now: DateTi
     mutes::settle_unheard(&transaction, &told, &held).await?;
     transaction.commit().await?;
     Ok(())
+}
+
+/// Who hears of what is over: those whom it does not wake. Where there are none, text messages; a page never.
+fn summarised(receivers: Vec<Receiver>) -> Vec<Receiver> {
+    let (pages, others): (Vec<_>, Vec<_>) = receivers.into_iter().partition(|it| it.channel().is_page());
+    if others.is_empty() { pages.into_iter().filter(|it| it.channel() == Channel::Sms).collect() } else { others }
 }
 
 async fn send_summary(
@@ -115,6 +136,7 @@ async fn send_summary(
         more: total - problems.len(),
         problems,
         group: None,
+        is_part: false,
         remark: silence.reason.clone(),
     };
     // What ends a moment later has a summary of its own.
@@ -131,4 +153,22 @@ async fn send_summary(
     };
     messages::insert(transaction, &message, &[receiver], now).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_a_text_message_only_where_nothing_else_is_read_and_never_a_page() {
+        for (receivers, told) in [
+            (["slack", "sms:+4915112345678"].as_slice(), ["slack"].as_slice()),
+            (&["sms:+4915112345678", "pagerduty"], &["sms:+4915112345678"]),
+            (&["pagerduty"], &[]),
+            (&["email:a@b.c", "pagerduty", "webhook"], &["email:a@b.c", "webhook"]),
+        ] {
+            let parsed = |names: &[&str]| names.iter().map(|name| Receiver::parse(name).unwrap()).collect::<Vec<_>>();
+            assert_eq!(summarised(parsed(receivers)), parsed(told));
+        }
+    }
 }

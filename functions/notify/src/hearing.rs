@@ -1,8 +1,9 @@
 //! An event, acted upon: each kind leads to a look at what it is about.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Channel, Receiver};
 use shared::store::notifications::groups::{self, Named};
+use shared::store::notifications::ladders;
 use shared::store::notifications::subjects::{self, Subject};
 use shared::store::{StoreError, chain};
 use uuid::Uuid;
@@ -13,9 +14,13 @@ use crate::ladder;
 use crate::looking::{Entry, Look, Why, entries, groups_of, within_deadline};
 use crate::notice::{Notice, NoticeKind};
 use crate::problem;
+use crate::refresh::refresh;
 use crate::routing::expanded;
 use crate::rules::Rules;
 use crate::telling::Held;
+
+/// A step that is muted is looked at again after so long.
+const MUTED: TimeDelta = TimeDelta::minutes(1);
 
 /// Acts on an event.
 ///
@@ -59,11 +64,14 @@ async fn escalate(app: &App, rules: &Rules, step: &Step, event_id: Uuid, now: Da
     let mut client = app.store.connection().await?;
     let transaction = client.transaction().await?;
     let Some(group) = groups::lock_known(&transaction, &step.group_key).await? else { return Ok(()) };
+    let mut held = Held::new(&transaction, &step.group_key, group)?;
+    refresh(&held, rules, now).await?;
     if !groups::is_unacknowledged(&transaction, &step.group_key).await? {
-        tracing::debug!(group = step.group_key, "somebody has reacted: the step is not told");
+        tracing::debug!(group = step.group_key, "somebody has reacted, or it is muted: the step is not told");
+        ladders::put_back(&transaction, &step.group_key, step.step, now + MUTED).await?;
+        transaction.commit().await?;
         return Ok(());
     }
-    let mut held = Held::new(&transaction, &step.group_key, group)?;
     let remark = format!("Nobody has reacted: step {} of \"{}\".", step.step, step.policy);
     let notice = held.notice(NoticeKind::Escalated, Named::Active, Some(remark), now).await?;
     let receivers = expanded(&rules.configured, &step.receivers);
@@ -131,6 +139,7 @@ impl HealTold<'_> {
             problems: vec![problem::problem(self.subject, &present, self.rules.public_url.as_deref())],
             more: 0,
             group: None,
+            is_part: held.has_several().await?,
             remark: Some(self.remark.to_owned()),
         };
         held.send(&notice, &audience(&held.settings.receivers, self.on_call), self.event_id).await?;

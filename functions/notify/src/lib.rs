@@ -23,6 +23,7 @@ mod looking;
 pub mod muting;
 pub mod notice;
 mod problem;
+mod refresh;
 pub mod routing;
 mod rules;
 mod telling;
@@ -120,8 +121,21 @@ fn failure(id: String) -> BatchItemFailure {
 /// Tells what has waited for its time.
 ///
 /// # Errors
-/// When the database can't be used; the next sweep does the rest.
+/// When the database can't be used; the next sweep does the rest. What is stored already is sent in any case.
 pub async fn sweep(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let told = tell_waiting(app, now).await;
+    deliver::deliver(app, now, SENDING).await.context("send messages")?;
+    let deleted = app.store.run(|client| async move { messages::delete_older_than(&client, KEEP, now).await });
+    let deleted = deleted.await.context("delete old messages")?;
+    let told = told?;
+    if told > 0 || deleted > 0 {
+        tracing::info!(told, deleted, "told what had waited");
+    }
+    Ok(())
+}
+
+/// Decides what is told by time; returns of how much.
+async fn tell_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let rules = Rules::load(app, now).await.context("read who is told")?;
     let configured = rules.configured.all();
     app.store
@@ -130,11 +144,5 @@ pub async fn sweep(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
         .context("note who is configured")?;
     let due = due::tell_due(app, &rules, now).await.context("tell of groups that waited")?;
     let unmuted = due::tell_unmuted(app, &rules, now).await.context("tell of what was muted")?;
-    deliver::deliver(app, now, SENDING).await.context("send messages")?;
-    let deleted = app.store.run(|client| async move { messages::delete_older_than(&client, KEEP, now).await });
-    let deleted = deleted.await.context("delete old messages")?;
-    if due + unmuted > 0 || deleted > 0 {
-        tracing::info!(due, unmuted, deleted, "told what had waited");
-    }
-    Ok(())
+    Ok(due + unmuted)
 }

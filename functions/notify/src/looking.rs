@@ -18,7 +18,7 @@ use crate::notice::{Notice, NoticeKind};
 use crate::problem::{self, Details, is_known};
 use crate::routing::{Way, ways};
 use crate::rules::Rules;
-use crate::telling::Held;
+use crate::telling::{Held, timed_event};
 
 /// How often a transaction that met another, or a dead connection, is tried.
 const ATTEMPTS: u32 = 4;
@@ -187,7 +187,7 @@ impl Look<'_> {
             return Ok(());
         }
         let mut member = problem::member(self.rules, self.subject, &present, known.as_ref(), self.now)?;
-        let event_id = self.event_id.unwrap_or_else(|| held.timed_event());
+        let event_id = self.event_id.unwrap_or_else(|| timed_event(self.now));
         if *self.why != Why::Heard && present.status != IncidentStatus::Resolved && member.muted_by.is_none() {
             let informed = groups::told_of_subject(&transaction, &name).await?;
             let told = self.tell_more(&mut held, &mut member, &informed, event_id).await?;
@@ -238,12 +238,14 @@ impl Look<'_> {
             problems: vec![problem],
             more: 0,
             group: None,
+            is_part: held.has_several().await?,
             remark: Some(remark),
         };
         held.send(&notice, &receivers, event_id).await?;
         held.add_told(&receivers);
-        if !is_known(member) {
+        if !is_known(member) || member.renewed {
             member.told = Some(member.state.clone());
+            member.renewed = false;
         }
         held.group.last_told_at = Some(self.now);
         if *self.why == Why::Worse && member.state == "firing" {

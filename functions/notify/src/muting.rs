@@ -2,15 +2,19 @@
 //!
 //! What fired while it was muted is told when the mute ends, if it still fires. What also ended within a silence is told as
 //! one summary when the silence ends; under a parent that was down it is told nobody, since the parent was. What people know
-//! of and ended within a silence ends for them with the silence. A parent keeps no end back.
+//! of and ended within a silence ends for them with the silence. A parent keeps no end back. For two minutes after it is up
+//! again its children stay muted: their next check may find that they are, too.
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Labels, Silence};
 use uuid::Uuid;
 
 use crate::notice::ProblemState;
+
+/// What a parent has muted is told so long after its outage. `mutes` in the store knows it too.
+const RECOVERY: TimeDelta = TimeDelta::minutes(2);
 
 /// Why nobody is told. Its text is what `notification_members.muted_by` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +59,14 @@ pub struct Standing<'a> {
     pub labels: &'a Labels,
     /// The services that it needs and that are down.
     pub parents_down: &'a [String],
+    /// The services that it needs and that are not down, since then.
+    pub parents_up: &'a [(String, DateTime<Utc>)],
 }
 
 /// What mutes a problem now.
 #[must_use]
 pub fn mute(standing: Standing<'_>, silences: &[Silence], now: DateTime<Utc>) -> Option<Mute> {
-    let Standing { state, told, muted_by, labels, parents_down } = standing;
+    let Standing { state, told, muted_by, labels, parents_down, parents_up } = standing;
     let is_known = matches!(told, Some(ProblemState::Firing | ProblemState::Acknowledged));
     let mut means_it = silences.iter().filter(|silence| silence.mutes(labels, now));
     // The one that mutes it already goes on, so that its end is this silence's.
@@ -68,7 +74,11 @@ pub fn mute(standing: Standing<'_>, silences: &[Silence], now: DateTime<Utc>) ->
     let silence = means_it.find(|it| muted_by == Some(&Mute::Silence(it.id))).or(first).map(|it| Mute::Silence(it.id));
     match state {
         ProblemState::Firing | ProblemState::Acknowledged => {
-            silence.or_else(|| parents_down.first().map(|parent| Mute::Parent(parent.clone())))
+            let recovers = |parent: &str| parents_up.iter().any(|(name, up)| name == parent && *up + RECOVERY > now);
+            let recovering = muted_by.filter(|it| matches!(it, Mute::Parent(parent) if recovers(parent)));
+            silence
+                .or_else(|| parents_down.first().map(|parent| Mute::Parent(parent.clone())))
+                .or_else(|| recovering.cloned())
         }
         ProblemState::Resolved if is_known => silence,
         // It waits for the summary, also for a moment after the silence has ended.
@@ -127,7 +137,7 @@ mod tests {
             let before = before.map(|id| Mute::Silence(Uuid::from_u128(id)));
             let standing = Standing {
                 state: STATES[state], told: told.map(|it| STATES[it]), muted_by: before.as_ref(), labels: &labels(),
-                parents_down: &[],
+                parents_down: &[], parents_up: &[],
             };
             let now = mute(standing, &[], DateTime::UNIX_EPOCH);
             let is_known = matches!(told, Some(0 | 1));
@@ -143,7 +153,7 @@ mod tests {
             let silences = [silence(1, 2..4, "other"), silence(2, 3..6, "shop"), silence(3, 5..8, "shop")];
             let standing = Standing {
                 state: STATES[state], told: told.map(|it| STATES[it]), muted_by: None, labels: &labels(),
-                parents_down: &parents,
+                parents_down: &parents, parents_up: &[],
             };
             let wanted = match hour {
                 3..6 => Some(Mute::Silence(Uuid::from_u128(2))),
@@ -162,8 +172,8 @@ mod tests {
         let parents = ["database".to_owned()];
         let (own, parent) = (Mute::Silence(Uuid::from_u128(1)), Mute::Parent("database".to_owned()));
         let of = |told, muted_by, silences: &[Silence]| {
-            let standing =
-                Standing { state: ProblemState::Resolved, told, muted_by, labels: &labels(), parents_down: &parents };
+            let (state, labels) = (ProblemState::Resolved, labels());
+            let standing = Standing { state, told, muted_by, labels: &labels, parents_down: &parents, parents_up: &[] };
             mute(standing, silences, now)
         };
         let silences = [silence(2, 2..4, "shop"), silence(1, 2..4, "shop")];
@@ -173,5 +183,24 @@ mod tests {
         assert_eq!(of(None, Some(&own), &silences), Some(own.clone()));
         assert_eq!(of(None, Some(&parent), &silences), None);
         assert_eq!(of(None, None, &silences), None);
+    }
+
+    #[test]
+    fn what_a_parent_has_muted_gets_two_minutes_to_recover() {
+        let up = [("database".to_owned(), DateTime::UNIX_EPOCH)];
+        let (database, cache) = (Mute::Parent("database".to_owned()), Mute::Parent("cache".to_owned()));
+        let of = |muted_by, state, seconds| {
+            let labels = labels();
+            let standing =
+                Standing { state, told: None, muted_by, labels: &labels, parents_down: &[], parents_up: &up };
+            mute(standing, &[], DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds))
+        };
+        use ProblemState::{Firing, Resolved};
+        assert_eq!(of(Some(&database), Firing, 119), Some(database.clone()));
+        assert_eq!(of(Some(&database), Firing, 120), None);
+        assert_eq!(of(Some(&database), Resolved, 1), None);
+        // What it did not mute is told at once.
+        assert_eq!(of(Some(&cache), Firing, 1), None);
+        assert_eq!(of(None, Firing, 1), None);
     }
 }

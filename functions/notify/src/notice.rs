@@ -121,6 +121,9 @@ pub struct Notice {
     pub more: usize,
     /// What they have in common, where several are told together: `application shop`.
     pub group: Option<String>,
+    /// Whether it tells of some of what is told together and leaves out others that people know of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_part: bool,
     /// One more line: which step of which policy, what a playbook did, which silence held.
     pub remark: Option<String>,
 }

@@ -102,15 +102,20 @@ pub(crate) fn member(
 ) -> Result<Member, StoreError> {
     let labels = labels(present);
     let state = state(present.status);
-    let mut told = known.and_then(|member| member.told.as_deref()).and_then(parse);
+    let told = known.and_then(|member| member.told.as_deref()).and_then(parse);
     let came_back = known.is_some_and(|member| present.fired_at > member.fired_at);
-    if came_back && told == Some(ProblemState::Acknowledged) && state == ProblemState::Firing {
-        // It ended and is back: whoever was on it may be gone.
-        told = Some(ProblemState::Resolved);
-    }
+    // It ended and is back: whoever was on it may be gone. People still have to hear of its end, if it ends again.
+    let was_renewed = came_back || known.is_some_and(|member| member.renewed);
+    let renewed = was_renewed && told == Some(ProblemState::Acknowledged) && state == ProblemState::Firing;
     let before = known.and_then(|member| member.muted_by.as_deref()).and_then(Mute::parse);
-    let standing =
-        Standing { state, told, muted_by: before.as_ref(), labels: &labels, parents_down: &present.parents_down };
+    let standing = Standing {
+        state,
+        told,
+        muted_by: before.as_ref(),
+        labels: &labels,
+        parents_down: &present.parents_down,
+        parents_up: &present.parents_up,
+    };
     let muted_by = mute(standing, &rules.silences, now);
     let details = Details { problem: problem(subject, present, rules.public_url.as_deref()), labels };
     Ok(Member {
@@ -120,5 +125,6 @@ pub(crate) fn member(
         muted_by: muted_by.map(|mute| mute.to_string()),
         details: serde_json::to_value(details).map_err(|error| StoreError::Internal(Box::new(error)))?,
         fired_at: present.fired_at,
+        renewed,
     })
 }

@@ -2,14 +2,14 @@
 //! problems, when it is looked at again, its ladder.
 
 use chrono::{DateTime, Utc};
-use shared::model::{Channel, Receiver};
+use shared::model::{Channel, Receiver, uuid_at};
 use shared::store::notifications::groups::{self, Counted, Group, Named, Told};
 use shared::store::notifications::{ladders, messages};
 use shared::store::{StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::group::{Clock, Counts, Decision, Tell, decide};
-use crate::notice::{Notice, NoticeKind};
+use crate::notice::{Notice, NoticeKind, ProblemState};
 use crate::problem::Details;
 use crate::routing::{Settings, dedup_key};
 
@@ -26,13 +26,6 @@ impl<'a> Held<'a> {
         let settings = serde_json::from_value(group.settings.clone());
         let settings = settings.map_err(|error| StoreError::Internal(Box::new(error)))?;
         Ok(Self { transaction, group_key, group, settings })
-    }
-
-    /// The id of what is told because its time has come: the same whoever notices it. What is told next has another.
-    pub(crate) fn timed_event(&self) -> Uuid {
-        let Group { first_seen_at, last_told_at, .. } = &self.group;
-        let name = format!("{}|{first_seen_at}|{last_told_at:?}", self.group_key);
-        Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
     }
 
     /// Decides what is told of the group now, and writes it.
@@ -59,15 +52,18 @@ impl<'a> Held<'a> {
 
     async fn tell(&mut self, tell: Tell, counts: Counts, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
         let (kind, named, told) = match tell {
+            // It tells those that are over too: nothing else will.
+            Tell::Firing if counts.ended > 0 => (NoticeKind::Firing, Named::Changed, Told::All),
             Tell::Firing => (NoticeKind::Firing, Named::Active, Told::All),
             Tell::Update => (NoticeKind::Repeat, Named::Changed, Told::All),
             Tell::Repeat => (NoticeKind::Repeat, Named::Active, Told::All),
             Tell::Acknowledged => (NoticeKind::Acknowledged, Named::Taken, Told::Taken),
             Tell::Resolved => (NoticeKind::Resolved, Named::Ended, Told::All),
         };
-        let remark =
-            (tell == Tell::Update).then(|| format!("{} of {} are over", counts.ended, counts.known + counts.new));
-        let notice = self.notice(kind, named, remark, now).await?;
+        let names_both = named == Named::Changed;
+        let remark = names_both.then(|| format!("{} of {} are over", counts.ended, counts.active + counts.ended));
+        let mut notice = self.notice(kind, named, remark, now).await?;
+        notice.is_part = tell == Tell::Acknowledged && is_part(counts);
         let known = self.told();
         let receivers = match tell {
             // Somebody is on it already: nobody is woken for that.
@@ -105,9 +101,9 @@ impl<'a> Held<'a> {
         let (members, total) = groups::list_members(self.transaction, self.group_key, named, Notice::PROBLEMS).await?;
         let problems = members.into_iter().map(|it| Ok(Details::read(it.details)?.problem));
         let mut problems = problems.collect::<Result<Vec<_>, StoreError>>()?;
-        problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+        problems.sort_by_key(|problem| (problem.state == ProblemState::Resolved, std::cmp::Reverse(problem.severity)));
         let more = usize::try_from(total).unwrap_or(0).saturating_sub(problems.len());
-        Ok(Notice { kind, at: now, problems, more, group: self.settings.label.clone(), remark })
+        Ok(Notice { kind, at: now, problems, more, group: self.settings.label.clone(), is_part: false, remark })
     }
 
     /// Stores a message for each of these receivers.
@@ -152,6 +148,13 @@ impl<'a> Held<'a> {
         }
     }
 
+    /// Whether a message about one problem leaves others of the group out.
+    pub(crate) async fn has_several(&self) -> Result<bool, StoreError> {
+        let Counted { active, ended, muted_known, .. } =
+            groups::count_members(self.transaction, self.group_key).await?;
+        Ok(active + ended + muted_known > 1)
+    }
+
     /// Begins the group's ladder, if it has one and nobody is on it.
     pub(crate) async fn start_ladder(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         match &self.settings.escalation {
@@ -168,9 +171,20 @@ impl<'a> Held<'a> {
     }
 }
 
+/// The id of what is told because its time has come. Always a new one: it is told once because who tells it holds the
+/// group's lock and writes down with it that it is told.
+pub(crate) fn timed_event(now: DateTime<Utc>) -> Uuid {
+    uuid_at(now)
+}
+
 /// Those of them whom a message does not wake.
 fn awake(receivers: Vec<Receiver>) -> Vec<Receiver> {
     receivers.into_iter().filter(|receiver| !receiver.channel().is_page()).collect()
+}
+
+/// Whether a message about those that were taken leaves others of the group out.
+fn is_part(counts: Counts) -> bool {
+    counts.active + counts.ended + counts.muted_known > counts.taken
 }
 
 fn counts(counted: Counted) -> Counts {

@@ -121,3 +121,60 @@ async fn a_silence_keeps_a_ladder_quiet() {
     telling.sweep(Utc::now() + TimeDelta::minutes(1)).await;
     assert_eq!(inbox.kinds(), "firing");
 }
+
+#[tokio::test]
+async fn a_silence_made_after_the_first_message_keeps_the_step_for_later() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    telling
+        .database
+        .execute(
+            "INSERT INTO silences VALUES (gen_random_uuid(), '{}', now(), now() + interval '1 hour', 'ana', 'x', now());
+            UPDATE escalations SET next_step = 1",
+        )
+        .await;
+    telling.hear(&[step(&telling, 1).await]).await;
+    assert_eq!(inbox.kinds(), "firing");
+    let put_back = "escalations WHERE next_step = 0 AND ended_at IS NULL AND next_at > now() + interval '50 seconds'";
+    assert_eq!(telling.database.count(put_back).await, 1);
+    assert_eq!(
+        telling.database.count("notification_members WHERE muted_by LIKE 'silence:%'").await,
+        1,
+        "so dispatch sees it"
+    );
+}
+
+#[tokio::test]
+async fn a_parent_that_went_down_after_the_first_message_keeps_the_step_for_later() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling
+        .database
+        .execute(
+            "INSERT INTO services (name, application, target, state, policy) VALUES
+                ('database', 'shop', 'tcp://x', 'healthy', '{}'), ('api', 'shop', 'http://x', 'down', '{\"parents\": [\"database\"]}');
+            INSERT INTO incidents (incident_id, title, severity, category, application, error_message, error_type)
+            VALUES ('INC-1', 'down', 'CRITICAL', 'infrastructure', 'shop', 'down', 'health_check_failure');
+            INSERT INTO alert_events (service_name, alert_type, status, incident_id)
+            SELECT 'api', 'service_down', 'active', id FROM incidents",
+        )
+        .await;
+    telling.hear(&[super::of_incident("IncidentOpened", "INC-1")]).await;
+    telling.database.execute("UPDATE services SET state = 'down'; UPDATE escalations SET next_step = 1").await;
+    telling.hear(&[step(&telling, 1).await]).await;
+    assert_eq!(inbox.kinds(), "firing");
+    assert_eq!(telling.database.count("escalations WHERE next_step = 0 AND next_at > now()").await, 1);
+}
+
+#[tokio::test]
+async fn a_step_that_comes_before_it_was_heard_that_a_problem_is_back_is_told() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    telling.acknowledge("INC-1").await;
+    // The event of it is still on its way.
+    telling.set("INC-1", "status = 'detected', handled_by = NULL, reopened_at = now()").await;
+    telling.hear(&[step(&telling, 1).await]).await;
+    assert_eq!(inbox.kinds(), "firing acknowledged escalated");
+}

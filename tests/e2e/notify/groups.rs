@@ -42,7 +42,14 @@ async fn problems_that_have_something_in_common_are_told_together() {
     telling.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing firing");
     assert_eq!(inbox.got()[1].title(), "It broke: INC-4", "the worst comes first");
-    assert_eq!(inbox.got()[1].body["data"]["problems"].as_array().unwrap().len(), 3);
+    // The one that is over meanwhile is named with it: nobody would hear of that otherwise.
+    let data = inbox.got()[1].body["data"].clone();
+    assert_eq!(data["problems"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        (&data["problems"][3]["title"], &data["problems"][3]["state"]),
+        (&json!("It broke: INC-1"), &json!("resolved"))
+    );
+    assert_eq!(data["remark"], "1 of 4 are over");
     // The end of all is told at once.
     for id in ["INC-2", "INC-3", "INC-4"] {
         telling.resolve(id).await;
@@ -108,4 +115,74 @@ async fn a_route_that_has_changed_tells_nobody_twice() {
     telling.hear(&[of_incident("IncidentOpened", "INC-1")]).await;
     telling.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing resolved");
+}
+
+#[tokio::test]
+async fn what_comes_back_while_somebody_was_on_it_and_ends_unheard_is_still_told_to_be_over() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling.route(route(json!({"group_interval_seconds": 300}))).await;
+    telling.open("INC-1", "LOW").await;
+    telling.acknowledge("INC-1").await;
+    telling.reopen("INC-1").await;
+    assert_eq!(inbox.kinds(), "firing acknowledged", "that it is back waits for the interval");
+    telling.resolve("INC-1").await;
+    assert_eq!(inbox.kinds(), "firing acknowledged resolved");
+    assert_eq!(telling.database.count("notification_members").await, 0);
+}
+
+#[tokio::test]
+async fn what_comes_back_while_somebody_was_on_it_is_told_once() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling.route(route(json!({"group_interval_seconds": 300}))).await;
+    telling.open("INC-1", "LOW").await;
+    telling.acknowledge("INC-1").await;
+    telling.reopen("INC-1").await;
+    telling.pass(301).await;
+    telling.sweep(Utc::now()).await;
+    telling.pass(301).await;
+    telling.sweep(Utc::now()).await;
+    assert_eq!(inbox.kinds(), "firing acknowledged firing");
+    telling.acknowledge("INC-1").await;
+    assert_eq!(inbox.kinds(), "firing acknowledged firing acknowledged");
+}
+
+#[tokio::test]
+async fn a_message_about_some_of_a_group_says_that_it_leaves_others_out() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling.route(route(json!({"group_by": ["application"], "group_interval_seconds": 0}))).await;
+    telling.open("INC-1", "LOW").await;
+    telling.open("INC-2", "LOW").await;
+    telling.acknowledge("INC-1").await;
+    telling.acknowledge("INC-2").await;
+    telling.resolve("INC-1").await;
+    telling.sweep(Utc::now()).await;
+    telling.resolve("INC-2").await;
+    let parts: Vec<_> =
+        inbox.got().iter().map(|got| (got.kind().to_owned(), got.body["data"]["is_part"] == json!(true))).collect();
+    let parts: Vec<_> = parts.iter().map(|(kind, is_part)| (kind.as_str(), *is_part)).collect();
+    let last = [("acknowledged", true), ("acknowledged", true), ("repeat", false), ("resolved", false)];
+    assert_eq!(parts, [[("firing", false), ("firing", false)].as_slice(), &last].concat());
+}
+
+#[tokio::test]
+async fn a_group_that_cannot_be_told_of_keeps_no_other_back() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling.route(route(json!({"group_wait_seconds": 30}))).await;
+    telling.open("INC-1", "LOW").await;
+    telling.open("INC-2", "LOW").await;
+    telling
+        .database
+        .execute(
+            "UPDATE notification_groups SET settings = '\"?\"', due_at = due_at - interval '1 second' WHERE group_key =
+                (SELECT group_key FROM notification_members WHERE subject = 'incident:INC-1')",
+        )
+        .await;
+    telling.pass(31).await;
+    telling.sweep(Utc::now()).await;
+    assert_eq!(inbox.got().iter().map(|got| got.title().to_owned()).collect::<Vec<_>>(), ["It broke: INC-2"]);
+    assert_eq!(telling.database.count("notification_groups WHERE due_at > now() + interval '20 seconds'").await, 1);
 }

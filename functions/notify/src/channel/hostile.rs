@@ -93,7 +93,7 @@ fn delivery() -> impl Strategy<Value = Delivery> {
         id: Uuid::from_u128(1),
         receiver: Receiver::parse("slack").unwrap(),
         dedup_key,
-        notice: Notice { kind, at: chrono::DateTime::UNIX_EPOCH, problems, more, group, remark },
+        notice: Notice { kind, at: chrono::DateTime::UNIX_EPOCH, problems, more, group, is_part: false, remark },
         earlier: None,
     })
 }

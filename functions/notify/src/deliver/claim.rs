@@ -163,6 +163,7 @@ async fn digest(transaction: &Transaction<'_>, receiver: &Receiver, now: DateTim
         more: total.saturating_sub(problems.len()),
         problems,
         group: None,
+        is_part: false,
         remark: Some(format!("{total} more: too many to be told one by one.")),
     };
     let group_key = format!("digest:{id}");

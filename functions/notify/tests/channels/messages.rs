@@ -51,7 +51,15 @@ pub(crate) fn notice(kind: NoticeKind) -> Notice {
         }
         _ => problem(),
     };
-    Notice { kind, at: at("2026-11-24T02:03:04Z"), problems: vec![problem], more: 0, group: None, remark: None }
+    Notice {
+        kind,
+        at: at("2026-11-24T02:03:04Z"),
+        problems: vec![problem],
+        more: 0,
+        group: None,
+        is_part: false,
+        remark: None,
+    }
 }
 
 pub(crate) fn delivery(receiver: &str, kind: NoticeKind) -> Delivery {

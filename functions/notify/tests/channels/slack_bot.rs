@@ -115,7 +115,7 @@ async fn buttons_are_there_for_one_problem_that_is_not_over() {
 async fn a_later_message_changes_the_first_and_says_in_its_thread_what_is_new() {
     for (kind, header, news, is_for_all) in [
         (NoticeKind::Acknowledged, "Acknowledged: TypeError: x is undefined", ", by Ada", false),
-        (NoticeKind::Resolved, "Resolved: TypeError: x is undefined", ", after 12 min, by Ada", false),
+        (NoticeKind::Resolved, "Resolved: TypeError: x is undefined", ", after 12 min, handled by Ada", false),
         (NoticeKind::Firing, "[CRITICAL] TypeError: x is undefined", ", 12 times, by 3 people", true),
         (NoticeKind::Repeat, "[CRITICAL] Still open: TypeError: x is undefined", ", 12 times, by 3 people", true),
         (NoticeKind::Escalated, "[CRITICAL] Escalated: TypeError: x is undefined", ", 12 times, by 3 people", true),
@@ -152,6 +152,18 @@ async fn what_is_new_of_several_names_the_worst() {
             "Resolved in part: 4 problems (application shop); [CRITICAL] {title}; [CRITICAL] {title}; [resolved] {title}"
         )
     );
+}
+
+#[tokio::test]
+async fn what_tells_of_a_part_of_a_group_leaves_the_message_about_the_whole() {
+    let slack = slack(&[("chat.update", posted()), ("chat.postMessage", posted())]).await;
+    let mut delivery = later(NoticeKind::Acknowledged);
+    delivery.notice.is_part = true;
+    send(&config(&slack.uri()), &delivery).await.unwrap();
+    let calls = calls(&slack).await;
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].0, "chat.postMessage");
+    assert_eq!(calls[0].1["thread_ts"], "1795485784.000100");
 }
 
 #[tokio::test]

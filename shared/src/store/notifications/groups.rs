@@ -42,6 +42,8 @@ pub struct Member {
     pub details: Value,
     /// When it began, or came back.
     pub fired_at: DateTime<Utc>,
+    /// People think that somebody is on it, but it has ended since and come back.
+    pub renewed: bool,
 }
 
 /// How many problems of a group stand how. Those that are muted are left out, but for `muted_known`.
@@ -51,7 +53,7 @@ pub struct Counted {
     pub active: i64,
     /// Not over, and nobody is on it.
     pub unacknowledged: i64,
-    /// Not over, and people don't know that.
+    /// Not over, and people don't know that, or think that somebody is still on it.
     pub new: i64,
     /// People think that it is not over.
     pub known: i64,
@@ -86,7 +88,7 @@ pub enum Named {
 }
 
 const GROUP: &str = "settings, first_seen_at, last_told_at, due_at, told";
-const MEMBER: &str = "subject, state, told, muted_by, details, fired_at";
+const MEMBER: &str = "subject, state, told, muted_by, details, fired_at, renewed";
 
 /// Takes the lock of a group, which is made if there is none; it is told in this way from now on.
 ///
@@ -182,11 +184,11 @@ pub async fn upsert_member(
 ) -> Result<(), StoreError> {
     let sql = "
         INSERT INTO public.notification_members
-            (group_key, subject, state, told, muted_by, details, fired_at, changed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            (group_key, subject, state, told, muted_by, details, fired_at, changed_at, renewed)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         ON CONFLICT (group_key, subject) DO UPDATE SET
             state = EXCLUDED.state, told = EXCLUDED.told, muted_by = EXCLUDED.muted_by, details = EXCLUDED.details,
-            fired_at = EXCLUDED.fired_at, changed_at = EXCLUDED.changed_at";
+            fired_at = EXCLUDED.fired_at, changed_at = EXCLUDED.changed_at, renewed = EXCLUDED.renewed";
     let parameters = [
         (&group_key as _, Type::TEXT),
         (&member.subject as _, Type::TEXT),
@@ -196,6 +198,7 @@ pub async fn upsert_member(
         (&member.details as _, Type::JSONB),
         (&member.fired_at as _, Type::TIMESTAMPTZ),
         (&now as _, Type::TIMESTAMPTZ),
+        (&member.renewed as _, Type::BOOL),
     ];
     transaction.execute_typed(sql, &parameters).await?;
     Ok(())
@@ -220,13 +223,13 @@ pub async fn count_members(transaction: &Transaction<'_>, group_key: &str) -> Re
         SELECT
             count(*) FILTER (WHERE heard AND active) AS active,
             count(*) FILTER (WHERE heard AND state = 'firing') AS unacknowledged,
-            count(*) FILTER (WHERE heard AND active AND NOT known) AS new,
+            count(*) FILTER (WHERE heard AND active AND (renewed OR NOT known)) AS new,
             count(*) FILTER (WHERE heard AND known) AS known,
             count(*) FILTER (WHERE heard AND known AND NOT active) AS ended,
             count(*) FILTER (WHERE heard AND state = 'acknowledged' AND told = 'firing') AS taken,
             count(*) FILTER (WHERE NOT heard AND active AND known) AS muted_known
         FROM (
-            SELECT state, told, muted_by IS NULL AS heard, state <> 'resolved' AS active,
+            SELECT state, told, renewed, muted_by IS NULL AS heard, state <> 'resolved' AS active,
                 coalesce(told <> 'resolved', false) AS known
             FROM public.notification_members
             WHERE group_key = $1
@@ -266,7 +269,7 @@ pub async fn list_members(
         FROM public.notification_members
         WHERE group_key = $1 AND muted_by IS NULL AND {condition}
         ORDER BY
-            told IS NOT DISTINCT FROM state,
+            told IS NOT DISTINCT FROM state, state = 'resolved',
             array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], details #>> '{{problem,severity}}'), fired_at
         LIMIT $2"
     );
@@ -287,8 +290,9 @@ pub async fn mark_told(transaction: &Transaction<'_>, group_key: &str, told: Tol
                 DELETE FROM public.notification_members
                 WHERE group_key = $1 AND muted_by IS NULL AND state = 'resolved'
             )
-            UPDATE public.notification_members SET told = state
-            WHERE group_key = $1 AND muted_by IS NULL AND state <> 'resolved' AND told IS DISTINCT FROM state"
+            UPDATE public.notification_members SET told = state, renewed = false
+            WHERE group_key = $1 AND muted_by IS NULL AND state <> 'resolved'
+                AND (renewed OR told IS DISTINCT FROM state)"
         }
         Told::Taken => {
             "UPDATE public.notification_members SET told = state
@@ -318,21 +322,6 @@ pub async fn update(transaction: &Transaction<'_>, group_key: &str, group: &Grou
     ];
     transaction.execute_typed(sql, &parameters).await?;
     Ok(())
-}
-
-/// The groups whose time has come, those first that have waited longest.
-///
-/// # Errors
-/// Any store error.
-pub async fn list_due(client: &Client, now: DateTime<Utc>, limit: usize) -> Result<Vec<String>, StoreError> {
-    let sql = "
-        SELECT group_key FROM public.notification_groups
-        WHERE due_at <= $1
-        ORDER BY due_at
-        LIMIT $2";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ), (&limit, Type::INT8)]).await?;
-    rows.iter().map(|row| column(row, "group_key")).collect()
 }
 
 /// Whether somebody should still react: whether a problem of the group that nobody has taken is open and not muted.
@@ -378,5 +367,6 @@ pub(super) fn member_of(row: &Row) -> Result<Member, StoreError> {
         muted_by: column(row, "muted_by")?,
         details: column(row, "details")?,
         fired_at: column(row, "fired_at")?,
+        renewed: column(row, "renewed")?,
     })
 }

@@ -59,3 +59,24 @@ pub async fn end(
     transaction.execute_typed(sql, &parameters).await?;
     Ok(())
 }
+
+/// Takes back a step that was not told because all that nobody is on is muted: `dispatch` looks again then.
+///
+/// # Errors
+/// Any store error.
+pub async fn put_back(
+    transaction: &Transaction<'_>,
+    group_key: &str,
+    step: u32,
+    next_at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let sql = "
+        UPDATE public.escalations SET next_step = $2 - 1, next_at = $3
+        WHERE group_key = $1 AND next_step = $2 AND ended_at IS NULL AND EXISTS (
+            SELECT FROM public.notification_members WHERE group_key = $1 AND state = 'firing' AND muted_by IS NOT NULL
+        )";
+    let step = i32::try_from(step).unwrap_or(i32::MAX);
+    let parameters = [(&group_key as _, Type::TEXT), (&step as _, Type::INT4), (&next_at as _, Type::TIMESTAMPTZ)];
+    transaction.execute_typed(sql, &parameters).await?;
+    Ok(())
+}

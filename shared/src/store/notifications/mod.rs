@@ -6,6 +6,7 @@
 //!
 //! Users: `notify`, the operator's tool.
 
+pub mod due;
 pub mod groups;
 pub mod ladders;
 mod list;
@@ -14,6 +15,7 @@ pub mod mutes;
 pub mod outcomes;
 pub mod receivers;
 pub mod settings;
+pub mod standing;
 pub mod subjects;
 
 pub use list::{Filter, Listed, Replay, list, replay};

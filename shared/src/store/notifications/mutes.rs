@@ -31,7 +31,7 @@ pub struct EndedSilence {
     pub reason: Option<String>,
 }
 
-/// Whose mute has ended: the silence, or the outage of the parent.
+/// Whose mute has ended: the silence, or the outage of the parent and the two minutes after it in which its children recover.
 const ENDED: &str = "
     member.muted_by IS NOT NULL AND CASE
         WHEN member.muted_by LIKE 'silence:%' THEN NOT EXISTS (
@@ -40,7 +40,8 @@ const ENDED: &str = "
         )
         ELSE NOT EXISTS (
             SELECT FROM public.services AS parent
-            WHERE parent.name = substr(member.muted_by, 8) AND parent.state = 'down' AND parent.enabled
+            WHERE parent.name = substr(member.muted_by, 8) AND parent.enabled
+                AND (parent.state = 'down' OR parent.state_changed_at > $1 - interval '2 minutes')
                 AND parent.environment = member.details #>> '{problem,environment}'
         )
     END";

@@ -66,6 +66,8 @@ pub struct Present {
     pub tags: Vec<String>,
     /// The services that it needs and that are down, by name.
     pub parents_down: Vec<String>,
+    /// The services that it needs and that are not down, by name, and since when that is so.
+    pub parents_up: Vec<(String, DateTime<Utc>)>,
     /// The error's own words.
     pub message: Option<String>,
     /// When it began.
@@ -151,6 +153,10 @@ fn present_of(row: &Row, subject: &Subject) -> Result<Present, StoreError> {
         service: column(row, "service")?,
         tags: column(row, "tags")?,
         parents_down: column(row, "parents_down")?,
+        parents_up: column::<Vec<String>>(row, "parents_up")?
+            .into_iter()
+            .zip(column::<Vec<DateTime<Utc>>>(row, "parents_up_since")?)
+            .collect(),
         message: column(row, "message")?,
         since: column(row, "since")?,
         fired_at: column(row, "fired_at")?,

@@ -17,6 +17,20 @@ SELECT
             AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
         ORDER BY parent.name
     ) AS parents_down,
+    ARRAY(
+        SELECT parent.name::text FROM public.services AS parent
+        WHERE parent.environment = service.environment AND parent.state <> 'down' AND parent.enabled
+            AND parent.state_changed_at IS NOT NULL
+            AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
+        ORDER BY parent.name
+    ) AS parents_up,
+    ARRAY(
+        SELECT parent.state_changed_at FROM public.services AS parent
+        WHERE parent.environment = service.environment AND parent.state <> 'down' AND parent.enabled
+            AND parent.state_changed_at IS NOT NULL
+            AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
+        ORDER BY parent.name
+    ) AS parents_up_since,
     '[]'::jsonb AS tried
 FROM public.alert_events AS alert
 LEFT JOIN public.services AS service ON service.name = alert.service_name AND service.environment = alert.environment

@@ -17,6 +17,7 @@ SELECT
     ) AS is_announced,
     about.service_name::text AS service,
     coalesce(about.tags, '{}') AS tags, coalesce(about.parents_down, '{}') AS parents_down,
+    coalesce(about.parents_up, '{}') AS parents_up, coalesce(about.parents_up_since, '{}') AS parents_up_since,
     coalesce((
         SELECT jsonb_agg(left(action.action_description, 200) ORDER BY action.timestamp)
         FROM (
@@ -44,7 +45,21 @@ LEFT JOIN LATERAL (
             WHERE parent.environment = service.environment AND parent.state = 'down' AND parent.enabled
                 AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
             ORDER BY parent.name
-        ) AS parents_down
+        ) AS parents_down,
+        ARRAY(
+            SELECT parent.name::text FROM public.services AS parent
+            WHERE parent.environment = service.environment AND parent.state <> 'down' AND parent.enabled
+                AND parent.state_changed_at IS NOT NULL
+                AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
+            ORDER BY parent.name
+        ) AS parents_up,
+        ARRAY(
+            SELECT parent.state_changed_at FROM public.services AS parent
+            WHERE parent.environment = service.environment AND parent.state <> 'down' AND parent.enabled
+                AND parent.state_changed_at IS NOT NULL
+                AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
+            ORDER BY parent.name
+        ) AS parents_up_since
     FROM public.alert_events AS alert
     LEFT JOIN public.services AS service
         ON service.name = alert.service_name AND service.environment = alert.environment

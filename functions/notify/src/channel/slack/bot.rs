@@ -71,11 +71,12 @@ impl Bot<'_> {
         }
     }
 
-    /// Changes the first message and replies to it; none when it is gone.
+    /// Changes the first message and replies to it; none when it is gone. What tells of a part of a group is a reply only:
+    /// in the message's place it would take the others away.
     async fn change(&self, delivery: &Delivery, channel: &str, ts: &str) -> Result<Option<Answer>, SendError> {
         let message = blocks::message(&delivery.notice, Buttons::Offered);
         let change = json!({"channel": channel, "ts": ts, "text": message["text"], "blocks": message["blocks"]});
-        if matches!(self.call("chat.update", &change).await?, Said::Gone) {
+        if !delivery.notice.is_part && matches!(self.call("chat.update", &change).await?, Said::Gone) {
             return Ok(None);
         }
         let mut reply = blocks::news(&delivery.notice);
