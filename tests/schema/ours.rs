@@ -153,6 +153,7 @@ notification_members
     details jsonb not null
     fired_at timestamptz not null
     changed_at timestamptz not null
+    renewed boolean not null default false
 notifications
     id uuid primary key not null
     event_id uuid not null

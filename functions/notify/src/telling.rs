@@ -40,6 +40,10 @@ impl<'a> Held<'a> {
         let ends_ladder = self.settings.escalation.is_some() && counts.unacknowledged + counts.muted_known == 0;
         let handled_by = if ends_ladder { self.handled_by().await? } else { None };
         if let Some(tell) = tell {
+            // An event that comes again, when the group stands elsewhere by now: that is another thing to tell.
+            let ids = [event_id, self.paged(event_id)];
+            let is_spent = groups::has_told(self.transaction, self.group_key, &ids).await?;
+            let event_id = if is_spent { uuid_at(now) } else { event_id };
             self.tell(tell, counts, event_id, now).await?;
             self.group.last_told_at = Some(now);
         }
@@ -117,8 +121,7 @@ impl<'a> Held<'a> {
         // each group. Elsewhere one is enough.
         let (pages, others): (Vec<_>, Vec<_>) =
             receivers.iter().cloned().partition(|receiver| receiver.channel() == Channel::PagerDuty);
-        let of_group = Uuid::new_v5(&event_id, self.group_key.as_bytes());
-        for (receivers, event_id) in [(others, event_id), (pages, of_group)] {
+        for (receivers, event_id) in [(others, event_id), (pages, self.paged(event_id))] {
             let message = messages::NewMessage {
                 id: None,
                 event_id,
@@ -132,6 +135,11 @@ impl<'a> Held<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The event's id in what is told of it to PagerDuty.
+    fn paged(&self, event_id: Uuid) -> Uuid {
+        Uuid::new_v5(&event_id, self.group_key.as_bytes())
     }
 
     /// Who knows of something in the group that is not over.

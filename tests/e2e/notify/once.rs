@@ -160,3 +160,19 @@ async fn what_cannot_be_read_is_dropped_and_what_the_database_is_not_there_for_c
     assert_eq!(failures(&notify::handle(&telling.app, batch(&events)).await), [] as [&str; 0]);
     assert_eq!(inbox.kinds(), "firing");
 }
+
+#[tokio::test]
+async fn an_event_that_comes_again_tells_what_is_true_by_then() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling.incident("INC-1", "HIGH").await;
+    let opened = of_incident("IncidentOpened", "INC-1");
+    telling.hear(std::slice::from_ref(&opened)).await;
+    telling.set("INC-1", "status = 'acknowledged', handled_by = 'ana'").await;
+    telling.hear(&[opened.clone(), of_incident("IncidentAcknowledged", "INC-1")]).await;
+    assert_eq!(inbox.kinds(), "firing acknowledged");
+    telling.set("INC-1", "status = 'resolved', resolved_at = now()").await;
+    telling.hear(std::slice::from_ref(&opened)).await;
+    telling.hear(&[opened, of_incident("IncidentResolved", "INC-1")]).await;
+    assert_eq!(inbox.kinds(), "firing acknowledged resolved");
+}

@@ -1,5 +1,6 @@
 //! Many at once: each is told, or named in a digest, and none twice.
-#![expect(clippy::print_stderr, reason = "a test says how long things took")]
+
+#![expect(clippy::print_stderr, reason = "what was measured")]
 
 use std::collections::BTreeSet;
 use std::time::Instant;

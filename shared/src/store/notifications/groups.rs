@@ -8,6 +8,7 @@ use deadpool_postgres::Transaction;
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+use uuid::Uuid;
 
 use crate::store::row::column;
 use crate::store::{Client, StoreError};
@@ -301,6 +302,16 @@ pub async fn mark_told(transaction: &Transaction<'_>, group_key: &str, told: Tol
     };
     transaction.execute_typed(sql, &[(&group_key, Type::TEXT)]).await?;
     Ok(())
+}
+
+/// Whether something was told of a group already by one of these events.
+///
+/// # Errors
+/// Any store error.
+pub async fn has_told(transaction: &Transaction<'_>, group_key: &str, events: &[Uuid]) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM public.notifications WHERE event_id = ANY($2) AND group_key = $1) AS told";
+    let rows = transaction.query_typed(sql, &[(&group_key, Type::TEXT), (&events, Type::UUID_ARRAY)]).await?;
+    rows.first().map_or(Ok(false), |row| column(row, "told"))
 }
 
 /// Stores what has become of a group.
