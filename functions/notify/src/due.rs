@@ -63,21 +63,24 @@ async fn tell(app: &App, rules: &Rules, group_key: &str, now: DateTime<Utc>) -> 
 /// Tells of what was muted until now.
 pub(crate) async fn tell_unmuted(app: &App, rules: &Rules, now: DateTime<Utc>) -> Result<usize, StoreError> {
     let ended = app.store.run(|client| async move { mutes::list_ended(&client, now, LIMIT).await }).await?;
+    let mut told = 0;
     for (group_key, subject) in &ended {
         let Some(subject) = Subject::parse(subject) else { continue };
         let entry = Entry::Known(group_key.clone());
         let look = Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, event_id: None, now };
-        if let Err(error) = look.take(app).await {
-            passed_over(&subject.to_string(), error)?;
+        match look.take(app).await {
+            Ok(()) => told += 1,
+            Err(error) => passed_over(&subject.to_string(), error)?,
         }
     }
     let silences = app.store.run(|client| async move { mutes::list_ended_silences(&client, now).await }).await?;
     for silence in &silences {
-        if let Err(error) = within_deadline(|| summarise(app, rules, silence, now)).await {
-            passed_over(&format!("silence {}", silence.id), error)?;
+        match within_deadline(|| summarise(app, rules, silence, now)).await {
+            Ok(()) => told += 1,
+            Err(error) => passed_over(&format!("silence {}", silence.id), error)?,
         }
     }
-    Ok(ended.len() + silences.len())
+    Ok(told)
 }
 
 /// What began and ended in a silence becomes one message for each of its receivers, see [`summarised`].
