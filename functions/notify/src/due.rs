@@ -49,7 +49,7 @@ async fn tell(app: &App, rules: &Rules, group_key: &str, now: DateTime<Utc>) -> 
 
 async fn refresh(held: &Held<'_>, rules: &Rules, member: &Member, now: DateTime<Utc>) -> Result<(), StoreError> {
     let Some(subject) = Subject::parse(&member.subject) else { return Ok(()) };
-    let Some(present) = subjects::find_within(held.transaction, &subject).await? else { return Ok(()) };
+    let Some(present) = subjects::find_within(held.transaction, &subject, None).await? else { return Ok(()) };
     let member = problem::member(rules, &subject, &present, Some(member), now)?;
     store(held, &member, now).await
 }
@@ -60,7 +60,9 @@ pub(crate) async fn tell_unmuted(app: &App, rules: &Rules, now: DateTime<Utc>) -
     for (group_key, subject) in &ended {
         let Some(subject) = Subject::parse(subject) else { continue };
         let entry = Entry::Known(group_key.clone());
-        Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, event_id: None, now }.take(app).await?;
+        Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, before: None, event_id: None, now }
+            .take(app)
+            .await?;
     }
     let silences = app.store.run(|client| async move { mutes::list_ended_silences(&client, now).await }).await?;
     for silence in &silences {
