@@ -15,6 +15,7 @@ mod notify;
 mod outbox;
 mod pagerduty_events;
 mod people;
+mod people_gateway;
 mod probe;
 mod probe_checks;
 mod probe_decisions;

@@ -74,6 +74,7 @@ pub struct TestStackBuilder {
     database_url: Option<String>,
     journal: Option<PathBuf>,
     folder: Option<TempDir>,
+    is_still: bool,
 }
 
 impl TestStackBuilder {
@@ -170,6 +171,13 @@ impl TestStackBuilder {
         self
     }
 
+    /// Nothing is swept each second: only requests touch the database.
+    #[must_use]
+    pub fn without_sweeps(mut self) -> Self {
+        self.is_still = true;
+        self
+    }
+
     /// What the probe finds in its environment.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
@@ -206,7 +214,7 @@ impl TestStackBuilder {
             },
             notify: self.notify,
             vendors: self.vendors,
-            ticks: Ticks::None,
+            ticks: if self.is_still { Ticks::NoneAndNoSweeps } else { Ticks::None },
         };
         let listener = listen(0).await.expect("there should be a free port");
         let stack = Stack::start(listener, config).await.expect("the stack should start");

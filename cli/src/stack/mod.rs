@@ -122,6 +122,8 @@ pub enum Ticks {
     EachMinute,
     /// Nobody but the caller of [`Stack::probe`]'s App.
     None,
+    /// Nor is anything swept each second: only requests touch the database.
+    NoneAndNoSweeps,
 }
 
 /// What the functions of a stack have in common: one of each, since they count and remember.
@@ -150,7 +152,7 @@ pub struct Stack {
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     scheduler: Option<JoinHandle<()>>,
-    counting: JoinHandle<()>,
+    sweeps: Option<JoinHandle<()>>,
     replay: Option<Replay>,
     delivery: Option<Delivery>,
 }
@@ -211,10 +213,11 @@ impl Stack {
         let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch))).transpose()?;
         // What the last run has left comes out here: reports to the intake, events to the bus.
         let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
-        let counting = tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify));
+        let sweeps = (config.ticks != Ticks::NoneAndNoSweeps)
+            .then(|| tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify)));
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
-        Ok(Self { address, common, probe, stop, server, scheduler, counting, replay, delivery })
+        Ok(Self { address, common, probe, stop, server, scheduler, sweeps, replay, delivery })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
@@ -243,7 +246,9 @@ impl Stack {
             // A round that is cut off leaves its claims, which end by themselves.
             scheduler.abort();
         }
-        self.counting.abort();
+        if let Some(sweeps) = self.sweeps {
+            sweeps.abort();
+        }
         let server = self.server.abort_handle();
         if tokio::time::timeout(Self::LAST_REQUESTS, self.server).await.is_err() {
             tracing::warn!("a request was still running and was cut off");
@@ -320,7 +325,13 @@ fn routes(
     };
     let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor);
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
-    let admin = admin::App::new(store.clone(), publisher.clone(), access.admin_token.clone(), Exposure::Loopback);
+    let admin = admin::App::new(
+        store.clone(),
+        publisher.clone(),
+        watch.clone(),
+        access.admin_token.clone(),
+        Exposure::Loopback,
+    );
     let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone());
     let pagerduty_events =
         pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone());

@@ -48,13 +48,19 @@ impl App {
         let store = Store::new(&config.database, "watchkeeper-admin", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        Ok(Self::new(store, publisher, config.admin_token, Exposure::Public))
+        let watch = Watch::new(store.clone());
+        Ok(Self::new(store, publisher, watch, config.admin_token, Exposure::Public))
     }
 
     /// An App with means that are there already.
     #[must_use]
-    pub fn new(store: Store, publisher: Publisher, admin_token: Option<SecretString>, exposure: Exposure) -> Self {
-        let watch = Watch::new(store.clone());
+    pub fn new(
+        store: Store,
+        publisher: Publisher,
+        watch: Watch,
+        admin_token: Option<SecretString>,
+        exposure: Exposure,
+    ) -> Self {
         Self { store, publisher, watch, gate: Gate::new(admin_token, exposure, "ADMIN_TOKEN") }
     }
 

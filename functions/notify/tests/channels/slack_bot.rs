@@ -116,6 +116,7 @@ async fn a_later_message_changes_the_first_and_says_in_its_thread_what_is_new() 
     for (kind, header, news, is_for_all) in [
         (NoticeKind::Acknowledged, "Acknowledged: TypeError: x is undefined", ", by Ada", false),
         (NoticeKind::Resolved, "Resolved: TypeError: x is undefined", ", after 12 min, by Ada", false),
+        (NoticeKind::Firing, "[CRITICAL] TypeError: x is undefined", ", 12 times, by 3 people", true),
         (NoticeKind::Repeat, "[CRITICAL] Still open: TypeError: x is undefined", ", 12 times, by 3 people", true),
         (NoticeKind::Escalated, "[CRITICAL] Escalated: TypeError: x is undefined", ", 12 times, by 3 people", true),
         (NoticeKind::Heal, "[CRITICAL] Repair: TypeError: x is undefined", ", 12 times, by 3 people", false),

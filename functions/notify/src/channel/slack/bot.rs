@@ -82,7 +82,8 @@ impl Bot<'_> {
         reply["channel"] = json!(channel);
         reply["thread_ts"] = json!(ts);
         // A reply is seen by those who follow the thread; what nobody has reacted to is for all.
-        let is_for_all = matches!(delivery.notice.kind, NoticeKind::Repeat | NoticeKind::Escalated);
+        let is_for_all =
+            matches!(delivery.notice.kind, NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated);
         reply["reply_broadcast"] = json!(is_for_all);
         match self.call("chat.postMessage", &reply).await? {
             Said::Done(answer, _) => Ok(Some(answer)),
