@@ -8,6 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use harness::lambda::Lambda;
 use harness::{Answer, Database, TestStack};
 use serde_json::{Value, json};
+use shared::model::Receiver;
+use shared::store::notifications::outcomes::{Attempt, mark_sent};
 use uuid::Uuid;
 use watchkeeper::stack::VendorsConfig;
 
@@ -149,6 +151,22 @@ async fn an_event_that_comes_before_the_e_mail_is_recorded_is_kept() {
     assert_eq!(tracked(&stack.database, id).await, ("delivered".to_owned(), [Some(1), None, None], 0));
     let unsent = "email_tracking WHERE sent_at IS NULL AND recipient = 'ada@shop.example'";
     assert_eq!(stack.database.count(unsent).await, 1);
+    // Then it is, and once more after somebody has sent it again.
+    hand_over(&stack.database, id).await;
+    assert_eq!(tracked(&stack.database, id).await, ("delivered".to_owned(), [Some(1), None, None], 0));
+    assert_eq!(stack.database.count("email_tracking WHERE sent_at IS NOT NULL AND subject = 'it broke'").await, 1);
+    stack.database.execute("UPDATE notifications SET status = 'sending'").await;
+    hand_over(&stack.database, id).await;
+    assert_eq!(tracked(&stack.database, id).await.0, "sent");
+}
+
+/// Records that an e-mail was handed over.
+async fn hand_over(database: &Database, id: Uuid) {
+    let receiver = &Receiver::parse("email:ada@shop.example").unwrap();
+    let attempt = Attempt { id, receiver, claimed_by: id, at: Utc::now() };
+    let remote = json!({"subject": "it broke", "message_id": "<1@example.com>"});
+    let client = database.store().connection().await.unwrap();
+    mark_sent(&client, &attempt, Some(202), Some(&remote)).await.unwrap();
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //!   audit with who did it, and its event was offered to the bus.
 //! - Idempotency key: none needed: doing again what was done changes nothing, and each silence has an id of its own.
 //!
-//! One file per concern: [`access`] (who may call, and what they sent), [`reactions`], [`silences`].
+//! One file per concern: `access` (who may call, and what they sent), `reactions`, `silences`.
 
 mod access;
 pub mod app;

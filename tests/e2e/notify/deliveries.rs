@@ -125,7 +125,10 @@ async fn a_channel_that_was_away_for_an_hour_gets_everything_in_order() {
     assert_eq!(inbox.got().iter().filter(|got| got.title() == "It broke: INC-3").count(), 2);
     assert_eq!(inbox.kinds().matches("resolved").count(), 1);
     assert_eq!(telling.database.count("notifications WHERE status <> 'sent'").await, 0);
-    assert_eq!(telling.database.count("notification_receivers WHERE failures > 0 OR paused_until IS NOT NULL").await, 0);
+    assert_eq!(
+        telling.database.count("notification_receivers WHERE failures > 0 OR paused_until IS NOT NULL").await,
+        0
+    );
 }
 
 #[tokio::test]

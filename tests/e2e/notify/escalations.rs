@@ -59,7 +59,10 @@ async fn a_step_is_told_unless_somebody_has_reacted() {
     assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
     // What comes back begins anew.
     telling.reopen("INC-1").await;
-    assert_eq!(telling.database.count("escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()").await, 1);
+    assert_eq!(
+        telling.database.count("escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()").await,
+        1
+    );
     assert_eq!(telling.database.count("notifications WHERE kind = 'firing'").await, 2, "only the first rung is told");
 }
 

@@ -6,6 +6,7 @@ mod groups;
 mod inbox;
 mod mutes;
 mod once;
+mod upkeep;
 mod volume;
 mod who;
 
@@ -65,7 +66,7 @@ impl Telling {
         self.database
             .rows(
                 "INSERT INTO incidents (incident_id, title, severity, category, application, error_message, detected_at)
-                VALUES ($1, 'It broke: ' || $1, $2, 'backend', $3, 'boom', now())",
+                VALUES ($1::text, 'It broke: ' || $1::text, $2::text, 'backend', $3::text, 'boom', now())",
                 &[&id, &severity, &application],
             )
             .await;
@@ -105,6 +106,23 @@ impl Telling {
     /// A sweep at this time.
     pub(crate) async fn sweep(&self, now: DateTime<Utc>) {
         notify::sweep(&self.app, now).await.unwrap();
+    }
+
+    /// So much time passes: whatever was decided was decided that long ago.
+    pub(crate) async fn pass(&self, seconds: u32) {
+        let ago = |columns: &[&str]| -> String {
+            let set = |it: &&str| format!("{it} = {it} - interval '{seconds} seconds'");
+            columns.iter().map(set).collect::<Vec<_>>().join(", ")
+        };
+        let groups = ago(&["first_seen_at", "last_told_at", "due_at"]);
+        let messages = ago(&["created_at", "next_attempt_at", "claimed_until", "sent_at"]);
+        let receivers = ago(&["refilled_at", "paused_until", "held_since", "failing_since"]);
+        self.database
+            .execute(&format!(
+                "UPDATE notification_groups SET {groups}; UPDATE notifications SET {messages};
+                UPDATE notification_receivers SET {receivers}"
+            ))
+            .await;
     }
 
     /// `status kind` of all messages, in their order.

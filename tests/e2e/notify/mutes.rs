@@ -11,7 +11,7 @@ async fn silence(telling: &Telling, minutes: f64) {
         .database
         .rows(
             "INSERT INTO silences (id, matchers, starts_at, ends_at, author, comment, created_at)
-            VALUES (gen_random_uuid(), $1, now() - interval '1 second', now() + make_interval(secs => $2 * 60), 'ana', 'moving', now())",
+            VALUES (gen_random_uuid(), $1, now() - interval '1 second', now() + make_interval(secs => $2::float8 * 60), 'ana', 'moving', now())",
             &[&json!({"application": ["shop"]}), &minutes],
         )
         .await;

@@ -15,7 +15,10 @@ async fn an_incident_is_one_message_and_its_end_one_more() {
     let got = inbox.got();
     assert_eq!(got[0].dedup_key(), got[1].dedup_key());
     assert_ne!(got[0].id, got[1].id);
-    assert_eq!((got[0].title(), got[1].body["data"]["problems"][0]["handled_by"].as_str()), ("It broke: INC-1", Some("ana")));
+    assert_eq!(
+        (got[0].title(), got[1].body["data"]["problems"][0]["handled_by"].as_str()),
+        ("It broke: INC-1", Some("ana"))
+    );
 }
 
 #[tokio::test]
@@ -53,10 +56,8 @@ async fn two_notify_at_once_tell_nothing_twice() {
         notify::handle(&other, batch(&events.iter().rev().cloned().collect::<Vec<_>>()))
     );
     assert_eq!((failures(&one), failures(&two)), (Vec::new(), Vec::new()));
-    let (one, two) = tokio::join!(
-        notify::sweep(&telling.app, chrono::Utc::now()),
-        notify::sweep(&other, chrono::Utc::now())
-    );
+    let (one, two) =
+        tokio::join!(notify::sweep(&telling.app, chrono::Utc::now()), notify::sweep(&other, chrono::Utc::now()));
     one.unwrap();
     two.unwrap();
     let mut ids: Vec<_> = inbox.got().into_iter().map(|got| got.id).collect();

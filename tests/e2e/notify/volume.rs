@@ -40,7 +40,9 @@ async fn what_is_too_much_for_a_channel_becomes_one_digest() {
     let told = telling.database.count(&format!("{slack} AND status = 'sent' AND kind = 'firing'")).await;
     let gathered = telling
         .database
-        .count(&format!("{slack} AND status = 'digested' AND digest_id = (SELECT id FROM notifications WHERE kind = 'digest')"))
+        .count(&format!(
+            "{slack} AND status = 'digested' AND digest_id = (SELECT id FROM notifications WHERE kind = 'digest')"
+        ))
         .await;
     assert_eq!(told + gathered, 100);
     // Each was told or gathered, so each has an end.

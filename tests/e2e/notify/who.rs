@@ -72,7 +72,8 @@ async fn routes_lead_to_receivers_and_each_is_told_once() {
     telling.incident_of("INC-2", "LOW", "bank").await;
     telling.hear(&[of_incident("IncidentOpened", "INC-2")]).await;
     telling.resolve("INC-1").await;
-    let mut got: Vec<_> = inbox.got().iter().map(|got| format!("{} {} {}", got.path, got.kind(), got.title())).collect();
+    let mut got: Vec<_> =
+        inbox.got().iter().map(|got| format!("{} {} {}", got.path, got.kind(), got.title())).collect();
     got.sort();
     assert_eq!(
         got,

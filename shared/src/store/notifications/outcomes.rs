@@ -65,7 +65,11 @@ pub async fn mark_sent(
         FROM message
         LEFT JOIN public.incidents AS incident ON incident.incident_id = message.content #>> '{problems,0,incident_id}'
         WHERE message.channel = 'email'
-        ON CONFLICT (email_id) DO UPDATE SET sent_at = EXCLUDED.sent_at, status = EXCLUDED.status";
+        ON CONFLICT (email_id) DO UPDATE SET
+            sent_at = EXCLUDED.sent_at, incident_id = coalesce(known.incident_id, EXCLUDED.incident_id),
+            subject = coalesce(known.subject, EXCLUDED.subject),
+            -- The vendor's events may come first; only of an e-mail that is sent anew they tell nothing any more.
+            status = CASE WHEN known.sent_at IS NULL THEN known.status ELSE EXCLUDED.status END";
     let parameters = [
         (&attempt.id as _, Type::UUID),
         (&attempt.at as _, Type::TIMESTAMPTZ),
