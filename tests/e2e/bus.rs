@@ -56,7 +56,7 @@ impl Remembering {
             let event: Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
             let is_poison = event["detail"]["poison"] == true;
             if mood == Mood::Fragile && is_poison {
-                panic!("poison");
+                unreachable!("poison kills it");
             }
             if mood == Mood::Down || (mood == Mood::Squeamish && is_poison) {
                 let mut failure = BatchItemFailure::default();
@@ -238,6 +238,7 @@ async fn poison_holds_up_nobody_and_comes_again_until_it_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the figures")]
 async fn ten_thousand_events_arrive_once_each_in_batches_of_ten_at_most() {
     let (_folder, place) = place();
     let running = run(&place);

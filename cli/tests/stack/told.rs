@@ -91,7 +91,7 @@ async fn an_error_is_one_message_and_its_end_one_more() {
     assert!(!heard.contains("<!channel>"), "{heard}");
     // Once more is no news.
     for _ in 0..3 {
-        stack.report(error("Payment failed for order 1018")).await;
+        stack.report(error("Payment failed <!channel> for order 1018")).await;
     }
     stack.command(&["resolve", incident, "--by", "ann"]).await.with_code(0);
     let heard = slack.until_heard(2).await;

@@ -67,7 +67,8 @@ pub(crate) async fn tell_unmuted(app: &App, rules: &Rules, now: DateTime<Utc>) -
     for (group_key, subject) in &ended {
         let Some(subject) = Subject::parse(subject) else { continue };
         let entry = Entry::Known(group_key.clone());
-        let look = Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, event_id: None, now };
+        let look =
+            Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, before: None, event_id: None, now };
         match look.take(app).await {
             Ok(()) => told += 1,
             Err(error) => passed_over(&subject.to_string(), error)?,

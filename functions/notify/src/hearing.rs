@@ -53,8 +53,10 @@ async fn look(
     event_id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    for entry in entries(app, rules, subject, why, now).await? {
-        Look { rules, entry: &entry, subject, why, event_id: Some(event_id), now }.take(app).await?;
+    let (present, entries) = entries(app, rules, subject, why, now).await?;
+    for entry in entries {
+        let before = present.as_ref();
+        Look { rules, entry: &entry, subject, why, before, event_id: Some(event_id), now }.take(app).await?;
     }
     Ok(())
 }
@@ -124,7 +126,7 @@ impl HealTold<'_> {
         let held = Held::new(&transaction, group_key, group)?;
         let name = self.subject.to_string();
         let (present, known) = tokio::try_join!(
-            subjects::find_within(&transaction, self.subject),
+            subjects::find_within(&transaction, self.subject, None),
             groups::find_member(&transaction, group_key, &name)
         )?;
         let Some(present) = present else { return Ok(()) };

@@ -112,21 +112,22 @@ pub(crate) async fn entries(
     subject: &Subject,
     why: &Why,
     now: DateTime<Utc>,
-) -> Result<Vec<Entry>, StoreError> {
-    let Some(Found { present, groups }) = find(app, subject).await? else { return Ok(Vec::new()) };
+) -> Result<(Option<Present>, Vec<Entry>), StoreError> {
+    let Some(Found { present, groups }) = find(app, subject).await? else { return Ok((None, Vec::new())) };
     let known = || groups.iter().map(|group_key| Entry::Known(group_key.clone()));
     if present.status == IncidentStatus::Resolved || (*why != Why::Worse && !groups.is_empty()) {
-        return Ok(known().collect());
+        let known = known().collect();
+        return Ok((Some(present), known));
     }
     if !present.is_announced {
-        return Ok(Vec::new());
+        return Ok((None, Vec::new()));
     }
     let ways = routed(rules, subject, &present, now);
     let new: Vec<Entry> = ways.into_iter().map(|way| Entry::Way(Box::new(way))).collect();
     let is_new = |entry: &Entry| new.iter().any(|it| it.group_key() == entry.group_key());
     let old: Vec<Entry> = known().filter(|entry| !is_new(entry)).collect();
     // Those that it is in already come first: who was told there is not told again.
-    Ok(old.into_iter().chain(new).collect())
+    Ok((Some(present), old.into_iter().chain(new).collect()))
 }
 
 /// Where the routes lead. That nobody is named for a problem is worth a warning, once for each time it is heard of.
@@ -159,6 +160,8 @@ pub(crate) struct Look<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) subject: &'a Subject,
     pub(crate) why: &'a Why,
+    /// Where it stood a moment ago, where that is known.
+    pub(crate) before: Option<&'a Present>,
     /// What happened; none = its time has come.
     pub(crate) event_id: Option<Uuid>,
     pub(crate) now: DateTime<Utc>,
@@ -178,7 +181,7 @@ impl Look<'_> {
         let mut held = Held::new(&transaction, group_key, group)?;
         let name = self.subject.to_string();
         let (present, known) = tokio::try_join!(
-            subjects::find_within(&transaction, self.subject),
+            subjects::find_within(&transaction, self.subject, self.before),
             groups::find_member(&transaction, group_key, &name)
         )?;
         let Some(present) = present else { return Ok(()) };

@@ -133,3 +133,66 @@ fn failures(answer: &SqsBatchResponse, batch: &[Message]) -> Option<BTreeSet<Str
     let failed: BTreeSet<String> = failed.collect();
     if failed.is_subset(&known) { Some(failed) } else { Some(known) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+
+    use serde_json::Value;
+    use shared::bus::{Entry, Transport as _};
+
+    use super::super::template::Routes;
+    use super::*;
+
+    /// Takes nothing.
+    struct Refusing;
+
+    impl Consumer for Refusing {
+        fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
+            let mut response = SqsBatchResponse::default();
+            for message in batch.records {
+                let mut failure = aws_lambda_events::sqs::BatchItemFailure::default();
+                failure.item_identifier = message.message_id.unwrap_or_default();
+                response.batch_item_failures.push(failure);
+            }
+            Box::pin(async move { response })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_function_takes_for_too_long_is_set_aside_for_people() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        let mut routes = Routes::ours().unwrap();
+        for queue in &mut routes.queues {
+            queue.patience = Duration::ZERO;
+        }
+        let bus = LocalBus::with_routes(Arc::clone(&journal), routes);
+        let refusing = || Arc::new(Refusing) as Arc<dyn Consumer>;
+        let consumers = BTreeMap::from([("NotifyFunction", refusing()), ("DispatchFunction", refusing())]);
+        let delivery = bus.serve(&consumers).unwrap();
+        let entry = Entry { detail_type: "AlertRaised".to_owned(), detail: r#"{"number": 7}"#.to_owned() };
+        assert_eq!(bus.put(&[entry]).await.unwrap(), [Ok(())]);
+        let begun = std::time::Instant::now();
+        let set_aside = loop {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            match std::fs::read_to_string(journal.refused()) {
+                Ok(text) if text.ends_with('\n') => break text,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        let line: Value = serde_json::from_str(set_aside.trim_end()).unwrap();
+        assert_eq!((&line["queue"], &line["event"]["detail"]["number"]), (&"Notices".into(), &7.into()));
+        assert!(line["reason"].as_str().unwrap().contains("NotifyFunction"));
+        delivery.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_function_that_is_missing_is_told_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let bus = LocalBus::new(Journal::open(folder.path()).unwrap()).unwrap();
+        let Err(error) = bus.serve(&BTreeMap::new()) else { unreachable!("it should fail") };
+        assert!(error.to_string().contains("Function"), "{error}");
+    }
+}

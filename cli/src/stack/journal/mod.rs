@@ -98,7 +98,7 @@ impl Journal {
         let (sealed, bytes) = folder.look().with_context(problem)?;
         let next_number = sealed.last().map_or(1, |last| last.saturating_add(1));
         let is_waiting = !sealed.is_empty();
-        if is_waiting {
+        if bytes > 0 {
             tracing::warn!(bytes, "reports or events of the last run wait in the journal");
         }
         let state = Arc::new(State::new(sealed, bytes));

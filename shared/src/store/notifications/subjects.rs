@@ -46,6 +46,8 @@ impl fmt::Display for Subject {
 /// Where a subject stands now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Present {
+    /// Of its row: another one means that it has changed.
+    pub version: String,
     /// Nobody has reacted, somebody has, or it is over.
     pub status: IncidentStatus,
     /// Whether people may know: of a failed check only when an alert of it was announced.
@@ -111,12 +113,31 @@ pub async fn find(client: &Client, subject: &Subject) -> Result<Option<Present>,
     rows.first().map(|row| present_of(row, subject)).transpose()
 }
 
-/// As [`find`], within a transaction: where it stands once the group's lock is held.
+/// As [`find`], within a transaction: where it stands once the group's lock is held. What was found before is still true if
+/// its row has not changed since, which costs a tenth to find out.
 ///
 /// # Errors
 /// Any store error.
-pub async fn find_within(transaction: &Transaction<'_>, subject: &Subject) -> Result<Option<Present>, StoreError> {
+pub async fn find_within(
+    transaction: &Transaction<'_>,
+    subject: &Subject,
+    before: Option<&Present>,
+) -> Result<Option<Present>, StoreError> {
     let (sql, id) = query(subject);
+    if let Some(before) = before {
+        let version = match subject {
+            Subject::Incident(_) => {
+                "SELECT xmin::text || ' ' || ctid::text AS version FROM public.incidents WHERE incident_id = $1"
+            }
+            Subject::Alert(_) => {
+                "SELECT xmin::text || ' ' || ctid::text AS version FROM public.alert_events WHERE id = $1::uuid"
+            }
+        };
+        let rows = transaction.query_typed(version, &[(&id, Type::TEXT)]).await?;
+        if rows.first().map(|row| column::<&str>(row, "version")).transpose()? == Some(before.version.as_str()) {
+            return Ok(Some(before.clone()));
+        }
+    }
     let rows = transaction.query_typed(sql, &[(&id, Type::TEXT)]).await?;
     rows.first().map(|row| present_of(row, subject)).transpose()
 }
@@ -142,6 +163,7 @@ fn present_of(row: &Row, subject: &Subject) -> Result<Present, StoreError> {
         }
     };
     Ok(Present {
+        version: column(row, "version")?,
         status,
         is_announced: column(row, "is_announced")?,
         title: column(row, "title")?,

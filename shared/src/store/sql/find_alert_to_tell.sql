@@ -1,5 +1,6 @@
 -- An alert that belongs to no incident, as people should know it.
 SELECT
+    alert.xmin::text || ' ' || alert.ctid::text AS version,
     alert.status, alert.alert_type, coalesce(alert.message, alert.service_name || ': ' || alert.alert_type) AS title,
     'infrastructure' AS category, coalesce(service.application, alert.service_name)::text AS application,
     alert.environment, NULL::text AS message, alert.created_at AS since, alert.created_at AS fired_at,

@@ -1,6 +1,7 @@
 -- An incident as people should know it, with what is counted but not yet folded into it, the service that it is about, and
 -- what was tried. Of a failed check people may know once an alert of this outage was announced.
 SELECT
+    incident.xmin::text || ' ' || incident.ctid::text AS version,
     incident.status::text AS status, incident.severity::text AS severity, incident.title::text AS title,
     incident.category::text AS category, incident.application::text AS application, incident.environment,
     left(incident.error_message, 2000) AS message, coalesce(incident.detected_at, incident.last_seen_at) AS since,
