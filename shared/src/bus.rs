@@ -1,6 +1,6 @@
 //! The bus: what has happened goes there, and from there to whoever has a rule for it.
 //!
-//! - [`event_bridge`]: AWS's bus, behind its SDK. The local stack has one of its own, which is given to [`Bus::over`].
+//! - `event_bridge`: AWS's bus, behind its SDK. The local stack has one of its own, which is given to [`Bus::over`].
 //!
 //! Users: `publish` (events of the outbox), `defer` (reports while the database is away), the local stack.
 
