@@ -155,6 +155,7 @@ notification_members
     changed_at timestamptz not null
 notifications
     id uuid primary key not null
+    seq bigint not null
     event_id uuid not null
     channel text not null
     recipient text not null
