@@ -1,6 +1,7 @@
 //! What is told because its time has come: groups that waited, mutes that ended.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use shared::model::Receiver;
@@ -19,14 +20,22 @@ use crate::rules::Rules;
 use crate::telling::Held;
 use shared::store::notifications::messages::{self, NewMessage};
 
-/// At most as many of each in a sweep; the next one goes on.
-const LIMIT: usize = 200;
+/// At most as many of each at a time; the sweep goes on while there are more, and it has time.
+pub(crate) const LIMIT: usize = 200;
 
 /// Tells of the groups whose time has come.
-pub(crate) async fn tell_due(app: &App, rules: &Rules, now: DateTime<Utc>) -> Result<usize, StoreError> {
+pub(crate) async fn tell_due(
+    app: &App,
+    rules: &Rules,
+    now: DateTime<Utc>,
+    until: Instant,
+) -> Result<usize, StoreError> {
     let due = app.store.run(|client| async move { groups::list_due(&client, now, LIMIT).await }).await?;
     for group_key in &due {
-        within_deadline(|| tell(app, rules, group_key, now)).await?;
+        if Instant::now() >= until {
+            break;
+        }
+        within_deadline(&app.store, || tell(app, rules, group_key, now)).await?;
     }
     Ok(due.len())
 }
@@ -55,16 +64,24 @@ async fn refresh(held: &Held<'_>, rules: &Rules, member: &Member, now: DateTime<
 }
 
 /// Tells of what was muted until now.
-pub(crate) async fn tell_unmuted(app: &App, rules: &Rules, now: DateTime<Utc>) -> Result<usize, StoreError> {
+pub(crate) async fn tell_unmuted(
+    app: &App,
+    rules: &Rules,
+    now: DateTime<Utc>,
+    until: Instant,
+) -> Result<usize, StoreError> {
     let ended = app.store.run(|client| async move { mutes::list_ended(&client, now, LIMIT).await }).await?;
     for (group_key, subject) in &ended {
+        if Instant::now() >= until {
+            break;
+        }
         let Some(subject) = Subject::parse(subject) else { continue };
         let entry = Entry::Known(group_key.clone());
         Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, event_id: None, now }.take(app).await?;
     }
     let silences = app.store.run(|client| async move { mutes::list_ended_silences(&client, now).await }).await?;
     for silence in &silences {
-        within_deadline(|| summarise(app, rules, silence, now)).await?;
+        within_deadline(&app.store, || summarise(app, rules, silence, now)).await?;
     }
     Ok(ended.len() + silences.len())
 }

@@ -169,7 +169,7 @@ impl<'a> Held<'a> {
 }
 
 /// Those of them whom a message does not wake.
-fn awake(receivers: Vec<Receiver>) -> Vec<Receiver> {
+pub(crate) fn awake(receivers: Vec<Receiver>) -> Vec<Receiver> {
     receivers.into_iter().filter(|receiver| !receiver.channel().is_page()).collect()
 }
 
