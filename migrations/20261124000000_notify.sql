@@ -202,8 +202,10 @@ DECLARE
     role_name name;
 BEGIN
     EXECUTE format('REVOKE ALL ON TABLE %s FROM PUBLIC', tables);
+    REVOKE ALL ON SEQUENCE public.notifications_seq_seq FROM PUBLIC;
     FOR role_name IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated') LOOP
         EXECUTE format('REVOKE ALL ON TABLE %s FROM %I', tables, role_name);
+        EXECUTE format('REVOKE ALL ON SEQUENCE public.notifications_seq_seq FROM %I', role_name);
         EXECUTE format('REVOKE ALL ON FUNCTION public.tell_worse_incident() FROM %I', role_name);
     END LOOP;
 END

@@ -1,5 +1,7 @@
 //! Many at once: each is told, or named in a digest, and none twice.
 
+#![expect(clippy::print_stderr, reason = "what was measured")]
+
 use std::collections::BTreeSet;
 use std::time::Instant;
 
