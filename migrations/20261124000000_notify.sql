@@ -58,6 +58,9 @@ COMMENT ON COLUMN public.notification_groups.told IS
     'Who knows of something in it that is not over: they are told when it is.';
 CREATE INDEX IF NOT EXISTS idx_notification_groups_due_at
     ON public.notification_groups (due_at) WHERE due_at IS NOT NULL;
+-- Those that are over for long.
+CREATE INDEX IF NOT EXISTS idx_notification_groups_last_seen_at
+    ON public.notification_groups (coalesce(last_told_at, first_seen_at));
 
 CREATE TABLE IF NOT EXISTS public.notification_members (
     group_key  text NOT NULL REFERENCES public.notification_groups (group_key) ON DELETE CASCADE,
@@ -87,6 +90,7 @@ CREATE INDEX IF NOT EXISTS idx_notification_members_muted_by
 
 CREATE TABLE IF NOT EXISTS public.notifications (
     id              uuid PRIMARY KEY,
+    seq             bigint GENERATED ALWAYS AS IDENTITY,
     event_id        uuid NOT NULL,
     channel         text NOT NULL CONSTRAINT notifications_channel_check
         CHECK (channel IN ('slack', 'discord', 'email', 'sms', 'pagerduty', 'webhook')),
@@ -112,18 +116,20 @@ CREATE TABLE IF NOT EXISTS public.notifications (
     CONSTRAINT notifications_event_id_channel_recipient_key UNIQUE (event_id, channel, recipient)
 ) WITH (fillfactor = 70);
 
+COMMENT ON COLUMN public.notifications.seq IS
+    'The order of a group''s messages: they are stored under its lock. Clocks of several writers have none.';
 COMMENT ON COLUMN public.notifications.recipient IS
     'An address, a number, a Slack channel, or "default": whom the environment names. Never what opens a channel.';
 COMMENT ON COLUMN public.notifications.remote IS
     'What the channel calls the message, so that it can be changed there: {"channel", "ts"} on Slack.';
 CREATE INDEX IF NOT EXISTS idx_notifications_due
-    ON public.notifications (channel, recipient, created_at, id) WHERE status IN ('pending', 'sending');
+    ON public.notifications (channel, recipient, seq) WHERE status IN ('pending', 'sending');
 CREATE INDEX IF NOT EXISTS idx_notifications_urgent
-    ON public.notifications (channel, recipient, created_at, id)
+    ON public.notifications (channel, recipient, seq)
     WHERE status IN ('pending', 'sending') AND kind IN ('escalated', 'digest');
 CREATE INDEX IF NOT EXISTS idx_notifications_failed ON public.notifications (created_at) WHERE status = 'failed';
 CREATE INDEX IF NOT EXISTS idx_notifications_group_key
-    ON public.notifications (group_key, channel, recipient, created_at);
+    ON public.notifications (group_key, channel, recipient, seq);
 CREATE INDEX IF NOT EXISTS idx_notifications_dedup_key ON public.notifications (dedup_key);
 CREATE INDEX IF NOT EXISTS idx_notifications_created_at ON public.notifications (created_at);
 -- How many text messages went out today.
@@ -199,8 +205,10 @@ DECLARE
     role_name name;
 BEGIN
     EXECUTE format('REVOKE ALL ON TABLE %s FROM PUBLIC', tables);
+    REVOKE ALL ON SEQUENCE public.notifications_seq_seq FROM PUBLIC;
     FOR role_name IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated') LOOP
         EXECUTE format('REVOKE ALL ON TABLE %s FROM %I', tables, role_name);
+        EXECUTE format('REVOKE ALL ON SEQUENCE public.notifications_seq_seq FROM %I', role_name);
         EXECUTE format('REVOKE ALL ON FUNCTION public.tell_worse_incident() FROM %I', role_name);
     END LOOP;
 END

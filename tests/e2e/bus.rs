@@ -1,5 +1,7 @@
 //! The local bus: what it has taken reaches its function, whatever happens in between.
 
+#![expect(clippy::panic, clippy::print_stderr, reason = "a consumer that dies; what was measured")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -247,7 +249,7 @@ async fn ten_thousand_events_arrive_once_each_in_batches_of_ten_at_most() {
     running.put(&events).await;
     let taken = begun.elapsed();
     running.until(|notify| notify.numbers().len() == 10_000).await;
-    println!("10,000 events: taken after {taken:?}, delivered after {:?}", begun.elapsed());
+    eprintln!("10,000 events: taken after {taken:?}, delivered after {:?}", begun.elapsed());
     assert_eq!(running.notify.got().len(), 10_000);
     assert!(running.notify.batches.lock().unwrap().iter().all(|size| *size <= 10));
     wait(|| bytes(&place) == 0).await;

@@ -42,6 +42,7 @@ fn event(kind: &str) -> Value {
             .unwrap();
     body["event"]["id"] = Uuid::new_v4().to_string().into();
     body["event"]["event_type"] = kind.into();
+    body["event"]["occurred_at"] = json!(chrono::Utc::now());
     body["event"]["data"]["incident_key"] = KEY.into();
     body
 }
@@ -85,6 +86,35 @@ async fn an_event_that_comes_again_counts_once() {
     assert_eq!((again.status, &again.body["changed"]), (200, &json!(0)));
     assert_eq!(incident(&stack.database).await.0, "detected");
     assert_eq!(send(&stack, &event("incident.resolved")).await.body["changed"], 1, "another event");
+}
+
+#[tokio::test]
+async fn what_was_done_before_an_incident_came_back_does_not_end_it() {
+    let (database, _) = with_incident().await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    let stack = stack_on(database).await;
+    let late = event("incident.resolved");
+    stack.database.execute("UPDATE incidents SET reopened_at = now() + interval '1 millisecond'").await;
+    for _ in 0..2 {
+        let answer = send(&stack, &late).await;
+        assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(0)));
+    }
+    assert_eq!(incident(&stack.database).await.0, "detected");
+    stack.database.execute("UPDATE incidents SET reopened_at = now() - interval '1 hour'").await;
+    assert_eq!(send(&stack, &event("incident.resolved")).await.body["changed"], 1);
+}
+
+#[tokio::test]
+async fn all_of_a_large_group_is_taken() {
+    let (database, _) = with_incident().await;
+    let mut subjects = vec!["incident:INC-HEALTH-1".to_owned()];
+    for nth in 0..250 {
+        subjects.push(format!("alert:{}", with_alert(&database, &format!("mail-{nth}")).await));
+    }
+    tell(&database, &subjects).await;
+    let stack = stack_on(database).await;
+    let answer = send(&stack, &event("incident.acknowledged")).await;
+    assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(251)), "{}", answer.status);
 }
 
 #[tokio::test]

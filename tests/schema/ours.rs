@@ -156,6 +156,7 @@ notification_members
     renewed boolean not null default false
 notifications
     id uuid primary key not null
+    seq bigint not null
     event_id uuid not null
     channel text not null
     recipient text not null

@@ -51,8 +51,31 @@ pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
         each_second("events stay in the outbox", app, |app, now| async move {
             dispatch::publish(&app, now).await.map(drop)
         }),
-        each_second("messages wait", || notify.clone(), |app, now| async move { notify::sweep(&app, now).await }),
+        each_second("groups wait", || notify.clone(), |app, now| async move { notify::tell_waiting(&app, now).await }),
+        each_second(
+            "messages wait",
+            || notify.clone(),
+            |app, now| async move {
+                send_beside(app, now);
+                Ok(())
+            }
+        ),
+        each(
+            Duration::from_secs(3_600),
+            "old messages stay",
+            || notify.clone(),
+            |app, now| async move { notify::delete_old(&app, now).await }
+        ),
     );
+}
+
+/// Sends messages that are due, and does not wait for it: a channel that hangs holds up no other.
+pub(super) fn send_beside(app: notify::App, now: DateTime<Utc>) {
+    tokio::spawn(async move {
+        if let Err(error) = notify::send_waiting(&app, now).await {
+            tracing::debug!(error = %chain(error.as_ref()), "messages wait for another second");
+        }
+    });
 }
 
 /// Does this each second; what fails is done in the next one.
@@ -60,12 +83,23 @@ async fn each_second<App, Done>(otherwise: &str, app: impl Fn() -> App, work: im
 where
     Done: Future<Output = anyhow::Result<()>>,
 {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    each(Duration::from_secs(1), otherwise, app, work).await;
+}
+
+async fn each<App, Done>(
+    period: Duration,
+    otherwise: &str,
+    app: impl Fn() -> App,
+    work: impl Fn(App, DateTime<Utc>) -> Done,
+) where
+    Done: Future<Output = anyhow::Result<()>>,
+{
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        seconds.tick().await;
+        ticks.tick().await;
         if let Err(error) = work(app(), Utc::now()).await {
-            tracing::debug!(error = %chain(error.as_ref()), "{otherwise} for another second");
+            tracing::debug!(error = %chain(error.as_ref()), "{otherwise} for another {period:?}");
         }
     }
 }

@@ -98,6 +98,7 @@ impl App {
             comment: told.comment,
             agent: Agent { id: "admin", kind: "operator" },
             at: now,
+            done_at: None,
         };
         let reacted =
             self.store.run(|client| async move { reactions::react(&client, subject, reaction).await }).await?;

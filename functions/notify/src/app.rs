@@ -1,8 +1,11 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use shared::config::{DatabaseConfig, Environment};
 use shared::store::{PoolSize, Store};
+use tokio::sync::Semaphore;
 
 use crate::channel::{Channels, ChannelsConfig};
 
@@ -46,7 +49,12 @@ pub struct App {
     pub(crate) public_url: Option<String>,
     /// The most text messages of a day; none = no way to send any.
     pub(crate) sms_daily_limit: Option<u32>,
+    /// So many may send what waits at a time.
+    pub(crate) sending: Arc<Semaphore>,
 }
+
+/// A channel that hangs keeps one of them busy, and is left alone afterwards.
+const SENDERS: usize = 4;
 
 impl App {
     /// The App of a Lambda environment: a pool of its own.
@@ -65,7 +73,13 @@ impl App {
     /// When no client can be set up.
     pub fn new(store: Store, config: NotifyConfig) -> anyhow::Result<Self> {
         let sms_daily_limit = config.channels.sms.as_ref().map(|sms| sms.daily_limit);
-        Ok(Self { store, channels: Channels::new(config.channels)?, public_url: config.public_url, sms_daily_limit })
+        Ok(Self {
+            store,
+            channels: Channels::new(config.channels)?,
+            public_url: config.public_url,
+            sms_daily_limit,
+            sending: Arc::new(Semaphore::new(SENDERS)),
+        })
     }
 
     /// Hangs up politely: the process is about to end.

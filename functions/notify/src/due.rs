@@ -1,6 +1,7 @@
 //! What is told because its time has come: groups that waited, mutes that ended.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Channel, Receiver};
@@ -21,19 +22,27 @@ use crate::rules::Rules;
 use crate::telling::{Held, timed_event};
 use shared::store::notifications::messages::NewMessage;
 
-/// At most as many of each in a sweep; the next one goes on.
-const LIMIT: usize = 200;
+/// At most as many of each at a time; the sweep goes on while there are more, and it has time.
+pub(crate) const LIMIT: usize = 200;
 /// A group that could not be told of waits so long, so that it keeps no other back.
 const PASSED_OVER: TimeDelta = TimeDelta::seconds(30);
 
 /// Tells of the groups whose time has come.
-pub(crate) async fn tell_due(app: &App, rules: &Rules, now: DateTime<Utc>) -> Result<usize, StoreError> {
+pub(crate) async fn tell_due(
+    app: &App,
+    rules: &Rules,
+    now: DateTime<Utc>,
+    until: Instant,
+) -> Result<usize, StoreError> {
     let groups = app.store.run(|client| async move { due::list(&client, now, LIMIT).await }).await?;
     for group_key in &groups {
-        if let Err(error) = within_deadline(|| tell(app, rules, group_key, now)).await {
+        if Instant::now() >= until {
+            break;
+        }
+        if let Err(error) = within_deadline(&app.store, || tell(app, rules, group_key, now)).await {
             passed_over(group_key, error)?;
-            let until = now + PASSED_OVER;
-            app.store.run(|client| async move { due::postpone(&client, group_key, now, until).await }).await?;
+            let later = now + PASSED_OVER;
+            app.store.run(|client| async move { due::postpone(&client, group_key, now, later).await }).await?;
         }
     }
     Ok(groups.len())
@@ -61,10 +70,18 @@ async fn tell(app: &App, rules: &Rules, group_key: &str, now: DateTime<Utc>) -> 
 }
 
 /// Tells of what was muted until now.
-pub(crate) async fn tell_unmuted(app: &App, rules: &Rules, now: DateTime<Utc>) -> Result<usize, StoreError> {
+pub(crate) async fn tell_unmuted(
+    app: &App,
+    rules: &Rules,
+    now: DateTime<Utc>,
+    until: Instant,
+) -> Result<usize, StoreError> {
     let ended = app.store.run(|client| async move { mutes::list_ended(&client, now, LIMIT).await }).await?;
     let mut told = 0;
     for (group_key, subject) in &ended {
+        if Instant::now() >= until {
+            break;
+        }
         let Some(subject) = Subject::parse(subject) else { continue };
         let entry = Entry::Known(group_key.clone());
         let look =
@@ -76,7 +93,7 @@ pub(crate) async fn tell_unmuted(app: &App, rules: &Rules, now: DateTime<Utc>) -
     }
     let silences = app.store.run(|client| async move { mutes::list_ended_silences(&client, now).await }).await?;
     for silence in &silences {
-        match within_deadline(|| summarise(app, rules, silence, now)).await {
+        match within_deadline(&app.store, || summarise(app, rules, silence, now)).await {
             Ok(()) => told += 1,
             Err(error) => passed_over(&format!("silence {}", silence.id), error)?,
         }

@@ -40,7 +40,7 @@ pub(crate) async fn hear(app: &App, rules: &Rules, heard: &Heard, now: DateTime<
                 None => Ok(()),
             }
         }
-        What::Unacknowledged(step) => within_deadline(|| escalate(app, rules, step, *id, now)).await,
+        What::Unacknowledged(step) => within_deadline(&app.store, || escalate(app, rules, step, *id, now)).await,
         What::Heal(run) => heal(app, rules, run, *id, now).await,
     }
 }
@@ -99,7 +99,7 @@ async fn heal(app: &App, rules: &Rules, run: &HealRun, event_id: Uuid, now: Date
             for entry in groups_of(app, rules, &subject, now).await? {
                 let told =
                     HealTold { rules, entry: &entry, subject: &subject, on_call, remark: &remark, event_id, now };
-                within_deadline(|| told.write(app)).await?;
+                within_deadline(&app.store, || told.write(app)).await?;
             }
             Ok(())
         }
@@ -144,7 +144,9 @@ impl HealTold<'_> {
             is_part: held.has_several().await?,
             remark: Some(self.remark.to_owned()),
         };
-        held.send(&notice, &audience(&held.settings.receivers, self.on_call), self.event_id).await?;
+        // Who is on it already hears of it in the chat.
+        let on_call = self.on_call && member.state != "acknowledged";
+        held.send(&notice, &audience(&held.settings.receivers, on_call), self.event_id).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -162,13 +164,13 @@ fn audience(receivers: &[Receiver], on_call: bool) -> Vec<Receiver> {
     if is_silent { receivers.to_vec() } else { some }
 }
 
-/// Logs why an event was not acted upon; whether it has to come again.
-pub(crate) fn has_to_come_again(event_id: Uuid, error: &StoreError) -> bool {
+/// Logs why an event was not acted upon. It has to come again, whatever the reason: a defect of ours may be mended by then,
+/// and what never can be told ends among the dead letters, where somebody is told of it.
+pub(crate) fn log_failure(event_id: Uuid, error: &StoreError) {
     let error_text = chain(error);
     if error.is_transient() {
         tracing::warn!(event.id = %event_id, error = error_text, "event {event_id} has to come again");
     } else {
-        tracing::error!(event.id = %event_id, error = error_text, "event {event_id} can't be told");
+        tracing::error!(event.id = %event_id, error = error_text, "event {event_id} can't be told; it has to come again");
     }
-    error.is_transient()
 }

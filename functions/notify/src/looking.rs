@@ -18,7 +18,7 @@ use crate::notice::{Notice, NoticeKind};
 use crate::problem::{self, Details, is_known};
 use crate::routing::{Way, ways};
 use crate::rules::Rules;
-use crate::telling::{Held, timed_event};
+use crate::telling::{Held, awake, timed_event};
 
 /// How often a transaction that met another, or a dead connection, is tried.
 const ATTEMPTS: u32 = 4;
@@ -72,15 +72,20 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<Value, StoreError> {
     serde_json::to_value(value).map_err(|error| StoreError::Internal(Box::new(error)))
 }
 
-/// Runs a transaction within the store's deadline, and again where it met another one or a dead connection.
-pub(crate) async fn within_deadline<T, F>(attempt: impl Fn() -> F) -> Result<T, StoreError>
+/// Runs a transaction within the store's deadline, and again where it met another one or a dead connection. One that was cut
+/// off may have left its connection busy: none that is in the pool then is for the next caller.
+pub(crate) async fn within_deadline<T, F>(store: &Store, attempt: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     let mut attempts = 1;
     loop {
         let answer = tokio::time::timeout(Store::DEADLINE, attempt()).await;
-        match answer.unwrap_or(Err(StoreError::Timeout(Store::DEADLINE))) {
+        let answer = answer.unwrap_or_else(|_| {
+            store.hang_up();
+            Err(StoreError::Timeout(Store::DEADLINE))
+        });
+        match answer {
             Err(StoreError::Raced(_) | StoreError::Unavailable(_)) if attempts < ATTEMPTS => {
                 attempts += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -170,7 +175,7 @@ pub(crate) struct Look<'a> {
 impl Look<'_> {
     /// Looks, decides, and stores what is told.
     pub(crate) async fn take(&self, app: &App) -> Result<(), StoreError> {
-        within_deadline(|| self.take_once(app)).await
+        within_deadline(&app.store, || self.take_once(app)).await
     }
 
     async fn take_once(&self, app: &App) -> Result<(), StoreError> {
@@ -230,6 +235,8 @@ impl Look<'_> {
                 (if seniors.is_empty() { held.settings.receivers.clone() } else { seniors }, remark.clone())
             }
         };
+        // Somebody is on it already: nobody is woken for that.
+        let receivers = if member.state == "acknowledged" { awake(receivers) } else { receivers };
         if receivers.is_empty() || (informed.is_empty() && *self.why == Why::Worse) {
             // Where nobody knows yet, it is told like any other.
             return Ok(false);

@@ -1,5 +1,7 @@
 //! The Lambda binary of `notify`: the queue of events, and the minute.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use aws_lambda_events::sqs::SqsEvent;
 use chrono::Utc;
@@ -9,6 +11,9 @@ use notify::app::Config;
 use serde_json::{Value, json};
 use shared::config::Environment;
 use shared::telemetry;
+
+/// A batch that has failed is not begun again after this time: the function has 60 s, of which one batch may take 45.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -33,5 +38,5 @@ async fn invoke(app: &App, payload: Value) -> anyhow::Result<Value> {
         return Ok(json!({}));
     }
     let batch: SqsEvent = serde_json::from_value(payload).context("read the queue's batch")?;
-    serde_json::to_value(notify::handle(app, batch).await).context("write the answer")
+    serde_json::to_value(notify::handle_patiently(app, batch, PATIENCE).await).context("write the answer")
 }

@@ -186,7 +186,7 @@ pub(crate) fn timed_event(now: DateTime<Utc>) -> Uuid {
 }
 
 /// Those of them whom a message does not wake.
-fn awake(receivers: Vec<Receiver>) -> Vec<Receiver> {
+pub(crate) fn awake(receivers: Vec<Receiver>) -> Vec<Receiver> {
     receivers.into_iter().filter(|receiver| !receiver.channel().is_page()).collect()
 }
 

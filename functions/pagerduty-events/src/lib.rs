@@ -117,5 +117,6 @@ fn reaction(done: &Done, subject: &Subject, now: DateTime<Utc>) -> Reaction {
         comment: None,
         agent: Agent { id: "pagerduty-events", kind: "operator" },
         at: now,
+        done_at: done.at,
     }
 }

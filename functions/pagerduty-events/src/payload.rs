@@ -3,6 +3,7 @@
 //!
 //! Source: <https://developer.pagerduty.com/docs/webhooks-overview>.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use shared::store::reactions::{Deed, person};
 
@@ -29,6 +30,8 @@ pub struct Done {
     pub dedup_key: String,
     /// `pagerduty:Earline Greenholt`.
     pub by: String,
+    /// When, by their clock.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// What a body means.
@@ -49,7 +52,8 @@ pub fn meaning(body: &Value) -> Meaning {
     let text = |value: &Value| value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     match (text(&event["id"]), text(&event["data"]["incident_key"])) {
         (Some(event_id), Some(dedup_key)) if dedup_key.chars().count() <= KEY_CHARS && !dedup_key.contains('\0') => {
-            Meaning::Did(Done { event_id, deed, dedup_key, by: name_of(&event["agent"]) })
+            let at = event["occurred_at"].as_str().and_then(|at| at.parse().ok());
+            Meaning::Did(Done { event_id, deed, dedup_key, by: name_of(&event["agent"]), at })
         }
         _ => Meaning::Nothing("it names no incident of ours"),
     }
@@ -96,6 +100,7 @@ mod tests {
             deed: Deed::Acknowledge,
             dedup_key: "watchkeeper/production/INC-MWTIGJFU-L1J3P9C2".to_owned(),
             by: "pagerduty:Earline Greenholt".to_owned(),
+            at: "2026-11-24T12:00:00Z".parse().ok(),
         };
         assert_eq!(acknowledged, expected);
         for (kind, deed) in [

@@ -77,7 +77,8 @@ impl App {
     async fn take(&self, click: Click, now: DateTime<Utc>) -> Result<(), ApiError> {
         let Click { delivery_key, deed, subject, by } = click;
         let agent = Agent { id: "slack-actions", kind: "operator" };
-        let (subject, reaction) = (&subject, &Reaction { delivery_key, deed, by, comment: None, agent, at: now });
+        let (subject, reaction) =
+            (&subject, &Reaction { delivery_key, deed, by, comment: None, agent, at: now, done_at: None });
         let reacted = self
             .store
             .run_within(PATIENCE, |client| async move { reactions::react(&client, subject, reaction).await })

@@ -85,6 +85,11 @@ impl Store {
         self.pool.close();
     }
 
+    /// Drops the connections that nobody uses at this moment: one of them may still be busy with what was given up.
+    pub fn hang_up(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     /// A connection for a transaction, which whoever takes it has to end in time. Everything else goes through
     /// [`Store::run`].
     ///
@@ -129,13 +134,13 @@ impl Store {
                 Err(error) if error.is_worth_a_retry() => {
                     tracing::warn!(error = %super::chain(&error), "connection lost; trying once more");
                     // What killed one idle connection has likely killed the others.
-                    self.pool.retain(|_, _| false);
+                    self.hang_up();
                     return self.run_once(until, &operation).await;
                 }
                 result => {
                     if matches!(result, Err(StoreError::Timeout(_))) {
                         // What slept through a freeze or a failover is not for the next caller either.
-                        self.pool.retain(|_, _| false);
+                        self.hang_up();
                     }
                     return result;
                 }

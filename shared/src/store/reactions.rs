@@ -45,6 +45,9 @@ pub struct Reaction {
     pub agent: Agent,
     /// When it reached us.
     pub at: DateTime<Utc>,
+    /// When it was done, by the clock of whoever tells it: what was done before the incident came back is about another
+    /// outbreak. None = now.
+    pub done_at: Option<DateTime<Utc>>,
 }
 
 /// What became of it.
@@ -52,7 +55,7 @@ pub struct Reaction {
 pub enum Reacted {
     /// It stands as was wanted; with the event that tells of the change, if there was one: to be published.
     Done(Option<Uuid>),
-    /// It is over: nobody can take it any more.
+    /// It is over: nobody can take it any more. Or it was done before the incident came back.
     Over,
     /// There is no such incident or alert.
     Unknown,
@@ -152,9 +155,12 @@ pub async fn react(client: &Client, subject: &Subject, reaction: &Reaction) -> R
 }
 
 async fn react_to_incident(client: &Client, id: &IncidentId, reaction: &Reaction) -> Result<Reacted, StoreError> {
-    let Some(status) = find_status(client, id).await? else { return Ok(Reacted::Unknown) };
+    let Some((status, reopened_at)) = find_status(client, id).await? else { return Ok(Reacted::Unknown) };
     if let Some(reacted) = reaction.deed.settled(status) {
         return Ok(reacted);
+    }
+    if reaction.done_at.zip(reopened_at).is_some_and(|(done_at, reopened_at)| done_at < reopened_at) {
+        return Ok(Reacted::Over);
     }
     let comment = reaction.comment();
     let step = Step {
@@ -179,17 +185,22 @@ async fn react_to_incident(client: &Client, id: &IncidentId, reaction: &Reaction
         // Somebody was faster, and may have ended it.
         Some(touched) if !touched.changed && reaction.deed.status().is_some() => {
             let status = find_status(client, id).await?;
-            Ok(status.and_then(|status| reaction.deed.settled(status)).unwrap_or(Reacted::Done(None)))
+            Ok(status.and_then(|(status, _)| reaction.deed.settled(status)).unwrap_or(Reacted::Done(None)))
         }
         Some(touched) => Ok(Reacted::Done(touched.event_id)),
         None => Ok(Reacted::Done(None)),
     }
 }
 
-async fn find_status(client: &Client, id: &IncidentId) -> Result<Option<IncidentStatus>, StoreError> {
-    let sql = "SELECT status::text AS status FROM public.incidents WHERE incident_id = $1";
+/// The incident's status, and when it came back last.
+async fn find_status(
+    client: &Client,
+    id: &IncidentId,
+) -> Result<Option<(IncidentStatus, Option<DateTime<Utc>>)>, StoreError> {
+    let sql = "SELECT status::text AS status, reopened_at FROM public.incidents WHERE incident_id = $1";
     let rows = client.query_typed(sql, &[(&id.as_str(), Type::TEXT)]).await?;
-    rows.first().map(|row| word(row, "status", IncidentStatus::parse)).transpose()
+    let found = |row| Ok((word(row, "status", IncidentStatus::parse)?, column(row, "reopened_at")?));
+    rows.first().map(found).transpose()
 }
 
 /// The alert's status, and the open incident that it belongs to.

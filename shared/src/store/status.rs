@@ -112,8 +112,13 @@ async fn list_failing(client: &Client) -> Result<Vec<FailingReceiver>, StoreErro
             channel || CASE recipient WHEN 'default' THEN '' ELSE ':' || recipient END AS receiver,
             failing_since,
             last_error
-        FROM public.notification_receivers
-        WHERE failing_since IS NOT NULL
+        FROM public.notification_receivers AS receiver
+        -- Who is no longer configured, nor waited for, fails nobody.
+        WHERE failing_since IS NOT NULL AND (seen_at IS NOT NULL OR EXISTS (
+            SELECT FROM public.notifications AS message
+            WHERE message.channel = receiver.channel AND message.recipient = receiver.recipient
+                AND message.status IN ('pending', 'sending')
+        ))
         ORDER BY failing_since, channel, recipient
         LIMIT 100";
     let failing = |row| {

@@ -6,6 +6,8 @@ mod groups;
 mod inbox;
 mod mutes;
 mod once;
+mod order;
+mod trouble;
 mod upkeep;
 mod volume;
 mod who;

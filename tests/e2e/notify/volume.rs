@@ -1,5 +1,7 @@
 //! Many at once: each is told, or named in a digest, and none twice.
 
+#![expect(clippy::print_stderr, reason = "what was measured")]
+
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -74,7 +76,7 @@ async fn ten_thousand_events_at_once_are_told_or_gathered_and_none_twice() {
     }
     let ids: BTreeSet<_> = inbox.got().into_iter().map(|got| got.id).collect();
     let open = telling.database.count("notifications WHERE status NOT IN ('sent', 'digested')").await;
-    println!(
+    eprintln!(
         "{COUNT} events: {decided:.1?} for all of them, {:.1?} with what waited; chat: {} messages",
         began.elapsed(),
         chat.got().len()

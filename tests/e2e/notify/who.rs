@@ -5,7 +5,7 @@ use serde_json::json;
 use super::inbox::Inbox;
 use super::{Telling, event, named, of_incident, webhook};
 
-fn sms(inbox: &Inbox) -> [(&'static str, String); 5] {
+pub(super) fn sms(inbox: &Inbox) -> [(&'static str, String); 5] {
     [
         ("TWILIO_ACCOUNT_SID", "AC1".to_owned()),
         ("TWILIO_AUTH_TOKEN", "secret".to_owned()),
@@ -15,7 +15,7 @@ fn sms(inbox: &Inbox) -> [(&'static str, String); 5] {
     ]
 }
 
-fn pagerduty(inbox: &Inbox) -> [(&'static str, String); 2] {
+pub(super) fn pagerduty(inbox: &Inbox) -> [(&'static str, String); 2] {
     [("PAGERDUTY_ROUTING_KEY", "key".to_owned()), ("PAGERDUTY_API_URL", inbox.url("/pagerduty"))]
 }
 
@@ -129,5 +129,5 @@ async fn no_more_text_messages_go_out_than_a_day_may_have() {
         telling.open(&format!("INC-{nth}"), "CRITICAL").await;
     }
     assert_eq!(inbox.got().len(), 2);
-    assert_eq!(telling.database.count("notifications WHERE status = 'skipped' AND last_error IS NOT NULL").await, 2);
+    assert_eq!(telling.database.count("notifications WHERE status = 'failed' AND last_error IS NOT NULL").await, 2);
 }

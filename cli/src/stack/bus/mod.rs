@@ -28,6 +28,7 @@ use shared::store::chain;
 use uuid::Uuid;
 
 use super::journal::{Journal, Kept, QueuedEvent};
+use super::scheduler;
 pub use delivery::Delivery;
 use queue::Queue;
 use template::Routes;
@@ -40,7 +41,12 @@ pub trait Consumer: Send + Sync {
 
 impl Consumer for notify::App {
     fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
-        Box::pin(notify::handle(self, batch))
+        Box::pin(async {
+            let response = notify::hear(self, batch).await;
+            // The next events are heard meanwhile, also while a channel hangs.
+            scheduler::send_beside(self.clone(), Utc::now());
+            response
+        })
     }
 }
 

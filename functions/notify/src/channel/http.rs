@@ -37,6 +37,10 @@ impl Http {
     const ANSWER_BYTES: usize = 256 * 1024;
     /// A server that takes longer to be connected to is away.
     const CONNECT: Duration = Duration::from_secs(5);
+    /// What has not begun to answer by then is asked again. With [`Self::BODY`] it is no longer than a message may take.
+    const HEAD: Duration = Duration::from_secs(8);
+    /// The status says what counts: what follows it is waited for only a little.
+    const BODY: Duration = Duration::from_secs(2);
     /// A Lambda sleeps between two invocations, and wakes up with connections that have ended long ago.
     const IDLE: Duration = Duration::from_secs(20);
 
@@ -66,16 +70,10 @@ impl Http {
         request: RequestBuilder,
         now: DateTime<Utc>,
     ) -> Result<Answer, SendError> {
-        let mut response = request.send().await.map_err(|error| unsent(who, &error))?;
+        let response = tokio::time::timeout(Self::HEAD, request.send()).await.map_err(|_| late(who))?;
+        let response = response.map_err(|error| unsent(who, &error))?;
         let (status, after) = (response.status(), wanted_pause(response.headers(), now));
-        let mut body = Vec::new();
-        while body.len() < Self::ANSWER_BYTES {
-            match response.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(Self::ANSWER_BYTES - body.len())]),
-                // The status was there, so that is what counts: sending again would tell people twice.
-                Ok(None) | Err(_) => break,
-            }
-        }
+        let body = body_of(response).await;
         let answer = Answer { status, after, body };
         if status.is_success() {
             return Ok(answer);
@@ -128,6 +126,26 @@ impl Answer {
             SendError::Refused { what, status }
         }
     }
+}
+
+/// As much of the body as comes in time. The status was there, so that is what counts: sending again would tell people twice.
+async fn body_of(mut response: reqwest::Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk[..chunk.len().min(Http::ANSWER_BYTES - body.len())]);
+            if body.len() == Http::ANSWER_BYTES {
+                break;
+            }
+        }
+    };
+    // Cut off or not, what has come is there.
+    let _ = tokio::time::timeout(Http::BODY, read).await;
+    body
+}
+
+fn late(who: &str) -> SendError {
+    SendError::Later { what: format!("{who} did not answer in time"), status: None, after: None }
 }
 
 /// Why no answer came. In words of our own: the error's may hold the address.

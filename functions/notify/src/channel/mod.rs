@@ -39,7 +39,7 @@ pub struct Delivery {
     pub dedup_key: String,
     /// What it says.
     pub notice: Notice,
-    /// What the channel called the first message about the same, where it was sent to this receiver.
+    /// What the channel called the newest message about the same, where it was sent to this receiver.
     pub earlier: Option<Value>,
 }
 

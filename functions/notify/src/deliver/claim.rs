@@ -94,9 +94,10 @@ fn plan(
     let mut ordinary = Vec::new();
     for message in waiting {
         if let Some(why) = pointless(channel, &message) {
-            plan.skip.push(Skipped { id: message.id, why });
+            plan.skip.push(Skipped { id: message.id, why, is_failure: false });
         } else if left_today == 0 && !message.is_replayed {
-            plan.skip.push(Skipped { id: message.id, why: "as many text messages as a day may have went out already" });
+            let why = "as many text messages as a day may have went out already";
+            plan.skip.push(Skipped { id: message.id, why, is_failure: true });
         } else if is_urgent(&message) {
             left_today = left_today.saturating_sub(1);
             plan.go.push(message);
@@ -136,6 +137,9 @@ fn pointless(channel: Channel, message: &Waiting) -> Option<&'static str> {
     match kind(&message.kind)? {
         NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated if channel.is_page() && message.is_over => {
             Some("over before it could be told")
+        }
+        NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated if channel.is_page() && message.is_taken => {
+            Some("somebody was on it before it could be told")
         }
         NoticeKind::Resolved | NoticeKind::Acknowledged if !message.was_told => {
             // PagerDuty may have taken what we think it has not; an end too many harms nothing there.

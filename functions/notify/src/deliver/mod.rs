@@ -1,6 +1,7 @@
 //! Messages on their way: claimed, sent, and what became of each written down at once.
 //!
-//! Each receiver gets its messages one after the other, several receivers at the same time. A claim that ended without a
+//! In one run each receiver gets its messages one after the other, several receivers at the same time. Of several runs at a
+//! time each has messages of its own; those of one group go to a receiver in their order whoever sends them. A claim that ended without a
 //! record (the sender was killed) is anybody's after a minute: then a message may come twice, with the same id and dedup key.
 
 mod claim;
@@ -64,18 +65,25 @@ pub(crate) async fn deliver(app: &App, now: DateTime<Utc>, budget: Duration) -> 
         if due.is_empty() || run.is_over() {
             return Ok(());
         }
-        let mut sending = JoinSet::new();
-        for receiver in due {
-            if sending.len() >= AT_ONCE {
-                ended(sending.join_next().await)?;
-            }
-            let app = app.clone();
-            sending.spawn(async move { drain(&app, &receiver, run).await });
-        }
-        while let Some(joined) = sending.join_next().await {
-            ended(Some(joined))?;
-        }
+        drain_all(app, due, run).await?;
     }
+}
+
+/// Sends to each of these. What goes wrong at one ends no other's: whoever is stopped between sending and recording sends
+/// again.
+async fn drain_all(app: &App, receivers: Vec<Receiver>, run: Run) -> Result<(), StoreError> {
+    let (mut sending, mut first) = (JoinSet::new(), Ok(()));
+    for receiver in receivers {
+        if sending.len() >= AT_ONCE {
+            first = first.and(ended(sending.join_next().await));
+        }
+        let app = app.clone();
+        sending.spawn(async move { drain(&app, &receiver, run).await });
+    }
+    while let Some(joined) = sending.join_next().await {
+        first = first.and(ended(Some(joined)));
+    }
+    first
 }
 
 fn ended(joined: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>) -> Result<(), StoreError> {
@@ -90,7 +98,8 @@ fn ended(joined: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>)
 async fn drain(app: &App, receiver: &Receiver, run: Run) -> Result<(), StoreError> {
     while !run.is_over() {
         let now = run.now();
-        let Claimed { messages, goes_on, failures } = within_deadline(|| claim(app, receiver, run.by, now)).await?;
+        let Claimed { messages, goes_on, failures } =
+            within_deadline(&app.store, || claim(app, receiver, run.by, now)).await?;
         let fares_well = send_all(app, receiver, messages, failures, run).await?;
         if !goes_on || !fares_well {
             break;

@@ -1,12 +1,16 @@
 //! The signed webhook.
 
+use std::time::Duration;
+
 use chrono::Utc;
 use notify::channel::webhook::SigningKey;
-use notify::channel::{Address, ChannelsConfig, WebhookConfig};
+use notify::channel::{Address, Channels, ChannelsConfig, WebhookConfig};
 use notify::notice::NoticeKind;
 use secrecy::SecretString;
 use serde_json::json;
 use shared::config::Secrets;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use wiremock::{Request, ResponseTemplate};
 
 use crate::messages::delivery;
@@ -107,4 +111,22 @@ async fn another_webhook_is_named_by_its_variables() {
     assert_eq!(refused.to_string(), "NOTIFY_WEBHOOK_SECRET_AUDIT: it is not set");
     let unknown = crate::messages::delivery("webhook:OTHER", NoticeKind::Resolved);
     assert_eq!(outcome(&send(&named(Some(SECRET)), &unknown).await).0, "not configured");
+}
+
+#[tokio::test]
+async fn an_answer_that_stalls_after_its_head_was_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut some = [0; 65_536];
+            let _ = stream.read(&mut some).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await;
+            open.push(stream);
+        }
+    });
+    let channels = Channels::new(config(&uri)).unwrap();
+    let sent = channels.send(&delivery("webhook", NoticeKind::Firing), Duration::from_secs(10)).await;
+    assert_eq!(outcome(&sent), ("sent", Some(200), None));
 }

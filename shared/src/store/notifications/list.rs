@@ -100,7 +100,7 @@ pub async fn replay(client: &Client, id: Uuid, now: DateTime<Utc>) -> Result<Rep
             UPDATE public.notifications AS message
             SET
                 status = 'pending', next_attempt_at = $2, claimed_by = NULL, claimed_until = NULL, digest_id = NULL,
-                sent_at = NULL, replayed_at = $2
+                replayed_at = $2
             FROM known
             WHERE message.id = known.id AND known.status <> 'sending'
         ),

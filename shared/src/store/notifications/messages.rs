@@ -47,11 +47,13 @@ pub struct Waiting {
     pub is_replayed: bool,
     /// Whether the end of what it tells waits behind it.
     pub is_over: bool,
+    /// Whether it waits behind it that somebody is on it, and on all else that is told with it.
+    pub is_taken: bool,
     /// Whether this receiver was told of what it takes back.
     pub was_told: bool,
     /// Whether this receiver may have been told: something was sent, whatever came of it.
     pub was_tried: bool,
-    /// What the channel called the first message about the same.
+    /// What the channel called the newest message about the same.
     pub earlier: Option<Value>,
 }
 
@@ -62,6 +64,8 @@ pub struct Skipped {
     pub id: Uuid,
     /// Why it is not sent.
     pub why: &'static str,
+    /// Whether somebody should have got it: then it counts as failed.
+    pub is_failure: bool,
 }
 
 /// Stores a message for each of these receivers; returns how many are new. A receiver gets one message of an event.
@@ -144,8 +148,9 @@ pub async fn claim(
         WHERE id = ANY($1)";
     let leave_out = "
         UPDATE public.notifications AS message
-        SET status = 'skipped', last_error = skipped.why, claimed_by = NULL, claimed_until = NULL
-        FROM unnest($1::uuid[], $2::text[]) AS skipped (id, why)
+        SET status = CASE WHEN skipped.is_failure THEN 'failed' ELSE 'skipped' END, last_error = skipped.why,
+            claimed_by = NULL, claimed_until = NULL
+        FROM unnest($1::uuid[], $2::text[], $3::bool[]) AS skipped (id, why, is_failure)
         WHERE message.id = skipped.id";
     if !ids.is_empty() {
         let parameters =
@@ -155,7 +160,10 @@ pub async fn claim(
     if !skipped.is_empty() {
         let ids: Vec<Uuid> = skipped.iter().map(|it| it.id).collect();
         let whys: Vec<&str> = skipped.iter().map(|it| it.why).collect();
-        transaction.execute_typed(leave_out, &[(&ids, Type::UUID_ARRAY), (&whys, Type::TEXT_ARRAY)]).await?;
+        let failures: Vec<bool> = skipped.iter().map(|it| it.is_failure).collect();
+        let parameters =
+            [(&ids as _, Type::UUID_ARRAY), (&whys as _, Type::TEXT_ARRAY), (&failures as _, Type::BOOL_ARRAY)];
+        transaction.execute_typed(leave_out, &parameters).await?;
     }
     Ok(())
 }
@@ -169,8 +177,8 @@ pub struct Claim {
     pub until: DateTime<Utc>,
 }
 
-/// What waits because it is too much: the contents of the worst, one of each group, and of how many groups. All of it
-/// becomes the digest of this id.
+/// What waits because it is too much: the contents of the worst, one of each group, and of how many groups. It becomes the
+/// digest of this id; of more than 5,000 messages the rest is the next one's.
 ///
 /// # Errors
 /// Any store error.
@@ -185,21 +193,27 @@ pub async fn gather(
         WITH gathered AS (
             UPDATE public.notifications
             SET status = 'digested', digest_id = $3, claimed_by = NULL, claimed_until = NULL
-            WHERE channel = $1 AND recipient = $2 AND status = 'pending' AND next_attempt_at <= $4
-                AND kind NOT IN ('escalated', 'digest') AND replayed_at IS NULL
-                AND NOT (channel = 'pagerduty' AND kind IN ('resolved', 'acknowledged'))
-            RETURNING id, group_key, created_at, content
+            WHERE id IN (
+                SELECT id FROM public.notifications
+                WHERE channel = $1 AND recipient = $2 AND status = 'pending' AND next_attempt_at <= $4
+                    AND kind NOT IN ('escalated', 'digest') AND replayed_at IS NULL
+                    AND NOT (channel = 'pagerduty' AND kind IN ('resolved', 'acknowledged'))
+                ORDER BY seq
+                LIMIT 5000
+                FOR UPDATE
+            )
+            RETURNING seq, group_key, content
         ),
         newest AS (
-            SELECT DISTINCT ON (group_key) group_key, created_at, content
+            SELECT DISTINCT ON (group_key) seq, content
             FROM gathered
-            ORDER BY group_key, created_at DESC, id DESC
+            ORDER BY group_key, seq DESC
         )
         SELECT content, (SELECT count(*) FROM newest) AS total
         FROM newest
         ORDER BY
             content #>> '{problems,0,state}' = 'resolved',
-            array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], content #>> '{problems,0,severity}'), created_at
+            array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], content #>> '{problems,0,severity}'), seq
         LIMIT $5";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters = [
@@ -214,7 +228,8 @@ pub async fn gather(
     Ok((rows.iter().map(|row| column(row, "content")).collect::<Result<_, _>>()?, total))
 }
 
-/// How many text messages went out in the day of this instant (UTC), and are going.
+/// How many text messages went out in the day of this instant (UTC), and are going. Nobody else counts them until the
+/// transaction ends: each recipient is claimed for by itself, and the day is one for all.
 ///
 /// # Errors
 /// Any store error.
@@ -225,6 +240,8 @@ pub async fn count_sms_of_day(transaction: &Transaction<'_>, now: DateTime<Utc>)
             WHERE channel = 'sms' AND sent_at IS NOT NULL AND sent_at >= date_trunc('day', $1, 'UTC'))
             + (SELECT count(*) FROM public.notifications
             WHERE channel = 'sms' AND status = 'sending' AND claimed_until > $1) AS messages";
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('watchkeeper.sms_of_day', 0))::text";
+    transaction.query_typed(lock, &[]).await?;
     let rows = transaction.query_typed(sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
     rows.first().map_or(Ok(0), |row| column(row, "messages"))
 }
@@ -270,6 +287,7 @@ fn waiting_of(row: &Row) -> Result<Waiting, StoreError> {
         created_at: column(row, "created_at")?,
         is_replayed: column(row, "is_replayed")?,
         is_over: column(row, "is_over")?,
+        is_taken: column(row, "is_taken")?,
         was_told: column(row, "was_told")?,
         was_tried: column(row, "was_tried")?,
         earlier: column(row, "earlier")?,

@@ -31,20 +31,30 @@ pub struct EndedSilence {
     pub reason: Option<String>,
 }
 
-/// Whose mute has ended: the silence, or the outage of the parent and the two minutes after it in which its children recover.
+/// The mutes that have ended: the silence, or the outage of the parent and the two minutes after it in which its children
+/// recover. Each is asked about once, however many it mutes.
 const ENDED: &str = "
-    member.muted_by IS NOT NULL AND CASE
-        WHEN member.muted_by LIKE 'silence:%' THEN NOT EXISTS (
-            SELECT FROM public.silences AS silence
-            WHERE silence.id = substr(member.muted_by, 9)::uuid AND silence.starts_at <= $1 AND silence.ends_at > $1
-        )
-        ELSE NOT EXISTS (
-            SELECT FROM public.services AS parent
-            WHERE parent.name = substr(member.muted_by, 8) AND parent.enabled
-                AND (parent.state = 'down' OR parent.state_changed_at > $1 - interval '2 minutes')
-                AND parent.environment = member.details #>> '{problem,environment}'
-        )
-    END";
+    WITH muted AS MATERIALIZED (
+        SELECT DISTINCT
+            muted_by, CASE WHEN muted_by LIKE 'parent:%' THEN details #>> '{problem,environment}' END AS environment
+        FROM public.notification_members
+        WHERE muted_by IS NOT NULL
+    ),
+    ended AS MATERIALIZED (
+        SELECT muted_by, environment FROM muted
+        WHERE CASE
+            WHEN muted_by LIKE 'silence:%' THEN NOT EXISTS (
+                SELECT FROM public.silences AS silence
+                WHERE silence.id = substr(muted.muted_by, 9)::uuid AND silence.starts_at <= $1 AND silence.ends_at > $1
+            )
+            ELSE NOT EXISTS (
+                SELECT FROM public.services AS parent
+                WHERE parent.name = substr(muted.muted_by, 8) AND parent.enabled
+                    AND (parent.state = 'down' OR parent.state_changed_at > $1 - interval '2 minutes')
+                    AND parent.environment = muted.environment
+            )
+        END
+    )";
 
 /// The problems whose mute has ended and that people should hear of by themselves: they still fire, or their end is due to
 /// those who know of them. Each with its group.
@@ -57,9 +67,12 @@ pub async fn list_ended(
     limit: usize,
 ) -> Result<Vec<(String, String)>, StoreError> {
     let sql = format!(
-        "SELECT member.group_key, member.subject
-        FROM public.notification_members AS member
-        WHERE {ENDED} AND (member.state <> 'resolved' OR member.told IN ('firing', 'acknowledged'))
+        "{ENDED}
+        SELECT member.group_key, member.subject
+        FROM ended
+        JOIN public.notification_members AS member ON member.muted_by = ended.muted_by
+            AND (ended.muted_by LIKE 'silence:%' OR member.details #>> '{{problem,environment}}' IS NOT DISTINCT FROM ended.environment)
+        WHERE member.state <> 'resolved' OR member.told IN ('firing', 'acknowledged')
         ORDER BY member.group_key, member.subject
         LIMIT $2"
     );
@@ -74,15 +87,19 @@ pub async fn list_ended(
 /// Any store error.
 pub async fn list_ended_silences(client: &Client, now: DateTime<Utc>) -> Result<Vec<EndedSilence>, StoreError> {
     let sql = format!(
-        "SELECT ended.id, silence.author || ': ' || silence.comment AS reason
+        "{ENDED}
+        SELECT due.id, silence.author || ': ' || silence.comment AS reason
         FROM (
-            SELECT DISTINCT substr(member.muted_by, 9)::uuid AS id
-            FROM public.notification_members AS member
-            WHERE member.muted_by LIKE 'silence:%' AND {ENDED}
-                AND member.state = 'resolved' AND coalesce(member.told = 'resolved', true)
-        ) AS ended
-        LEFT JOIN public.silences AS silence ON silence.id = ended.id
-        ORDER BY ended.id
+            SELECT substr(ended.muted_by, 9)::uuid AS id
+            FROM ended
+            WHERE ended.muted_by LIKE 'silence:%' AND EXISTS (
+                SELECT FROM public.notification_members AS member
+                WHERE member.muted_by = ended.muted_by
+                    AND member.state = 'resolved' AND coalesce(member.told = 'resolved', true)
+            )
+        ) AS due
+        LEFT JOIN public.silences AS silence ON silence.id = due.id
+        ORDER BY due.id
         LIMIT 100"
     );
     let rows = client.query_typed(&sql, &[(&now, Type::TIMESTAMPTZ)]).await?;

@@ -1,6 +1,6 @@
 -- What waits for a receiver ($1 channel, $2 recipient) and may go now ($3), at most $4 of a kind: of one group only the first,
 -- so that its messages arrive in their order. What can't wait comes first; each part reads its own index, which ends with the
--- limit. `earlier` and `was_told` look back to the last end: what came before it was another time.
+-- limit. What a clock says is no order: `seq` is. `earlier` and `was_told` look back to the last end: what came before it was another time.
 WITH urgent AS (
     SELECT message.*
     FROM public.notifications AS message
@@ -11,9 +11,9 @@ WITH urgent AS (
             SELECT FROM public.notifications AS before
             WHERE before.group_key = message.group_key AND before.channel = $1 AND before.recipient = $2
                 AND before.status IN ('pending', 'sending')
-                AND (before.created_at, before.id) < (message.created_at, message.id)
+                AND before.seq < message.seq
         )
-    ORDER BY message.created_at, message.id
+    ORDER BY message.seq
     LIMIT $4
     FOR UPDATE SKIP LOCKED
 ),
@@ -27,9 +27,9 @@ ordinary AS (
             SELECT FROM public.notifications AS before
             WHERE before.group_key = message.group_key AND before.channel = $1 AND before.recipient = $2
                 AND before.status IN ('pending', 'sending')
-                AND (before.created_at, before.id) < (message.created_at, message.id)
+                AND before.seq < message.seq
         )
-    ORDER BY message.created_at, message.id
+    ORDER BY message.seq
     LIMIT $4
     FOR UPDATE SKIP LOCKED
 ),
@@ -44,23 +44,31 @@ SELECT
     EXISTS (
         SELECT FROM public.notifications AS later
         WHERE later.group_key = waiting.group_key AND later.channel = $1 AND later.recipient = $2
-            AND later.created_at > waiting.created_at AND later.kind = 'resolved'
+            AND later.seq > waiting.seq AND later.kind = 'resolved'
     ) AS is_over,
+    EXISTS (
+        SELECT FROM public.notifications AS later
+        WHERE later.group_key = waiting.group_key AND later.channel = $1 AND later.recipient = $2
+            AND later.seq > waiting.seq AND later.kind = 'acknowledged'
+    ) AND NOT EXISTS (
+        SELECT FROM public.notification_members AS member
+        WHERE member.group_key = waiting.group_key AND member.state = 'firing'
+    ) AS is_taken,
     coalesce(past.was_told, false) AS was_told, coalesce(past.was_tried, false) AS was_tried, past.earlier
 FROM waiting
 LEFT JOIN LATERAL (
     SELECT
         bool_or(before.kind IN ('firing', 'repeat', 'escalated') AND before.status IN ('sent', 'digested')) AS was_told,
         bool_or(before.kind IN ('firing', 'repeat', 'escalated') AND before.attempts > 0) AS was_tried,
-        (array_agg(before.remote ORDER BY before.created_at, before.id)
+        (array_agg(before.remote ORDER BY before.seq DESC)
             FILTER (WHERE before.remote IS NOT NULL AND before.status = 'sent'))[1] AS earlier
     FROM public.notifications AS before
     WHERE before.group_key = waiting.group_key AND before.channel = $1 AND before.recipient = $2
-        AND before.created_at < waiting.created_at
-        AND before.created_at > coalesce((
-            SELECT max(ended.created_at) FROM public.notifications AS ended
+        AND before.seq < waiting.seq
+        AND before.seq > coalesce((
+            SELECT max(ended.seq) FROM public.notifications AS ended
             WHERE ended.group_key = waiting.group_key AND ended.channel = $1 AND ended.recipient = $2
-                AND ended.created_at < waiting.created_at AND ended.kind = 'resolved'
-        ), '-infinity')
+                AND ended.seq < waiting.seq AND ended.kind = 'resolved'
+        ), 0)
 ) AS past ON true
-ORDER BY waiting.kind NOT IN ('escalated', 'digest'), waiting.created_at, waiting.id
+ORDER BY waiting.kind NOT IN ('escalated', 'digest'), waiting.seq

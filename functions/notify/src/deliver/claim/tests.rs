@@ -16,6 +16,7 @@ fn waiting(kind: NoticeKind) -> Waiting {
         created_at: DateTime::UNIX_EPOCH,
         is_replayed: false,
         is_over: false,
+        is_taken: false,
         was_told: true,
         was_tried: true,
         earlier: None,
@@ -52,12 +53,27 @@ fn what_is_over_wakes_nobody_and_what_nobody_knows_does_not_end() {
 }
 
 #[test]
+fn what_somebody_is_on_by_now_wakes_nobody() {
+    use NoticeKind::{Acknowledged, Escalated, Firing, Repeat};
+    for kind in [Firing, Repeat, Escalated] {
+        for (channel, is_sent) in [(Channel::Sms, false), (Channel::PagerDuty, false), (Channel::Slack, true)] {
+            let message = Waiting { is_taken: true, ..waiting(kind) };
+            assert_eq!(pointless(channel, &message).is_none(), is_sent, "{channel} {kind:?}");
+        }
+    }
+    // PagerDuty may have an incident of what was tried: there it is taken, too.
+    let message = Waiting { was_told: false, ..waiting(Acknowledged) };
+    assert_eq!(pointless(Channel::PagerDuty, &message), None);
+}
+
+#[test]
 fn an_escalation_takes_no_token_and_heeds_the_day() {
     let messages = vec![waiting(NoticeKind::Escalated), waiting(NoticeKind::Firing)];
     let found = plan(Channel::Sms, messages.clone(), bucket(0.0), None, 9, now());
     assert_eq!((found.go.len(), found.taken, found.is_held), (1, 0, true));
     let found = plan(Channel::Sms, messages, bucket(5.0), None, 0, now());
     assert_eq!((found.go.len(), found.skip.len()), (0, 2));
+    assert!(found.skip.iter().all(|it| it.is_failure), "somebody should have got them");
 }
 
 #[test]
