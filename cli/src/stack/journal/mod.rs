@@ -97,7 +97,6 @@ impl Journal {
         let folder = Folder::make(folder).with_context(problem)?;
         let (sealed, bytes) = folder.look().with_context(problem)?;
         let next_number = sealed.last().map_or(1, |last| last.saturating_add(1));
-        let is_waiting = !sealed.is_empty();
         if bytes > 0 {
             tracing::warn!(bytes, "reports or events of the last run wait in the journal");
         }
