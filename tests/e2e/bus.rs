@@ -1,6 +1,6 @@
 //! The local bus: what it has taken reaches its function, whatever happens in between.
 
-#![expect(clippy::panic, clippy::print_stderr, reason = "a consumer that dies; what was measured")]
+#![expect(clippy::print_stderr, reason = "what was measured")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -240,7 +240,6 @@ async fn poison_holds_up_nobody_and_comes_again_until_it_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "the figures")]
 async fn ten_thousand_events_arrive_once_each_in_batches_of_ten_at_most() {
     let (_folder, place) = place();
     let running = run(&place);

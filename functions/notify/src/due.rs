@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::model::{Channel, Receiver};
+use shared::model::{Channel, Receiver, Subject};
 use shared::store::notifications::groups;
 use shared::store::notifications::mutes::{self, EndedSilence, Unheard};
-use shared::store::notifications::subjects::Subject;
 use shared::store::notifications::{due, messages};
 use shared::store::{StoreError, Transaction, chain};
 use uuid::Uuid;

@@ -1,10 +1,10 @@
 //! An event, acted upon: each kind leads to a look at what it is about.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::model::{Channel, Receiver};
+use shared::model::{Channel, IncidentId, Receiver, Subject};
 use shared::store::notifications::groups::{self, Named};
 use shared::store::notifications::ladders;
-use shared::store::notifications::subjects::{self, Subject};
+use shared::store::notifications::subjects;
 use shared::store::{StoreError, chain};
 use uuid::Uuid;
 
@@ -30,8 +30,12 @@ pub(crate) async fn hear(app: &App, rules: &Rules, heard: &Heard, now: DateTime<
     let Heard { id, what } = heard;
     match what {
         What::Nothing => Ok(()),
-        What::Incident(incident) => look(app, rules, &Subject::Incident(incident.clone()), &Why::Heard, *id, now).await,
-        What::Worse(incident) => look(app, rules, &Subject::Incident(incident.clone()), &Why::Worse, *id, now).await,
+        What::Incident(incident) => {
+            look(app, rules, &Subject::Incident(IncidentId::from_stored(incident.clone())), &Why::Heard, *id, now).await
+        }
+        What::Worse(incident) => {
+            look(app, rules, &Subject::Incident(IncidentId::from_stored(incident.clone())), &Why::Worse, *id, now).await
+        }
         What::Alert(alert) => {
             let alert = *alert;
             let subject = app.store.run(|client| async move { subjects::subject_of_alert(&client, alert).await });
@@ -86,7 +90,7 @@ async fn escalate(app: &App, rules: &Rules, step: &Step, event_id: Uuid, now: Da
 
 async fn heal(app: &App, rules: &Rules, run: &HealRun, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
     let HealRun { incident_id, playbook, attempt, message, .. } = run;
-    let subject = Subject::Incident(incident_id.clone());
+    let subject = Subject::Incident(IncidentId::from_stored(incident_id.clone()));
     let remark = format!("{playbook}, attempt {attempt}: {message}");
     match ladder::heard(*attempt, run.outcome) {
         ladder::Heard::Nothing => Ok(()),

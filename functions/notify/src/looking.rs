@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use shared::model::{IncidentStatus, Receiver};
+use shared::model::{IncidentStatus, Receiver, Subject};
 use shared::store::notifications::groups::{self, Group, Member};
-use shared::store::notifications::subjects::{self, Present, Subject};
+use shared::store::notifications::subjects::{self, Present};
 use shared::store::{Store, StoreError, Transaction};
 use uuid::Uuid;
 

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::model::{IncidentStatus, Labels};
+use shared::model::{IncidentStatus, Labels, Subject};
 use shared::store::StoreError;
 use shared::store::notifications::groups::Member;
-use shared::store::notifications::subjects::{Present, Subject};
+use shared::store::notifications::subjects::Present;
 
 use crate::muting::{Mute, Standing, mute};
 use crate::notice::{Problem, ProblemState};
@@ -66,7 +66,7 @@ pub(crate) fn is_known(member: &Member) -> bool {
 
 pub(crate) fn problem(subject: &Subject, present: &Present, public_url: Option<&str>) -> Problem {
     let (incident_id, alert_id) = match subject {
-        Subject::Incident(id) => (Some(id.clone()), None),
+        Subject::Incident(id) => (Some(id.as_str().to_owned()), None),
         Subject::Alert(id) => (None, Some(*id)),
     };
     let state = state(present.status);

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use shared::model::Labels;
+use shared::model::{Labels, Subject};
 use shared::store::StoreError;
 use shared::store::notifications::groups::{self, Member, Named};
 use shared::store::notifications::standing;
-use shared::store::notifications::subjects::{self, Subject};
+use shared::store::notifications::subjects;
 
 use crate::looking::store;
 use crate::muting::Mute;

@@ -53,7 +53,6 @@ async fn what_is_too_much_for_a_channel_becomes_one_digest() {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "figures")]
 async fn ten_thousand_events_at_once_are_told_or_gathered_and_none_twice() {
     const COUNT: usize = 10_000;
     let (inbox, chat) = (Inbox::open().await, Inbox::open().await);

@@ -1,7 +1,5 @@
 //! What people are told about, as it stands now: incidents, and alerts that belong to none.
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
 use serde_json::Value;
@@ -9,39 +7,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::model::{AlertStatus, AlertType, Category, IncidentStatus, Severity, severity_of_failed_check};
+use crate::model::{
+    AlertStatus, AlertType, Category, IncidentId, IncidentStatus, Severity, Subject, severity_of_failed_check,
+};
 use crate::store::row::{column, word};
 use crate::store::{Client, StoreError};
-
-/// What people are told about. Its text stands in `notification_members.subject`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Subject {
-    /// An incident, by its `INC-…`.
-    Incident(String),
-    /// An alert without an incident.
-    Alert(Uuid),
-}
-
-impl Subject {
-    /// As stored; nothing else is any.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text.split_once(':')? {
-            ("incident", id) => Some(Self::Incident(id.to_owned())),
-            ("alert", id) => id.parse().ok().map(Self::Alert),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Incident(id) => write!(formatter, "incident:{id}"),
-            Self::Alert(id) => write!(formatter, "alert:{id}"),
-        }
-    }
-}
 
 /// Where a subject stands now.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +70,8 @@ pub async fn subject_of_alert(client: &Client, id: Uuid) -> Result<Option<Subjec
         WHERE alert.id = $1";
     let rows = client.query_typed(sql, &[(&id, Type::UUID)]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some(column::<Option<String>>(row, "incident_id")?.map_or(Subject::Alert(id), Subject::Incident)))
+    let incident: Option<String> = column(row, "incident_id")?;
+    Ok(Some(incident.map_or(Subject::Alert(id), |id| Subject::Incident(IncidentId::from_stored(id)))))
 }
 
 /// Where a subject stands; none: there is no such incident or alert.
@@ -144,7 +115,7 @@ pub async fn find_within(
 
 fn query(subject: &Subject) -> (&'static str, String) {
     match subject {
-        Subject::Incident(id) => (include_str!("../sql/find_incident_to_tell.sql"), id.clone()),
+        Subject::Incident(id) => (include_str!("../sql/find_incident_to_tell.sql"), id.as_str().to_owned()),
         Subject::Alert(id) => (include_str!("../sql/find_alert_to_tell.sql"), id.to_string()),
     }
 }
