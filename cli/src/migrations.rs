@@ -18,7 +18,7 @@ macro_rules! migration {
     };
 }
 /// The files, oldest first. A test holds this list against the folder.
-pub const FILES: [(&str, &str); 16] = [
+pub const FILES: [(&str, &str); 17] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
     migration!("20261101000200_create_own_tables"),
@@ -35,6 +35,7 @@ pub const FILES: [(&str, &str); 16] = [
     migration!("20261123000100_create_applications"),
     migration!("20261123000200_keep_upstream_steps"),
     migration!("20261123100000_probe_in_detail"),
+    migration!("20261124000000_notify"),
 ];
 
 /// Brings the schema up to date; returns the names of the files that were applied now.

@@ -1,4 +1,5 @@
-//! A running Watchkeeper, spoken to over HTTP: what `status`, `incidents` and `send-test-error` use, and the demo.
+//! A running Watchkeeper, spoken to over HTTP: what `status`, `incidents`, `ack`, `resolve`, `silence` and
+//! `send-test-error` use, and the demo.
 
 use std::time::Duration;
 
@@ -48,6 +49,14 @@ impl Remote {
     /// When it can't be reached or refuses.
     pub async fn post(&self, path: &str, body: &Value, token: Option<&str>) -> anyhow::Result<Value> {
         self.send(self.client.post(format!("{}{path}", self.url)).json(body), token).await
+    }
+
+    /// The answer to a deletion, with a JSON body.
+    ///
+    /// # Errors
+    /// When it can't be reached or refuses.
+    pub async fn delete(&self, path: &str, body: &Value, token: Option<&str>) -> anyhow::Result<Value> {
+        self.send(self.client.delete(format!("{}{path}", self.url)).json(body), token).await
     }
 
     /// The answer to these bytes, sent as JSON with these headers.

@@ -3,10 +3,10 @@
 //! An event is written to `event_outbox` in the statement that makes it true, and published from there; its `id`
 //! makes every consumer safe to call twice. A detail carries `version` (its shape) and `id`.
 //!
-//! Users: `intake`, `probe`, `defer`, `store::lifecycle`.
+//! Users: `intake`, `probe`, `defer`, `store::lifecycle`, `notify`.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -100,6 +100,41 @@ pub enum Event<'a> {
         /// When it ended.
         resolved_at: DateTime<Utc>,
     },
+    /// Somebody is on an alert that belongs to no incident.
+    AlertAcknowledged {
+        /// The alert's id.
+        alert_id: Uuid,
+        /// The service that it is about.
+        service: &'a str,
+        /// Where it runs.
+        environment: &'a str,
+        /// Since when.
+        acknowledged_at: DateTime<Utc>,
+    },
+    /// More people should know: nobody has reacted in time, or it has become worse. The store adds what it is about:
+    /// `group_key`, `policy`, `step` and `receivers` of a ladder; `incident_id` and its labels of what has become worse (a
+    /// trigger of `incidents` writes it).
+    AlertEscalated {
+        /// Why.
+        reason: EscalationReason,
+        /// Since when.
+        escalated_at: DateTime<Utc>,
+    },
+    /// A playbook has run, and it was measured whether that helped.
+    HealFinished {
+        /// What was to be healed.
+        incident_id: &'a IncidentId,
+        /// What was done.
+        playbook: &'a str,
+        /// Which attempt on this incident it was, from 1.
+        attempt: u32,
+        /// What came of it.
+        outcome: HealOutcome,
+        /// One line.
+        message: &'a str,
+        /// When it ended.
+        finished_at: DateTime<Utc>,
+    },
     /// Reports wait for a database that is away. Never in the outbox, which is there: `defer` puts it on the bus.
     ReportDeferred {
         /// The reports, where they fit …
@@ -109,6 +144,28 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reports_gzip: Option<&'a str>,
     },
+}
+
+/// Why more people should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EscalationReason {
+    /// Nobody has reacted in time.
+    Unacknowledged,
+    /// It has become worse.
+    Severity,
+}
+
+/// What came of a playbook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealOutcome {
+    /// It helped, as a measurement shows.
+    Succeeded,
+    /// It did not help; there may be another attempt.
+    Failed,
+    /// It did not help, and there will be no other attempt.
+    GaveUp,
 }
 
 /// An event as the outbox holds it.
@@ -134,6 +191,9 @@ impl Event<'_> {
             Self::ServiceStateChanged { .. } => "ServiceStateChanged",
             Self::AlertRaised { .. } => "AlertRaised",
             Self::AlertResolved { .. } => "AlertResolved",
+            Self::AlertAcknowledged { .. } => "AlertAcknowledged",
+            Self::AlertEscalated { .. } => "AlertEscalated",
+            Self::HealFinished { .. } => "HealFinished",
             Self::ReportDeferred { .. } => "ReportDeferred",
         }
     }

@@ -34,6 +34,7 @@ pub mod publish;
 pub mod redact;
 pub mod security;
 pub mod sentry_event;
+pub mod signature;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

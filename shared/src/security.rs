@@ -3,7 +3,7 @@
 //! One row of `security_events` stands for all refusals of one kind, from one source, within one minute: an attack can
 //! fill neither the table nor our memory. The first is written at once, the others with what comes later.
 //!
-//! Users: `report-error`, `sentry-webhook`, `sentry-envelope`, the local stack.
+//! Users: `report-error`, `sentry-webhook`, `sentry-envelope`, `admin`, `slack-actions`, `pagerduty-events`, the local stack.
 
 mod notes;
 
@@ -11,9 +11,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 
 use self::notes::Notes;
+use crate::http::source_ip;
 use crate::model::Severity;
 use crate::store::security_events::{self, Refusals};
 use crate::store::{Store, StoreError, chain};
@@ -116,6 +118,12 @@ impl Watch {
         if tokio::time::timeout(Self::PATIENCE, task).await.is_err() {
             self.notes().refusals.mark_away(now);
         }
+    }
+
+    /// Notes the refusal of a request, as [`Watch::refused`]; `what` is our own words.
+    pub async fn refused_request(&self, kind: SecurityKind, what: String, parts: &Parts, now: DateTime<Utc>) {
+        let source_ip = source_ip(&parts.headers, &parts.extensions);
+        self.refused(SecurityEvent { kind, source_ip, description: what }, now).await;
     }
 
     /// Writes down what is not written yet: the process is about to end.

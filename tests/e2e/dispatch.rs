@@ -1,7 +1,8 @@
-//! The minute's sweep: counts that were left beside incidents, keys that nobody repeats any more.
+//! The minute's sweep: counts that were left beside incidents, keys that nobody repeats any more; and the queue of changes.
 
 use chrono::{TimeDelta, Utc};
 use dispatch::{KEEP_DELIVERIES, Sweep, handle};
+use harness::lambda::Lambda;
 use harness::{Database, TestStack};
 use serde_json::json;
 use shared::publish::{BusConfig, Publisher};
@@ -74,4 +75,30 @@ async fn the_local_stack_counts_within_a_second() {
         )
         .await;
     stack.database.wait_until("SELECT occurrences = 6 FROM incidents").await;
+}
+
+#[tokio::test]
+async fn the_lambda_takes_the_minute_and_the_messages_of_its_queue() {
+    let database = Database::migrated().await;
+    let lambda = Lambda::start("dispatch", &[("DATABASE_URL", &database.url())]).await;
+    let due = "INSERT INTO alert_events (service_name, alert_type, status, announce_at, announcement)
+        VALUES ('shop', $kind, 'active', now(), jsonb_build_object('id', gen_random_uuid(), 'detail_type', 'AlertRaised',
+            'detail', '{}'::jsonb))";
+    database.execute(&due.replace("$kind", "'service_down'")).await;
+    let message = super::deferral::batch(&[("m1", json!({"detail-type": "ServiceStateChanged"}).to_string())]);
+    assert_eq!(lambda.invoke(message).await.unwrap(), json!({"batchItemFailures": []}));
+    assert_eq!(database.count("event_outbox WHERE detail_type = 'AlertRaised'").await, 1);
+    database.execute(&due.replace("$kind", "'service_degraded'")).await;
+    lambda.invoke(super::lambda::scheduled_event()).await.unwrap();
+    assert_eq!(database.count("event_outbox WHERE detail_type = 'AlertRaised'").await, 2);
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_the_messages_come_again() {
+    let nowhere = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
+    let lambda = Lambda::start("dispatch", &[("DATABASE_URL", nowhere)]).await;
+    let messages = super::deferral::batch(&[("m1", "{}".to_owned()), ("m2", "{}".to_owned())]);
+    let answer = lambda.invoke(messages).await.unwrap();
+    assert_eq!(super::deferral::failed(&answer), ["m1", "m2"]);
+    assert!(lambda.invoke(super::lambda::scheduled_event()).await.is_err());
 }

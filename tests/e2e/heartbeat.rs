@@ -34,7 +34,7 @@ async fn apply(database: &Database, names: &[&str]) {
     let specs: Vec<ServiceSpec> = names.iter().map(|name| spec(name)).collect();
     let token_hashes: BTreeMap<usize, String> =
         names.iter().enumerate().map(|(place, name)| (place, token(name).hash())).collect();
-    let wanted = &Wanted { services: &specs, token_hashes: &token_hashes, removed: &[] };
+    let wanted = &Wanted { services: &specs, token_hashes: &token_hashes, removed: &[], routing: None };
     let store = database.store();
     store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await.unwrap();
 }
@@ -179,7 +179,7 @@ async fn silence_is_noticed_within_a_minute_of_its_time_and_not_before_a_job_had
     let mut daily = spec("nightly");
     daily.interval = Some(Duration::from_hours(24));
     let (specs, token_hashes) = (&[daily], BTreeMap::from([(0, token("nightly").hash())]));
-    let wanted = &Wanted { services: specs, token_hashes: &token_hashes, removed: &[] };
+    let wanted = &Wanted { services: specs, token_hashes: &token_hashes, removed: &[], routing: None };
     let store = stack.database.store();
     store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await.unwrap();
     let state = async |age: &str| {
@@ -265,7 +265,8 @@ async fn a_job_that_is_switched_on_again_is_not_judged_by_what_was_before() {
     let store = stack.database.store();
     let switch = async |enabled: bool| {
         let (services, token_hashes) = (&[ServiceSpec { enabled, ..spec("nightly") }], token("nightly").hash());
-        let wanted = &Wanted { services, token_hashes: &BTreeMap::from([(0, token_hashes)]), removed: &[] };
+        let wanted =
+            &Wanted { services, token_hashes: &BTreeMap::from([(0, token_hashes)]), removed: &[], routing: None };
         store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await.unwrap();
     };
     switch(true).await;

@@ -1,12 +1,21 @@
 //! The end-to-end tests: real HTTP, a real Postgres, the handlers that the Lambdas run. Folders mirror the routes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod admin;
 mod applications;
+mod bus;
 mod deferral;
 mod dispatch;
+mod email_events;
 mod envelope;
+mod escalation;
 mod heartbeat;
 mod lambda;
+mod notify;
+mod outbox;
+mod pagerduty_events;
+mod people;
+mod people_gateway;
 mod probe;
 mod probe_checks;
 mod probe_decisions;
@@ -16,5 +25,6 @@ mod report_error;
 mod security;
 mod sentry;
 mod services;
+mod slack_actions;
 mod status;
 mod switches;

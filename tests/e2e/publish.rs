@@ -73,7 +73,7 @@ async fn an_outage_is_told_as_a_change_an_incident_and_an_alert() {
 }
 
 /// A bus that answers every request like this.
-async fn bus(answer: Value) -> String {
+pub(crate) async fn bus(answer: Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/", post(move || async move { axum::Json(answer) }));

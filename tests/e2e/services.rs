@@ -11,7 +11,7 @@ use shared::store::services::{self, Applied, Wanted};
 /// Removes these services of production, as `watchkeeper apply --prune` does.
 async fn prune(stack: &TestStack, names: &[&str]) -> Applied {
     let removed: Vec<_> = names.iter().map(|name| ((*name).to_owned(), "production".to_owned())).collect();
-    let wanted = &Wanted { services: &[], token_hashes: &BTreeMap::new(), removed: &removed };
+    let wanted = &Wanted { services: &[], token_hashes: &BTreeMap::new(), removed: &removed, routing: None };
     let store = stack.database.store();
     store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await.unwrap()
 }

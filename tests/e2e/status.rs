@@ -40,6 +40,58 @@ async fn the_outbox_lag_is_the_age_of_the_oldest_unpublished_event() {
 }
 
 #[tokio::test]
+async fn what_keeps_people_from_being_told_shows() {
+    let stack = TestStack::builder().without_sweeps().start(Database::migrated().await).await;
+    let warnings = async || stack.get("/ready").await.body["warnings"].clone();
+    assert_eq!(warnings().await, json!(["no channel is configured: nobody is told"]));
+    let receivers =
+        "INSERT INTO notification_receivers (channel, recipient, seen_at, failing_since, last_error) VALUES ";
+    stack.database.execute(&format!("{receivers} ('sms', '+491', now() - interval '2 h', NULL, NULL)")).await;
+    assert_eq!(warnings().await.as_array().unwrap().len(), 1, "it was configured once");
+    stack.database.execute(&format!("{receivers} ('slack', 'default', now(), NULL, NULL)")).await;
+    assert_eq!(warnings().await, json!([]));
+    stack
+        .database
+        .execute(&format!(
+            "{receivers} ('email', 'ops@example.com', now(), now() - interval '5 min', 'refused');
+            INSERT INTO notifications (id, event_id, channel, recipient, kind, group_key, dedup_key, content, status,
+                next_attempt_at, created_at)
+            SELECT gen_random_uuid(), gen_random_uuid(), 'slack', 'default', 'firing', 'g', 'g', '{{}}', status, now(),
+                now() - age::interval
+            FROM (VALUES ('failed', '1 h'), ('failed', '3 d'), ('pending', '0'), ('sent', '0')) AS message (status, age)"
+        ))
+        .await;
+    let told = json!(["1 receiver is not reached", "1 message was given up within a day"]);
+    let ready = stack.get("/ready").await;
+    assert_eq!((ready.status, &ready.body["warnings"]), (200, &told));
+    assert!(!ready.body.to_string().contains("example.com"), "anybody may ask");
+    let status = stack.get("/status").await.body;
+    assert_eq!((&status["warnings"], &status["notifications"]["failed"]), (&told, &json!(2)));
+    assert_eq!(status["notifications"]["failing"][0]["receiver"], "email:ops@example.com");
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text_for_who_may_read() {
+    let stack = TestStack::builder().read_token("r").without_sweeps().start(Database::migrated().await).await;
+    assert_eq!(stack.get("/metrics").await.status, 401);
+    let sql = "INSERT INTO event_outbox (id, detail_type, detail, attempts)
+        SELECT gen_random_uuid(), 'X', '{}', n FROM generate_series(1, 4) AS n";
+    stack.database.execute(sql).await;
+    let answer = stack.request("GET", "/metrics").basic_auth("anybody", Some("r")).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text().await.unwrap();
+    for line in [
+        "# TYPE watchkeeper_outbox_waiting gauge",
+        "watchkeeper_outbox_waiting 4",
+        "watchkeeper_outbox_failing 2",
+        "watchkeeper_notifications{status=\"failed\"} 0",
+        "watchkeeper_notification_receivers{state=\"configured\"} 0",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn the_status_tells_each_environment_and_service() {
     let (well, ill) = (Target::start(Behaviour::Status(200)).await, Target::start(Behaviour::Status(500)).await);
     let stack = TestStack::start().await;

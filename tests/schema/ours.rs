@@ -134,6 +134,76 @@ event_outbox
     published_at timestamptz
     attempts integer not null default 0
     last_error text
+    next_attempt_at timestamptz
+    claimed_until timestamptz
+notification_groups
+    group_key text primary key not null
+    route text not null
+    settings jsonb not null
+    first_seen_at timestamptz not null
+    last_told_at timestamptz
+    due_at timestamptz
+    told text[] not null default '{}'::text[]
+notification_members
+    group_key text not null references notification_groups with an action
+    subject text not null
+    state text not null
+    told text
+    muted_by text
+    details jsonb not null
+    fired_at timestamptz not null
+    changed_at timestamptz not null
+    renewed boolean not null default false
+notifications
+    id uuid primary key not null
+    seq bigint not null
+    event_id uuid not null
+    channel text not null
+    recipient text not null
+    kind text not null
+    group_key text not null
+    dedup_key text not null
+    content jsonb not null
+    status text not null default 'pending'
+    attempts integer not null default 0
+    next_attempt_at timestamptz not null
+    claimed_by uuid
+    claimed_until timestamptz
+    response_status integer
+    last_error text
+    remote jsonb
+    digest_id uuid
+    created_at timestamptz not null
+    sent_at timestamptz
+    replayed_at timestamptz
+notification_receivers
+    channel text not null
+    recipient text not null
+    seen_at timestamptz
+    tokens double precision
+    refilled_at timestamptz
+    paused_until timestamptz
+    failures integer not null default 0
+    failing_since timestamptz
+    last_error text
+    held_since timestamptz
+silences
+    id uuid primary key not null
+    matchers jsonb not null
+    starts_at timestamptz not null
+    ends_at timestamptz not null
+    author text not null
+    comment text not null
+    created_at timestamptz not null
+escalations
+    group_key text primary key not null references notification_groups with an action
+    policy text not null
+    steps jsonb not null
+    next_step integer not null default 0
+    next_at timestamptz
+    started_at timestamptz not null
+    ended_at timestamptz
+    ended_by text
 applications
     id uuid primary key not null default gen_random_uuid()
     number bigint unique not null

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use harness::Database;
+use notify::notice::NoticeKind;
 use serde_json::{Value, json};
-use shared::model::{AlertStatus, AlertType, CheckInStatus, IncidentStatus, Kind, Quota, ServiceState, Severity};
+use shared::model::{
+    AlertStatus, AlertType, Channel, CheckInStatus, IncidentStatus, Kind, Quota, ServiceState, Severity,
+};
 use shared::store::services::Origin;
 
 use crate::catalog::lines;
@@ -25,6 +28,12 @@ const OWN_TABLES: &[&str] = &[
     "service_hourly",
     "service_daily",
     "circuit_breakers",
+    "notification_groups",
+    "notification_members",
+    "notifications",
+    "notification_receivers",
+    "silences",
+    "escalations",
 ];
 
 #[tokio::test]
@@ -95,7 +104,8 @@ async fn nothing_is_granted_to_everybody() {
 async fn the_checks_allow_exactly_the_words_of_the_enums() {
     let database = Database::migrated().await;
     let results = ServiceState::ALL.into_iter().filter(|state| *state != ServiceState::Unknown);
-    let cases: [(&str, &str, BTreeSet<&str>); 10] = [
+    let states = ["firing", "acknowledged", "resolved"];
+    let cases: [(&str, &str, BTreeSet<&str>); 15] = [
         ("incidents", "status", IncidentStatus::ALL.map(IncidentStatus::as_str).into()),
         ("incidents", "severity", Severity::ALL.map(Severity::as_str).into()),
         ("alert_events", "alert_type", AlertType::ALL.map(AlertType::as_str).into()),
@@ -105,6 +115,11 @@ async fn the_checks_allow_exactly_the_words_of_the_enums() {
         ("services", "origin", [Origin::File, Origin::Environment].map(Origin::as_str).into()),
         ("quota_counters", "quota", Quota::ALL.map(Quota::as_str).into()),
         ("check_ins", "status", CheckInStatus::ALL.map(CheckInStatus::as_str).into()),
+        ("notifications", "channel", Channel::ALL.map(Channel::as_str).into()),
+        ("notification_receivers", "channel", Channel::ALL.map(Channel::as_str).into()),
+        ("notifications", "kind", NoticeKind::ALL.map(NoticeKind::as_str).into()),
+        ("notification_members", "state", states.into()),
+        ("notification_members", "told", states.into()),
         ("service_health_checks", "status", results.map(ServiceState::as_str).collect()),
     ];
     for (table, column, words) in cases {

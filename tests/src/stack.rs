@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
+use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
 use probe::check::CheckerConfig;
 use probe::net::guard::Cidr;
@@ -19,7 +20,8 @@ use shared::publish::{BusConfig, Publisher};
 use shared::redact::Redactor;
 use shared::store::applications;
 use shared::store::services::{self, Origin};
-use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, listen};
+use tempfile::TempDir;
+use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, VendorsConfig, listen};
 
 use crate::Database;
 
@@ -29,6 +31,7 @@ pub struct TestStack {
     pub database: Database,
     stack: Stack,
     http: reqwest::Client,
+    _folder: Option<TempDir>,
 }
 
 /// An HTTP answer.
@@ -60,6 +63,8 @@ impl Answer {
 #[derive(Default)]
 pub struct TestStackBuilder {
     access: AccessConfig,
+    notify: NotifyConfig,
+    vendors: VendorsConfig,
     intake: IntakeConfig,
     sentry: SentryConfig,
     event_bus_name: Option<String>,
@@ -68,6 +73,8 @@ pub struct TestStackBuilder {
     name_servers: Vec<SocketAddr>,
     database_url: Option<String>,
     journal: Option<PathBuf>,
+    folder: Option<TempDir>,
+    is_still: bool,
 }
 
 impl TestStackBuilder {
@@ -82,6 +89,27 @@ impl TestStackBuilder {
     #[must_use]
     pub fn read_token(mut self, token: &str) -> Self {
         self.access.read_token = Some(SecretString::from(token));
+        self
+    }
+
+    /// State is changed with this token only.
+    #[must_use]
+    pub fn admin_token(mut self, token: &str) -> Self {
+        self.access.admin_token = Some(SecretString::from(token));
+        self
+    }
+
+    /// These are the ways to people.
+    #[must_use]
+    pub fn notify(mut self, config: NotifyConfig) -> Self {
+        self.notify = config;
+        self
+    }
+
+    /// Vendors sign with these.
+    #[must_use]
+    pub fn vendors(mut self, config: VendorsConfig) -> Self {
+        self.vendors = config;
         self
     }
 
@@ -134,6 +162,22 @@ impl TestStackBuilder {
         self
     }
 
+    /// Events go to their functions: the local bus needs a journal, which gets a folder of its own.
+    #[must_use]
+    pub fn local_bus(mut self) -> Self {
+        let folder = TempDir::new().expect("there should be room for a folder");
+        self.journal = Some(folder.path().join("journal"));
+        self.folder = Some(folder);
+        self
+    }
+
+    /// Nothing is swept each second: only requests touch the database.
+    #[must_use]
+    pub fn without_sweeps(mut self) -> Self {
+        self.is_still = true;
+        self
+    }
+
     /// What the probe finds in its environment.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
@@ -168,11 +212,13 @@ impl TestStackBuilder {
                 },
                 ..probe_config("test")
             },
-            ticks: Ticks::None,
+            notify: self.notify,
+            vendors: self.vendors,
+            ticks: if self.is_still { Ticks::NoneAndNoSweeps } else { Ticks::None },
         };
         let listener = listen(0).await.expect("there should be a free port");
         let stack = Stack::start(listener, config).await.expect("the stack should start");
-        TestStack { database, stack, http: reqwest_client() }
+        TestStack { database, stack, http: reqwest_client(), _folder: self.folder }
     }
 }
 

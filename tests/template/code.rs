@@ -66,12 +66,17 @@ fn routes_in(source: &str) -> Vec<(String, String)> {
 /// The variables that this function reads: by its `Config`, and by its `main` beside that.
 pub(crate) fn variables(function: &str) -> BTreeSet<String> {
     let mut names = match function {
+        "admin" => asked(admin::app::Config::read),
         "dispatch" => asked(dispatch::app::Config::read),
+        "email-events" => asked(email_events::app::Config::read),
         "heartbeat" => asked(heartbeat::app::Config::read),
+        "notify" => asked(notify::app::Config::read),
+        "pagerduty-events" => asked(pagerduty_events::app::Config::read),
         "replay" => asked(replay::app::Config::read),
         "report-error" => asked(report_error::app::Config::read),
         "sentry-envelope" => asked(sentry_envelope::app::Config::read),
         "sentry-webhook" => asked(sentry_webhook::app::Config::read),
+        "slack-actions" => asked(slack_actions::app::Config::read),
         "status" => asked(status::app::Config::read),
         "probe" => asked(probe::app::Config::read),
         other => panic!("tell tests/template/code.rs how {other} reads its Config"),
@@ -90,10 +95,10 @@ pub(crate) fn detail_types() -> BTreeSet<String> {
     names.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// The names that this reader asks for, whether it finds nothing or something everywhere.
+/// The names that this reader asks for, whether it finds nothing, something, or something else everywhere.
 fn asked<T>(read: impl Fn(&mut Environment<'_>) -> T) -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
-    for value in [None, Some("https://example.com")] {
+    for value in [None, Some("https://example.com"), Some("smtps://user:password@example.com")] {
         let lookup = |name: &str| {
             names.borrow_mut().insert(name.to_owned());
             value.map(str::to_owned)

@@ -9,7 +9,7 @@ use crate::code;
 use crate::template::Template;
 
 /// What must never stand in the template, nor come as a parameter.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 19] = [
     "DATABASE_URL",
     "SENTRY_CLIENT_SECRET",
     "SENTRY_SERVICE_HOOK_SECRET",
@@ -17,16 +17,36 @@ const SECRETS: [&str; 7] = [
     "INGEST_API_KEY",
     "READ_TOKEN",
     "DSN_SECRET",
+    "ADMIN_TOKEN",
+    "SLACK_WEBHOOK_URL",
+    "SLACK_BOT_TOKEN",
+    "SLACK_SIGNING_SECRET",
+    "DISCORD_WEBHOOK_URL",
+    "SMTP_URL",
+    "SENDGRID_API_KEY",
+    "TWILIO_AUTH_TOKEN",
+    "PAGERDUTY_ROUTING_KEY",
+    "PAGERDUTY_WEBHOOK_SECRET",
+    "NOTIFY_WEBHOOK_URL",
+    "NOTIFY_WEBHOOK_SECRET",
 ];
+
+/// Whose names an operator lengthens with one of a route: those variables are looked up when they are used.
+const NAMED: [&str; 4] =
+    ["DISCORD_WEBHOOK_URL_", "PAGERDUTY_ROUTING_KEY_", "NOTIFY_WEBHOOK_URL_", "NOTIFY_WEBHOOK_SECRET_"];
+
+/// What an operator has added: what services are asked with, and further receivers.
+fn is_added(name: &str) -> bool {
+    name.starts_with(CheckSettings::SECRET_PREFIX) || NAMED.iter().any(|named| name.starts_with(named))
+}
 
 #[test]
 fn every_function_gets_every_variable_that_it_reads_and_nothing_more() {
     let template = Template::read();
     for folder in code::functions() {
         let mut declared: BTreeSet<String> = template.variables(&folder).into_iter().map(|(name, _)| name).collect();
-        if folder == "probe" {
-            // What an operator's services are asked with.
-            declared.retain(|name| !name.starts_with(CheckSettings::SECRET_PREFIX));
+        if ["probe", "notify"].contains(&folder.as_str()) {
+            declared.retain(|name| !is_added(name));
         }
         // Lambda sets these itself, and takes no others of that name.
         let mut read = code::variables(&folder);
@@ -40,7 +60,7 @@ fn secrets_come_from_secrets_manager_at_the_named_version() {
     let template = Template::read();
     for folder in code::functions() {
         for (name, value) in template.variables(&folder) {
-            if SECRETS.contains(&name.as_str()) || name.starts_with(CheckSettings::SECRET_PREFIX) {
+            if SECRETS.contains(&name.as_str()) || is_added(&name) {
                 let reference =
                     format!("{{{{resolve:secretsmanager:${{SecretName}}:SecretString:{name}::${{SecretVersion}}}}}}");
                 // One that not everybody has is only read where a parameter says that it is there.

@@ -7,6 +7,7 @@ mod deferral;
 mod environment;
 mod operation;
 mod policies;
+mod queues;
 mod routes;
 mod schedule;
 mod template;

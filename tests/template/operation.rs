@@ -29,18 +29,24 @@ fn every_function_s_errors_ring() {
 }
 
 #[test]
-fn a_probe_that_is_not_invoked_rings() {
+fn a_probe_or_notify_that_is_not_invoked_rings() {
     let template = Template::read();
-    let alarm = template.resource("ProbeSilentAlarm");
-    assert_eq!((&alarm["MetricName"], &alarm["Statistic"]), (&"Invocations".into(), &"Sum".into()));
-    assert_eq!((&alarm["Period"], &alarm["EvaluationPeriods"]), (&300.into(), &1.into()));
-    assert_eq!(rings_at(alarm), json!(["LessThanThreshold", 1, "breaching"]));
+    for function in ["Probe", "Notify"] {
+        let alarm = template.resource(&format!("{function}SilentAlarm"));
+        assert_eq!((&alarm["MetricName"], &alarm["Statistic"]), (&"Invocations".into(), &"Sum".into()));
+        assert_eq!((&alarm["Period"], &alarm["EvaluationPeriods"]), (&300.into(), &1.into()));
+        assert_eq!(alarm["Dimensions"][0]["Value"]["Ref"], format!("{function}Function"));
+        assert_eq!(rings_at(alarm), json!(["LessThanThreshold", 1, "breaching"]));
+    }
 }
 
 #[test]
 fn dead_letters_ring() {
     let template = Template::read();
-    for queue in ["ProbeDeadLetters", "DeferredReportsDeadLetters"] {
+    let queues = template.of_type("AWS::SQS::Queue").map(|(name, _)| name);
+    let dead_letters: Vec<String> = queues.filter(|name| name.ends_with("DeadLetters")).collect();
+    assert!(dead_letters.len() >= 4, "{dead_letters:?}");
+    for queue in dead_letters {
         let alarm = template.resource(&format!("{queue}Alarm"));
         assert_eq!(alarm["MetricName"], "ApproximateNumberOfMessagesVisible");
         assert_eq!(alarm["Dimensions"][0]["Value"]["Fn::GetAtt"], format!("{queue}.QueueName"));

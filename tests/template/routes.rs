@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use harness::{Database, TestStack};
+use secrecy::SecretString;
+use watchkeeper::stack::VendorsConfig;
 
 use crate::code::{self, Route};
 use crate::template::Template;
@@ -46,7 +48,13 @@ fn make_watch_has_every_route_of_the_routers_and_nothing_more() {
 #[tokio::test]
 async fn every_route_of_the_template_is_answered_by_the_running_stack() {
     // With keys, a route that needs one answers 401: unlike 404 or 405, that is the route's own word.
+    let secret = || Some(SecretString::from("secret"));
+    // A P-256 key, as SendGrid shows it.
+    let sendgrid = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54W\
+        K84zV2sxXs7LtkBoN79R9Q==";
+    let vendors = VendorsConfig { slack: secret(), pagerduty: secret(), sendgrid: Some(sendgrid.to_owned()) };
     let builder = TestStack::builder().ingest_key("key").read_token("token").sentry_secret("secret");
+    let builder = builder.admin_token("token").vendors(vendors);
     let stack = builder.start(Database::migrated().await).await;
     let nowhere = stack.get("/api/nowhere").await.status;
     assert_eq!(nowhere, 404);

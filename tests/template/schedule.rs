@@ -10,7 +10,7 @@ use crate::code;
 use crate::template::Template;
 
 /// The functions that are called by the clock.
-const SCHEDULED: [&str; 2] = ["dispatch", "probe"];
+const SCHEDULED: [&str; 3] = ["dispatch", "notify", "probe"];
 
 /// The schedule of this function that is always there.
 fn schedule_of(template: &Template, function: &str) -> Value {
@@ -36,7 +36,7 @@ fn the_schedule(template: &Template) -> Value {
 }
 
 #[test]
-fn both_are_called_on_each_minute_without_a_flexible_window() {
+fn all_are_called_on_each_minute_without_a_flexible_window() {
     for function in SCHEDULED {
         let schedule = schedule_of(&Template::read(), function);
         assert_eq!(schedule["ScheduleExpression"], "cron(* * * * ? *)");

@@ -1,7 +1,6 @@
 //! `template.yaml` as JSON: the short forms (`!Ref X`) are spelt out (`{"Ref": "X"}`), the globals merged in.
 
 use serde_json::{Map, Value, json};
-use serde_norway::Value as Yaml;
 
 use crate::code;
 
@@ -10,8 +9,7 @@ pub(crate) struct Template(Value);
 
 impl Template {
     pub(crate) fn read() -> Self {
-        let yaml: Yaml = serde_norway::from_str(&code::read("template.yaml")).unwrap();
-        Self(spelt_out(yaml))
+        Self(harness::template::read())
     }
 
     /// The properties of this resource.
@@ -55,25 +53,6 @@ impl Template {
     }
 }
 
-fn spelt_out(yaml: Yaml) -> Value {
-    match yaml {
-        Yaml::Tagged(tagged) => {
-            let tag = tagged.tag.to_string();
-            let name = match tag.trim_start_matches('!') {
-                short @ ("Ref" | "Condition") => short.to_owned(),
-                function => format!("Fn::{function}"),
-            };
-            json!({ name: spelt_out(tagged.value) })
-        }
-        Yaml::Sequence(items) => items.into_iter().map(spelt_out).collect(),
-        Yaml::Mapping(entries) => {
-            let entry = |(key, value): (Yaml, Yaml)| (key.as_str().unwrap().to_owned(), spelt_out(value));
-            Value::Object(entries.into_iter().map(entry).collect())
-        }
-        plain => serde_json::to_value(plain).unwrap(),
-    }
-}
-
 /// As SAM does: maps are merged, anything else is replaced.
 fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
@@ -90,7 +69,7 @@ fn merge(into: &mut Value, from: &Value) {
 fn short_forms_and_globals_are_read_as_sam_reads_them() {
     let yaml = serde_norway::from_str("a: !GetAtt B.Arn\nc: !If [D, !Sub '${E}', !Ref F]").unwrap();
     let wanted = json!({"a": {"Fn::GetAtt": "B.Arn"}, "c": {"Fn::If": ["D", {"Fn::Sub": "${E}"}, {"Ref": "F"}]}});
-    assert_eq!(spelt_out(yaml), wanted);
+    assert_eq!(harness::template::spelt_out(yaml), wanted);
     let mut global = json!({"x": {"y": 1, "z": 2}, "list": [1]});
     merge(&mut global, &json!({"x": {"y": 3}, "list": [2]}));
     assert_eq!(global, json!({"x": {"y": 3, "z": 2}, "list": [2]}));

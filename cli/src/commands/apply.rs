@@ -1,4 +1,4 @@
-//! `watchkeeper apply FILE.toml`: makes the services what the file says, all of it or nothing.
+//! `watchkeeper apply FILE.toml`: makes the services, and who is told of what, what the file says, all of it or nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,14 +8,15 @@ use anyhow::Context as _;
 use chrono::Utc;
 use serde_json::{Value, json};
 use shared::heartbeat::HeartbeatToken;
-use shared::model::{Kind, ServiceSpec};
+use shared::model::{Kind, Routing, ServiceSpec};
 use shared::store::services::{self, Applied, Configured, Wanted};
-use shared::store::{PoolSize, Store};
+use shared::store::{PoolSize, Store, settings};
 
 use crate::args::{Apply, Global};
 use crate::config::Config;
 use crate::output::{misused, say};
 use crate::services_file::changes::{Changes, Others};
+use crate::services_file::routing_changes::RoutingChanges;
 use crate::services_file::{self, ServicesFile};
 
 pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
@@ -24,10 +25,7 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
         Err(error) => return Ok(misused(format_args!("{error:#}"))),
     };
     let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
-    let configured = store
-        .run(|client| async move { services::list_configured(&client).await })
-        .await
-        .context("read the services")?;
+    let (configured, stored) = read(&store).await?;
     let specs = file.specs();
     let others = if apply.prune { Others::Prune } else { Others::Keep };
     let changes = Changes::of(&specs, &configured, others);
@@ -35,12 +33,14 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
         return Ok(misused(format_args!("{error:#}")));
     }
     let heartbeats = Heartbeats::of(&specs, config, &global.data_dir)?;
-    let told = Told { file: &apply.file, changes: &changes, heartbeats: &heartbeats, dry_run: apply.dry_run };
+    let routing = RoutingChanges::of(file.routing.as_ref(), &stored, others);
+    let (changes, routing) = (&changes, &routing);
+    let told = Told { file: &apply.file, changes, routing, heartbeats: &heartbeats, dry_run: apply.dry_run };
     if !global.json {
         told.before();
     }
     if !apply.dry_run {
-        write(&store, &specs, &changes, &heartbeats).await?;
+        write(&store, &specs, changes, routing, &heartbeats).await?;
     }
     if global.json {
         say(told.as_json());
@@ -48,6 +48,19 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
         told.after();
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The services, and who is told of what, as they are. What somebody has written there that makes no sense is as good as
+/// nothing: it holds for nobody.
+async fn read(store: &Store) -> anyhow::Result<(Vec<Configured>, Routing)> {
+    let configured = store
+        .run(|client| async move { services::list_configured(&client).await })
+        .await
+        .context("read the services")?;
+    let routing =
+        store.run(|client| async move { settings::find_routing(&client).await }).await.context("read the routes")?;
+    let routing = routing.and_then(|routing| serde_json::from_value(routing).ok()).unwrap_or_default();
+    Ok((configured, routing))
 }
 
 /// What will be there beside the file's services may be a parent too.
@@ -63,15 +76,20 @@ async fn write(
     store: &Store,
     specs: &[ServiceSpec],
     changes: &Changes,
+    routing: &RoutingChanges,
     heartbeats: &Heartbeats,
 ) -> anyhow::Result<Applied> {
     let removed: Vec<(String, String)> =
         changes.removed.iter().map(|it| (it.service.clone(), it.environment.clone())).collect();
     let token_hashes: BTreeMap<usize, String> =
         heartbeats.tokens.iter().map(|(place, token)| (*place, token.hash())).collect();
-    let wanted = &Wanted { services: specs, token_hashes: &token_hashes, removed: &removed };
+    let routing = routing.wanted.as_ref();
+    let wanted = &Wanted { services: specs, token_hashes: &token_hashes, removed: &removed, routing };
     let now = Utc::now();
-    store.run(|client| async move { services::apply(&client, wanted, now).await }).await.context("store the services")
+    store
+        .run(|client| async move { services::apply(&client, wanted, now).await })
+        .await
+        .context("store what the file says")
 }
 
 /// The tokens of the services that are heartbeats, by their place in the file.
@@ -105,6 +123,7 @@ impl Heartbeats {
 struct Told<'a> {
     file: &'a Path,
     changes: &'a Changes,
+    routing: &'a RoutingChanges,
     heartbeats: &'a Heartbeats,
     dry_run: bool,
 }
@@ -112,20 +131,27 @@ struct Told<'a> {
 impl Told<'_> {
     /// The changes, before they are made.
     fn before(&self) {
-        for line in self.changes.lines() {
+        for line in self.changes.lines().into_iter().chain(self.routing.lines()) {
             say(crate::output::one_line(&line));
         }
     }
 
     fn after(&self) {
-        let summary = self.changes.summary();
+        let services = Some(self.changes.summary()).filter(|services| !services.is_empty());
+        let all: Vec<String> = services.into_iter().chain(self.routing.summary()).collect();
+        let summary = if all.is_empty() { "nothing".to_owned() } else { all.join("; ") };
         if self.dry_run {
             say(format_args!("{}: would be {summary}. Nothing was changed (--dry-run).", self.file.display()));
         } else {
             say(format_args!("{}: {summary}.", self.file.display()));
         }
-        if !self.changes.kept.is_empty() {
-            let kept: Vec<String> = self.changes.kept.iter().map(ToString::to_string).collect();
+        let named = |what: &'static str, all: &[String]| {
+            all.iter().map(move |name| format!("{what} {name}")).collect::<Vec<_>>()
+        };
+        let mut kept: Vec<String> = self.changes.kept.iter().map(ToString::to_string).collect();
+        kept.extend(named("route", &self.routing.routes.kept));
+        kept.extend(named("escalation", &self.routing.escalations.kept));
+        if !kept.is_empty() {
             say(format_args!("Not in this file, and kept (--prune removes them): {}", kept.join(", ")));
         }
         for (service, environment, url) in &self.heartbeats.urls {
@@ -145,6 +171,8 @@ impl Told<'_> {
             "removed": self.changes.removed,
             "unchanged": self.changes.unchanged,
             "kept": self.changes.kept,
+            "routes": self.routing.routes,
+            "escalations": self.routing.escalations,
             "heartbeats": heartbeats,
         })
     }

@@ -5,7 +5,10 @@ mod apps;
 mod check;
 pub mod incidents;
 mod migrate;
+mod notifications;
+mod react;
 mod send_test_error;
+mod silence;
 mod start;
 mod status;
 
@@ -39,6 +42,10 @@ pub async fn run(arguments: Arguments, environment: Environment<'_>) -> anyhow::
         Command::Status => status::run(global, &config).await,
         Command::Apps(apps) => apps::run(&apps, global, &config).await,
         Command::Incidents(incidents) => incidents::run(&incidents, global, &config).await,
+        Command::Ack(react) => react::run(react::Deed::Acknowledge, &react, global, &config).await,
+        Command::Resolve(react) => react::run(react::Deed::Resolve, &react, global, &config).await,
+        Command::Silence(silence) => silence::run(&silence, global, &config).await,
+        Command::Notifications(wanted) => notifications::run(&wanted, global, &config).await,
         Command::SendTestError(error) => send_test_error::run(&error, global, &config).await,
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chrono::Utc;
+use notify::app::NotifyConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
 use serde_json::json;
@@ -79,6 +80,7 @@ async fn serve(
         None => launch.data_dir.dsn_secret()?,
     };
     let store = Store::new(&database.queries, "watchkeeper-start", PoolSize::LAMBDA)?;
+    let url = format!("http://{}", listener.local_addr()?);
     let stack_config = StackConfig {
         database: database.queries.clone(),
         access: config.access,
@@ -88,6 +90,8 @@ async fn serve(
         sentry: SentryConfig { client_secret: sentry_secret, ..config.sentry },
         dsn_secret: dsn_secret.clone(),
         probe: config.probe,
+        notify: NotifyConfig { public_url: config.notify.public_url.or(Some(url)), ..config.notify },
+        vendors: config.vendors,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },
     };
     let stack = Stack::start(listener, stack_config).await?;

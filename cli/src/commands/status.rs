@@ -31,6 +31,9 @@ fn print(status: &Value, now: DateTime<Utc>) {
     if let Some(switch) = status["probing_stopped_by"].as_str() {
         say(format_args!("probing is stopped by {switch}"));
     }
+    for line in telling(status, now) {
+        say(line);
+    }
     let mut rows = Vec::new();
     for (environment, overview) in status["environments"].as_object().into_iter().flatten() {
         for service in overview["services"].as_array().into_iter().flatten() {
@@ -41,6 +44,28 @@ fn print(status: &Value, now: DateTime<Utc>) {
         let header = ["ENVIRONMENT", "SERVICE", "STATE", "SINCE", "CHECKED", "LATENCY", "UPTIME 24 H", "REMARKS"];
         say(table(&header, rows));
     }
+}
+
+/// What an operator should know of the way from an incident to people, if it is not well.
+fn telling(status: &Value, now: DateTime<Utc>) -> Vec<String> {
+    /// As many characters of an error as fit a line.
+    const ERROR: usize = 100;
+    let error = |of: &Value| of["last_error"].as_str().map(|error| format!(": {}", shortened(error, ERROR)));
+    let warnings = status["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut lines: Vec<String> = warnings.map(|warning| format!("warning: {warning}")).collect();
+    let outbox = &status["outbox"];
+    if outbox["failing"].as_i64().is_some_and(|failing| failing > 0) {
+        let (waiting, lag) = (outbox["waiting"].as_i64().unwrap_or_default(), outbox["lag_seconds"].as_f64());
+        let lag = format_duration(Duration::from_secs_f64(lag.unwrap_or_default().round().max(0.0)));
+        let error = error(outbox).unwrap_or_default();
+        lines.push(format!("outbox: {waiting} waiting, for up to {lag}{error}"));
+    }
+    for receiver in status["notifications"]["failing"].as_array().into_iter().flatten() {
+        let since = instant(&receiver["since"]).map(|at| format!(" for {}", distance(now, at))).unwrap_or_default();
+        let name = receiver["receiver"].as_str().unwrap_or_default();
+        lines.push(format!("{name}: not reached{since}{}", error(receiver).unwrap_or_default()));
+    }
+    lines
 }
 
 fn row(environment: &str, service: &Value, now: DateTime<Utc>) -> Vec<String> {
@@ -131,6 +156,25 @@ mod tests {
         assert_eq!(
             remarks(&ill, now),
             "held: parent database; flapping; breaker half open; status: expected 200, got 500; certificate: 7 days left"
+        );
+    }
+
+    #[test]
+    fn what_keeps_people_from_being_told_is_told_and_nothing_of_what_is_well() {
+        let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
+        let well = json!({"warnings": [], "outbox": {"waiting": 2, "failing": 0, "lag_seconds": 0.4, "last_error": null},
+            "notifications": {"receivers": 1, "failing": []}});
+        assert_eq!(telling(&well, now), [""; 0]);
+        let ill = json!({"warnings": ["no channel is configured: nobody is told"],
+            "outbox": {"waiting": 2, "failing": 1, "lag_seconds": 90.4, "last_error": "ThrottlingException: slow"},
+            "notifications": {"failing": [{"receiver": "slack", "since": "2026-11-23T11:00:00Z", "last_error": "503"}]}});
+        assert_eq!(
+            telling(&ill, now),
+            [
+                "warning: no channel is configured: nobody is told",
+                "outbox: 2 waiting, for up to 1m 30s: ThrottlingException: slow",
+                "slack: not reached for 1h: 503",
+            ]
         );
     }
 

@@ -141,8 +141,8 @@ impl Demo<'_> {
         let removed = &[(service.name.clone(), service.environment.clone())];
         let (service, none) = (&[service], &BTreeMap::new());
         for wanted in [
-            &Wanted { services: &[], token_hashes: none, removed },
-            &Wanted { services: service, token_hashes: none, removed: &[] },
+            &Wanted { services: &[], token_hashes: none, removed, routing: None },
+            &Wanted { services: service, token_hashes: none, removed: &[], routing: None },
         ] {
             self.store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await?;
         }

@@ -118,10 +118,7 @@ impl Changes {
         }
         for Changed { which, settings } in &self.changed {
             lines.push(format!("~ {which}"));
-            for Setting { setting, old, new } in settings {
-                let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-                lines.push(format!("    {setting}: {} → {}", shown(old), shown(new)));
-            }
+            lines.extend(settings.iter().map(|setting| format!("    {setting}")));
         }
         lines.extend(self.removed.iter().map(|which| format!("- {which}")));
         lines
@@ -144,6 +141,13 @@ impl Changes {
     }
 }
 
+impl std::fmt::Display for Setting {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        write!(formatter, "{}: {} → {}", self.setting, shown(&self.old), shown(&self.new))
+    }
+}
+
 impl std::fmt::Display for Which {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} ({})", self.service, self.environment)
@@ -161,6 +165,11 @@ fn differences(configured: &Configured, wanted: &ServiceSpec) -> Vec<Setting> {
         old.insert("from".to_owned(), "the environment".to_owned());
         new.insert("from".to_owned(), "this file".to_owned());
     }
+    settings_between(&old, &new)
+}
+
+/// The settings that differ.
+pub(super) fn settings_between(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Setting> {
     let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
     names
         .into_iter()

@@ -34,6 +34,11 @@ impl<'a, 'p> Fields<'a, 'p> {
         std::iter::once(self.own).chain(self.fallbacks.iter().copied()).find_map(|table| get(table, key))
     }
 
+    /// The entry itself.
+    pub(super) fn own(&self) -> &'a DeTable<'a> {
+        self.own
+    }
+
     /// Whether the entry itself has it.
     pub(super) fn has(&self, key: &str) -> bool {
         get(self.own, key).is_some()

@@ -1,25 +1,32 @@
-//! Services as code: the TOML file of `watchkeeper apply`. A wrong file is refused whole, with line and reason for each
-//! problem in it.
+//! Services, and who is told of what, as code: the TOML file of `watchkeeper apply`. A wrong file is refused whole, with line
+//! and reason for each problem in it.
 //!
 //! Reading goes from the text to tables with places ([`toml::de`]), from each entry to its services (`entry`, which may be
 //! several: `addresses`, `supabase`), and ends with what only all of them together tell (names, `parents`).
-//! What would change is told by [`changes`].
+//! Routes and escalations are read by `routing`. What would change is told by [`changes`] and [`routing_changes`].
 
 mod addresses;
 pub mod changes;
 mod entry;
+mod escalations;
 mod fields;
 mod keys;
 mod limits;
 mod maintenance;
+mod matchers;
 mod mend;
 mod parents;
 mod problems;
+mod routes;
+mod routing;
+pub mod routing_changes;
 mod secrets;
 mod statuses;
 mod supabase;
 mod times;
 
+#[cfg(test)]
+mod routing_tests;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +34,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context as _;
-use shared::model::{DEFAULT_ENVIRONMENT, ServiceSpec};
+use shared::model::{DEFAULT_ENVIRONMENT, Routing, ServiceSpec};
 use toml::de::DeTable;
 
 use self::fields::{Fields, get, refuse_unknown, text};
@@ -35,10 +42,12 @@ use self::keys::{of_defaults, refuse_foreign};
 use self::problems::Problems;
 pub use self::problems::Refusal;
 
-/// The services of a file.
+/// What a file says.
 #[derive(Debug)]
 pub struct ServicesFile {
     services: Vec<Placed>,
+    /// Who is told of what; none = it says nothing about that.
+    pub routing: Option<Routing>,
 }
 
 /// A service, and where it stands in the file.
@@ -65,7 +74,7 @@ pub fn refused(path: &Path, refusal: &Refusal) -> anyhow::Error {
 }
 
 impl ServicesFile {
-    /// What the file says.
+    /// The services.
     #[must_use]
     pub fn specs(&self) -> Vec<ServiceSpec> {
         self.services.iter().map(|placed| placed.spec.clone()).collect()
@@ -91,11 +100,13 @@ fn parse(text: &str) -> Result<ServicesFile, Refusal> {
         return Err(problems.refusal());
     }
     let document = document.get_ref();
-    refuse_unknown(document, &["services", "defaults", "environments"], &mut problems);
+    let known = ["services", "routes", "escalations", "defaults", "environments"];
+    refuse_unknown(document, &known, &mut problems);
     let layers = Layers::read(document, &mut problems);
     let services = read_services(document, &layers, &mut problems);
     refuse_twins(&services, &mut problems);
-    if problems.is_none() { Ok(ServicesFile { services }) } else { Err(problems.refusal()) }
+    let routing = routing::read(document, &mut problems);
+    if problems.is_none() { Ok(ServicesFile { services, routing }) } else { Err(problems.refusal()) }
 }
 
 /// Where an entry finds what it does not say itself.
@@ -143,7 +154,10 @@ fn table<'a>(document: &'a DeTable<'a>, key: &str, problems: &mut Problems<'_>) 
 
 fn read_services<'a>(document: &'a DeTable<'a>, layers: &Layers<'a>, problems: &mut Problems<'a>) -> Vec<Placed> {
     let Some(value) = get(document, "services") else {
-        problems.note(0, "there is no service: [[services]] begins one");
+        if !routing::is_there(document) {
+            problems
+                .note(0, "there is no service: [[services]] begins one ([[routes]] or [[escalations]] would do, too)");
+        }
         return Vec::new();
     };
     let Some(entries) = value.get_ref().as_array() else {

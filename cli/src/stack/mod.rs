@@ -1,15 +1,17 @@
-//! The local stack: every HTTP function's own router on one port, the minute's tick, and the journal of reports that
-//! wait for the database, in one process.
+//! The local stack: every HTTP function's own router on one port, the minute's tick, the bus, and the journal of what waits
+//! (reports for the database, events for their functions), in one process.
 //!
 //! A later function joins here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
 //! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
 
+pub mod bus;
 pub mod data_dir;
 pub mod journal;
 pub mod logs;
 mod scheduler;
 mod ticker;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use probe::app::ProbeConfig;
 use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
 use shared::applications::Directory;
+use shared::bus::Bus;
 use shared::config::{DatabaseConfig, Environment};
 use shared::counters::Counters;
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
@@ -34,7 +37,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use bus::{Consumer, Delivery, LocalBus};
 use journal::Journal;
+use notify::app::NotifyConfig;
 
 /// What a stack is made of.
 #[derive(Debug, Clone)]
@@ -43,9 +48,10 @@ pub struct StackConfig {
     pub database: DatabaseConfig,
     /// Who may call.
     pub access: AccessConfig,
-    /// Who is told of what has happened.
+    /// Who is told of what has happened: a bus of AWS's where it is named, else the local one, if there is a journal.
     pub bus: BusConfig,
-    /// The folder where reports wait while the database is away; none = they are refused.
+    /// The folder where reports wait while the database is away, and events for their functions; none = reports are
+    /// refused then, and events stay in the outbox.
     pub journal: Option<PathBuf>,
     /// How reports are taken in.
     pub intake: IntakeConfig,
@@ -55,6 +61,10 @@ pub struct StackConfig {
     pub dsn_secret: DsnSecret,
     /// What the probe needs.
     pub probe: ProbeConfig,
+    /// The ways to people.
+    pub notify: NotifyConfig,
+    /// What vendors sign with that tell us of what people did there.
+    pub vendors: VendorsConfig,
     /// Whether the minute's tick is fired.
     pub ticks: Ticks,
 }
@@ -66,13 +76,42 @@ pub struct AccessConfig {
     pub ingest_key: Option<SecretString>,
     /// `READ_TOKEN`: may read state.
     pub read_token: Option<SecretString>,
+    /// `ADMIN_TOKEN`: may change it.
+    pub admin_token: Option<SecretString>,
 }
 
 impl AccessConfig {
-    /// Reads `INGEST_API_KEY` and `READ_TOKEN`.
+    /// Reads `INGEST_API_KEY`, `READ_TOKEN` and `ADMIN_TOKEN`.
     #[must_use]
     pub fn read(environment: &Environment<'_>) -> Self {
-        Self { ingest_key: environment.secret("INGEST_API_KEY"), read_token: environment.secret("READ_TOKEN") }
+        Self {
+            ingest_key: environment.secret("INGEST_API_KEY"),
+            read_token: environment.secret("READ_TOKEN"),
+            admin_token: environment.secret("ADMIN_TOKEN"),
+        }
+    }
+}
+
+/// What vendors sign with. Each way in is closed without it.
+#[derive(Debug, Clone, Default)]
+pub struct VendorsConfig {
+    /// `SLACK_SIGNING_SECRET`.
+    pub slack: Option<SecretString>,
+    /// `PAGERDUTY_WEBHOOK_SECRET`.
+    pub pagerduty: Option<SecretString>,
+    /// `SENDGRID_WEBHOOK_PUBLIC_KEY`.
+    pub sendgrid: Option<String>,
+}
+
+impl VendorsConfig {
+    /// Reads the three variables.
+    #[must_use]
+    pub fn read(environment: &Environment<'_>) -> Self {
+        Self {
+            slack: environment.secret("SLACK_SIGNING_SECRET"),
+            pagerduty: environment.secret("PAGERDUTY_WEBHOOK_SECRET"),
+            sendgrid: environment.optional("SENDGRID_WEBHOOK_PUBLIC_KEY"),
+        }
     }
 }
 
@@ -83,6 +122,8 @@ pub enum Ticks {
     EachMinute,
     /// Nobody but the caller of [`Stack::probe`]'s App.
     None,
+    /// Nor is anything swept each second: only requests touch the database.
+    NoneAndNoSweeps,
 }
 
 /// What the functions of a stack have in common: one of each, since they count and remember.
@@ -111,8 +152,9 @@ pub struct Stack {
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     scheduler: Option<JoinHandle<()>>,
-    counting: JoinHandle<()>,
+    sweeps: Option<JoinHandle<()>>,
     replay: Option<Replay>,
+    delivery: Option<Delivery>,
 }
 
 /// The task that stores what waits in the journal. It ends after the last request: that too may have been deferred.
@@ -143,8 +185,9 @@ impl Stack {
         let address = listener.local_addr()?;
         let store = Store::new(&config.database, "watchkeeper-local", PoolSize::LOCAL)
             .context("the database's connection string can't be used")?;
-        let publisher = Publisher::new(store.clone(), config.bus);
         let journal = config.journal.as_deref().map(Journal::open).transpose()?;
+        let local_bus = journal.clone().map(LocalBus::new).transpose()?;
+        let publisher = publisher(&store, config.bus, local_bus.as_ref());
         let redactor = config.intake.redactor.clone();
         let intake = Intake::new(store.clone(), publisher.clone(), config.intake).with_group_commit();
         let intake = match &journal {
@@ -152,7 +195,6 @@ impl Stack {
             None => intake,
         };
         intake.refresh_settings().await;
-        let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
         let probe = probe::App::new(store.clone(), publisher.clone(), config.probe)?;
         let common = Common {
             directory: Directory::new(store.clone()),
@@ -163,14 +205,19 @@ impl Stack {
             publisher,
             store,
         };
-        let router = routes(&common, &config.access, &config.sentry, redactor);
+        let router = routes(&common, &config.access, &config.sentry, &config.vendors, redactor);
+        let notify = notify::App::new(common.store.clone(), config.notify)?;
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
-        let counting = tokio::spawn(scheduler::sweep_each_second(dispatch.clone()));
+        let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch))).transpose()?;
+        // What the last run has left comes out here: reports to the intake, events to the bus.
+        let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
+        let sweeps = (config.ticks != Ticks::NoneAndNoSweeps)
+            .then(|| tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify)));
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
-        Ok(Self { address, common, probe, stop, server, scheduler, counting, replay })
+        Ok(Self { address, common, probe, stop, server, scheduler, sweeps, replay, delivery })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
@@ -199,7 +246,9 @@ impl Stack {
             // A round that is cut off leaves its claims, which end by themselves.
             scheduler.abort();
         }
-        self.counting.abort();
+        if let Some(sweeps) = self.sweeps {
+            sweeps.abort();
+        }
         let server = self.server.abort_handle();
         if tokio::time::timeout(Self::LAST_REQUESTS, self.server).await.is_err() {
             tracing::warn!("a request was still running and was cut off");
@@ -207,6 +256,9 @@ impl Stack {
         }
         if let Some(replay) = self.replay {
             replay.stop().await;
+        }
+        if let Some(delivery) = self.delivery {
+            delivery.stop().await;
         }
         self.common.flush().await;
     }
@@ -226,8 +278,32 @@ impl Replay {
     }
 }
 
+/// Tells the bus that is named, else the local one.
+fn publisher(store: &Store, config: BusConfig, local: Option<&LocalBus>) -> Publisher {
+    match local {
+        Some(local) if config.event_bus_name.is_none() => {
+            Publisher::over(store.clone(), Bus::over(local.clone()), config.publish_budget)
+        }
+        _ => Publisher::new(store.clone(), config),
+    }
+}
+
+/// The functions that read queues, by their names in the template.
+fn consumers(notify: &notify::App, dispatch: &dispatch::App) -> BTreeMap<&'static str, Arc<dyn Consumer>> {
+    BTreeMap::from([
+        ("NotifyFunction", Arc::new(notify.clone()) as Arc<dyn Consumer>),
+        ("DispatchFunction", Arc::new(dispatch.clone()) as Arc<dyn Consumer>),
+    ])
+}
+
 /// Every HTTP function's own router on one port.
-fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig, redactor: Redactor) -> Router {
+fn routes(
+    common: &Common,
+    access: &AccessConfig,
+    sentry: &SentryConfig,
+    vendors: &VendorsConfig,
+    redactor: Redactor,
+) -> Router {
     let Common { store, intake, publisher, directory, counters, watch, dsn_secret } = common;
     let report_error =
         report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
@@ -249,13 +325,28 @@ fn routes(common: &Common, access: &AccessConfig, sentry: &SentryConfig, redacto
     };
     let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor);
     let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
+    let admin = admin::App::new(
+        store.clone(),
+        publisher.clone(),
+        watch.clone(),
+        access.admin_token.clone(),
+        Exposure::Loopback,
+    );
+    let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone());
+    let pagerduty_events =
+        pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone());
+    let email_events = email_events::App::new(store.clone(), watch.clone(), vendors.sendgrid.clone());
     with_fallbacks(
         Router::new()
             .merge(report_error::router(report_error))
             .merge(sentry_webhook::router(sentry_webhook))
             .merge(sentry_envelope::router(sentry_envelope))
             .merge(heartbeat::router(heartbeat))
-            .merge(status::router(status)),
+            .merge(status::router(status))
+            .merge(admin::router(admin))
+            .merge(slack_actions::router(slack_actions))
+            .merge(pagerduty_events::router(pagerduty_events))
+            .merge(email_events::router(email_events)),
     )
 }
 

@@ -31,18 +31,75 @@ pub(super) async fn run(probe: probe::App, dispatch: dispatch::App, intake: Inta
     }
 }
 
-/// Counts, each second, what was left beside the incidents in a storm, and tells of alerts whose time has come. Ends with
-/// its task.
-pub(super) async fn sweep_each_second(dispatch: dispatch::App) {
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        seconds.tick().await;
-        if let Err(error) = dispatch::fold(&dispatch).await {
-            tracing::debug!(error = %chain(error.as_ref()), "counts stay beside the incidents for another second");
+/// What can't wait for the minute, each second: what was left beside the incidents in a storm is counted, alerts whose time
+/// has come, steps of ladders and events that the bus has not taken are told, messages that are due are sent. Ends with its task.
+pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App) {
+    let app = || dispatch.clone();
+    // Beside each other: a channel or a bus that hangs holds up nothing else.
+    tokio::join!(
+        each_second(
+            "counts stay beside the incidents",
+            app,
+            |app, _| async move { dispatch::fold(&app).await.map(drop) }
+        ),
+        each_second(
+            "alerts are told later",
+            app,
+            |app, now| async move { dispatch::announce(&app, now).await.map(drop) }
+        ),
+        each_second("ladders wait", app, |app, now| async move { dispatch::escalate(&app, now).await.map(drop) }),
+        each_second("events stay in the outbox", app, |app, now| async move {
+            dispatch::publish(&app, now).await.map(drop)
+        }),
+        each_second("groups wait", || notify.clone(), |app, now| async move { notify::tell_waiting(&app, now).await }),
+        each_second(
+            "messages wait",
+            || notify.clone(),
+            |app, now| async move {
+                send_beside(app, now);
+                Ok(())
+            }
+        ),
+        each(
+            Duration::from_secs(3_600),
+            "old messages stay",
+            || notify.clone(),
+            |app, now| async move { notify::delete_old(&app, now).await }
+        ),
+    );
+}
+
+/// Sends messages that are due, and does not wait for it: a channel that hangs holds up no other.
+pub(super) fn send_beside(app: notify::App, now: DateTime<Utc>) {
+    tokio::spawn(async move {
+        if let Err(error) = notify::send_waiting(&app, now).await {
+            tracing::debug!(error = %chain(error.as_ref()), "messages wait for another second");
         }
-        if let Err(error) = dispatch::announce(&dispatch, Utc::now()).await {
-            tracing::debug!(error = %chain(error.as_ref()), "alerts are told in another second");
+    });
+}
+
+/// Does this each second; what fails is done in the next one.
+async fn each_second<App, Done>(otherwise: &str, app: impl Fn() -> App, work: impl Fn(App, DateTime<Utc>) -> Done)
+where
+    Done: Future<Output = anyhow::Result<()>>,
+{
+    each(Duration::from_secs(1), otherwise, app, work).await;
+}
+
+async fn each<App, Done>(
+    period: Duration,
+    otherwise: &str,
+    app: impl Fn() -> App,
+    work: impl Fn(App, DateTime<Utc>) -> Done,
+) where
+    Done: Future<Output = anyhow::Result<()>>,
+{
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = work(app(), Utc::now()).await {
+            tracing::debug!(error = %chain(error.as_ref()), "{otherwise} for another {period:?}");
         }
     }
 }

@@ -234,3 +234,87 @@ async fn a_parent_may_be_stored_already_unless_it_is_pruned_now() {
     let parents: Value = database.value("SELECT policy -> 'parents' FROM services WHERE name = 'child'").await;
     assert_eq!(parents, json!(["a"]));
 }
+
+const ROUTES: &str = "[[routes]]\nname = \"night\"\nchannels = [\"pagerduty\"]\nescalation = \"all\"\n\
+    match = { severity = [\"CRITICAL\"] }\n\
+    [[routes]]\nname = \"rest\"\nchannels = [\"slack:#ops\"]\n\
+    [[escalations]]\nname = \"all\"\n[[escalations.steps]]\nafter = \"10m\"\nchannels = [\"sms\"]\n";
+
+/// Who is told of what, as it is stored; null where nobody has decided.
+async fn routing(database: &Database) -> Value {
+    database
+        .value("SELECT coalesce((SELECT value FROM system_config WHERE key = 'notification_routing'), 'null')")
+        .await
+}
+
+#[tokio::test]
+async fn routes_are_shown_and_stored_with_the_services() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let both = file(&scratch, &format!("{ROUTES}{TWO}"));
+    let dry = apply_with(&stack, &["--dry-run"], &both).await.with_code(0);
+    for told in ["+ route night", "+ route rest", "+ escalation all", "2 added; routes: 2 added; escalations: 1 added"]
+    {
+        assert!(dry.stdout.contains(told), "{told}: {dry:?}");
+    }
+    assert_eq!(routing(&database).await, Value::Null);
+    apply(&stack, &both).await.with_code(0);
+    let stored = routing(&database).await;
+    assert_eq!(stored["routes"][0]["match"]["severity"], json!(["CRITICAL"]));
+    assert_eq!(stored["escalations"][0]["steps"], json!([{"after_seconds": 600, "channels": ["sms"]}]));
+    assert_eq!(database.count("services").await, 2);
+    let again = apply_with(&stack, &["--json"], &both).await.with_code(0).json();
+    assert_eq!((&again["unchanged"], &again["routes"]["unchanged"]), (&json!(2), &json!(2)));
+    file(&scratch, &ROUTES.replace("pagerduty", "sms").replace("10m", "20m"));
+    let changed = apply(&stack, &both).await.with_code(0);
+    for told in [
+        "~ route night\n    channels: pagerduty → sms",
+        "~ escalation all\n    after 10m: sms → -\n    after 20m: - → sms",
+        "services.toml: routes: 1 changed, 1 unchanged; escalations: 1 changed.",
+        "kept (--prune removes them): a (production), b (test)",
+    ] {
+        assert!(changed.stdout.contains(told), "{told}: {changed:?}");
+    }
+    assert_eq!(database.count("services").await, 2, "a file of routes leaves the services");
+}
+
+#[tokio::test]
+async fn a_file_without_routes_leaves_them_unless_it_is_pruned() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    apply(&stack, &file(&scratch, ROUTES)).await.with_code(0);
+    let stored = routing(&database).await;
+    let services = file(&scratch, TWO);
+    let kept = apply(&stack, &services).await.with_code(0);
+    assert!(kept.stdout.contains("kept (--prune removes them): route night, route rest, escalation all"), "{kept:?}");
+    assert_eq!(routing(&database).await, stored);
+    let dry = apply_with(&stack, &["--dry-run", "--prune", "--json"], &services).await.with_code(0).json();
+    assert_eq!(
+        (&dry["routes"]["removed"], &dry["escalations"]["removed"]),
+        (&json!(["night", "rest"]), &json!(["all"]))
+    );
+    assert_eq!(routing(&database).await, stored);
+    let pruned = apply_with(&stack, &["--prune"], &services).await.with_code(0);
+    assert!(pruned.stdout.contains("- route night") && pruned.stdout.contains("routes: 2 removed"), "{pruned:?}");
+    assert_eq!(routing(&database).await, json!({"routes": [], "escalations": []}));
+}
+
+#[tokio::test]
+async fn a_file_with_a_wrong_route_changes_nothing() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let wrong = ROUTES.replace("escalation = \"all\"", "escalation = \"al\"").replace("slack:#ops", "slak:#ops");
+    let ended = apply(&stack, &file(&scratch, &format!("{wrong}{TWO}"))).await.with_code(2);
+    for told in [
+        "line 4: escalation: there is no [[escalations]] \"al\"",
+        "\"all\"?",
+        "line 8: channels: \"slak\" is no channel",
+    ] {
+        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+    }
+    assert_eq!((routing(&database).await, database.count("services").await), (Value::Null, 0));
+    // What somebody else has written there that makes no sense is replaced.
+    database.execute("INSERT INTO system_config (key, value) VALUES ('notification_routing', '[7]')").await;
+    let replaced = apply(&stack, &file(&scratch, ROUTES)).await.with_code(0);
+    assert!(replaced.stdout.contains("routes: 2 added"), "{replaced:?}");
+}

@@ -42,6 +42,12 @@ async fn without_a_stack_each_command_says_how_to_start_one() {
         &["apps", "list"],
         &["apps", "rotate-key", "shop"],
         &["apps", "remove", "shop"],
+        &["ack", "INC-1"],
+        &["resolve", "INC-1"],
+        &["silence", "list"],
+        &["silence", "add", "--for", "2h", "--comment", "x", "--all"],
+        &["notifications"],
+        &["notifications", "replay", "01a20b57-6a6c-7d08-95eb-4b2cb135a33c"],
     ] {
         for json in [false, true] {
             let mut command = watchkeeper(command);
@@ -98,9 +104,22 @@ async fn wrong_use_ends_with_exit_code_2() {
 #[tokio::test]
 async fn help_and_version_are_no_misuse() {
     let help = run(&mut watchkeeper(&["--help"])).await.with_code(0);
-    for command in
-        ["start", "migrate", "apply", "apps", "check", "status", "incidents", "send-test-error", "--json", "--data-dir"]
-    {
+    for command in [
+        "start",
+        "migrate",
+        "apply",
+        "apps",
+        "check",
+        "status",
+        "incidents",
+        "ack",
+        "resolve",
+        "silence",
+        "notifications",
+        "send-test-error",
+        "--json",
+        "--data-dir",
+    ] {
         assert!(help.stdout.contains(command), "{command}: {help:?}");
         if !command.starts_with("--") {
             let help = run(&mut watchkeeper(&[command, "--help"])).await.with_code(0);

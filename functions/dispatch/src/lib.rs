@@ -1,16 +1,21 @@
 //! `dispatch`: what has to be caught up with, each minute.
 //!
-//! - Trigger: EventBridge schedule `cron(* * * * ? *)`. The local stack counts each second ([`fold`]).
-//! - Guarantees: an alert that was kept back for a while is announced within a minute of its time, unless it is over by
-//!   then; an event that the bus did not take is told again within a minute; counts that were left beside incidents in a storm are in them within a minute; a delivery's key is kept
-//!   for [`KEEP_DELIVERIES`].
-//! - Idempotency key: none is needed. What one run has moved or deleted, another does not find; two at once share the work.
+//! - Trigger: EventBridge schedule `cron(* * * * ? *)`; the local stack does each second what can't wait. And an SQS queue
+//!   whose messages come 30 s after a service has changed ([`announce_for`]).
+//! - Guarantees: within a minute of its time an alert is announced that was kept back for a while, unless it is over by
+//!   then; the next step of a ladder is told, unless somebody has reacted; an event is told again that the bus did not take;
+//!   counts that were left beside incidents in a storm are in them. A delivery's key is kept for [`KEEP_DELIVERIES`].
+//! - Idempotency key: none is needed. What one run has claimed, moved or deleted, another does not find; two at once share
+//!   the work. An event that is told twice (after a crash) has the same id.
 
 pub mod app;
 
 use anyhow::Context as _;
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::store::{alerts, deliveries, incidents, outbox};
+use shared::publish::Published;
+use shared::store::escalations::Climbed;
+use shared::store::{alerts, chain, deliveries, escalations, incidents};
 
 pub use app::App;
 
@@ -21,15 +26,19 @@ pub const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(30);
 /// A sweep counts and deletes in pieces; this many at most, so that it ends well before the next one begins.
 const FOLDS: usize = 50;
 const DELETES: usize = 500;
-const PUBLISHES: usize = 20;
+const ESCALATIONS: usize = 20;
 
 /// What a sweep did.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
     /// Incidents whose counts were brought up to date.
     pub folded: u64,
     /// Alerts that were announced.
     pub announced: usize,
+    /// Steps of ladders that were told.
+    pub escalated: usize,
+    /// What became of the events that the bus had not taken.
+    pub published: Published,
     /// Deliveries that were forgotten.
     pub forgotten: u64,
 }
@@ -39,10 +48,29 @@ pub struct Sweep {
 /// # Errors
 /// When the database can't be used; the next sweep does the rest.
 pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
-    let announced = announce(app, now).await?;
-    publish(app, now).await?;
-    let sweep = Sweep { announced, folded: fold(app).await?, forgotten: forget(app, now).await? };
-    tracing::info!(folded = sweep.folded, announced, forgotten = sweep.forgotten, "swept");
+    // One that fails keeps no other from being done.
+    let announced = announce(app, now).await;
+    let escalated = escalate(app, now).await;
+    let published = publish(app, now).await;
+    let folded = fold(app).await;
+    let forgotten = forget(app, now).await;
+    let sweep = Sweep {
+        announced: announced?,
+        escalated: escalated?,
+        published: published?,
+        folded: folded?,
+        forgotten: forgotten?,
+    };
+    let Sweep { folded, announced, escalated, forgotten, published } = sweep;
+    tracing::info!(
+        folded,
+        announced,
+        escalated,
+        forgotten,
+        taken = published.taken,
+        refused = published.refused,
+        "swept"
+    );
     Ok(sweep)
 }
 
@@ -64,6 +92,21 @@ pub async fn fold(app: &App) -> anyhow::Result<u64> {
     Ok(folded)
 }
 
+/// Announces the alerts whose time has come: these messages, each about a service that has changed, say that there may be
+/// one. When it can't be done they come again.
+pub async fn announce_for(app: &App, batch: SqsEvent, now: DateTime<Utc>) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    if let Err(error) = announce(app, now).await {
+        tracing::warn!(error = %chain(error.as_ref()), "alerts are announced later");
+        for message in batch.records {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message.message_id.unwrap_or_default();
+            response.batch_item_failures.push(failure);
+        }
+    }
+    response
+}
+
 /// Announces the alerts whose time has come; returns how many.
 ///
 /// # Errors
@@ -81,21 +124,31 @@ pub async fn announce(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
     }
 }
 
-/// Tells the bus what it has not taken so far. What was only just written is still being told by whoever wrote it.
-async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
-    if app.publisher.bus().is_none() {
-        return Ok(());
-    }
-    let before = now - TimeDelta::seconds(10);
-    for _ in 0..PUBLISHES {
-        let waiting = app.store.run(|client| async move { outbox::list_waiting(&client, before).await });
-        let waiting = waiting.await.context("read what the bus has not taken")?;
-        app.publisher.publish(&waiting).await;
-        if waiting.len() < outbox::WAITING_LIMIT {
+/// Climbs the ladders whose next step is due; returns how many steps were told.
+///
+/// # Errors
+/// When the database can't be used.
+pub async fn escalate(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
+    let mut escalated = 0;
+    for _ in 0..ESCALATIONS {
+        let piece = app.store.run(|client| async move { escalations::claim_due(&client, now).await });
+        let Climbed { looked, told } = piece.await.context("climb ladders")?;
+        app.publisher.publish(&told).await;
+        escalated += told.len();
+        // Those that only ended, or wait, are no sign that no other is due.
+        if looked < escalations::CLAIM_LIMIT {
             break;
         }
     }
-    Ok(())
+    Ok(escalated)
+}
+
+/// Tells the bus what it has not taken so far; returns what came of it.
+///
+/// # Errors
+/// When the database can't be used.
+pub async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<Published> {
+    app.publisher.sweep(now).await.context("tell what the bus has not taken")
 }
 
 async fn forget(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {

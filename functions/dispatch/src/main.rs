@@ -1,6 +1,6 @@
 //! The Lambda binary of `dispatch`.
 
-use aws_lambda_events::eventbridge::EventBridgeEvent;
+use aws_lambda_events::sqs::SqsEvent;
 use chrono::Utc;
 use dispatch::App;
 use dispatch::app::Config;
@@ -17,11 +17,19 @@ async fn main() -> Result<(), Error> {
     let closing = app.clone();
     spawn_graceful_shutdown_handler(move || async move { closing.close() }).await;
     let app = &app;
-    lambda_runtime::run(service_fn(async move |_: LambdaEvent<EventBridgeEvent<Value>>| {
-        dispatch::handle(app, Utc::now())
-            .await
-            .map(|_| ())
-            .map_err(|error| Diagnostic { error_type: "SweepFailed".to_owned(), error_message: format!("{error:#}") })
-    }))
-    .await
+    lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| handle(app, event.payload).await)).await
+}
+
+/// A queue's messages, or the minute.
+async fn handle(app: &App, event: Value) -> Result<Value, Diagnostic> {
+    if event.get("Records").is_some() {
+        let batch: SqsEvent = serde_json::from_value(event).map_err(|error| failed("UnknownEvent", error.into()))?;
+        let response = dispatch::announce_for(app, batch, Utc::now()).await;
+        return serde_json::to_value(response).map_err(|error| failed("AnswerFailed", error.into()));
+    }
+    dispatch::handle(app, Utc::now()).await.map(|_| Value::Null).map_err(|error| failed("SweepFailed", error))
+}
+
+fn failed(kind: &str, error: anyhow::Error) -> Diagnostic {
+    Diagnostic { error_type: kind.to_owned(), error_message: format!("{error:#}") }
 }

@@ -108,7 +108,7 @@ impl App {
             tracing::warn!(%error, "refused a webhook");
             let message = match error {
                 SignatureError::Missing => "the header Sentry-Hook-Signature is missing",
-                SignatureError::Wrong => "the signature is wrong",
+                SignatureError::Wrong | SignatureError::Stale => "the signature is wrong",
             };
             Refusal::suspicious(SecurityKind::BadSignature, message)
         })

@@ -4,10 +4,9 @@
 //! Source: `SentryApp.build_signature`; nothing but the body is signed: no header, no timestamp.
 
 use axum::http::HeaderMap;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use secrecy::{ExposeSecret as _, SecretString};
-use sha2::Sha256;
-use subtle::ConstantTimeEq as _;
+use secrecy::SecretString;
+use shared::signature;
+pub use shared::signature::SignatureError;
 
 /// Which of Sentry's ways a signed delivery took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,36 +34,19 @@ impl Way {
     }
 }
 
-/// Why a request is not Sentry's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SignatureError {
-    /// It carries none.
-    #[error("the signature is missing")]
-    Missing,
-    /// It is of another body, or of somebody who does not know the secret.
-    #[error("the signature is wrong")]
-    Wrong,
-}
-
 /// Verifies the request's signature, in constant time.
 ///
 /// # Errors
 /// When there is none, or it is not that of this body.
 pub fn verify(way: Way, secret: &SecretString, headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureError> {
     let given = way.headers().iter().find_map(|name| headers.get(*name)).ok_or(SignatureError::Missing)?;
-    let expected = sign(secret, body);
-    if bool::from(given.as_bytes().ct_eq(expected.as_bytes())) { Ok(()) } else { Err(SignatureError::Wrong) }
+    signature::verify(secret, &[body], given.as_bytes())
 }
 
 /// The signature of a body.
 #[must_use]
 pub fn sign(secret: &SecretString, body: &[u8]) -> String {
-    // An HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()) else {
-        return String::new();
-    };
-    mac.update(body);
-    shared::model::text::hex(&mac.finalize().into_bytes())
+    signature::sign(secret, &[body])
 }
 
 #[cfg(test)]

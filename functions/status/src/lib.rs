@@ -4,14 +4,17 @@
 //! - Guarantees: reads only; `/health` touches nothing.
 //! - Idempotency key: none needed.
 //!
-//! One file per route: [`health`], [`ready`], [`overview`] (`/status`, each service by [`service`]), [`incidents`].
+//! One file per route: [`health`], [`ready`], [`overview`] (`/status`, each service by [`service`]), [`metrics`],
+//! [`incidents`]. `warnings`: what keeps people from being told.
 
 pub mod app;
 pub mod health;
 pub mod incidents;
+pub mod metrics;
 pub mod overview;
 pub mod ready;
 pub mod service;
+mod warnings;
 
 use axum::Router;
 use axum::routing::get;
@@ -24,6 +27,7 @@ pub fn router(app: App) -> Router {
         .route("/health", get(health::show))
         .route("/ready", get(ready::show))
         .route("/status", get(overview::show))
+        .route("/metrics", get(metrics::show))
         .route("/api/incidents", get(incidents::list))
         .route("/api/incidents/{id}", get(incidents::show))
         .with_state(app)

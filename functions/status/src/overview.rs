@@ -9,10 +9,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::http::ApiError;
 use shared::model::{ServiceState, Severity};
-use shared::store::{services, settings, status, uptime};
+use shared::store::status::{self, Outbox, Telling};
+use shared::store::{services, settings, uptime};
 
 use crate::App;
 use crate::service::ServiceOverview;
+use crate::warnings::warnings;
 
 type OpenIncidents = BTreeMap<Severity, i64>;
 
@@ -30,6 +32,12 @@ pub struct Overview {
     pub environments: BTreeMap<String, EnvironmentOverview>,
     /// The switch that stops all probing, if one does: what is not checked any more becomes unknown.
     pub probing_stopped_by: Option<String>,
+    /// What keeps people from being told, one line each.
+    pub warnings: Vec<String>,
+    /// Events on their way to the bus.
+    pub outbox: Outbox,
+    /// Messages on their way to people.
+    pub notifications: Telling,
     /// When this was true.
     pub timestamp: DateTime<Utc>,
 }
@@ -63,23 +71,36 @@ pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<Json<Ove
             Ok((services, days, open, settings::find_stopping_switch(&client).await?))
         })
         .await?;
+    let (outbox, notifications) = app
+        .store
+        .run(|client| async move { Ok((status::outbox(&client, now).await?, status::telling(&client, now).await?)) })
+        .await?;
     let services = services.into_iter().map(|listed| {
         let day = days.get(&listed.service.id);
         (listed.service.spec.environment.clone(), ServiceOverview::of(listed, day))
     });
-    let mut overview = overview(services.collect(), open, now);
-    overview.probing_stopped_by = stopped_by;
-    Ok(Json(overview))
+    let services: Vec<_> = services.collect();
+    let states: Vec<ServiceState> = services.iter().map(|(_, service)| service.state).collect();
+    let (open_incidents, environments) = by_environment(services, open);
+    Ok(Json(Overview {
+        status: worst(&states),
+        score: score(&states),
+        open_incidents,
+        environments,
+        probing_stopped_by: stopped_by,
+        warnings: warnings(&outbox, &notifications),
+        outbox,
+        notifications,
+        timestamp: now,
+    }))
 }
 
-/// The whole, of each service with its environment and the open incidents.
-fn overview(
+/// All open incidents, and each environment, of each service with its environment and the open incidents.
+fn by_environment(
     services: Vec<(String, ServiceOverview)>,
     open: BTreeMap<String, OpenIncidents>,
-    timestamp: DateTime<Utc>,
-) -> Overview {
+) -> (OpenIncidents, BTreeMap<String, EnvironmentOverview>) {
     let mut by_environment: BTreeMap<String, (Vec<ServiceOverview>, OpenIncidents)> = BTreeMap::new();
-    let states: Vec<ServiceState> = services.iter().map(|(_, service)| service.state).collect();
     for (environment, service) in services {
         by_environment.entry(environment).or_default().0.push(service);
     }
@@ -99,14 +120,7 @@ fn overview(
             (name, overview)
         })
         .collect();
-    Overview {
-        status: worst(&states),
-        score: score(&states),
-        open_incidents: all_open,
-        environments,
-        probing_stopped_by: None,
-        timestamp,
-    }
+    (all_open, environments)
 }
 
 /// Down before degraded before healthy; unknown only when nothing else is known.

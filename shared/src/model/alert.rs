@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::IncidentId;
+
 /// What kind of alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,6 +85,8 @@ pub struct Alert {
     pub service_name: String,
     /// Where that runs.
     pub environment: String,
+    /// The incident that it belongs to, if it belongs to one.
+    pub incident_id: Option<IncidentId>,
     /// What kind.
     pub alert_type: AlertType,
     /// Where it stands.

@@ -142,6 +142,8 @@ pub struct IncidentSummary {
     pub reopened_at: Option<DateTime<Utc>>,
     /// How often it came back.
     pub reopen_count: i32,
+    /// Who acknowledged or resolved it.
+    pub handled_by: Option<String>,
     /// When it ended.
     pub resolved_at: Option<DateTime<Utc>>,
     /// Seconds from detection to resolution.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::row::{column, word};
 use super::{Client, StoreError};
-use crate::model::{Alert, AlertStatus, AlertType};
+use crate::model::{Alert, AlertStatus, AlertType, IncidentId};
 
 /// An alert to be stored.
 #[derive(Debug, Clone)]
@@ -25,7 +25,8 @@ pub struct NewAlert<'a> {
 }
 
 const COLUMNS: &str = "id, service_name::text AS service_name, environment, alert_type, status, message, details, \
-    created_at, acknowledged_at, resolved_at";
+    created_at, acknowledged_at, resolved_at, \
+    (SELECT its.incident_id::text FROM public.incidents AS its WHERE its.id = alert_events.incident_id) AS incident_id";
 
 /// The most that a list returns.
 const LIMIT: i64 = 1_000;
@@ -55,6 +56,16 @@ pub async fn insert(client: &Client, alert: &NewAlert<'_>, now: DateTime<Utc>) -
             ],
         )
         .await?;
+    rows.first().map(alert_of).transpose()
+}
+
+/// The alert of this id, if there is one.
+///
+/// # Errors
+/// Any store error.
+pub async fn find(client: &Client, id: Uuid) -> Result<Option<Alert>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM public.alert_events WHERE id = $1");
+    let rows = client.query_typed(&sql, &[(&id, Type::UUID)]).await?;
     rows.first().map(alert_of).transpose()
 }
 
@@ -150,6 +161,7 @@ fn alert_of(row: &Row) -> Result<Alert, StoreError> {
         id: column(row, "id")?,
         service_name: column(row, "service_name")?,
         environment: column(row, "environment")?,
+        incident_id: column::<Option<String>>(row, "incident_id")?.map(IncidentId::from_stored),
         alert_type: word(row, "alert_type", AlertType::parse)?,
         status: word(row, "status", AlertStatus::parse)?,
         message: column(row, "message")?,

@@ -40,7 +40,7 @@ const SUMMARY: &str = "
     user_count + coalesce(unfolded.new_users, 0) AS user_count, first_release::text AS first_release,
     coalesce(unfolded.release, last_release)::text AS last_release, detected_at,
     greatest(last_seen_at, unfolded.seen_at) AS last_seen_at, reopened_at, reopen_count,
-    resolved_at, extract(epoch FROM time_to_resolution)::double precision AS time_to_resolution_seconds";
+    handled_by::text AS handled_by, resolved_at, extract(epoch FROM time_to_resolution)::double precision AS time_to_resolution_seconds";
 
 /// Incidents with what is counted but not yet folded into them.
 const WHOLE: &str = "
@@ -131,6 +131,16 @@ pub async fn find(client: &Client, id: &IncidentId) -> Result<Option<Incident>, 
     rows.first().map(incident_of).transpose()
 }
 
+/// What a list shows of the incident of this id, if there is one.
+///
+/// # Errors
+/// Any store error.
+pub async fn find_summary(client: &Client, id: &IncidentId) -> Result<Option<IncidentSummary>, StoreError> {
+    let sql = format!("SELECT {SUMMARY} FROM {WHOLE} WHERE incident_id = $1");
+    let rows = client.query_typed(&sql, &[(&id.as_str(), Type::TEXT)]).await?;
+    rows.first().map(summary_of).transpose()
+}
+
 /// Incidents that [`fold_occurrences`] takes at a time.
 pub const FOLD_LIMIT: u64 = 1_000;
 
@@ -165,6 +175,7 @@ fn summary_of(row: &Row) -> Result<IncidentSummary, StoreError> {
         last_seen_at: column(row, "last_seen_at")?,
         reopened_at: column(row, "reopened_at")?,
         reopen_count: column(row, "reopen_count")?,
+        handled_by: column(row, "handled_by")?,
         resolved_at: column(row, "resolved_at")?,
         time_to_resolution_seconds: column(row, "time_to_resolution_seconds")?,
     })

@@ -1,12 +1,12 @@
 //! Steps in an incident's life that are no report of an error: resolved, reopened, acknowledged, or something to note
 //! on its timeline, which is its rows in `agent_actions`. One statement each: the delivery key, the incidents, their
-//! audit rows, their events.
+//! alerts, their audit rows, their events.
 //!
 //! A step has a delivery key, so that it counts once however often it comes, and may carry the instant that it tells of
 //! by the teller's own clock: what is older than the newest that was heard changes nothing. Of two with the same
 //! instant the one that arrives last holds.
 //!
-//! Users: `sentry-webhook`.
+//! Users: `sentry-webhook`; [`super::reactions`] for what people do.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};

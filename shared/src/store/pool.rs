@@ -85,6 +85,20 @@ impl Store {
         self.pool.close();
     }
 
+    /// Drops the connections that nobody uses at this moment: one of them may still be busy with what was given up.
+    pub fn hang_up(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
+    /// A connection for a transaction, which whoever takes it has to end in time. Everything else goes through
+    /// [`Store::run`].
+    ///
+    /// # Errors
+    /// When the database is not available.
+    pub async fn connection(&self) -> Result<Client, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+
     /// Runs an operation on a connection, within the deadline. When the connection turns out to be dead, it is run
     /// once more on a fresh one: whatever it writes must have a key that makes the second time harmless.
     ///
@@ -120,13 +134,13 @@ impl Store {
                 Err(error) if error.is_worth_a_retry() => {
                     tracing::warn!(error = %super::chain(&error), "connection lost; trying once more");
                     // What killed one idle connection has likely killed the others.
-                    self.pool.retain(|_, _| false);
+                    self.hang_up();
                     return self.run_once(until, &operation).await;
                 }
                 result => {
                     if matches!(result, Err(StoreError::Timeout(_))) {
                         // What slept through a freeze or a failover is not for the next caller either.
-                        self.pool.retain(|_, _| false);
+                        self.hang_up();
                     }
                     return result;
                 }

@@ -11,7 +11,7 @@ use tokio_postgres::types::{Json, Type};
 use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::events::Event;
-use crate::model::{Kind, RecentVerdicts, Service, ServiceSpec, ServiceState, Standing};
+use crate::model::{Kind, RecentVerdicts, Routing, Service, ServiceSpec, ServiceState, Standing};
 
 /// Who configured a service; the environment's defaults never overwrite what an operator wrote in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Wanted<'a> {
     pub token_hashes: &'a BTreeMap<usize, String>,
     /// Those, by name and environment, that go; never any from elsewhere than a file.
     pub removed: &'a [(String, String)],
+    /// Who is told of what; none = that stays as it is.
+    pub routing: Option<&'a Routing>,
 }
 
 /// What has become of it.
@@ -69,11 +71,11 @@ pub async fn upsert(
     origin: Origin,
     now: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
-    let wanted = Wanted { services, token_hashes: &BTreeMap::new(), removed: &[] };
+    let wanted = Wanted { services, token_hashes: &BTreeMap::new(), removed: &[], routing: None };
     Ok(write(client, &wanted, origin, now).await?.changed)
 }
 
-/// Makes the services what a file says, all of it or nothing, in one statement. What was open about a service that goes, or
+/// Makes the services, and who is told of what, what a file says, all of it or nothing, in one statement. What was open about a service that goes, or
 /// is switched off, ends, and who was told that it began is told so. Harmless to repeat.
 ///
 /// # Errors
@@ -105,6 +107,8 @@ async fn write(
                 (&Value::Array(removed), Type::JSONB),
                 (&Json(incident_resolved.into_outbox(now)), Type::JSONB),
                 (&Json(alert_resolved.into_outbox(now)), Type::JSONB),
+                (&wanted.routing.map(Json), Type::JSONB),
+                (&Routing::KEY, Type::TEXT),
             ],
         )
         .await?;

@@ -1,9 +1,11 @@
 //! `system_config`: what operators decide while we run.
 
 use serde_json::Value;
+use tokio_postgres::types::Type;
 
 use super::row::column;
 use super::{Client, StoreError};
+use crate::model::Routing;
 
 /// The switch that stops the probe, if one does.
 ///
@@ -13,6 +15,16 @@ pub async fn find_stopping_switch(client: &Client) -> Result<Option<String>, Sto
     let sql = concat!(include_str!("sql/switches.sql"), "SELECT stopped_by FROM switches");
     let rows = client.query_typed(sql, &[]).await?;
     rows.first().map_or(Ok(None), |row| column(row, "stopped_by"))
+}
+
+/// Who is told of what, as it is written there; none = nobody has decided.
+///
+/// # Errors
+/// Any store error.
+pub async fn find_routing(client: &Client) -> Result<Option<Value>, StoreError> {
+    let sql = "SELECT value FROM public.system_config WHERE key = $1";
+    let rows = client.query_typed(sql, &[(&Routing::KEY, Type::TEXT)]).await?;
+    rows.first().map(|row| column(row, "value")).transpose()
 }
 
 /// What operators decide about errors; none = they have not.

@@ -19,14 +19,19 @@ use tokio::net::TcpListener;
 
 use super::{batch, occurrences, report};
 
-/// A deferral to the bus behind this address.
-fn deferral(endpoint: &str) -> BusDeferral {
+/// AWS's own client, of the bus behind this address.
+pub(crate) fn client(endpoint: &str) -> Client {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(endpoint)
         .region(Region::new(Moto::REGION))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"));
-    BusDeferral::new(Bus::with_client("watchkeeper", Client::from_conf(config.build())))
+    Client::from_conf(config.build())
+}
+
+/// A deferral to the bus behind this address.
+fn deferral(endpoint: &str) -> BusDeferral {
+    BusDeferral::new(Bus::with_client("watchkeeper", client(endpoint)))
 }
 
 /// AWS with a queue of deferred reports, as `template.yaml` makes it.

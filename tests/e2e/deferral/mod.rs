@@ -6,6 +6,8 @@ mod journey;
 mod local;
 mod replay;
 
+pub(crate) use bus::client;
+
 use chrono::Utc;
 use harness::Database;
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 async fn an_error_costs_one_round_trip_and_one_commit() {
     let database = Database::migrated().await;
     let proxy = Proxy::start(&database).await;
-    let stack = TestStack::builder().database_url(proxy.url(&database)).start(database).await;
+    let stack = TestStack::builder().without_sweeps().database_url(proxy.url(&database)).start(database).await;
     // The first request connects; from then on a request is what it costs.
     stack.report_ok(json!({"error": {"message": "first"}})).await;
     for (message, created) in [("new one", true), ("new one", false), ("another", true)] {
@@ -25,7 +25,7 @@ async fn an_error_costs_one_round_trip_and_one_commit() {
 async fn a_commit_whose_answer_is_lost_counts_once() {
     let database = Database::migrated().await;
     let proxy = Proxy::start(&database).await;
-    let stack = TestStack::builder().database_url(proxy.url(&database)).start(database).await;
+    let stack = TestStack::builder().without_sweeps().database_url(proxy.url(&database)).start(database).await;
     stack.report_ok(json!({"error": {"message": "warm up"}})).await;
     proxy.lose_next_answer();
     let answer = stack.report_ok(json!({"error": {"message": "told once"}})).await;

@@ -1,35 +1,41 @@
-//! The journal: reports that wait on this machine's disk while the database is away. Each is safe (`fsync`) before its
-//! caller has an answer, survives a crash of this process and of the machine, and is stored as soon as the database
-//! takes it, under its own delivery key.
+//! The journal: reports that wait on this machine's disk while the database is away, and events on their way from the bus
+//! to their consumers. Each is safe (`fsync`) before its caller has an answer, and survives a crash of this process and
+//! of the machine. A report is stored as soon as the database takes it, under its own delivery key.
 //!
 //! - `record`: one line per record, with its checksum (pure). `segments`: the files.
 //! - `writer`: appends, one `fsync` for all who wait. `replay`: the way into the database.
+//! - `state`: what waits where. `events`: what the bus keeps here.
 //!
-//! Invariants: a segment is deleted only when each of its lines is stored or set aside in `refused.jsonl`; nothing is
-//! appended to a segment of another run. One process at a time: the data directory's lock sees to that.
+//! Invariants: a segment is deleted only when each of its reports is stored, each of its events delivered, or set aside in
+//! `refused.jsonl`; nothing is appended to a segment of another run. What was delivered may be delivered again after a
+//! crash, since only whole segments are forgotten. One process at a time: the data directory's lock sees to that.
 //!
 //! Users: the local stack.
 
+mod events;
 mod record;
 mod replay;
 mod segments;
+mod state;
 mod writer;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use shared::defer::{Defer, DeferError};
 use shared::model::Report;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use events::Kept;
+pub(crate) use record::QueuedEvent;
 pub use replay::Replayed;
 use segments::Folder;
-use writer::{Append, Command, Writer};
+use state::State;
+use writer::{Append, Command, Holds, Writer};
 
 /// How large the journal may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,37 +58,21 @@ pub struct Journal {
     state: Arc<State>,
     commands: mpsc::Sender<Command>,
     progress: tokio::sync::Mutex<replay::Progress>,
+    /// The first segment of this run.
+    first_number: u64,
+    /// Where events go that a run before has left.
+    left: OnceLock<mpsc::UnboundedSender<Kept>>,
 }
 
-/// Why the journal does not take a report.
+/// Why the journal does not take something.
 #[derive(Debug, Clone, thiserror::Error)]
-enum JournalError {
+pub(crate) enum JournalError {
     #[error("the journal is full: it holds {bytes} bytes")]
     Full { bytes: u64 },
     #[error("the journal can't be written")]
     Write(#[source] Arc<io::Error>),
     #[error("the journal has ended")]
     Ended,
-}
-
-/// What writer and replay both know.
-#[derive(Debug, Default)]
-struct State {
-    files: Mutex<Files>,
-    /// Told when something was appended.
-    arrived: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Files {
-    /// Segments that nothing is appended to any more.
-    sealed: BTreeSet<u64>,
-    /// Of everything in the folder.
-    bytes: u64,
-    /// Of the segment that is appended to.
-    open_bytes: u64,
-    /// Whether reports wait; told in the log when it changes.
-    is_waiting: bool,
 }
 
 impl Journal {
@@ -107,21 +97,20 @@ impl Journal {
         let folder = Folder::make(folder).with_context(problem)?;
         let (sealed, bytes) = folder.look().with_context(problem)?;
         let next_number = sealed.last().map_or(1, |last| last.saturating_add(1));
-        let is_waiting = !sealed.is_empty();
-        if is_waiting {
-            tracing::warn!(bytes, "deferred reports of the last run wait in the journal");
+        if bytes > 0 {
+            tracing::warn!(bytes, "reports or events of the last run wait in the journal");
         }
-        let files = Mutex::new(Files { sealed, bytes, open_bytes: 0, is_waiting });
-        let state = Arc::new(State { files, arrived: Notify::new() });
+        let state = Arc::new(State::new(sealed, bytes));
         let (commands, asked) = mpsc::channel(Self::WAITING);
         tokio::spawn(Writer::new(folder.clone(), limits, Arc::clone(&state), next_number).run(asked));
-        Ok(Arc::new(Self { folder, state, commands, progress: tokio::sync::Mutex::default() }))
+        let (progress, left) = (tokio::sync::Mutex::default(), OnceLock::new());
+        Ok(Arc::new(Self { folder, state, commands, progress, first_number: next_number, left }))
     }
 
     /// Whether reports wait to be stored.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.state.files().is_waiting
+        self.state.is_waiting()
     }
 
     /// Where records are kept for people that can never be stored.
@@ -139,13 +128,17 @@ impl Journal {
             }
             lines.extend(line);
         }
+        let taken = self.write(lines, Holds::Reports).await;
+        taken.map(|_| ()).map_err(|error| DeferError::Unavailable(error.into()))
+    }
+
+    /// Returns the segment's number when the lines are safe.
+    async fn write(&self, lines: Vec<u8>, holds: Holds) -> Result<u64, JournalError> {
         let (done, written) = oneshot::channel();
-        let append = Command::Append(Append { lines, done });
-        let taken = match self.commands.send(append).await {
+        match self.commands.send(Command::Append(Append { lines, holds, done })).await {
             Ok(()) => written.await.unwrap_or(Err(JournalError::Ended)),
             Err(_) => Err(JournalError::Ended),
-        };
-        taken.map_err(|error| DeferError::Unavailable(error.into()))
+        }
     }
 
     /// Lets what has come so far be replayed.
@@ -161,47 +154,5 @@ impl Journal {
 impl Defer for Journal {
     fn defer<'a>(&'a self, reports: &'a [Report]) -> Pin<Box<dyn Future<Output = Result<(), DeferError>> + Send + 'a>> {
         Box::pin(self.append(reports))
-    }
-}
-
-impl State {
-    fn files(&self) -> MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn bytes(&self) -> u64 {
-        self.files().bytes
-    }
-
-    /// Something was appended, and is safe.
-    fn grew(&self, bytes: u64) {
-        let mut files = self.files();
-        files.bytes += bytes;
-        files.open_bytes += bytes;
-        if !std::mem::replace(&mut files.is_waiting, true) {
-            tracing::warn!("the database is away: reports are deferred to the journal");
-        }
-        drop(files);
-        self.arrived.notify_one();
-    }
-
-    /// Nothing is appended to this segment any more.
-    fn sealed(&self, number: u64) {
-        let mut files = self.files();
-        files.sealed.insert(number);
-        files.open_bytes = 0;
-    }
-
-    /// A segment is gone.
-    fn deleted(&self, number: u64, bytes: u64) {
-        let mut files = self.files();
-        files.sealed.remove(&number);
-        files.bytes = files.bytes.saturating_sub(bytes);
-    }
-
-    /// Whether this is the moment in which nothing waits any more.
-    fn is_over_now(&self) -> bool {
-        let mut files = self.files();
-        files.sealed.is_empty() && files.open_bytes == 0 && std::mem::take(&mut files.is_waiting)
     }
 }

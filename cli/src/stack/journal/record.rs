@@ -1,7 +1,7 @@
 //! A line of the journal: the checksum of a JSON document, and the document. Pure.
 //!
 //! `89abcdef {"kind":"report_deferred","report":{…}}`: eight hexadecimal digits of the CRC-32 of what follows the space.
-//! The kind leaves room for what else the journal will hold.
+//! The kind says what it is: a report that waits for the database, or an event that waits for a function of ours.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,11 +11,30 @@ use shared::model::Report;
 /// A line may have this many bytes; a report has at most some 3 MB.
 pub(super) const LINE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The kind of a deferred report.
+/// The kind of a deferred report, and of an event on its way.
 const REPORT_DEFERRED: &str = "report_deferred";
+const EVENT: &str = "event";
 
 /// Checksum and space.
 const HEAD_BYTES: usize = 9;
+
+/// An event that the bus has taken, on its way to one queue.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct QueuedEvent {
+    /// The queue's name in the template.
+    pub(crate) queue: String,
+    /// The event, as a consumer reads it.
+    pub(crate) event: Value,
+}
+
+/// What a line holds.
+#[derive(Debug, PartialEq)]
+pub(super) enum Record {
+    /// It waits for the database.
+    Report(Box<Report>),
+    /// It waits for its consumer.
+    Event(QueuedEvent),
+}
 
 /// Why a line gives no record.
 #[derive(Debug, thiserror::Error)]
@@ -29,38 +48,59 @@ pub(super) enum LineError {
     #[error("the record's kind is unknown")]
     Kind,
     /// The parser's own words are left out: they show what it holds.
-    #[error("the report has an unknown shape")]
+    #[error("the record has an unknown shape")]
     Shape,
 }
 
 /// The line of a deferred report, its end included.
 pub(super) fn line_of(report: &Report) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
-    struct Record<'a> {
+    struct Fields<'a> {
         kind: &'static str,
         report: &'a Report,
     }
+    line(&Fields { kind: REPORT_DEFERRED, report })
+}
+
+/// The line of an event, its end included.
+pub(super) fn line_of_event(queued: &QueuedEvent) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        kind: &'static str,
+        queue: &'a str,
+        event: &'a Value,
+    }
+    line(&Fields { kind: EVENT, queue: &queued.queue, event: &queued.event })
+}
+
+fn line(record: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut line = b"00000000 ".to_vec();
-    serde_json::to_writer(&mut line, &Record { kind: REPORT_DEFERRED, report })?;
+    serde_json::to_writer(&mut line, record)?;
     let checksum = format!("{:08x}", crc32fast::hash(&line[HEAD_BYTES..]));
     line[..checksum.len()].copy_from_slice(checksum.as_bytes());
     line.push(b'\n');
     Ok(line)
 }
 
-/// The report in a line, whether or not its end is there: what fits its checksum is whole.
-pub(super) fn report_in(line: &[u8]) -> Result<Report, LineError> {
+/// The record in a line, whether or not its end is there: what fits its checksum is whole.
+pub(super) fn record_in(line: &[u8]) -> Result<Record, LineError> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let (head, text) = line.split_at_checked(HEAD_BYTES).ok_or(LineError::Checksum)?;
     if head != format!("{:08x} ", crc32fast::hash(text)).as_bytes() {
         return Err(LineError::Checksum);
     }
     let mut record = json::read(text)?;
-    if record["kind"] != REPORT_DEFERRED {
-        return Err(LineError::Kind);
+    let mut take = |name: &str| record.get_mut(name).map(Value::take).unwrap_or_default();
+    match take("kind").as_str() {
+        Some(REPORT_DEFERRED) => {
+            serde_json::from_value(take("report")).map(Record::Report).map_err(|_| LineError::Shape)
+        }
+        Some(EVENT) => match (take("queue"), take("event")) {
+            (Value::String(queue), event @ Value::Object(_)) => Ok(Record::Event(QueuedEvent { queue, event })),
+            _ => Err(LineError::Shape),
+        },
+        _ => Err(LineError::Kind),
     }
-    let report = record.get_mut("report").map(Value::take).unwrap_or_default();
-    serde_json::from_value(report).map_err(|_| LineError::Shape)
 }
 
 #[cfg(test)]
@@ -86,27 +126,37 @@ mod tests {
         for report in [report("boom"), report("a\nb\r\n\u{2028}\0\u{1F9E8}"), report(""), deep] {
             let line = line_of(&report).unwrap();
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
-            assert_eq!(report_in(&line).unwrap(), report);
-            assert_eq!(report_in(line.strip_suffix(b"\n").unwrap()).unwrap(), report);
+            let wanted = Record::Report(Box::new(report));
+            assert_eq!(record_in(&line).unwrap(), wanted);
+            assert_eq!(record_in(line.strip_suffix(b"\n").unwrap()).unwrap(), wanted);
         }
+    }
+
+    #[test]
+    fn an_event_comes_back_as_it_was_with_its_queue() {
+        let event = json!({"detail-type": "AlertRaised", "detail": {"message": "a\nb", "deep": [[1.5], null]}});
+        let queued = QueuedEvent { queue: "Notices".to_owned(), event };
+        let line = line_of_event(&queued).unwrap();
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(record_in(&line).unwrap(), Record::Event(queued));
     }
 
     #[test]
     fn a_torn_or_changed_line_is_known_by_its_checksum() {
         let whole = line_of(&report("boom")).unwrap();
         for end in 0..whole.len() - 1 {
-            assert!(matches!(report_in(&whole[..end]), Err(LineError::Checksum)), "cut at {end}");
+            assert!(matches!(record_in(&whole[..end]), Err(LineError::Checksum)), "cut at {end}");
         }
         for at in 0..whole.len() - 1 {
             let mut changed = whole.clone();
             changed[at] ^= 0x10;
-            assert!(matches!(report_in(&changed), Err(LineError::Checksum)), "changed at {at}");
+            assert!(matches!(record_in(&changed), Err(LineError::Checksum)), "changed at {at}");
         }
-        assert!(report_in(&[0; 4096]).is_err());
+        assert!(record_in(&[0; 4096]).is_err());
     }
 
     #[test]
-    fn a_line_of_anything_else_is_no_report() {
+    fn a_line_of_anything_else_is_no_record() {
         for text in [
             "",
             "{",
@@ -115,11 +165,15 @@ mod tests {
             "{}",
             r#"{"kind": "else"}"#,
             r#"{"kind": "report_deferred"}"#,
+            r#"{"kind": "event"}"#,
+            r#"{"kind": "event", "queue": "Notices"}"#,
+            r#"{"kind": "event", "queue": 1, "event": {}}"#,
+            r#"{"kind": "event", "queue": "Notices", "event": []}"#,
             r#"{"kind": "report_deferred", "report": []}"#,
             r#"{"kind": "report_deferred", "report": {"message": 1}}"#,
             &"[".repeat(100_000),
         ] {
-            let refused = report_in(&line(text));
+            let refused = record_in(&line(text));
             assert!(!matches!(refused, Ok(_) | Err(LineError::Checksum)), "{text:.50}: {refused:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! From the journal into the database: segment by segment, in the order in which they were written.
+//! From the journal into the database: segment by segment, in the order in which they were written. The events on the way
+//! are handed to the bus.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,8 +14,9 @@ use shared::model::Report;
 use shared::store::chain;
 use tokio::sync::watch;
 
-use super::Journal;
+use super::record::QueuedEvent;
 use super::segments::Chunk;
+use super::{Journal, Kept};
 
 /// While the database is away it is tried this often.
 const RETRY: Duration = Duration::from_secs(2);
@@ -85,7 +87,7 @@ impl Journal {
             }
             if self.state.is_over_now() {
                 let Progress { stored, refused, .. } = std::mem::take(&mut *progress);
-                tracing::info!(stored, refused, "the journal is empty: {stored} reports stored, {refused} set aside");
+                tracing::info!(stored, refused, "no report waits any more: {stored} stored, {refused} set aside");
             }
         }
         replayed.is_done = !self.is_waiting();
@@ -125,9 +127,11 @@ impl Journal {
         let mut from = progress.at.get(&number).copied().unwrap_or(0);
         loop {
             let folder = self.folder.clone();
-            let chunk = blocking(move || folder.read(number, from)).await?;
-            let (next, is_last) = (chunk.next, chunk.is_last);
+            let mut chunk = blocking(move || folder.read(number, from)).await?;
+            let (next, is_last, events) = (chunk.next, chunk.is_last, std::mem::take(&mut chunk.events));
             let Some((stored, refused)) = self.replay_chunk(chunk, intake, until).await? else { return Ok(false) };
+            // Nothing is awaited between these two, so that events are handed on once.
+            self.hand_on(number, events);
             from = next;
             progress.at.insert(number, from);
             (progress.stored, progress.refused) = (progress.stored + stored, progress.refused + refused);
@@ -136,11 +140,29 @@ impl Journal {
                 break;
             }
         }
-        // Both or neither, even when the stack stops now.
-        let (folder, state) = (self.folder.clone(), Arc::clone(&self.state));
-        blocking(move || folder.delete(number).map(|bytes| state.deleted(number, bytes))).await?;
+        if self.state.is_replayed(number) {
+            // Both or neither, even when the stack stops now.
+            let (folder, state) = (self.folder.clone(), Arc::clone(&self.state));
+            blocking(move || folder.delete(number).map(|bytes| state.deleted(number, bytes))).await?;
+        }
         progress.at.remove(&number);
         Ok(true)
+    }
+
+    /// Hands the events that a run before has left to the bus. Those of this run are on their way already.
+    fn hand_on(&self, number: u64, events: Vec<QueuedEvent>) {
+        if number >= self.first_number || events.is_empty() {
+            return;
+        }
+        self.state.found(number, events.len());
+        let Some(left) = self.left.get() else {
+            let count = events.len();
+            return tracing::warn!(count, "{count} events wait in the journal, and there is no bus");
+        };
+        for queued in events {
+            // The bus has ended: they wait for the next start.
+            let _ = left.send(Kept { segment: number, queued });
+        }
     }
 
     /// How many were stored and how many set aside; none when some have to wait, and so the chunk has to come again.
@@ -185,6 +207,8 @@ fn refused_line(line: &[u8], reason: &str) -> String {
     json!({ "at": Utc::now(), "reason": reason, "line": String::from_utf8_lossy(line) }).to_string()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use shared::model::Report;
 
-use super::record::{LINE_BYTES, LineError, report_in};
+use super::record::{LINE_BYTES, LineError, QueuedEvent, Record, record_in};
 
 /// What one reading gives at most: as much as one statement takes, and bounded memory.
 const CHUNK_LINES: usize = 100;
@@ -25,7 +25,9 @@ pub(super) struct Folder(PathBuf);
 pub(super) struct Chunk {
     /// The reports, each with its line.
     pub(super) reports: Vec<Report>,
-    /// Lines that are no report, and why.
+    /// The events.
+    pub(super) events: Vec<QueuedEvent>,
+    /// Lines that are no record, and why.
     pub(super) unreadable: Vec<(Vec<u8>, LineError)>,
     /// Bytes at the end that were never completely written, so that nobody was told that they are safe.
     pub(super) torn: usize,
@@ -45,14 +47,18 @@ impl Folder {
         Ok(Self(path.to_owned()))
     }
 
-    /// The numbers of the segments that are there, and the bytes of all files.
+    /// The numbers of the segments that are there, and the bytes of all files. A segment that holds nothing is deleted.
     pub(super) fn look(&self) -> io::Result<(BTreeSet<u64>, u64)> {
         let (mut numbers, mut bytes) = (BTreeSet::new(), 0);
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
-            bytes += entry.metadata()?.len();
+            let length = entry.metadata()?.len();
             let name = entry.file_name();
-            numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".segment")?.parse::<u64>().ok()));
+            match name.to_str().and_then(|name| name.strip_suffix(".segment")?.parse::<u64>().ok()) {
+                Some(_) if length == 0 => fs::remove_file(entry.path())?,
+                number => numbers.extend(number),
+            }
+            bytes += length;
         }
         Ok((numbers, bytes))
     }
@@ -122,8 +128,9 @@ impl Folder {
 
 impl Chunk {
     fn take(&mut self, line: Vec<u8>) {
-        match report_in(&line) {
-            Ok(report) => self.reports.push(report),
+        match record_in(&line) {
+            Ok(Record::Report(report)) => self.reports.push(*report),
+            Ok(Record::Event(event)) => self.events.push(event),
             // Only the last line of a file can have no end.
             Err(_) if line.last() != Some(&b'\n') && line.len() <= LINE_BYTES => self.torn = line.len(),
             Err(_) if line.len() > LINE_BYTES => self.unreadable.push((line, LineError::TooLarge)),

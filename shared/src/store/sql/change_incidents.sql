@@ -2,6 +2,8 @@
 -- their events. $8 is the status that it leads to; NULL: it is only noted. To 'resolved' and 'acknowledged' go all the
 -- open incidents of a group, back to 'detected' goes the newest resolved one and only if none is open. A step that is
 -- older, by the clock of who told it ($9), than what was heard last changes nothing, and is noted as stale.
+-- The alerts of an incident follow it: taken, and over, with it; what was to be told of them later is told no more. The
+-- incident's own event tells it.
 WITH named AS (
     SELECT id FROM public.incidents WHERE incident_id = $7
     UNION ALL
@@ -71,6 +73,22 @@ applied AS (
         upstream_changed_at = greatest(stored.upstream_changed_at, $9)
     FROM chosen
     WHERE stored.id = chosen.id AND (changed OR (NOT stale AND $9 IS NOT NULL))
+),
+alerts_followed AS (
+    UPDATE public.alert_events AS alert
+    SET
+        status = $8,
+        acknowledged_at = CASE $8 WHEN 'acknowledged' THEN $4 ELSE alert.acknowledged_at END,
+        resolved_at = CASE $8 WHEN 'resolved' THEN $4 END,
+        announcement = NULL
+    FROM chosen
+    WHERE alert.incident_id = chosen.id
+        AND chosen.changed
+        AND CASE $8
+            WHEN 'resolved' THEN alert.status <> 'resolved'
+            WHEN 'acknowledged' THEN alert.status = 'active'
+            ELSE false
+        END
 ),
 audited AS (
     INSERT INTO public.agent_actions (

@@ -1,4 +1,4 @@
--- Services as configured, all of it or nothing. A row from a file is never changed by the environment's defaults; a changed address or
+-- Services as configured, and who is told of what ($7; NULL: that stays as it is), all of it or nothing. A row from a file is never changed by the environment's defaults; a changed address or
 -- expectation keeps what is known of the service (an open outage must still be able to recover). Of one that is
 -- switched off, or gone ($4), nobody asks any more whether it is well: what was open about it ends here.
 WITH given AS (
@@ -155,6 +155,16 @@ audited AS (
     )
     SELECT $3, 'operator', 'operator', action, 'Resolved because its service was ' || why || ': ' || title, true, id
     FROM incidents_resolved
+),
+routed AS (
+    INSERT INTO public.system_config AS stored (key, value, description, updated_at, updated_by)
+    SELECT $8, $7::jsonb, 'Who is told of what: routes and escalations', $3, 'watchkeeper apply'
+    WHERE $7::jsonb IS NOT NULL
+    ON CONFLICT (key) DO UPDATE SET
+        value = EXCLUDED.value,
+        updated_at = EXCLUDED.updated_at,
+        updated_by = EXCLUDED.updated_by
+    WHERE stored.value IS DISTINCT FROM EXCLUDED.value
 ),
 -- The events are made elsewhere, with nothing in them of what ends here ($5, $6).
 announced AS (

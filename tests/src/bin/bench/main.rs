@@ -1,4 +1,4 @@
-//! `bench ingest`, `bench start` and `bench probe`: the figures of the whole path, printed, and kept in
+//! `bench ingest`, `bench start`, `bench probe` and `bench notify`: the figures of the whole path, printed, and kept in
 //! `tests/benches/RESULTS.md`.
 //!
 //! Each brings its own Postgres (the embedded one, in a temporary directory). `make bench` runs all.
@@ -9,6 +9,7 @@ mod figures;
 mod ingest;
 mod load;
 mod machine;
+mod notify;
 mod pgbench;
 mod probe;
 mod process;
@@ -65,6 +66,8 @@ async fn measure(arguments: &[&str], folder: &Path) -> anyhow::Result<(&'static 
         ["start"] => Ok(("Start", start::run(folder).await?)),
         ["probe"] => Ok(("Probe", probe::run(folder, &probe::FULL).await?)),
         ["probe", "--short"] => Ok(("Probe", probe::run(folder, &probe::SHORT).await?)),
-        _ => bail!("usage: bench ingest [--short] | bench start | bench probe [--short]"),
+        ["notify"] => Ok(("Notify", notify::run(folder, &notify::FULL).await?)),
+        ["notify", "--short"] => Ok(("Notify", notify::run(folder, &notify::SHORT).await?)),
+        _ => bail!("usage: bench ingest [--short] | bench start | bench probe [--short] | bench notify [--short]"),
     }
 }

@@ -89,6 +89,11 @@ pub(crate) struct Stack {
 impl Stack {
     /// Starts the release binary.
     pub(crate) async fn start(server: &Server) -> anyhow::Result<Self> {
+        Self::start_with(server, &[]).await
+    }
+
+    /// Starts it with more in its environment.
+    pub(crate) async fn start_with(server: &Server, environment: &[(&str, String)]) -> anyhow::Result<Self> {
         let mut process = Command::new(beside("watchkeeper")?)
             .args(["start", "--json", "--port", "0", "--data-dir"])
             .arg(server.folder().join("stack"))
@@ -96,6 +101,7 @@ impl Stack {
             .env("DATABASE_URL", server.url())
             // As on the server that the stack brings up itself.
             .env("DATABASE_PREPARED_STATEMENTS", "true")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

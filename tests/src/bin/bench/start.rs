@@ -103,7 +103,7 @@ async fn configure(server: &Server, target: &Target) -> anyhow::Result<()> {
     let mut job = ServiceSpec::http(JOB, "bench", "");
     job.kind = Kind::Heartbeat;
     let (specs, token_hashes) = ([target.spec("shop", "bench"), job], BTreeMap::from([(1, token()?.hash())]));
-    let wanted = &Wanted { services: &specs, token_hashes: &token_hashes, removed: &[] };
+    let wanted = &Wanted { services: &specs, token_hashes: &token_hashes, removed: &[], routing: None };
     store.run(|client| async move { services::apply(&client, wanted, Utc::now()).await }).await?;
     let sql = format!("INSERT INTO public.applications (number, name) VALUES ({APPLICATION}, 'bench')");
     server.client.batch_execute(&sql).await?;

@@ -1,0 +1,130 @@
+//! `watchkeeper silence add | list | end`: nobody is told of some problems for some time.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::args::{AddSilence, EndSilence, Global, Silence};
+use crate::config::Config;
+use crate::output::{local_time, misused, one_line, say, shortened, table};
+use crate::remote::Remote;
+
+const PATH: &str = "/api/silences";
+
+pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
+    if let Silence::Add(wanted) = silence
+        && !wanted.all
+        && matchers(wanted).is_empty()
+    {
+        return Ok(misused("which problems? Name an --application, --service or the like, or say --all"));
+    }
+    let remote = Remote::new(config.remote_url(&global.data_dir)?)?;
+    let answer = match silence {
+        Silence::Add(wanted) => add(wanted, &remote, config).await?,
+        Silence::List => remote.get(PATH, &[], config.admin_token()).await?,
+        Silence::End(EndSilence { id, by }) => {
+            let body = json!({ "by": config.person(by.as_deref()) });
+            remote.delete(&format!("{PATH}/{id}"), &body, config.admin_token()).await?
+        }
+    };
+    if global.json {
+        say(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
+    match silence {
+        Silence::Add(_) => {
+            let (id, until) = (answer["id"].as_str().unwrap_or("-"), instant(&answer["ends_at"]));
+            say(one_line(&format!("Nobody is told of {} until {until}. Silence {id}", meant(&answer["matchers"]))));
+        }
+        Silence::List => print(&answer),
+        Silence::End(EndSilence { id, .. }) => say(format_args!("Silence {id} has ended.")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn add(wanted: &AddSilence, remote: &Remote, config: &Config) -> anyhow::Result<Value> {
+    let body = json!({
+        "matchers": matchers(wanted),
+        "all": wanted.all,
+        "duration": wanted.duration,
+        "author": config.person(wanted.by.as_deref()),
+        "comment": wanted.comment,
+    });
+    remote.post(PATH, &body, config.admin_token()).await
+}
+
+/// What was named.
+fn matchers(wanted: &AddSilence) -> serde_json::Map<String, Value> {
+    [
+        ("severity", &wanted.severity),
+        ("category", &wanted.category),
+        ("application", &wanted.application),
+        ("environment", &wanted.environment),
+        ("service", &wanted.service),
+        ("tags", &wanted.tag),
+    ]
+    .into_iter()
+    .filter(|(_, named)| !named.is_empty())
+    .map(|(name, named)| (name.to_owned(), json!(named)))
+    .collect()
+}
+
+fn print(answer: &Value) {
+    let silences = answer["silences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if silences.is_empty() {
+        say("No silences.");
+        return;
+    }
+    let row = |silence: &Value| {
+        let text = |name: &str| silence[name].as_str().unwrap_or("-").to_owned();
+        vec![
+            text("id"),
+            instant(&silence["starts_at"]),
+            instant(&silence["ends_at"]),
+            text("author"),
+            shortened(&meant(&silence["matchers"]), 60),
+            shortened(&text("comment"), 60),
+        ]
+    };
+    say(table(&["SILENCE", "FROM", "UNTIL", "BY", "OF", "WHY"], silences.iter().map(row).collect()));
+}
+
+fn instant(value: &Value) -> String {
+    let instant = value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
+    instant.map_or_else(|| "-".to_owned(), local_time)
+}
+
+/// The problems that are meant, in words.
+fn meant(matchers: &Value) -> String {
+    let mut words = Vec::new();
+    for (name, named) in matchers.as_object().into_iter().flatten() {
+        let named = named.as_array().map(Vec::as_slice).unwrap_or_default();
+        if named.is_empty() {
+            continue;
+        }
+        let each: Vec<&str> = named.iter().filter_map(Value::as_str).collect();
+        // A time is no word.
+        words.push(if each.is_empty() { format!("some {name}") } else { format!("{name} {}", each.join(", ")) });
+    }
+    if words.is_empty() { "everything".to_owned() } else { words.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_meant_is_told_in_words() {
+        for (matchers, words) in [
+            (
+                json!({"application": ["shop", "blog"], "severity": ["LOW"], "tags": []}),
+                "application shop, blog; severity LOW",
+            ),
+            (json!({"hours": [{"from": "x"}]}), "some hours"),
+            (json!({"application": []}), "everything"),
+        ] {
+            assert_eq!(meant(&matchers), words);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The local bus: takes events as EventBridge does, routes them by the rules of `template.yaml`, and hands them to the
+//! functions as their queues would, in batches whose messages fail one by one.
+//!
+//! - `pattern`: which events a rule means (pure). `template`: rules, queues and functions, as they are deployed (pure).
+//! - `queue`: what waits for a function. `delivery`: who brings it there, again and again until it is taken.
+//!
+//! Invariants: an event is taken only when it is safe in the journal; it leaves the journal only when its function has
+//! taken it, or after as long as AWS would try (then it is set aside for people). So it may come twice after a crash: every
+//! consumer knows an event by its id. Nothing is read from the disk while nothing is left over.
+//!
+//! Users: the local stack.
+
+mod delivery;
+mod pattern;
+mod queue;
+mod template;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+use shared::bus::{Bus, BusError, Entry, Taken, Transport};
+use shared::store::chain;
+use uuid::Uuid;
+
+use super::journal::{Journal, Kept, QueuedEvent};
+use super::scheduler;
+pub use delivery::Delivery;
+use queue::Queue;
+use template::Routes;
+
+/// A function of ours that reads a queue.
+pub trait Consumer: Send + Sync {
+    /// Handles these messages, and names those that have to come again.
+    fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>>;
+}
+
+impl Consumer for notify::App {
+    fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
+        Box::pin(async {
+            let response = notify::hear(self, batch).await;
+            // The next events are heard meanwhile, also while a channel hangs.
+            scheduler::send_beside(self.clone(), Utc::now());
+            response
+        })
+    }
+}
+
+impl Consumer for dispatch::App {
+    fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
+        Box::pin(dispatch::announce_for(self, batch, Utc::now()))
+    }
+}
+
+/// A bus on a journal. Clones share it.
+#[derive(Clone)]
+pub struct LocalBus(Arc<Inner>);
+
+struct Inner {
+    journal: Arc<Journal>,
+    routes: Routes,
+    queues: BTreeMap<String, Arc<Queue>>,
+}
+
+impl LocalBus {
+    /// What is deferred on Lambda by way of the bus stands in the journal already: this function has nothing to read here.
+    const NOT_HERE: &str = "ReplayFunction";
+
+    /// A bus with the rules of the template. What it takes waits until [`LocalBus::serve`].
+    ///
+    /// # Errors
+    /// When the template has a rule that is not understood.
+    pub fn new(journal: Arc<Journal>) -> anyhow::Result<Self> {
+        Ok(Self::with_routes(journal, Routes::ours()?))
+    }
+
+    fn with_routes(journal: Arc<Journal>, routes: Routes) -> Self {
+        let read_here = routes.queues.iter().filter(|queue| queue.function != Self::NOT_HERE);
+        let queues = read_here.map(|settings| (settings.name.clone(), Arc::new(Queue::new(settings.clone()))));
+        Self(Arc::new(Inner { queues: queues.collect(), journal, routes }))
+    }
+
+    /// Hands what was taken, and what a run before has left, to these functions, each by its name in the template.
+    ///
+    /// # Errors
+    /// When a function is missing.
+    pub fn serve(&self, consumers: &BTreeMap<&str, Arc<dyn Consumer>>) -> anyhow::Result<Delivery> {
+        Delivery::start(self, consumers)
+    }
+
+    /// Keeps events for their queues, and puts them there.
+    async fn take(self, queued: Vec<QueuedEvent>) -> Result<(), BusError> {
+        let kept = self.0.journal.keep(queued).await.map_err(|error| BusError::Refused(chain(&error)))?;
+        for kept in kept {
+            self.enqueue(kept, Arrival::Now).await;
+        }
+        Ok(())
+    }
+
+    async fn enqueue(&self, kept: Kept, arrival: Arrival) {
+        match self.0.queues.get(&kept.queued.queue) {
+            Some(queue) => queue.push(kept, arrival),
+            // Left by a run whose template had another queue.
+            None => self.0.journal.refuse(&kept, "there is no such queue any more").await,
+        }
+    }
+
+    /// The queues that are read here, for each of these entries; or why it is refused.
+    fn route(&self, entry: &Entry, now: DateTime<Utc>) -> Result<Vec<QueuedEvent>, String> {
+        let event = event_of(entry, now)?;
+        let queues = self.0.routes.of(&event).into_iter().filter(|queue| self.0.queues.contains_key(*queue));
+        Ok(queues.map(|queue| QueuedEvent { queue: queue.to_owned(), event: event.clone() }).collect())
+    }
+
+    async fn put_all(&self, entries: &[Entry]) -> Result<Vec<Taken>, BusError> {
+        let (mut queued, mut taken) = (Vec::new(), Vec::new());
+        let now = Utc::now();
+        for entry in entries {
+            taken.push(self.route(entry, now).map(|events| queued.extend(events)));
+        }
+        // In a task of its own: a publisher that loses its patience must not leave half of it undone.
+        match tokio::spawn(self.clone().take(queued)).await {
+            Ok(kept) => kept.map(|()| taken),
+            Err(_) => Err(BusError::Refused("the bus has ended".to_owned())),
+        }
+    }
+}
+
+/// Since when an event lies in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    Now,
+    /// A run before has taken it.
+    Before,
+}
+
+impl Transport for LocalBus {
+    fn put<'a>(
+        &'a self,
+        entries: &'a [Entry],
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Taken>, BusError>> + Send + 'a>> {
+        Box::pin(self.put_all(entries))
+    }
+
+    fn is_warm(&self) -> bool {
+        true
+    }
+}
+
+/// The event as EventBridge hands it on.
+fn event_of(entry: &Entry, now: DateTime<Utc>) -> Result<Value, String> {
+    let detail: Value = serde_json::from_str(&entry.detail).map_err(|_| "MalformedDetail: it is no JSON".to_owned())?;
+    if !detail.is_object() {
+        return Err("MalformedDetail: it is no object".to_owned());
+    }
+    Ok(json!({
+        "version": "0",
+        "id": Uuid::new_v4(),
+        "detail-type": entry.detail_type,
+        "source": Bus::SOURCE,
+        "account": "000000000000",
+        "time": now.to_rfc3339_opts(SecondsFormat::Secs, true),
+        "region": "local",
+        "resources": [],
+        "detail": detail,
+    }))
+}

@@ -1,0 +1,41 @@
+//! Who may call, and what they sent: nothing of a body is read before its sender has shown the token.
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use shared::http::{ApiError, read_body, read_json};
+use shared::security::SecurityKind;
+
+use crate::App;
+
+impl App {
+    /// Lets pass who has the token; who has another is noted.
+    pub(crate) async fn admit(&self, parts: &Parts, now: DateTime<Utc>) -> Result<(), ApiError> {
+        let Err(refused) = self.gate.check(&parts.headers) else { return Ok(()) };
+        if refused.status() == StatusCode::UNAUTHORIZED {
+            let what = format!("admin routes: {}", refused.message());
+            self.watch.refused_request(SecurityKind::WrongKey, what, parts, now).await;
+        }
+        Err(refused)
+    }
+
+    /// The JSON that somebody sent who may; an empty body is an empty object.
+    pub(crate) async fn take<T: DeserializeOwned>(&self, request: Request, now: DateTime<Utc>) -> Result<T, ApiError> {
+        let (parts, body) = request.into_parts();
+        self.admit(&parts, now).await?;
+        let bytes = read_body(body).await?;
+        let value = if bytes.trim_ascii().is_empty() { json!({}) } else { read_json(&bytes)? };
+        if !value.is_object() {
+            return Err(ApiError::invalid("the body must be a JSON object"));
+        }
+        read(value)
+    }
+}
+
+/// The value as what it is meant to be; the message names the field.
+pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_json::from_value(value).map_err(|error| ApiError::invalid(format!("the body can't be used: {error}")))
+}

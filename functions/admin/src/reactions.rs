@@ -1,0 +1,129 @@
+//! `POST /api/incidents/{id}/acknowledge`, `/resolve`, and the same of alerts: `{"by": "ann", "comment": "…"}`, both optional.
+//! The answer is the row as it stands then.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use chrono::Utc;
+use serde::Deserialize;
+use shared::http::ApiError;
+use shared::model::{DeliveryKey, Subject};
+use shared::store::lifecycle::Agent;
+use shared::store::reactions::{self, Deed, Reacted, Reaction, person};
+use shared::store::{alerts, incidents};
+
+use crate::App;
+
+/// Who did it, where nobody is named.
+const NOBODY: &str = "api";
+
+/// What may be said about it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Told {
+    by: Option<String>,
+    comment: Option<String>,
+}
+
+impl Told {
+    /// Who did it, in a name that can be kept.
+    pub(crate) fn by(&self) -> String {
+        self.by.as_deref().and_then(person).unwrap_or_else(|| NOBODY.to_owned())
+    }
+}
+
+type Id = Result<Path<String>, PathRejection>;
+type Answer = Result<Response, ApiError>;
+
+pub(crate) async fn acknowledge_incident(State(app): State<App>, id: Id, request: Request) -> Answer {
+    app.react(Kind::Incident, id, Deed::Acknowledge, request).await
+}
+
+pub(crate) async fn resolve_incident(State(app): State<App>, id: Id, request: Request) -> Answer {
+    app.react(Kind::Incident, id, Deed::Resolve, request).await
+}
+
+pub(crate) async fn acknowledge_alert(State(app): State<App>, id: Id, request: Request) -> Answer {
+    app.react(Kind::Alert, id, Deed::Acknowledge, request).await
+}
+
+pub(crate) async fn resolve_alert(State(app): State<App>, id: Id, request: Request) -> Answer {
+    app.react(Kind::Alert, id, Deed::Resolve, request).await
+}
+
+/// What a path speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Incident,
+    Alert,
+}
+
+impl Kind {
+    /// The subject of this id; none where no such thing can have it.
+    fn subject(self, id: Id) -> Option<Subject> {
+        let Path(id) = id.ok()?;
+        match self {
+            Self::Incident => Subject::parse(&format!("incident:{id}")),
+            Self::Alert => Subject::parse(&format!("alert:{id}")),
+        }
+    }
+
+    fn missing(self) -> ApiError {
+        ApiError::not_found(match self {
+            Self::Incident => "no such incident",
+            Self::Alert => "no such alert",
+        })
+    }
+
+    fn over(self) -> ApiError {
+        let message = match self {
+            Self::Incident => "the incident is resolved: there is nothing to acknowledge any more",
+            Self::Alert => "the alert is resolved: there is nothing to acknowledge any more",
+        };
+        ApiError::new(StatusCode::CONFLICT, "conflict", message)
+    }
+}
+
+impl App {
+    async fn react(&self, kind: Kind, id: Id, deed: Deed, request: Request) -> Answer {
+        let now = Utc::now();
+        let told: Told = self.take(request, now).await?;
+        let subject = &kind.subject(id).ok_or_else(|| kind.missing())?;
+        let reaction = &Reaction {
+            delivery_key: DeliveryKey::unique("admin", now),
+            deed,
+            by: told.by(),
+            comment: told.comment,
+            agent: Agent { id: "admin", kind: "operator" },
+            at: now,
+            done_at: None,
+        };
+        let reacted =
+            self.store.run(|client| async move { reactions::react(&client, subject, reaction).await }).await?;
+        match reacted {
+            Reacted::Unknown => return Err(kind.missing()),
+            Reacted::Over => return Err(kind.over()),
+            Reacted::Done(event) => {
+                tracing::info!(%subject, by = reaction.by, ?deed, changed = event.is_some(), "{subject}: {deed:?}");
+                self.publisher.publish(event.as_slice()).await;
+            }
+        }
+        self.show(subject).await?.ok_or_else(|| kind.missing())
+    }
+
+    /// The row as it stands.
+    async fn show(&self, subject: &Subject) -> Result<Option<Response>, ApiError> {
+        Ok(match subject {
+            Subject::Incident(id) => {
+                let found = self.store.run(|client| async move { incidents::find_summary(&client, id).await }).await?;
+                found.map(|incident| Json(incident).into_response())
+            }
+            Subject::Alert(id) => {
+                let found = self.store.run(|client| async move { alerts::find(&client, *id).await }).await?;
+                found.map(|alert| Json(alert).into_response())
+            }
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! `email-events`: what became of our e-mails, as `SendGrid` tells it.
+//!
+//! - Trigger: `POST /webhooks/email-events`, `SendGrid`'s signed event webhook (API Gateway's HTTP API, or the local stack).
+//! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; what was answered with 200 is
+//!   committed; an event counts once, whenever and in whatever order it comes; what is unknown, or about somebody else's
+//!   e-mail, changes nothing.
+//! - Idempotency key: `sg_event_id`, which is signed.
+//!
+//! Steps: [`signature`] → [`events`] (a body to events) → `shared::store::emails` (one statement) → answer.
+
+pub mod app;
+pub mod events;
+pub mod signature;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::routing::post;
+use axum::{Json, Router};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use shared::http::{ApiError, read_body, read_json};
+use shared::security::SecurityKind;
+use shared::store::emails::{self, EmailEvent};
+
+pub use app::App;
+
+/// A delivery that takes longer is sent again.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The function's routes.
+pub fn router(app: App) -> Router {
+    Router::new().route("/webhooks/email-events", post(receive)).with_state(app)
+}
+
+async fn receive(State(app): State<App>, request: Request) -> Result<Json<Value>, ApiError> {
+    let (now, (parts, body)) = (Utc::now(), request.into_parts());
+    let body = app.authentic(&parts, body, now).await?;
+    let events = events::parse(&read_json(&body)?)?;
+    let recorded = app.record(&events, now).await?;
+    Ok(Json(json!({ "events": events.len(), "recorded": recorded })))
+}
+
+impl App {
+    /// The body, if `SendGrid` has signed it. What is refused is noted.
+    async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Vec<u8>, ApiError> {
+        let Some(key) = &self.public_key else {
+            tracing::error!("refused a webhook: SENDGRID_WEBHOOK_PUBLIC_KEY is not set, so nothing can be verified");
+            let message = "webhooks are closed: this server has no usable SENDGRID_WEBHOOK_PUBLIC_KEY";
+            return Err(ApiError::unauthorized(message));
+        };
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err(error) => {
+                if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    let what = format!("SendGrid's webhooks: {}", error.message());
+                    self.watch.refused_request(SecurityKind::OversizedBody, what, parts, now).await;
+                }
+                return Err(error);
+            }
+        };
+        if let Err(error) = key.verify(&parts.headers, &body, now) {
+            tracing::warn!(%error, "refused a webhook");
+            let what = format!("SendGrid's webhooks: {error}");
+            self.watch.refused_request(SecurityKind::BadSignature, what, parts, now).await;
+            return Err(ApiError::unauthorized(error.to_string()));
+        }
+        Ok(body.into())
+    }
+
+    async fn record(&self, events: &[EmailEvent], now: DateTime<Utc>) -> Result<i64, ApiError> {
+        if events.is_empty() {
+            return Ok(0);
+        }
+        let recorded = self
+            .store
+            .run_within(PATIENCE, |client| async move { emails::record_events(&client, events, now).await })
+            .await?;
+        tracing::info!(events = events.len(), recorded, "e-mails: {recorded} events recorded");
+        Ok(recorded)
+    }
+}

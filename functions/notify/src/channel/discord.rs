@@ -1,0 +1,119 @@
+//! Discord: a webhook, and one embed per message. Text of strangers is escaped, and nobody is called by it: mentions
+//! are switched off for the whole message.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::address::Address;
+use super::http::{Answer, Http};
+use super::text::{escaped, line, units};
+use super::wording::{self, Mood};
+use super::{Delivery, SendError, Sent};
+use crate::notice::Notice;
+
+/// Discord's limits; of all texts together, [`TOTAL`].
+const TITLE: usize = 256;
+const DESCRIPTION: usize = 4_096;
+const FOOTER: usize = 2_048;
+const TOTAL: usize = 6_000;
+/// Discord takes 1,024, but not of all the fields that there are.
+const FIELD: usize = 350;
+/// Beside the fields.
+const MESSAGE: usize = 2_000;
+
+pub(super) async fn send(
+    http: &Http,
+    address: &Address,
+    delivery: &Delivery,
+    now: DateTime<Utc>,
+) -> Result<Sent, SendError> {
+    let address = &address.with_query("wait", "true");
+    let body = json!({"embeds": [embed(&delivery.notice)], "allowed_mentions": {"parse": []}});
+    let answer = http.answer("Discord", address, http.post(address).json(&body), now).await?;
+    if !answer.status.is_success() {
+        return Err(refusal(&answer));
+    }
+    let message = answer.json();
+    let remote = message["id"].as_str().map(|id| json!({"id": id, "channel_id": message["channel_id"]}));
+    Ok(answer.sent(remote))
+}
+
+/// Discord says how long to wait in its body too.
+fn refusal(answer: &Answer) -> SendError {
+    let told = answer.json()["retry_after"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match answer.refusal("Discord") {
+        SendError::Later { what, status, after } => SendError::Later { what, status, after: after.max(told) },
+        other => other,
+    }
+}
+
+pub(super) fn embed(notice: &Notice) -> Value {
+    let only = wording::only_problem(notice);
+    let mut embed = json!({
+        "title": escape(&wording::loud_headline(notice), TITLE),
+        "color": Mood::of(notice).colour(),
+        "timestamp": notice.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "footer": {"text": footer(notice)},
+    });
+    match only {
+        Some(problem) => {
+            let facts = wording::facts(problem);
+            let field = |fact: &wording::Fact| json!({"name": fact.label, "value": escape(&fact.value, FIELD)});
+            embed["fields"] = facts.iter().map(field).collect();
+            if let Some(message) = wording::message(problem, MESSAGE) {
+                embed["description"] = json!(escape(&message, MESSAGE));
+            }
+            if let Some(url) = wording::link(problem) {
+                embed["url"] = json!(url);
+            }
+        }
+        None if !notice.problems.is_empty() => embed["description"] = json!(list(notice, room(&embed))),
+        None => {}
+    }
+    embed
+}
+
+/// The problems, one a line, as many as there is room for.
+fn list(notice: &Notice, room: usize) -> String {
+    let mut list = String::new();
+    for problem in &notice.problems {
+        let mut entry = escape(&wording::entry(problem), DESCRIPTION / Notice::PROBLEMS);
+        if let (Some(url), Some(name)) = (wording::link(problem), wording::reference(problem)) {
+            // In an address the brackets have to be percent-encoded anyway.
+            let url = url.replace('(', "%28").replace(')', "%29");
+            entry.push_str(&format!(" [{}]({url})", escape(&name, 100)));
+        }
+        if units(&list) + units(&entry) + 1 > room {
+            break;
+        }
+        if !list.is_empty() {
+            list.push('\n');
+        }
+        list.push_str(&entry);
+    }
+    list
+}
+
+fn room(embed: &Value) -> usize {
+    let taken = |text: &Value| text.as_str().map_or(0, units);
+    DESCRIPTION.min(TOTAL - taken(&embed["title"]) - taken(&embed["footer"]["text"]))
+}
+
+/// Footers are shown as they are: nothing is markup there.
+fn footer(notice: &Notice) -> String {
+    let mut footer = wording::remarks(notice);
+    footer.push("Watchkeeper".to_owned());
+    line(&footer.join(" · "), FOOTER / 4)
+}
+
+/// Every punctuation mark of ASCII may be escaped, so all are: no emphasis, links, quotes, emoji or mentions.
+fn escape(text: &str, limit: usize) -> String {
+    escaped(text, limit, |letter, into| {
+        if letter.is_ascii_punctuation() && !matches!(letter, ',' | '.' | ';' | '%' | '\'' | '"' | '/' | '=' | '+') {
+            into.push('\\');
+        }
+        into.push(letter);
+    })
+}

@@ -1,0 +1,139 @@
+//! What an e-mail says, whoever carries it: subject, text, the same as HTML, and the ids by which mail programs put the
+//! messages about one problem together.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::channel::Delivery;
+use crate::channel::text::{block, line};
+use crate::channel::wording::{self, Fact, Mood};
+use crate::notice::{Notice, Problem};
+
+/// Mail programs show less.
+const SUBJECT: usize = 200;
+/// The error's own words.
+const MESSAGE: usize = 4_000;
+/// The name that e-mails come under.
+pub(super) const SENDER: &str = "Watchkeeper";
+
+/// An e-mail without its addresses.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::channel) struct Letter {
+    pub(in crate::channel) subject: String,
+    pub(in crate::channel) text: String,
+    pub(in crate::channel) html: String,
+    /// The same however often it is sent: who has it already need not show it again.
+    pub(super) message_id: String,
+    /// An id that all messages about the problem refer to, and none has.
+    pub(super) thread: String,
+}
+
+impl Letter {
+    pub(in crate::channel) fn of(delivery: &Delivery, from: &str) -> Self {
+        let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+        let thread = Uuid::new_v5(&Uuid::NAMESPACE_OID, delivery.dedup_key.as_bytes());
+        Self {
+            subject: subject(&delivery.notice),
+            text: text(&delivery.notice),
+            html: html(&delivery.notice),
+            message_id: format!("<{}@watchkeeper.{domain}>", delivery.id),
+            thread: format!("<{thread}@watchkeeper.{domain}>"),
+        }
+    }
+
+    /// What the message is called afterwards.
+    pub(super) fn remote(&self) -> Value {
+        json!({"subject": self.subject, "message_id": self.message_id})
+    }
+}
+
+/// `[CRITICAL] TypeError: x is undefined — shop (production)`.
+fn subject(notice: &Notice) -> String {
+    let headline = wording::loud_headline(notice);
+    match wording::only_problem(notice) {
+        Some(problem) => {
+            let place = format!(" — {} ({})", line(&problem.application, 60), line(&problem.environment, 40));
+            line(&headline, SUBJECT - crate::channel::text::units(&place)) + &place
+        }
+        None => line(&headline, SUBJECT),
+    }
+}
+
+fn text(notice: &Notice) -> String {
+    let mut text = format!("{}\n", wording::loud_headline(notice));
+    for problem in &notice.problems {
+        text.push('\n');
+        if wording::only_problem(notice).is_none() {
+            text.push_str(&format!("{}\n", wording::title(problem)));
+        }
+        for Fact { label, value } in wording::facts(problem) {
+            text.push_str(&format!("{label}: {value}\n"));
+        }
+        if let Some(message) = message(problem) {
+            text.push_str(&format!("\n{message}\n\n"));
+        }
+        if let Some(url) = wording::link(problem) {
+            text.push_str(&format!("More: {url}\n"));
+        }
+    }
+    for remark in wording::remarks(notice) {
+        text.push_str(&format!("\n{remark}\n"));
+    }
+    text.push_str(&format!("\n-- \nWatchkeeper, {}\n", wording::instant(notice.at)));
+    text
+}
+
+/// The same as HTML: no script, no style sheet, nothing that is fetched.
+fn html(notice: &Notice) -> String {
+    let colour = Mood::of(notice).colour();
+    let mut html = format!(
+        "<!doctype html><html><head><meta charset=\"utf-8\"></head>\
+         <body style=\"font-family:sans-serif;color:#1d2939\"><h2 style=\"color:#{colour:06x}\">{}</h2>",
+        escape(&wording::loud_headline(notice))
+    );
+    for problem in &notice.problems {
+        if wording::only_problem(notice).is_none() {
+            html.push_str(&format!("<h3>{}</h3>", escape(&wording::title(problem))));
+        }
+        html.push_str("<table cellpadding=\"4\">");
+        for Fact { label, value } in wording::facts(problem) {
+            let label = escape(label);
+            html.push_str(&format!("<tr><td><b>{label}</b></td><td>{}</td></tr>", escape(&value)));
+        }
+        html.push_str("</table>");
+        if let Some(message) = message(problem) {
+            html.push_str(&format!("<pre style=\"white-space:pre-wrap\">{}</pre>", escape(&message)));
+        }
+        if let Some(url) = wording::link(problem) {
+            let name = wording::reference(problem).unwrap_or_else(|| "More".to_owned());
+            html.push_str(&format!("<p><a href=\"{}\">{}</a></p>", escape(&url), escape(&name)));
+        }
+    }
+    for remark in wording::remarks(notice) {
+        html.push_str(&format!("<p>{}</p>", escape(&remark)));
+    }
+    html.push_str(&format!("<p><small>Watchkeeper, {}</small></p></body></html>\n", wording::instant(notice.at)));
+    html
+}
+
+/// The error's own words with their lines, where they say more than the title.
+fn message(problem: &Problem) -> Option<String> {
+    wording::message(problem, MESSAGE)?;
+    Some(block(problem.message.as_deref()?, MESSAGE))
+}
+
+/// What has a meaning in HTML, in text and in attributes.
+fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            _ => html.push(letter),
+        }
+    }
+    html
+}

@@ -1,0 +1,20 @@
+//! Slack's incoming webhooks: they write a message and can't change it, so what becomes of a problem is told by one
+//! short message more.
+
+use chrono::{DateTime, Utc};
+
+use super::blocks::{self, Buttons};
+use crate::channel::address::Address;
+use crate::channel::http::Http;
+use crate::channel::{Delivery, SendError, Sent};
+
+pub(in crate::channel) async fn send(
+    http: &Http,
+    address: &Address,
+    delivery: &Delivery,
+    now: DateTime<Utc>,
+) -> Result<Sent, SendError> {
+    let notice = &delivery.notice;
+    let message = if blocks::is_news(notice) { blocks::news(notice) } else { blocks::message(notice, Buttons::None) };
+    Ok(http.take("Slack", address, http.post(address).json(&message), now).await?.sent(None))
+}

@@ -1,0 +1,187 @@
+//! Which messages go to a receiver now: those that its bucket has tokens for, the urgent ones in any case, and one digest of
+//! what has waited too long. What must not be sent any more is left out, with the reason.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::model::{Channel, Receiver};
+use shared::store::notifications::messages::{self, Claim, NewMessage, Skipped, Waiting};
+use shared::store::notifications::receivers::{self, Fare};
+use shared::store::{StoreError, Transaction};
+use uuid::Uuid;
+
+use crate::App;
+use crate::limits::{Bucket, is_digestible, limit};
+use crate::looking::json;
+use crate::notice::{Notice, NoticeKind};
+use crate::routing::dedup_key;
+
+/// As many at a time.
+const BATCH: usize = 50;
+/// A claim is believed this long. Nothing is sent under it for the last ten seconds, which one message may take.
+pub(crate) const CLAIM: TimeDelta = TimeDelta::seconds(60);
+
+/// What was claimed for a receiver.
+#[derive(Debug, Default)]
+pub(crate) struct Claimed {
+    pub(crate) messages: Vec<Waiting>,
+    /// Whether there may be more to claim.
+    pub(crate) goes_on: bool,
+    /// How often in a row the receiver could not be reached.
+    pub(crate) failures: i32,
+}
+
+/// What is done with the messages that wait.
+#[derive(Debug, Default)]
+struct Plan {
+    go: Vec<Waiting>,
+    skip: Vec<Skipped>,
+    /// How many of those that go have taken a token.
+    taken: usize,
+    /// Whether some have to wait because they are too many.
+    is_held: bool,
+    /// Whether those become a digest now.
+    makes_digest: bool,
+}
+
+/// Claims what may go to this receiver now.
+pub(crate) async fn claim(app: &App, receiver: &Receiver, by: Uuid, now: DateTime<Utc>) -> Result<Claimed, StoreError> {
+    let mut client = app.store.connection().await?;
+    let transaction = client.transaction().await?;
+    let Some(fare) = receivers::lock(&transaction, receiver, now).await? else { return Ok(Claimed::default()) };
+    let waiting = messages::list_waiting(&transaction, receiver, now, BATCH).await?;
+    let left_today = match (receiver.channel(), app.sms_daily_limit) {
+        (Channel::Sms, Some(daily)) if !waiting.is_empty() => {
+            let sent = messages::count_sms_of_day(&transaction, now).await?;
+            usize::try_from(i64::from(daily) - sent).unwrap_or(0)
+        }
+        _ => usize::MAX,
+    };
+    let bucket = limit(receiver.channel()).map(|limit| Bucket::refilled(bucket_of(&fare), limit, now));
+    let seen = waiting.len();
+    let plan = plan(receiver.channel(), waiting, bucket, fare.held_since, left_today, now);
+    if plan.makes_digest {
+        digest(&transaction, receiver, now).await?;
+    }
+    let ids: Vec<Uuid> = plan.go.iter().map(|message| message.id).collect();
+    messages::claim(&transaction, &ids, &plan.skip, Claim { by, until: now + CLAIM }).await?;
+    let held_since = plan.is_held.then(|| fare.held_since.unwrap_or(now));
+    if let Some(bucket) = bucket {
+        let bucket = bucket.without(plan.taken + usize::from(plan.makes_digest));
+        let next = Fare { tokens: Some(bucket.tokens), refilled_at: Some(bucket.refilled_at), held_since, ..fare };
+        if seen > 0 || next.held_since != fare.held_since {
+            receivers::update(&transaction, receiver, &next).await?;
+        }
+    }
+    transaction.commit().await?;
+    let goes_on = plan.makes_digest || !plan.skip.is_empty() || !plan.go.is_empty();
+    Ok(Claimed { messages: plan.go, goes_on, failures: fare.failures })
+}
+
+fn bucket_of(fare: &Fare) -> Option<Bucket> {
+    Some(Bucket { tokens: fare.tokens?, refilled_at: fare.refilled_at? })
+}
+
+/// What is done with these. Pure.
+fn plan(
+    channel: Channel,
+    waiting: Vec<Waiting>,
+    bucket: Option<Bucket>,
+    held_since: Option<DateTime<Utc>>,
+    mut left_today: usize,
+    now: DateTime<Utc>,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut fits = bucket.map_or(usize::MAX, |bucket| bucket.fits());
+    let mut ordinary = Vec::new();
+    for message in waiting {
+        if let Some(why) = pointless(channel, &message) {
+            plan.skip.push(Skipped { id: message.id, why, is_failure: false });
+        } else if left_today == 0 && !message.is_replayed {
+            let why = "as many text messages as a day may have went out already";
+            plan.skip.push(Skipped { id: message.id, why, is_failure: true });
+        } else if is_urgent(&message) {
+            left_today = left_today.saturating_sub(1);
+            plan.go.push(message);
+        } else {
+            ordinary.push(message);
+        }
+    }
+    let is_line = |message: &Waiting| kind(&message.kind).is_some_and(|kind| is_digestible(channel, kind));
+    let is_due = bucket.is_some_and(|bucket| bucket.is_digest_due(held_since, now));
+    plan.makes_digest = is_due && ordinary.len() > fits && ordinary.iter().filter(|it| is_line(it)).count() > 1;
+    for message in ordinary {
+        if plan.makes_digest && is_line(&message) {
+            continue;
+        }
+        if fits > 0 && left_today > 0 {
+            fits -= 1;
+            left_today -= 1;
+            plan.taken += 1;
+            plan.go.push(message);
+        } else {
+            plan.is_held = true;
+        }
+    }
+    plan
+}
+
+/// What is told whatever the bucket says.
+fn is_urgent(message: &Waiting) -> bool {
+    message.is_replayed || matches!(kind(&message.kind), Some(NoticeKind::Escalated | NoticeKind::Digest))
+}
+
+/// Why a message has no sense any more, if it has none.
+fn pointless(channel: Channel, message: &Waiting) -> Option<&'static str> {
+    if message.is_replayed {
+        return None;
+    }
+    match kind(&message.kind)? {
+        NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated if channel.is_page() && message.is_over => {
+            Some("over before it could be told")
+        }
+        NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated if channel.is_page() && message.is_taken => {
+            Some("somebody was on it before it could be told")
+        }
+        NoticeKind::Resolved | NoticeKind::Acknowledged if !message.was_told => {
+            // PagerDuty may have taken what we think it has not; an end too many harms nothing there.
+            let may_know = channel == Channel::PagerDuty && message.was_tried;
+            (!may_know).then_some("nobody was told that it began")
+        }
+        _ => None,
+    }
+}
+
+fn kind(word: &str) -> Option<NoticeKind> {
+    NoticeKind::ALL.into_iter().find(|kind| kind.as_str() == word)
+}
+
+/// All that waits becomes one message.
+async fn digest(transaction: &Transaction<'_>, receiver: &Receiver, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let id = shared::model::uuid_at(now);
+    let (contents, total) = messages::gather(transaction, receiver, id, now, Notice::PROBLEMS).await?;
+    let total = usize::try_from(total).unwrap_or(0);
+    let read = contents.into_iter().filter_map(|content| serde_json::from_value::<Notice>(content).ok());
+    let problems: Vec<_> = read.filter_map(|notice| notice.problems.into_iter().next()).collect();
+    let notice = Notice {
+        kind: NoticeKind::Digest,
+        at: now,
+        more: total.saturating_sub(problems.len()),
+        problems,
+        group: None,
+        is_part: false,
+        remark: Some(format!("{total} more: too many to be told one by one.")),
+    };
+    let group_key = format!("digest:{id}");
+    let message = NewMessage {
+        id: Some(id),
+        event_id: id,
+        kind: notice.kind.as_str(),
+        group_key: &group_key,
+        dedup_key: &dedup_key(&group_key),
+        content: &json(&notice)?,
+    };
+    messages::insert(transaction, &message, std::slice::from_ref(receiver), now).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

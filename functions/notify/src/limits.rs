@@ -1,0 +1,172 @@
+//! How many messages a receiver gets: a bucket of tokens each, and one digest of what does not fit. Pure.
+//!
+//! A message takes a token. What finds none waits, and after [`HOLD`] all that waits becomes one digest, which may go into
+//! debt by one token: so a slow channel has a digest after half a minute, and the next one when its rate allows.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::model::Channel;
+
+use crate::notice::NoticeKind;
+
+/// How long messages wait that are too many, before they become one.
+pub const HOLD: TimeDelta = TimeDelta::seconds(30);
+
+/// How many messages a receiver gets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// So many at once.
+    pub burst: u32,
+    /// So many …
+    pub count: u32,
+    /// … in this time.
+    pub per: Duration,
+}
+
+/// A channel of Slack takes one message a second; people read fewer.
+const CHAT: Limit = Limit { burst: 20, count: 20, per: MINUTE };
+/// What fits a morning's mailbox.
+const EMAIL: Limit = Limit { burst: 20, count: 60, per: HOUR };
+/// Each costs money, and wakes somebody.
+const SMS: Limit = Limit { burst: 5, count: 12, per: HOUR };
+/// Its Events API takes 120 a minute for one key, of everybody who has it.
+const PAGERDUTY: Limit = Limit { burst: 60, count: 60, per: MINUTE };
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// The limit of each receiver of a channel; none = a machine reads it.
+#[must_use]
+pub fn limit(channel: Channel) -> Option<Limit> {
+    match channel {
+        Channel::Slack | Channel::Discord => Some(CHAT),
+        Channel::Email => Some(EMAIL),
+        Channel::Sms => Some(SMS),
+        Channel::PagerDuty => Some(PAGERDUTY),
+        Channel::Webhook => None,
+    }
+}
+
+/// Whether a message may become a line of a digest. An escalation is told in any case. On PagerDuty a digest would be an
+/// incident that nothing ends: there all wait for their turn, and what is over by then is not told.
+#[must_use]
+pub fn is_digestible(channel: Channel, kind: NoticeKind) -> bool {
+    match kind {
+        NoticeKind::Escalated | NoticeKind::Digest => false,
+        _ => channel != Channel::PagerDuty,
+    }
+}
+
+/// How many messages a receiver may get now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    /// As many; below zero is a debt.
+    pub tokens: f64,
+    /// As of then.
+    pub refilled_at: DateTime<Utc>,
+}
+
+impl Bucket {
+    /// As it is now; none before = full. A clock that goes back adds nothing.
+    #[must_use]
+    pub fn refilled(before: Option<Self>, limit: Limit, now: DateTime<Utc>) -> Self {
+        let burst = f64::from(limit.burst);
+        let Some(before) = before else { return Self { tokens: burst, refilled_at: now } };
+        let elapsed = (now - before.refilled_at).to_std().unwrap_or_default();
+        let rate = f64::from(limit.count) / limit.per.as_secs_f64();
+        let tokens = (before.tokens + elapsed.as_secs_f64() * rate).min(burst);
+        Self { tokens, refilled_at: before.refilled_at.max(now) }
+    }
+
+    /// How many whole messages fit.
+    #[must_use]
+    pub fn fits(&self) -> usize {
+        // The burst bounds it from above.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the burst")]
+        let whole = self.tokens.max(0.0) as usize;
+        whole
+    }
+
+    /// After so many messages.
+    #[must_use]
+    pub fn without(self, messages: usize) -> Self {
+        let taken = u32::try_from(messages).map_or(f64::MAX, f64::from);
+        Self { tokens: self.tokens - taken, ..self }
+    }
+
+    /// Whether what has waited since then is told in one digest now.
+    #[must_use]
+    pub fn is_digest_due(&self, held_since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+        held_since.is_some_and(|since| since + HOLD <= now) && self.tokens >= 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(ms: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::milliseconds(ms)
+    }
+
+    #[test]
+    fn every_channel_that_people_read_has_a_limit() {
+        for channel in Channel::ALL {
+            assert_eq!(limit(channel).is_none(), channel == Channel::Webhook, "{channel}");
+        }
+    }
+
+    #[test]
+    fn a_digest_comes_after_half_a_minute_and_then_as_the_rate_allows() {
+        let empty = Bucket { tokens: 0.0, refilled_at: at(0) };
+        assert!(!Bucket::refilled(Some(empty), SMS, at(29_999)).is_digest_due(Some(at(0)), at(29_999)));
+        let due = Bucket::refilled(Some(empty), SMS, at(30_000));
+        assert!(due.is_digest_due(Some(at(0)), at(30_000)));
+        let owing = due.without(1);
+        assert!(!Bucket::refilled(Some(owing), SMS, at(90_000)).is_digest_due(Some(at(31_000)), at(90_000)));
+        assert!(Bucket::refilled(Some(owing), SMS, at(301_000)).is_digest_due(Some(at(31_000)), at(301_000)));
+        assert!(!due.is_digest_due(None, at(30_000)));
+    }
+
+    #[test]
+    fn a_page_is_no_line_of_a_digest() {
+        assert!(NoticeKind::ALL.iter().all(|kind| !is_digestible(Channel::PagerDuty, *kind)));
+        assert!(is_digestible(Channel::Slack, NoticeKind::Firing));
+        assert!(is_digestible(Channel::Slack, NoticeKind::Resolved));
+        assert!(Channel::ALL.iter().all(|channel| !is_digestible(*channel, NoticeKind::Escalated)));
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_gets_more_than_the_burst_and_the_rate(
+            burst in 1..50_u32, count in 1..100_u32, steps in prop::collection::vec((0..5_000_i64, 0..20_usize), 1..60),
+        ) {
+            let limit = Limit { burst, count, per: MINUTE };
+            let (mut bucket, mut now, mut sent) = (None, 0, 0_usize);
+            for (later, wanted) in steps {
+                now += later;
+                let refilled = Bucket::refilled(bucket, limit, at(now));
+                let some = wanted.min(refilled.fits());
+                bucket = Some(refilled.without(some));
+                sent += some;
+                let most = f64::from(burst) + f64::from(count) * (now as f64 / 60_000.0);
+                prop_assert!(sent as f64 <= most + 1e-6, "{sent} of {most}");
+            }
+        }
+
+        #[test]
+        fn who_waits_long_enough_gets_the_next_one(tokens in -1.0..20.0_f64, count in 1..100_u32) {
+            let limit = Limit { burst: 20, count, per: MINUTE };
+            let later = Bucket::refilled(Some(Bucket { tokens, refilled_at: at(0) }), limit, at(121_000));
+            prop_assert!(later.fits() >= 1 && later.fits() <= 20);
+        }
+
+        #[test]
+        fn a_clock_that_goes_back_adds_nothing(tokens in 0.0..20.0_f64, back in 1..1_000_000_i64) {
+            let bucket = Bucket { tokens, refilled_at: at(0) };
+            prop_assert_eq!(Bucket::refilled(Some(bucket), CHAT, at(-back)), bucket);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Who is told of what.
+
+use proptest::prelude::*;
+use shared::model::{Category, Matchers};
+
+use super::*;
+
+fn labels(severity: Severity) -> Labels {
+    Labels {
+        severity,
+        category: Category::Backend,
+        application: "shop".to_owned(),
+        environment: "production".to_owned(),
+        service: None,
+        tags: Vec::new(),
+    }
+}
+
+fn receivers(names: &[&str]) -> Vec<Receiver> {
+    names.iter().map(|name| Receiver::parse(name).unwrap()).collect()
+}
+
+fn configured(names: &[&str]) -> Configured {
+    Configured::new(receivers(names), None)
+}
+
+fn told(routing: &Routing, configured: &Configured, labels: &Labels) -> Vec<String> {
+    ways(routing, configured, "incident:INC-1", labels, DateTime::UNIX_EPOCH)
+        .iter()
+        .flat_map(|way| way.settings.receivers.iter().map(ToString::to_string))
+        .collect()
+}
+
+fn routing(json: &str) -> Routing {
+    let routing: Routing = serde_json::from_str(json).unwrap();
+    routing.validate().unwrap();
+    routing
+}
+
+#[test]
+fn without_routes_the_severity_decides() {
+    use Severity::{Critical, High, Low, Medium};
+    let all = ["slack", "discord", "email:a@b.c", "email:d@b.c", "sms:+4915112345678", "pagerduty", "webhook:X"];
+    let pages: &[&str] = &["slack", "discord", "sms:+4915112345678", "pagerduty", "webhook:X"];
+    let mails: &[&str] = &["slack", "discord", "email:a@b.c", "email:d@b.c", "webhook:X"];
+    for (names, severity, wanted) in [
+        (&all[..], Critical, pages),
+        (&all[..], High, pages),
+        (&all[..], Medium, mails),
+        (&all[..], Low, mails),
+        (&["slack"][..], Critical, &["slack"][..]),
+        // None of its channels is there: whoever is.
+        (&["email:a@b.c"][..], Critical, &["email:a@b.c"][..]),
+        (&["pagerduty", "sms:+4915112345678"][..], Low, &["pagerduty", "sms:+4915112345678"][..]),
+        (&["pagerduty", "slack"][..], Low, &["slack"][..]),
+        (&[][..], Critical, &[][..]),
+    ] {
+        let found = told(&Routing::default(), &configured(names), &labels(severity));
+        assert_eq!(found, wanted, "{names:?} {severity:?}");
+    }
+}
+
+#[test]
+fn the_first_route_that_means_it_decides() {
+    let routing = routing(
+        r##"{"routes": [
+            {"name": "log", "channels": ["webhook"], "continue": true},
+            {"name": "shop", "match": {"application": ["shop"]}, "channels": ["slack:#shop", "webhook"]},
+            {"name": "rest", "channels": ["slack"]}
+        ]}"##,
+    );
+    let configured = configured(&["slack", "webhook"]);
+    assert_eq!(told(&routing, &configured, &labels(Severity::Low)), ["webhook", "slack:#shop"]);
+    let other = Labels { application: "bank".to_owned(), ..labels(Severity::Low) };
+    assert_eq!(told(&routing, &configured, &other), ["webhook", "slack"]);
+}
+
+#[test]
+fn where_no_route_means_it_the_built_in_ones_hold_and_an_empty_one_means_nobody() {
+    let configured = configured(&["slack"]);
+    let one = routing(r#"{"routes": [{"name": "bank", "match": {"application": ["bank"]}, "channels": ["webhook"]}]}"#);
+    assert_eq!(told(&one, &configured, &labels(Severity::Low)), ["slack"]);
+    let none = routing(r#"{"routes": [{"name": "quiet"}]}"#);
+    assert_eq!(told(&none, &configured, &labels(Severity::Critical)), [] as [&str; 0]);
+}
+
+#[test]
+fn e_mail_and_sms_stand_for_all_their_addresses_and_what_is_not_configured_stays() {
+    let routing = routing(r#"{"routes": [{"name": "all", "channels": ["email", "sms", "email:x@y.z"]}]}"#);
+    let some = configured(&["email:a@b.c", "email:x@y.z"]);
+    assert_eq!(told(&routing, &some, &labels(Severity::Low)), ["email:a@b.c", "email:x@y.z", "sms"]);
+    let stored = Configured::new(receivers(&["email"]), Some("team@b.c"));
+    assert_eq!(told(&routing, &stored, &labels(Severity::Low)), ["email:team@b.c", "sms", "email:x@y.z"]);
+    // An open channel with nobody at its end is none.
+    assert_eq!(Configured::new(receivers(&["email"]), None).all(), []);
+}
+
+#[test]
+fn a_group_has_what_its_problems_have_in_common() {
+    let routing = routing(
+        r#"{"routes": [{"name": "shop", "channels": ["slack"], "group_by": ["service", "application"], "escalation": "a"}],
+            "escalations": [{"name": "a", "steps": [{"after_seconds": 60, "channels": ["sms"]}]}]}"#,
+    );
+    let of = |subject: &str, labels: &Labels| {
+        ways(&routing, &configured(&["slack"]), subject, labels, DateTime::UNIX_EPOCH).remove(0)
+    };
+    let one = of("incident:INC-1", &labels(Severity::Low));
+    assert_eq!(one.group_key, r#"shop/{"application":"shop","service":""}"#);
+    assert_eq!(one.settings.label.as_deref(), Some("no service, application shop"));
+    assert_eq!(one.settings.group_interval_seconds, Route::GROUP_INTERVAL_SECONDS);
+    assert_eq!(one.settings.escalation, routing.escalation("a").cloned());
+    assert_eq!(of("incident:INC-2", &labels(Severity::High)), one);
+    let long = Labels { application: "x".repeat(300), ..labels(Severity::Low) };
+    assert!(dedup_key(&of("incident:INC-1", &long).group_key).len() < 255);
+}
+
+fn some_receiver() -> impl Strategy<Value = Receiver> {
+    prop::sample::select(vec!["slack", "slack:#a", "discord", "email", "email:a@b.c", "sms", "pagerduty", "webhook"])
+        .prop_map(|name| Receiver::parse(name).unwrap())
+}
+
+fn some_route() -> impl Strategy<Value = Route> {
+    let severities = prop::collection::vec(prop::sample::select(Severity::ALL.to_vec()), 0..3);
+    let group_by = prop::sample::subsequence(GroupLabel::ALL.to_vec(), 0..3);
+    (severities, prop::collection::vec(some_receiver(), 0..4), any::<bool>(), group_by).prop_map(
+        |(severity, channels, continues, group_by)| Route {
+            matchers: Matchers { severity, ..Matchers::default() },
+            channels,
+            continues,
+            group_by,
+            ..Route::default()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn routes_decide_in_their_order_and_nobody_is_told_twice(
+        routes in prop::collection::vec(some_route(), 0..6), severity in prop::sample::select(Severity::ALL.to_vec()),
+    ) {
+        let mut routing = Routing { routes, ..Routing::default() };
+        for (nth, route) in routing.routes.iter_mut().enumerate() {
+            route.name = format!("route {nth}");
+        }
+        let configured = configured(&["slack", "email:a@b.c", "sms:+4915112345678", "pagerduty"]);
+        let labels = labels(severity);
+        let found = ways(&routing, &configured, "incident:INC-1", &labels, DateTime::UNIX_EPOCH);
+        let everybody: Vec<_> = found.iter().flat_map(|way| &way.settings.receivers).collect();
+        prop_assert_eq!(everybody.iter().collect::<BTreeSet<_>>().len(), everybody.len());
+        prop_assert!(found.iter().all(|way| !way.settings.receivers.is_empty()));
+        // Written plainly: those that match up to the first that does not go on.
+        let mut asked = Vec::new();
+        for route in &routing.routes {
+            let matches = route.matchers.severity.is_empty() || route.matchers.severity.contains(&severity);
+            if matches { asked.push(route); }
+            if matches && !route.continues { break; }
+        }
+        if asked.is_empty() {
+            prop_assert_eq!(found.len(), 1);
+            prop_assert_eq!(found[0].route.as_str(), BUILT_IN);
+        } else {
+            let names: Vec<_> = asked.iter().map(|route| route.name.as_str()).collect();
+            prop_assert!(found.iter().all(|way| names.contains(&way.route.as_str())));
+            for receiver in asked.iter().flat_map(|route| &route.channels) {
+                let whom = configured.expand(receiver);
+                prop_assert!(whom.iter().all(|it| everybody.contains(&it)), "{} is told", receiver);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_is_the_same_whenever_it_is_asked_and_fits(name in "\\PC{1,60}", application in "\\PC{0,120}") {
+        let labels = Labels { application, ..labels(Severity::Low) };
+        let key = group_key(&name, &[GroupLabel::Application, GroupLabel::Severity], "x", &labels);
+        prop_assert_eq!(&key, &group_key(&name, &[GroupLabel::Severity, GroupLabel::Application], "y", &labels));
+        prop_assert!(dedup_key(&key).len() <= 255);
+    }
+}

@@ -1,0 +1,97 @@
+//! `slack-actions`: the buttons of our Slack messages.
+//!
+//! - Trigger: `POST /webhooks/slack`, the app's request URL for interactivity (API Gateway's HTTP API, or the local stack).
+//! - Guarantees: nothing is parsed before Slack's signature over the raw bytes is verified; what was answered with 200 is
+//!   committed; a click counts once. The message itself is changed by `notify`, on the event of the change.
+//! - Idempotency key: from signed content: the click's time, its button, what it is about, and whose it is.
+//!
+//! Slack waits for three seconds, and shows the person a failure for any other answer than 200.
+//!
+//! Steps: [`signature`] → [`payload`] (a form to clicks) → `shared::store::reactions` → answer.
+
+pub mod app;
+pub mod payload;
+pub mod signature;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::routing::post;
+use chrono::{DateTime, Utc};
+use shared::http::{ApiError, read_body};
+use shared::security::SecurityKind;
+use shared::store::lifecycle::Agent;
+use shared::store::reactions::{self, Reacted, Reaction};
+
+pub use app::App;
+use payload::Click;
+
+/// Of Slack's three seconds, as many as the database may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The function's routes.
+pub fn router(app: App) -> Router {
+    Router::new().route("/webhooks/slack", post(receive)).with_state(app)
+}
+
+async fn receive(State(app): State<App>, request: Request) -> Result<StatusCode, ApiError> {
+    let (now, (parts, body)) = (Utc::now(), request.into_parts());
+    let body = app.authentic(&parts, body, now).await?;
+    for click in payload::clicks(&body)? {
+        app.take(click, now).await?;
+    }
+    Ok(StatusCode::OK)
+}
+
+impl App {
+    /// The body, if Slack has signed it. What is refused is noted.
+    async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Vec<u8>, ApiError> {
+        let Some(secret) = &self.signing_secret else {
+            tracing::error!("refused a click: SLACK_SIGNING_SECRET is not set, so nothing can be verified");
+            return Err(ApiError::unauthorized("clicks are refused: this server has no SLACK_SIGNING_SECRET"));
+        };
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err(error) => {
+                if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    let what = format!("Slack's clicks: {}", error.message());
+                    self.watch.refused_request(SecurityKind::OversizedBody, what, parts, now).await;
+                }
+                return Err(error);
+            }
+        };
+        if let Err(error) = signature::verify(secret, &parts.headers, &body, now) {
+            tracing::warn!(%error, "refused a click");
+            let what = format!("Slack's clicks: {error}");
+            self.watch.refused_request(SecurityKind::BadSignature, what, parts, now).await;
+            return Err(ApiError::unauthorized(error.to_string()));
+        }
+        Ok(body.into())
+    }
+
+    /// Does what the button says, and tells the bus.
+    async fn take(&self, click: Click, now: DateTime<Utc>) -> Result<(), ApiError> {
+        let Click { delivery_key, deed, subject, by } = click;
+        let agent = Agent { id: "slack-actions", kind: "operator" };
+        let (subject, reaction) =
+            (&subject, &Reaction { delivery_key, deed, by, comment: None, agent, at: now, done_at: None });
+        let reacted = self
+            .store
+            .run_within(PATIENCE, |client| async move { reactions::react(&client, subject, reaction).await })
+            .await?;
+        let by = &reaction.by;
+        match reacted {
+            Reacted::Done(event) => {
+                tracing::info!(%subject, by, ?deed, changed = event.is_some(), "{deed:?} of {subject} by {by}");
+                self.publisher.publish(event.as_slice()).await;
+            }
+            Reacted::Over => tracing::info!(%subject, by, "{subject} is over already"),
+            Reacted::Unknown => tracing::warn!(%subject, by, "{subject} is not known"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! `notifications`: messages on their way. Decided upon within a group's lock, claimed within a receiver's.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use deadpool_postgres::Transaction;
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::model::{Receiver, uuid_at};
+use crate::store::row::column;
+use crate::store::{Client, StoreError};
+
+/// What is to be said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewMessage<'a> {
+    /// Its own id, where it goes to one receiver and somebody knows it already.
+    pub id: Option<Uuid>,
+    /// What happened. With the receiver it is the message's key.
+    pub event_id: Uuid,
+    /// `firing`, `resolved`, …
+    pub kind: &'a str,
+    /// What is told together.
+    pub group_key: &'a str,
+    /// What channels know the problem by.
+    pub dedup_key: &'a str,
+    /// The notice.
+    pub content: &'a Value,
+}
+
+/// A message that was claimed, or could be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// Which.
+    pub id: Uuid,
+    /// Why people are told.
+    pub kind: String,
+    /// What channels know the problem by.
+    pub dedup_key: String,
+    /// The notice.
+    pub content: Value,
+    /// How often it was sent.
+    pub attempts: i32,
+    /// When it was decided upon.
+    pub created_at: DateTime<Utc>,
+    /// Whether an operator wants it sent again.
+    pub is_replayed: bool,
+    /// Whether the end of what it tells waits behind it.
+    pub is_over: bool,
+    /// Whether it waits behind it that somebody is on it, and on all else that is told with it.
+    pub is_taken: bool,
+    /// Whether this receiver was told of what it takes back.
+    pub was_told: bool,
+    /// Whether this receiver may have been told: something was sent, whatever came of it.
+    pub was_tried: bool,
+    /// What the channel called the newest message about the same.
+    pub earlier: Option<Value>,
+}
+
+/// What was left out, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which message.
+    pub id: Uuid,
+    /// Why it is not sent.
+    pub why: &'static str,
+    /// Whether somebody should have got it: then it counts as failed.
+    pub is_failure: bool,
+}
+
+/// Stores a message for each of these receivers; returns how many are new. A receiver gets one message of an event.
+///
+/// # Errors
+/// Any store error.
+pub async fn insert(
+    transaction: &Transaction<'_>,
+    message: &NewMessage<'_>,
+    receivers: &[Receiver],
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let sql = "
+        WITH named AS (
+            SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[]) AS named (id, channel, recipient)
+            ORDER BY channel, recipient
+        ),
+        known AS (
+            INSERT INTO public.notification_receivers (channel, recipient)
+            SELECT channel, recipient FROM named
+            ON CONFLICT DO NOTHING
+        )
+        INSERT INTO public.notifications
+            (id, event_id, channel, recipient, kind, group_key, dedup_key, content, next_attempt_at, created_at)
+        SELECT id, $4, channel, recipient, $5, $6, $7, $8, $9, $9 FROM named
+        ON CONFLICT (event_id, channel, recipient) DO NOTHING";
+    let mut receivers: Vec<&Receiver> = receivers.iter().collect();
+    receivers.sort_unstable();
+    let ids: Vec<Uuid> = receivers.iter().map(|_| message.id.unwrap_or_else(|| uuid_at(now))).collect();
+    let channels: Vec<&str> = receivers.iter().map(|receiver| receiver.channel().as_str()).collect();
+    let recipients: Vec<&str> = receivers.iter().map(|receiver| receiver.recipient()).collect();
+    let parameters = [
+        (&ids as _, Type::UUID_ARRAY),
+        (&channels as _, Type::TEXT_ARRAY),
+        (&recipients as _, Type::TEXT_ARRAY),
+        (&message.event_id as _, Type::UUID),
+        (&message.kind as _, Type::TEXT),
+        (&message.group_key as _, Type::TEXT),
+        (&message.dedup_key as _, Type::TEXT),
+        (message.content as _, Type::JSONB),
+        (&now as _, Type::TIMESTAMPTZ),
+    ];
+    Ok(transaction.execute_typed(sql, &parameters).await?)
+}
+
+/// What waits for a receiver and may go now, in order: of one group only the first. Those that can't wait come first.
+///
+/// # Errors
+/// Any store error.
+pub async fn list_waiting(
+    transaction: &Transaction<'_>,
+    receiver: &Receiver,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> Result<Vec<Waiting>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let parameters = [
+        (&receiver.channel().as_str() as _, Type::TEXT),
+        (&receiver.recipient() as _, Type::TEXT),
+        (&now as _, Type::TIMESTAMPTZ),
+        (&limit as _, Type::INT8),
+    ];
+    let rows = transaction.query_typed(include_str!("../sql/list_waiting_messages.sql"), &parameters).await?;
+    rows.iter().map(waiting_of).collect()
+}
+
+/// Claims these messages until then, and leaves those out.
+///
+/// # Errors
+/// Any store error.
+pub async fn claim(
+    transaction: &Transaction<'_>,
+    ids: &[Uuid],
+    skipped: &[Skipped],
+    claim: Claim,
+) -> Result<(), StoreError> {
+    let take = "
+        UPDATE public.notifications
+        SET status = 'sending', attempts = attempts + 1, claimed_by = $2, claimed_until = $3
+        WHERE id = ANY($1)";
+    let leave_out = "
+        UPDATE public.notifications AS message
+        SET status = CASE WHEN skipped.is_failure THEN 'failed' ELSE 'skipped' END, last_error = skipped.why,
+            claimed_by = NULL, claimed_until = NULL
+        FROM unnest($1::uuid[], $2::text[], $3::bool[]) AS skipped (id, why, is_failure)
+        WHERE message.id = skipped.id";
+    if !ids.is_empty() {
+        let parameters =
+            [(&ids as _, Type::UUID_ARRAY), (&claim.by as _, Type::UUID), (&claim.until as _, Type::TIMESTAMPTZ)];
+        transaction.execute_typed(take, &parameters).await?;
+    }
+    if !skipped.is_empty() {
+        let ids: Vec<Uuid> = skipped.iter().map(|it| it.id).collect();
+        let whys: Vec<&str> = skipped.iter().map(|it| it.why).collect();
+        let failures: Vec<bool> = skipped.iter().map(|it| it.is_failure).collect();
+        let parameters =
+            [(&ids as _, Type::UUID_ARRAY), (&whys as _, Type::TEXT_ARRAY), (&failures as _, Type::BOOL_ARRAY)];
+        transaction.execute_typed(leave_out, &parameters).await?;
+    }
+    Ok(())
+}
+
+/// Who sends, and how long that is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Who.
+    pub by: Uuid,
+    /// Until when; afterwards the messages are anybody's.
+    pub until: DateTime<Utc>,
+}
+
+/// What waits because it is too much: the contents of the worst, one of each group, and of how many groups. It becomes the
+/// digest of this id; of more than 5,000 messages the rest is the next one's.
+///
+/// # Errors
+/// Any store error.
+pub async fn gather(
+    transaction: &Transaction<'_>,
+    receiver: &Receiver,
+    digest: Uuid,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> Result<(Vec<Value>, i64), StoreError> {
+    let sql = "
+        WITH gathered AS (
+            UPDATE public.notifications
+            SET status = 'digested', digest_id = $3, claimed_by = NULL, claimed_until = NULL
+            WHERE id IN (
+                SELECT id FROM public.notifications
+                WHERE channel = $1 AND recipient = $2 AND status = 'pending' AND next_attempt_at <= $4
+                    AND kind NOT IN ('escalated', 'digest') AND replayed_at IS NULL
+                    AND NOT (channel = 'pagerduty' AND kind IN ('resolved', 'acknowledged'))
+                ORDER BY seq
+                LIMIT 5000
+                FOR UPDATE
+            )
+            RETURNING seq, group_key, content
+        ),
+        newest AS (
+            SELECT DISTINCT ON (group_key) seq, content
+            FROM gathered
+            ORDER BY group_key, seq DESC
+        )
+        SELECT content, (SELECT count(*) FROM newest) AS total
+        FROM newest
+        ORDER BY
+            content #>> '{problems,0,state}' = 'resolved',
+            array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], content #>> '{problems,0,severity}'), seq
+        LIMIT $5";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let parameters = [
+        (&receiver.channel().as_str() as _, Type::TEXT),
+        (&receiver.recipient() as _, Type::TEXT),
+        (&digest as _, Type::UUID),
+        (&now as _, Type::TIMESTAMPTZ),
+        (&limit as _, Type::INT8),
+    ];
+    let rows = transaction.query_typed(sql, &parameters).await?;
+    let total = rows.first().map_or(Ok(0), |row| column(row, "total"))?;
+    Ok((rows.iter().map(|row| column(row, "content")).collect::<Result<_, _>>()?, total))
+}
+
+/// How many text messages went out in the day of this instant (UTC), and are going. Nobody else counts them until the
+/// transaction ends: each recipient is claimed for by itself, and the day is one for all.
+///
+/// # Errors
+/// Any store error.
+pub async fn count_sms_of_day(transaction: &Transaction<'_>, now: DateTime<Utc>) -> Result<i64, StoreError> {
+    let sql = "
+        SELECT
+            (SELECT count(*) FROM public.notifications
+            WHERE channel = 'sms' AND sent_at IS NOT NULL AND sent_at >= date_trunc('day', $1, 'UTC'))
+            + (SELECT count(*) FROM public.notifications
+            WHERE channel = 'sms' AND status = 'sending' AND claimed_until > $1) AS messages";
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('watchkeeper.sms_of_day', 0))::text";
+    transaction.query_typed(lock, &[]).await?;
+    let rows = transaction.query_typed(sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
+    rows.first().map_or(Ok(0), |row| column(row, "messages"))
+}
+
+/// Deletes up to 1,000 messages, and as many groups, that are over since before this instant; returns how many of both.
+///
+/// # Errors
+/// Any store error.
+pub async fn delete_older_than(client: &Client, age: TimeDelta, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    let messages = "
+        DELETE FROM public.notifications
+        WHERE id IN (
+            SELECT id FROM public.notifications
+            WHERE created_at < $1 AND status NOT IN ('pending', 'sending')
+            ORDER BY created_at
+            LIMIT 1000
+            FOR UPDATE SKIP LOCKED
+        )";
+    let groups = "
+        DELETE FROM public.notification_groups
+        WHERE group_key IN (
+            SELECT grouped.group_key FROM public.notification_groups AS grouped
+            WHERE coalesce(grouped.last_told_at, grouped.first_seen_at) < $1
+                AND NOT EXISTS (
+                    SELECT FROM public.notification_members AS member WHERE member.group_key = grouped.group_key
+                )
+            LIMIT 1000
+            FOR UPDATE SKIP LOCKED
+        )";
+    let before = now - age;
+    let parameters = [(&before as _, Type::TIMESTAMPTZ)];
+    let deleted = client.execute_typed(messages, &parameters).await?;
+    Ok(deleted + client.execute_typed(groups, &parameters).await?)
+}
+
+fn waiting_of(row: &Row) -> Result<Waiting, StoreError> {
+    Ok(Waiting {
+        id: column(row, "id")?,
+        kind: column(row, "kind")?,
+        dedup_key: column(row, "dedup_key")?,
+        content: column(row, "content")?,
+        attempts: column(row, "attempts")?,
+        created_at: column(row, "created_at")?,
+        is_replayed: column(row, "is_replayed")?,
+        is_over: column(row, "is_over")?,
+        is_taken: column(row, "is_taken")?,
+        was_told: column(row, "was_told")?,
+        was_tried: column(row, "was_tried")?,
+        earlier: column(row, "earlier")?,
+    })
+}

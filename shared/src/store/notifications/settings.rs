@@ -1,0 +1,64 @@
+//! What operators decide about telling: routes, the address for e-mails, silences.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio_postgres::types::Type;
+
+use crate::model::{Routing, Silence};
+use crate::store::row::column;
+use crate::store::{Client, StoreError};
+
+/// `system_config`'s address for e-mails that name nobody, as `{"email": …}`.
+pub const NOTIFICATION_EMAIL: &str = "notification_email";
+
+/// What operators decide about telling.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TellingSettings {
+    /// [`Routing::KEY`], as it is written there.
+    pub routing: Option<Value>,
+    /// [`NOTIFICATION_EMAIL`].
+    pub notification_email: Option<String>,
+    /// The silences that hold now.
+    pub silences: Vec<Silence>,
+}
+
+/// What operators decide about telling, as of now.
+///
+/// # Errors
+/// Any store error.
+pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<TellingSettings, StoreError> {
+    let config = "SELECT key::text AS key, value FROM public.system_config WHERE key IN ($1, $2)";
+    let holding = "
+        SELECT id, matchers, starts_at, ends_at, author, comment, created_at
+        FROM public.silences
+        WHERE ends_at > $1 AND starts_at <= $1
+        ORDER BY ends_at DESC, id
+        LIMIT 1000";
+    let keys = [(&Routing::KEY as _, Type::TEXT), (&NOTIFICATION_EMAIL as _, Type::TEXT)];
+    let at = [(&now as _, Type::TIMESTAMPTZ)];
+    let (config, holding) = tokio::try_join!(client.query_typed(config, &keys), client.query_typed(holding, &at))?;
+    let mut found = TellingSettings::default();
+    for row in config {
+        let value: Value = column(&row, "value")?;
+        match column::<&str>(&row, "key")? {
+            NOTIFICATION_EMAIL => {
+                let email = value.get("email").and_then(Value::as_str).map(str::trim);
+                found.notification_email = email.filter(|email| !email.is_empty()).map(str::to_owned);
+            }
+            _ => found.routing = Some(value),
+        }
+    }
+    for row in holding {
+        let matchers = serde_json::from_value(column(&row, "matchers")?);
+        found.silences.push(Silence {
+            id: column(&row, "id")?,
+            matchers: matchers.map_err(|error| StoreError::Internal(Box::new(error)))?,
+            starts_at: column(&row, "starts_at")?,
+            ends_at: column(&row, "ends_at")?,
+            author: column(&row, "author")?,
+            comment: column(&row, "comment")?,
+            created_at: column(&row, "created_at")?,
+        });
+    }
+    Ok(found)
+}

@@ -1,0 +1,175 @@
+//! What people are told about, as it stands now: incidents, and alerts that belong to none.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Transaction;
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::model::{
+    AlertStatus, AlertType, Category, IncidentId, IncidentStatus, Severity, Subject, severity_of_failed_check,
+};
+use crate::store::row::{column, word};
+use crate::store::{Client, StoreError};
+
+/// Where a subject stands now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Present {
+    /// Of its row: another one means that it has changed.
+    pub version: String,
+    /// Nobody has reacted, somebody has, or it is over.
+    pub status: IncidentStatus,
+    /// Whether people may know: of a failed check only when an alert of it was announced.
+    pub is_announced: bool,
+    /// One line.
+    pub title: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Which part of the system.
+    pub category: Category,
+    /// The failing application.
+    pub application: String,
+    /// Where it runs.
+    pub environment: String,
+    /// The failing service, where it is one that is probed.
+    pub service: Option<String>,
+    /// The service's tags.
+    pub tags: Vec<String>,
+    /// The services that it needs and that are down, by name.
+    pub parents_down: Vec<String>,
+    /// The services that it needs and that are not down, by name, and since when that is so.
+    pub parents_up: Vec<(String, DateTime<Utc>)>,
+    /// The error's own words.
+    pub message: Option<String>,
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// When it began, or came back.
+    pub fired_at: DateTime<Utc>,
+    /// When it ended.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// How often it was seen.
+    pub occurrences: i64,
+    /// How many people met it.
+    pub users: i64,
+    /// Who has acknowledged or resolved it.
+    pub handled_by: Option<String>,
+    /// What was tried against it, oldest first.
+    pub tried: Vec<String>,
+}
+
+/// What an alert's events are about: its incident, where it has one. None: there is no such alert.
+///
+/// # Errors
+/// Any store error.
+pub async fn subject_of_alert(client: &Client, id: Uuid) -> Result<Option<Subject>, StoreError> {
+    let sql = "
+        SELECT incident.incident_id::text AS incident_id
+        FROM public.alert_events AS alert
+        LEFT JOIN public.incidents AS incident ON incident.id = alert.incident_id
+        WHERE alert.id = $1";
+    let rows = client.query_typed(sql, &[(&id, Type::UUID)]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let incident: Option<String> = column(row, "incident_id")?;
+    Ok(Some(incident.map_or(Subject::Alert(id), |id| Subject::Incident(IncidentId::from_stored(id)))))
+}
+
+/// Where a subject stands; none: there is no such incident or alert.
+///
+/// # Errors
+/// Any store error.
+pub async fn find(client: &Client, subject: &Subject) -> Result<Option<Present>, StoreError> {
+    let (sql, id) = query(subject);
+    let rows = client.query_typed(sql, &[(&id, Type::TEXT)]).await?;
+    rows.first().map(|row| present_of(row, subject)).transpose()
+}
+
+/// As [`find`], within a transaction: where it stands once the group's lock is held. What was found before is still true if
+/// its row has not changed since, which costs a tenth to find out.
+///
+/// # Errors
+/// Any store error.
+pub async fn find_within(
+    transaction: &Transaction<'_>,
+    subject: &Subject,
+    before: Option<&Present>,
+) -> Result<Option<Present>, StoreError> {
+    let (sql, id) = query(subject);
+    if let Some(before) = before {
+        let version = match subject {
+            Subject::Incident(_) => {
+                "SELECT xmin::text || ' ' || ctid::text AS version FROM public.incidents WHERE incident_id = $1"
+            }
+            Subject::Alert(_) => {
+                "SELECT xmin::text || ' ' || ctid::text AS version FROM public.alert_events WHERE id = $1::uuid"
+            }
+        };
+        let rows = transaction.query_typed(version, &[(&id, Type::TEXT)]).await?;
+        if rows.first().map(|row| column::<&str>(row, "version")).transpose()? == Some(before.version.as_str()) {
+            return Ok(Some(before.clone()));
+        }
+    }
+    let rows = transaction.query_typed(sql, &[(&id, Type::TEXT)]).await?;
+    rows.first().map(|row| present_of(row, subject)).transpose()
+}
+
+fn query(subject: &Subject) -> (&'static str, String) {
+    match subject {
+        Subject::Incident(id) => (include_str!("../sql/find_incident_to_tell.sql"), id.as_str().to_owned()),
+        Subject::Alert(id) => (include_str!("../sql/find_alert_to_tell.sql"), id.to_string()),
+    }
+}
+
+fn present_of(row: &Row, subject: &Subject) -> Result<Present, StoreError> {
+    let environment: String = column(row, "environment")?;
+    let (status, severity) = match subject {
+        Subject::Incident(_) => (word(row, "status", IncidentStatus::parse)?, word(row, "severity", Severity::parse)?),
+        Subject::Alert(_) => {
+            let status = match word(row, "status", AlertStatus::parse)? {
+                AlertStatus::Active => IncidentStatus::Detected,
+                AlertStatus::Acknowledged => IncidentStatus::Acknowledged,
+                AlertStatus::Resolved => IncidentStatus::Resolved,
+            };
+            (status, severity_of_alert(word(row, "alert_type", AlertType::parse)?, &environment))
+        }
+    };
+    Ok(Present {
+        version: column(row, "version")?,
+        status,
+        is_announced: column(row, "is_announced")?,
+        title: column(row, "title")?,
+        severity,
+        // Somebody else's row may hold any word.
+        category: Category::parse(column(row, "category")?).unwrap_or(Category::Unknown),
+        application: column(row, "application")?,
+        environment,
+        service: column(row, "service")?,
+        tags: column(row, "tags")?,
+        parents_down: column(row, "parents_down")?,
+        parents_up: column::<Vec<String>>(row, "parents_up")?
+            .into_iter()
+            .zip(column::<Vec<DateTime<Utc>>>(row, "parents_up_since")?)
+            .collect(),
+        message: column(row, "message")?,
+        since: column(row, "since")?,
+        fired_at: column(row, "fired_at")?,
+        resolved_at: column(row, "resolved_at")?,
+        occurrences: column(row, "occurrences")?,
+        users: column(row, "users")?,
+        handled_by: column(row, "handled_by")?,
+        tried: column::<Value>(row, "tried")?
+            .as_array()
+            .map(|tried| tried.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            .unwrap_or_default(),
+    })
+}
+
+/// How bad an alert without an incident is, as the probe announces it: its row does not say.
+fn severity_of_alert(alert_type: AlertType, environment: &str) -> Severity {
+    let down = severity_of_failed_check(environment);
+    match (alert_type, down) {
+        (AlertType::ServiceDown, down) => down,
+        (AlertType::ServiceDegraded, Severity::Critical | Severity::High) => Severity::Medium,
+        (AlertType::ServiceDegraded | AlertType::Recovery | AlertType::CertificateExpiring, _) => Severity::Low,
+    }
+}

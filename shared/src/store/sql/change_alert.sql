@@ -1,0 +1,50 @@
+-- What a person does about an alert that belongs to no incident: the delivery that tells of it, the alert, its audit row,
+-- its event. $4 is the status that it leads to; NULL: it is only noted. What was to be told of it later is told no more,
+-- and the end of what nobody was told of is not told either.
+WITH named AS (
+    SELECT id, status FROM public.alert_events WHERE id = $3
+),
+delivered AS (
+    INSERT INTO public.inbound_deliveries (delivery_key, source, action_id, received_at)
+    SELECT $1, $2, $6, $5 FROM named
+    ON CONFLICT (delivery_key) DO NOTHING
+    RETURNING delivery_key
+),
+changed AS (
+    UPDATE public.alert_events AS alert
+    SET
+        status = $4,
+        acknowledged_at = CASE $4 WHEN 'acknowledged' THEN $5 ELSE alert.acknowledged_at END,
+        resolved_at = CASE $4 WHEN 'resolved' THEN $5 END,
+        announcement = NULL,
+        details = coalesce(alert.details, '{}') || jsonb_build_object('handled_by', $2)
+    WHERE alert.id = $3
+        AND EXISTS (SELECT FROM delivered)
+        AND CASE $4
+            WHEN 'resolved' THEN alert.status <> 'resolved'
+            WHEN 'acknowledged' THEN alert.status = 'active'
+            ELSE false
+        END
+    RETURNING alert.id, alert.service_name, alert.environment,
+        $4 = 'acknowledged' OR alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS is_told
+),
+audited AS (
+    INSERT INTO public.agent_actions (
+        id, timestamp, agent_id, agent_type, action_type, action_description, action_success, action_details
+    )
+    SELECT
+        $6, $5, $7, $8, $9, $10, true,
+        $11::jsonb || jsonb_build_object('alert_id', $3, 'changed', EXISTS (SELECT FROM changed))
+    FROM delivered
+),
+announced AS (
+    INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
+    SELECT
+        ($13::jsonb ->> 'id')::uuid, $12,
+        $13::jsonb || jsonb_build_object('alert_id', id, 'service', service_name, 'environment', environment),
+        $5
+    FROM changed
+    WHERE is_told
+    RETURNING id
+)
+SELECT (SELECT id FROM announced) AS event_id

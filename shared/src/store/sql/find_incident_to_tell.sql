@@ -1,0 +1,71 @@
+-- An incident as people should know it, with what is counted but not yet folded into it, the service that it is about, and
+-- what was tried. Of a failed check people may know once an alert of this outage was announced.
+SELECT
+    incident.xmin::text || ' ' || incident.ctid::text AS version,
+    incident.status::text AS status, incident.severity::text AS severity, incident.title::text AS title,
+    incident.category::text AS category, incident.application::text AS application, incident.environment,
+    left(incident.error_message, 2000) AS message, coalesce(incident.detected_at, incident.last_seen_at) AS since,
+    coalesce(incident.reopened_at, incident.detected_at, incident.last_seen_at) AS fired_at, incident.resolved_at,
+    incident.occurrences + coalesce(unfolded.occurrences, 0) AS occurrences,
+    incident.user_count + coalesce(unfolded.new_users, 0) AS users,
+    incident.handled_by::text AS handled_by,
+    coalesce(incident.error_type, '') <> 'health_check_failure' OR EXISTS (
+        SELECT FROM public.alert_events AS alert
+        WHERE alert.incident_id = incident.id
+            AND (alert.announced_at IS NOT NULL OR alert.announce_at IS NULL)
+            AND alert.alert_type <> 'recovery'
+            AND (incident.reopened_at IS NULL OR alert.created_at >= incident.reopened_at OR alert.status <> 'resolved')
+    ) AS is_announced,
+    about.service_name::text AS service,
+    coalesce(about.tags, '{}') AS tags, coalesce(about.parents_down, '{}') AS parents_down,
+    coalesce(about.parents_up, '{}') AS parents_up, coalesce(about.parents_up_since, '{}') AS parents_up_since,
+    coalesce((
+        SELECT jsonb_agg(left(action.action_description, 200) ORDER BY action.timestamp)
+        FROM (
+            SELECT timestamp, action_description FROM public.agent_actions
+            WHERE incident_id = incident.id AND agent_type = 'heal' AND action_description IS NOT NULL
+            ORDER BY timestamp DESC
+            LIMIT 5
+        ) AS action
+    ), '[]') AS tried
+FROM public.incidents AS incident
+LEFT JOIN LATERAL (
+    SELECT sum(waiting.occurrences)::bigint AS occurrences, sum(waiting.new_users)::bigint AS new_users
+    FROM public.incident_occurrences AS waiting
+    WHERE waiting.incident = incident.id
+) AS unfolded ON true
+LEFT JOIN LATERAL (
+    SELECT
+        alert.service_name,
+        ARRAY(
+            SELECT jsonb_array_elements_text(service.policy -> 'tags')
+            WHERE jsonb_typeof(service.policy -> 'tags') = 'array'
+        ) AS tags,
+        ARRAY(
+            SELECT parent.name::text FROM public.services AS parent
+            WHERE parent.environment = service.environment AND parent.state = 'down' AND parent.enabled
+                AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
+            ORDER BY parent.name
+        ) AS parents_down,
+        ARRAY(
+            SELECT parent.name::text FROM public.services AS parent
+            WHERE parent.environment = service.environment AND parent.state <> 'down' AND parent.enabled
+                AND parent.state_changed_at IS NOT NULL
+                AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
+            ORDER BY parent.name
+        ) AS parents_up,
+        ARRAY(
+            SELECT parent.state_changed_at FROM public.services AS parent
+            WHERE parent.environment = service.environment AND parent.state <> 'down' AND parent.enabled
+                AND parent.state_changed_at IS NOT NULL
+                AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
+            ORDER BY parent.name
+        ) AS parents_up_since
+    FROM public.alert_events AS alert
+    LEFT JOIN public.services AS service
+        ON service.name = alert.service_name AND service.environment = alert.environment
+    WHERE alert.incident_id = incident.id
+    ORDER BY alert.created_at DESC
+    LIMIT 1
+) AS about ON true
+WHERE incident.incident_id = $1

@@ -1,0 +1,263 @@
+//! The local bus: what it has taken reaches its function, whatever happens in between.
+
+#![expect(clippy::print_stderr, reason = "what was measured")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use harness::TestStack;
+use serde_json::{Value, json};
+use shared::bus::{Entry, Transport as _};
+use tempfile::TempDir;
+use watchkeeper::stack::bus::{Consumer, Delivery, LocalBus};
+use watchkeeper::stack::journal::Journal;
+
+/// A function that remembers what it got, and fails as it is told.
+#[derive(Default)]
+struct Remembering {
+    got: Mutex<Vec<Value>>,
+    batches: Mutex<Vec<usize>>,
+    mood: Mutex<Mood>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Mood {
+    #[default]
+    Well,
+    /// Takes nothing.
+    Down,
+    /// Does not take what is called poison.
+    Squeamish,
+    /// Is killed by it.
+    Fragile,
+}
+
+impl Remembering {
+    fn got(&self) -> Vec<Value> {
+        self.got.lock().unwrap().clone()
+    }
+
+    /// The numbers of the events that it has taken.
+    fn numbers(&self) -> BTreeSet<i64> {
+        self.got().iter().filter_map(|event| event["detail"]["number"].as_i64()).collect()
+    }
+
+    fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn take(&self, batch: SqsEvent) -> SqsBatchResponse {
+        let (mut response, mood) = (SqsBatchResponse::default(), *self.mood.lock().unwrap());
+        self.batches.lock().unwrap().push(batch.records.len());
+        for message in batch.records {
+            let event: Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
+            let is_poison = event["detail"]["poison"] == true;
+            if mood == Mood::Fragile && is_poison {
+                unreachable!("poison kills it");
+            }
+            if mood == Mood::Down || (mood == Mood::Squeamish && is_poison) {
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier = message.message_id.unwrap();
+                response.batch_item_failures.push(failure);
+            } else {
+                self.got.lock().unwrap().push(event);
+            }
+        }
+        response
+    }
+}
+
+/// As the bus asks for it.
+struct Function(Arc<Remembering>);
+
+impl Consumer for Function {
+    fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
+        Box::pin(async move { self.0.take(batch) })
+    }
+}
+
+/// A bus on a journal, and the function that gets its notices.
+struct Running {
+    bus: LocalBus,
+    notify: Arc<Remembering>,
+    dispatch: Arc<Remembering>,
+    delivery: Delivery,
+    journal: Arc<Journal>,
+}
+
+/// Starts a bus; what a run before has left is looked for, as the stack does.
+fn run(folder: &Path) -> Running {
+    run_in(folder, Mood::Well)
+}
+
+fn run_in(folder: &Path, mood: Mood) -> Running {
+    let journal = Journal::open(folder).unwrap();
+    let bus = LocalBus::new(Arc::clone(&journal)).unwrap();
+    let (notify, dispatch) = (Arc::new(Remembering::default()), Arc::new(Remembering::default()));
+    notify.set(mood);
+    let function = |it: &Arc<Remembering>| Arc::new(Function(Arc::clone(it))) as Arc<dyn Consumer>;
+    let consumers = BTreeMap::from([("NotifyFunction", function(&notify)), ("DispatchFunction", function(&dispatch))]);
+    let delivery = bus.serve(&consumers).unwrap();
+    Running { bus, notify, dispatch, delivery, journal }
+}
+
+impl Running {
+    async fn put(&self, entries: &[Entry]) {
+        for some in entries.chunks(10) {
+            let taken = self.bus.put(some).await.unwrap();
+            assert!(taken.iter().all(Result::is_ok), "{taken:?}");
+        }
+    }
+
+    /// Looks for what another run has left.
+    async fn look(&self) {
+        self.journal.replay(&super::deferral::intake_without_database(), Instant::now() + Duration::from_secs(9)).await;
+    }
+
+    async fn until(&self, what: impl Fn(&Remembering) -> bool) {
+        wait(|| what(&self.notify)).await;
+    }
+}
+
+async fn wait(what: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !what() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it should have happened by now");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn entry(name: &str, detail: Value) -> Entry {
+    Entry { detail_type: name.to_owned(), detail: detail.to_string() }
+}
+
+fn opened(number: i64) -> Entry {
+    entry("IncidentOpened", json!({"version": 1, "number": number}))
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let journal = folder.path().join("journal");
+    (folder, journal)
+}
+
+/// The bytes that the journal holds.
+fn bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries.filter(|it| it.path().extension().unwrap() == "segment").map(|it| it.metadata().unwrap().len()).sum()
+}
+
+#[tokio::test]
+async fn an_event_reaches_its_function_at_once_and_leaves_nothing_behind() {
+    let (_folder, place) = place();
+    let running = run(&place);
+    let begun = Instant::now();
+    running.put(&[opened(1)]).await;
+    running.until(|notify| !notify.got().is_empty()).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let event = running.notify.got().remove(0);
+    let names: Vec<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
+    let wanted = ["version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"];
+    assert_eq!(BTreeSet::from_iter(names), BTreeSet::from(wanted));
+    assert_eq!((&event["source"], &event["detail-type"]), (&json!("watchkeeper"), &json!("IncidentOpened")));
+    assert_eq!(event["detail"], json!({"version": 1, "number": 1}));
+    wait(|| bytes(&place) == 0).await;
+}
+
+#[tokio::test]
+async fn an_event_goes_where_the_template_s_rules_say_and_no_further() {
+    let (_folder, place) = place();
+    let running = run(&place);
+    let change = |to: &str| entry("ServiceStateChanged", json!({"to": to}));
+    running.put(&[entry("NobodyListens", json!({})), change("healthy"), entry("ReportDeferred", json!({}))]).await;
+    assert_eq!(bytes(&place), 0, "what nobody wants is not kept");
+    running.put(&[change("down"), opened(1)]).await;
+    running.until(|notify| notify.numbers().len() == 1).await;
+    assert!(running.dispatch.got().is_empty(), "it lies in its queue for 30 s");
+    assert!(bytes(&place) > 0, "and is safe meanwhile");
+    let refused = running.bus.put(&[entry("IncidentOpened", json!([])), opened(2)]).await.unwrap();
+    assert!(refused[0].is_err() && refused[1].is_ok(), "{refused:?}");
+    running.until(|notify| notify.numbers().contains(&2)).await;
+}
+
+#[tokio::test]
+async fn what_was_not_delivered_at_a_stop_or_a_crash_is_delivered_after_the_restart() {
+    let (_folder, place) = place();
+    let events: Vec<Entry> = (0..300).map(opened).collect();
+    let failing = run_in(&place, Mood::Down);
+    failing.put(&events[..150]).await;
+    failing.until(|notify| !notify.batches.lock().unwrap().is_empty()).await;
+    failing.delivery.stop().await;
+    drop((failing.bus, failing.journal));
+    // This one ends without a word.
+    let killed = run_in(&place, Mood::Down);
+    killed.put(&events[150..]).await;
+    drop(killed);
+
+    let running = run(&place);
+    assert_eq!(running.notify.numbers(), BTreeSet::new());
+    running.look().await;
+    running.until(|notify| notify.numbers().len() == 300).await;
+    assert_eq!(running.notify.got().len(), 300, "each once: nothing was delivered before");
+    wait(|| bytes(&place) == 0).await;
+    running.delivery.stop().await;
+    drop((running.bus, running.journal));
+    let after = run(&place);
+    assert!(!after.journal.is_waiting(), "nothing is left");
+}
+
+#[tokio::test]
+async fn a_change_that_waited_for_its_delay_is_delivered_at_once_after_a_restart() {
+    let (_folder, place) = place();
+    let stopped = run(&place);
+    stopped.put(&[entry("ServiceStateChanged", json!({"to": "down", "number": 7}))]).await;
+    stopped.delivery.stop().await;
+    drop((stopped.bus, stopped.journal));
+    let running = run(&place);
+    running.look().await;
+    wait(|| running.dispatch.numbers().contains(&7)).await;
+}
+
+#[tokio::test]
+async fn poison_holds_up_nobody_and_comes_again_until_it_is_taken() {
+    for mood in [Mood::Squeamish, Mood::Fragile] {
+        let (_folder, place) = place();
+        let running = run_in(&place, mood);
+        let mut events: Vec<Entry> = (0..25).map(opened).collect();
+        events.insert(3, entry("IncidentOpened", json!({"poison": true, "number": 99})));
+        running.put(&events).await;
+        running.until(|notify| notify.numbers().len() == 25).await;
+        assert!(bytes(&place) > 0, "the poison is still there");
+        running.notify.set(Mood::Well);
+        running.until(|notify| notify.numbers().contains(&99)).await;
+        wait(|| bytes(&place) == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_events_arrive_once_each_in_batches_of_ten_at_most() {
+    let (_folder, place) = place();
+    let running = run(&place);
+    let events: Vec<Entry> = (0..10_000).map(opened).collect();
+    let begun = Instant::now();
+    running.put(&events).await;
+    let taken = begun.elapsed();
+    running.until(|notify| notify.numbers().len() == 10_000).await;
+    eprintln!("10,000 events: taken after {taken:?}, delivered after {:?}", begun.elapsed());
+    assert_eq!(running.notify.got().len(), 10_000);
+    assert!(running.notify.batches.lock().unwrap().iter().all(|size| *size <= 10));
+    wait(|| bytes(&place) == 0).await;
+}
+
+#[tokio::test]
+async fn a_stack_with_the_local_bus_tells_what_happens() {
+    let stack = TestStack::builder().local_bus().start(harness::Database::migrated().await).await;
+    stack.report_ok(json!({"error": {"message": "boom"}})).await;
+    let published = "SELECT count(*) = 1 FROM event_outbox WHERE published_at IS NOT NULL AND attempts = 1";
+    stack.database.wait_until(published).await;
+}

@@ -1,0 +1,180 @@
+//! The ladders: nobody reacts, or nothing helps.
+
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use super::inbox::Inbox;
+use super::{Telling, event, named, webhook};
+
+async fn laddered(inbox: &Inbox) -> Telling {
+    let variables: Vec<_> = webhook(inbox).into_iter().chain(named(inbox, "SENIOR")).collect();
+    let telling = Telling::with(&variables).await;
+    telling
+        .route(json!({
+            "routes": [{"name": "all", "channels": ["webhook"], "escalation": "on-call"}],
+            "escalations": [{"name": "on-call", "steps": [
+                {"after_seconds": 300, "channels": ["webhook:SENIOR"]}, {"after_seconds": 600, "channels": ["webhook:SENIOR"]}
+            ]}]
+        }))
+        .await;
+    telling
+}
+
+/// A step, as `dispatch` writes it.
+async fn step(telling: &Telling, step: u32) -> Value {
+    let group_key: String = telling.database.value("SELECT group_key FROM escalations").await;
+    event(
+        "AlertEscalated",
+        json!({"reason": "unacknowledged", "group_key": group_key, "policy": "on-call", "step": step,
+            "receivers": ["webhook:SENIOR"], "escalated_at": Utc::now()}),
+    )
+}
+
+#[tokio::test]
+async fn a_step_is_told_unless_somebody_has_reacted() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    let due: bool = telling
+        .database
+        .value(
+            "SELECT ended_at IS NULL AND next_step = 0 AND policy = 'on-call' AND jsonb_array_length(steps) = 2
+                AND next_at BETWEEN now() + interval '290 seconds' AND now() + interval '310 seconds' FROM escalations",
+        )
+        .await;
+    assert!(due);
+    let first = step(&telling, 1).await;
+    telling.hear(std::slice::from_ref(&first)).await;
+    telling.hear(&[first]).await;
+    assert_eq!(inbox.kinds(), "firing escalated");
+    assert_eq!(inbox.got()[1].path, "/SENIOR");
+    assert_eq!(inbox.got()[1].body["data"]["remark"], "Nobody has reacted: step 1 of \"on-call\".");
+    telling.acknowledge("INC-1").await;
+    telling.hear(&[step(&telling, 2).await]).await;
+    // Both know, so both hear that somebody is on it, and that it is over.
+    assert_eq!(inbox.got().len(), 4);
+    let ended: String = telling.database.value("SELECT ended_by FROM escalations WHERE ended_at IS NOT NULL").await;
+    assert_eq!(ended, "ana");
+    telling.resolve("INC-1").await;
+    assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
+    // What comes back begins anew.
+    telling.reopen("INC-1").await;
+    assert_eq!(
+        telling.database.count("escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()").await,
+        1
+    );
+    assert_eq!(telling.database.count("notifications WHERE kind = 'firing'").await, 2, "only the first rung is told");
+}
+
+#[tokio::test]
+async fn a_step_that_comes_after_the_acknowledgement_was_stored_is_not_told() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    // The event of it is still on its way.
+    telling.set("INC-1", "status = 'acknowledged'").await;
+    telling.hear(&[step(&telling, 1).await]).await;
+    assert_eq!(inbox.kinds(), "firing");
+}
+
+fn healed(attempt: u32, outcome: &str) -> Value {
+    event(
+        "HealFinished",
+        json!({"incident_id": "INC-1", "playbook": "restart", "attempt": attempt, "outcome": outcome,
+            "message": "it did not answer", "finished_at": Utc::now()}),
+    )
+}
+
+#[tokio::test]
+async fn people_hear_of_a_playbook_from_its_third_attempt_on() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    telling.hear(&[healed(1, "failed"), healed(2, "failed")]).await;
+    assert_eq!(inbox.kinds(), "firing");
+    telling.hear(&[healed(3, "failed")]).await;
+    assert_eq!(inbox.kinds(), "firing heal");
+    assert_eq!(inbox.got()[1].body["data"]["remark"], "restart, attempt 3: it did not answer");
+    telling.hear(&[healed(4, "gave_up")]).await;
+    assert_eq!(inbox.kinds(), "firing heal escalated");
+    assert_eq!(inbox.got()[2].path, "/SENIOR");
+    // It helped in the end: the chat hears that too, also where the incident is over by then.
+    telling.resolve("INC-1").await;
+    telling.hear(&[healed(5, "succeeded")]).await;
+    assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
+    assert_eq!(telling.database.count("notifications WHERE kind = 'heal' AND status = 'sent'").await, 2);
+}
+
+#[tokio::test]
+async fn a_silence_keeps_a_ladder_quiet() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    telling
+        .database
+        .execute(
+            "INSERT INTO silences VALUES (gen_random_uuid(), '{}', now(), now() + interval '1 hour', 'ana', 'x', now());
+            UPDATE notification_members SET muted_by = 'silence:' || (SELECT id FROM silences)",
+        )
+        .await;
+    telling.hear(&[step(&telling, 1).await, healed(3, "failed")]).await;
+    telling.sweep(Utc::now() + TimeDelta::minutes(1)).await;
+    assert_eq!(inbox.kinds(), "firing");
+}
+
+#[tokio::test]
+async fn a_silence_made_after_the_first_message_keeps_the_step_for_later() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    telling
+        .database
+        .execute(
+            "INSERT INTO silences VALUES (gen_random_uuid(), '{}', now(), now() + interval '1 hour', 'ana', 'x', now());
+            UPDATE escalations SET next_step = 1",
+        )
+        .await;
+    telling.hear(&[step(&telling, 1).await]).await;
+    assert_eq!(inbox.kinds(), "firing");
+    let put_back = "escalations WHERE next_step = 0 AND ended_at IS NULL AND next_at > now() + interval '50 seconds'";
+    assert_eq!(telling.database.count(put_back).await, 1);
+    assert_eq!(
+        telling.database.count("notification_members WHERE muted_by LIKE 'silence:%'").await,
+        1,
+        "so dispatch sees it"
+    );
+}
+
+#[tokio::test]
+async fn a_parent_that_went_down_after_the_first_message_keeps_the_step_for_later() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling
+        .database
+        .execute(
+            "INSERT INTO services (name, application, target, state, policy) VALUES
+                ('database', 'shop', 'tcp://x', 'healthy', '{}'), ('api', 'shop', 'http://x', 'down', '{\"parents\": [\"database\"]}');
+            INSERT INTO incidents (incident_id, title, severity, category, application, error_message, error_type)
+            VALUES ('INC-1', 'down', 'CRITICAL', 'infrastructure', 'shop', 'down', 'health_check_failure');
+            INSERT INTO alert_events (service_name, alert_type, status, incident_id)
+            SELECT 'api', 'service_down', 'active', id FROM incidents",
+        )
+        .await;
+    telling.hear(&[super::of_incident("IncidentOpened", "INC-1")]).await;
+    telling.database.execute("UPDATE services SET state = 'down'; UPDATE escalations SET next_step = 1").await;
+    telling.hear(&[step(&telling, 1).await]).await;
+    assert_eq!(inbox.kinds(), "firing");
+    assert_eq!(telling.database.count("escalations WHERE next_step = 0 AND next_at > now()").await, 1);
+}
+
+#[tokio::test]
+async fn a_step_that_comes_before_it_was_heard_that_a_problem_is_back_is_told() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    telling.acknowledge("INC-1").await;
+    // The event of it is still on its way.
+    telling.set("INC-1", "status = 'detected', handled_by = NULL, reopened_at = now()").await;
+    telling.hear(&[step(&telling, 1).await]).await;
+    assert_eq!(inbox.kinds(), "firing acknowledged escalated");
+}

@@ -1,0 +1,193 @@
+//! Silences, and services that others need.
+
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+
+use super::inbox::Inbox;
+use super::{Telling, of_incident};
+
+async fn silence(telling: &Telling, minutes: f64) {
+    telling
+        .database
+        .rows(
+            "INSERT INTO silences (id, matchers, starts_at, ends_at, author, comment, created_at)
+            VALUES (gen_random_uuid(), $1, now() - interval '1 second', now() + make_interval(secs => $2::float8 * 60), 'ana', 'moving', now())",
+            &[&json!({"application": ["shop"]}), &minutes],
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn what_fires_in_a_silence_is_told_when_it_ends_if_it_still_fires() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    silence(&telling, 10.0).await;
+    telling.open("INC-1", "HIGH").await;
+    telling.incident_of("INC-2", "HIGH", "bank").await;
+    telling.hear(&[of_incident("IncidentOpened", "INC-2")]).await;
+    telling.sweep(Utc::now() + TimeDelta::minutes(9)).await;
+    assert_eq!(inbox.got().iter().map(|got| got.title().to_owned()).collect::<Vec<_>>(), ["It broke: INC-2"]);
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    telling.sweep(Utc::now() + TimeDelta::minutes(12)).await;
+    assert_eq!(inbox.kinds(), "firing firing");
+    assert_eq!(inbox.got()[1].title(), "It broke: INC-1");
+}
+
+#[tokio::test]
+async fn what_fired_and_ended_in_a_silence_is_one_summary() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    silence(&telling, 10.0).await;
+    for nth in 0..12 {
+        let id = format!("INC-{nth}");
+        telling.open(&id, if nth == 7 { "CRITICAL" } else { "LOW" }).await;
+        telling.resolve(&id).await;
+    }
+    telling.sweep(Utc::now() + TimeDelta::minutes(5)).await;
+    assert_eq!(inbox.kinds(), "");
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    telling.sweep(Utc::now() + TimeDelta::minutes(12)).await;
+    assert_eq!(inbox.kinds(), "summary");
+    let data = inbox.got()[0].body["data"].clone();
+    assert_eq!((&data["problems"][0]["title"], &data["more"]), (&json!("It broke: INC-7"), &json!(2)));
+    assert_eq!(data["remark"], "ana: moving");
+    assert_eq!(telling.database.count("notification_members").await, 0);
+}
+
+#[tokio::test]
+async fn an_end_within_a_silence_is_told_after_it_to_those_who_knew() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    silence(&telling, 10.0).await;
+    telling.resolve("INC-1").await;
+    assert_eq!(inbox.kinds(), "firing");
+    // It is taken away early.
+    telling.database.execute("UPDATE silences SET ends_at = now()").await;
+    telling.sweep(Utc::now() + TimeDelta::seconds(1)).await;
+    assert_eq!(inbox.kinds(), "firing resolved");
+}
+
+#[tokio::test]
+async fn while_a_parent_is_down_nobody_hears_of_its_children() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling
+        .database
+        .execute(
+            "INSERT INTO services (name, application, target, state, policy) VALUES
+                ('database', 'shop', 'tcp://x', 'down', '{}'), ('api', 'shop', 'http://x', 'down', '{\"parents\": [\"database\"]}');
+            INSERT INTO incidents (incident_id, title, severity, category, application, error_message, error_type)
+            SELECT 'INC-' || n, 'down', 'CRITICAL', 'infrastructure', 'shop', 'down', 'health_check_failure'
+            FROM generate_series(1, 2) AS n;
+            INSERT INTO alert_events (service_name, alert_type, status, incident_id)
+            SELECT 'api', CASE incident_id WHEN 'INC-1' THEN 'service_down' ELSE 'service_degraded' END, 'active', id
+            FROM incidents",
+        )
+        .await;
+    telling.hear(&[of_incident("IncidentOpened", "INC-1"), of_incident("IncidentOpened", "INC-2")]).await;
+    assert_eq!(inbox.kinds(), "");
+    // One ends while the parent is down: that is told nobody. The other is still there when it is up again.
+    telling.resolve("INC-2").await;
+    telling.sweep(Utc::now()).await;
+    assert_eq!(inbox.kinds(), "");
+    telling.database.execute("UPDATE services SET state = 'healthy' WHERE name = 'database'").await;
+    telling.sweep(Utc::now()).await;
+    telling.sweep(Utc::now()).await;
+    assert_eq!(inbox.kinds(), "firing");
+    assert_eq!(inbox.got()[0].body["data"]["problems"][0]["incident_id"], "INC-1");
+    telling.resolve("INC-1").await;
+    assert_eq!(inbox.kinds(), "firing resolved");
+}
+
+#[tokio::test]
+async fn what_a_parent_has_muted_is_told_only_if_it_does_not_recover_with_it() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling
+        .database
+        .execute(
+            "INSERT INTO services (name, application, target, state, policy) VALUES
+                ('database', 'shop', 'tcp://x', 'down', '{}'), ('api', 'shop', 'http://x', 'down', '{\"parents\": [\"database\"]}');
+            INSERT INTO incidents (incident_id, title, severity, category, application, error_message, error_type)
+            SELECT 'INC-' || n, 'down', 'CRITICAL', 'infrastructure', 'shop', 'down', 'health_check_failure'
+            FROM generate_series(1, 2) AS n;
+            INSERT INTO alert_events (service_name, alert_type, status, incident_id)
+            SELECT 'api', CASE incident_id WHEN 'INC-1' THEN 'service_down' ELSE 'service_degraded' END, 'active', id
+            FROM incidents",
+        )
+        .await;
+    telling.hear(&[of_incident("IncidentOpened", "INC-1"), of_incident("IncidentOpened", "INC-2")]).await;
+    let up = "UPDATE services SET state = 'healthy', state_changed_at = now() WHERE name = 'database'";
+    telling.database.execute(up).await;
+    telling.sweep(Utc::now() + TimeDelta::seconds(90)).await;
+    telling.hear(&[of_incident("IncidentOpened", "INC-1")]).await;
+    assert_eq!(inbox.kinds(), "");
+    telling.resolve("INC-2").await;
+    telling.sweep(Utc::now() + TimeDelta::seconds(125)).await;
+    assert_eq!(inbox.kinds(), "firing");
+    assert_eq!(inbox.got()[0].body["data"]["problems"][0]["incident_id"], "INC-1");
+}
+
+#[tokio::test]
+async fn each_of_several_that_a_silence_kept_back_is_told() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling
+        .route(json!({"routes": [
+            {"name": "all", "channels": ["webhook"], "group_by": ["application"], "group_interval_seconds": 0}
+        ]}))
+        .await;
+    for id in ["INC-1", "INC-2", "INC-3"] {
+        telling.open(id, "LOW").await;
+    }
+    silence(&telling, 10.0).await;
+    for id in ["INC-1", "INC-2", "INC-3"] {
+        telling.acknowledge(id).await;
+    }
+    inbox.forget();
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(inbox.kinds(), "acknowledged acknowledged acknowledged");
+    let told: std::collections::BTreeSet<_> = inbox.got().iter().map(|got| got.title().to_owned()).collect();
+    assert_eq!(told.len(), 3);
+}
+
+#[tokio::test]
+async fn a_silence_that_is_made_while_a_group_waits_holds_for_all_of_it() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling
+        .route(json!({"routes": [
+            {"name": "all", "channels": ["webhook"], "group_by": ["severity"], "group_wait_seconds": 30}
+        ]}))
+        .await;
+    for nth in 0..15 {
+        telling.open(&format!("INC-{nth}"), "LOW").await;
+    }
+    telling.incident_of("INC-15", "LOW", "bank").await;
+    telling.hear(&[of_incident("IncidentOpened", "INC-15")]).await;
+    silence(&telling, 10.0).await;
+    telling.pass(31).await;
+    telling.sweep(Utc::now()).await;
+    assert_eq!(inbox.kinds(), "firing");
+    assert_eq!((inbox.got()[0].title(), &inbox.got()[0].body["data"]["more"]), ("It broke: INC-15", &json!(0)));
+    assert_eq!(telling.database.count("notification_members WHERE told IS NULL AND muted_by IS NOT NULL").await, 15);
+}
+
+#[tokio::test]
+async fn where_only_text_messages_go_what_a_silence_hid_is_one() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::with(&[
+        ("TWILIO_ACCOUNT_SID", "AC1".to_owned()),
+        ("TWILIO_AUTH_TOKEN", "secret".to_owned()),
+        ("TWILIO_FROM", "+15005550006".to_owned()),
+        ("SMS_TO", "+4915112345678".to_owned()),
+        ("TWILIO_API_URL", inbox.url("/twilio")),
+    ])
+    .await;
+    silence(&telling, 10.0).await;
+    telling.open("INC-1", "CRITICAL").await;
+    telling.resolve("INC-1").await;
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(telling.messages().await, ["sent summary sms"]);
+}

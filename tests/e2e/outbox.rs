@@ -1,0 +1,285 @@
+//! What the bus has not taken: it waits in the outbox, is offered again, shows when it keeps failing, and is never dropped.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use harness::moto::Moto;
+use harness::{Database, TestStack};
+use serde_json::{Value, json};
+use shared::bus::{Bus, BusError, Entry, Taken, Transport};
+use shared::publish::{Published, Publisher};
+
+/// A bus that remembers what it took, and how large each request was.
+#[derive(Clone, Default)]
+struct Remembering(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    took: Mutex<Vec<Value>>,
+    puts: Mutex<Vec<(usize, usize)>>,
+    mood: Mutex<Mood>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Mood {
+    #[default]
+    Well,
+    Down,
+    /// Refuses each entry whose detail holds `"poison":true`.
+    Squeamish,
+}
+
+impl Remembering {
+    fn set(&self, mood: Mood) {
+        *self.0.mood.lock().unwrap() = mood;
+    }
+
+    fn numbers(&self) -> Vec<i64> {
+        let mut numbers: Vec<i64> = self.0.took.lock().unwrap().iter().filter_map(|it| it["number"].as_i64()).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+impl Transport for Remembering {
+    fn put<'a>(
+        &'a self,
+        entries: &'a [Entry],
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Taken>, BusError>> + Send + 'a>> {
+        Box::pin(async move {
+            // Others have a turn, as with a real one.
+            tokio::task::yield_now().await;
+            let mood = *self.0.mood.lock().unwrap();
+            self.0.puts.lock().unwrap().push((entries.len(), entries.iter().map(Entry::bytes).sum()));
+            if mood == Mood::Down {
+                return Err(BusError::Refused("connection refused".to_owned()));
+            }
+            let taken = entries.iter().map(|entry| {
+                let detail: Value = serde_json::from_str(&entry.detail).unwrap();
+                if mood == Mood::Squeamish && detail["poison"] == true {
+                    return Err("InternalFailure: no".to_owned());
+                }
+                self.0.took.lock().unwrap().push(detail);
+                Ok(())
+            });
+            Ok(taken.collect())
+        })
+    }
+
+    fn is_warm(&self) -> bool {
+        true
+    }
+}
+
+fn dispatch(database: &Database, bus: &Remembering) -> dispatch::App {
+    let store = database.store();
+    let publisher = Publisher::over(store.clone(), Bus::over(bus.clone()), Duration::from_secs(5));
+    dispatch::App::new(store, publisher)
+}
+
+async fn events(database: &Database, from: i32, to: i32) {
+    let sql = format!(
+        "INSERT INTO event_outbox (id, detail_type, detail, created_at)
+        SELECT gen_random_uuid(), 'IncidentOpened', jsonb_build_object('number', n), now() + n * interval '1 us'
+        FROM generate_series({from}, {to}) AS n"
+    );
+    database.execute(&sql).await;
+}
+
+const WAITING: &str = "event_outbox WHERE published_at IS NULL";
+
+async fn publish(app: &dispatch::App, now: DateTime<Utc>) -> Published {
+    dispatch::publish(app, now).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_bus_that_is_down_for_ten_minutes_loses_nothing_and_is_told_all_within_a_minute_of_its_return() {
+    let (database, bus) = (Database::migrated().await, Remembering::default());
+    let (app, start) = (dispatch(&database, &bus), Utc::now());
+    bus.set(Mood::Down);
+    events(&database, 1, 250).await;
+    for minute in 0..10 {
+        let now = start + TimeDelta::minutes(minute);
+        let published = publish(&app, now).await;
+        assert_eq!(published.taken, 0);
+        assert!(published.refused <= 100, "it is not asked for ever while it takes nothing: {published:?}");
+    }
+    assert_eq!(database.count(WAITING).await, 250);
+    bus.set(Mood::Well);
+    let back = start + TimeDelta::minutes(11);
+    assert_eq!(publish(&app, back).await, Published { taken: 250, refused: 0 });
+    assert_eq!(bus.numbers(), (1..=250).collect::<Vec<i64>>());
+    assert_eq!(publish(&app, back + TimeDelta::hours(1)).await, Published::default(), "each once");
+    assert!(bus.0.puts.lock().unwrap().iter().all(|(entries, _)| *entries <= Bus::ENTRIES));
+}
+
+#[tokio::test]
+async fn what_could_not_be_told_at_once_is_told_by_the_next_sweep() {
+    let (database, bus) = (Database::migrated().await, Remembering::default());
+    let (app, publisher) = {
+        let store = database.store();
+        let publisher = Publisher::over(store.clone(), Bus::over(bus.clone()), Duration::from_secs(5));
+        (dispatch::App::new(store, publisher.clone()), publisher)
+    };
+    events(&database, 1, 1).await;
+    let id = database.value("SELECT id FROM event_outbox").await;
+    bus.set(Mood::Down);
+    publisher.publish(&[id]).await;
+    let error: String = database.value("SELECT last_error FROM event_outbox WHERE attempts = 1").await;
+    assert!(error.contains("connection refused"), "{error}");
+    bus.set(Mood::Well);
+    assert_eq!(publish(&app, Utc::now()).await.taken, 1, "at once: a minute at most after it happened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_dispatches_at_once_and_whoever_wrote_it_publish_each_event_once() {
+    let (database, bus) = (Database::migrated().await, Remembering::default());
+    events(&database, 1, 700).await;
+    let rows = database.rows("SELECT id FROM event_outbox LIMIT 50", &[]).await;
+    let ids: Vec<uuid::Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    let (one, two) = (dispatch(&database, &bus), dispatch(&database, &bus));
+    let store = database.store();
+    let writer = Publisher::over(store, Bus::over(bus.clone()), Duration::from_secs(5));
+    let now = Utc::now();
+    let (one, two, ()) = tokio::join!(
+        tokio::spawn(async move { publish(&one, now).await }),
+        tokio::spawn(async move { publish(&two, now).await }),
+        writer.publish(&ids),
+    );
+    let shares = (one.unwrap().taken, two.unwrap().taken);
+    assert!(shares.0 > 0 && shares.1 > 0, "they share the work: {shares:?}");
+    // What one held while the others looked is whoever's comes next.
+    publish(&dispatch(&database, &bus), now).await;
+    assert_eq!(bus.numbers(), (1..=700).collect::<Vec<i64>>());
+    assert_eq!(database.count("event_outbox WHERE attempts = 1 AND claimed_until IS NULL").await, 700);
+}
+
+#[tokio::test]
+async fn an_event_that_was_claimed_by_who_has_died_is_told_when_the_claim_ends() {
+    let (database, bus) = (Database::migrated().await, Remembering::default());
+    events(&database, 1, 1).await;
+    let now = Utc::now();
+    database.execute("UPDATE event_outbox SET claimed_until = now() + interval '30 s'").await;
+    let app = dispatch(&database, &bus);
+    assert_eq!(publish(&app, now).await.taken, 0);
+    assert_eq!(publish(&app, now + TimeDelta::seconds(31)).await.taken, 1);
+}
+
+#[tokio::test]
+async fn one_that_is_always_refused_waits_longer_each_time_shows_and_holds_up_no_other() {
+    let stack = TestStack::builder().read_token("r").start(Database::migrated().await).await;
+    let bus = Remembering::default();
+    bus.set(Mood::Squeamish);
+    let (app, mut now) = (dispatch(&stack.database, &bus), Utc::now());
+    stack
+        .database
+        .execute(
+            "INSERT INTO event_outbox (id, detail_type, detail, created_at)
+            VALUES (gen_random_uuid(), 'X', '{\"poison\": true}', now() - interval '1 min')",
+        )
+        .await;
+    events(&stack.database, 1, 5).await;
+    assert_eq!(publish(&app, now).await, Published { taken: 5, refused: 1 });
+    assert_eq!(stack.get("/ready").await.body["outbox"]["failing"], 0);
+    for attempts in 2..=12 {
+        let wait: f64 = stack
+            .database
+            .value(&format!("SELECT extract(epoch FROM max(next_attempt_at) - '{now}')::float8 FROM {WAITING}"))
+            .await;
+        assert!(wait <= 900.0, "{wait}");
+        if wait > 1.0 {
+            let early = now + TimeDelta::milliseconds((wait * 1_000.0) as i64 - 500);
+            assert_eq!(publish(&app, early).await, Published::default(), "attempt {attempts}: not yet");
+        }
+        now += TimeDelta::milliseconds((wait * 1_000.0) as i64 + 1);
+        assert_eq!(publish(&app, now).await, Published { taken: 0, refused: 1 });
+    }
+    let ready = stack.get("/ready").await;
+    assert_eq!(ready.status, 200);
+    assert_eq!((&ready.body["outbox"]["waiting"], &ready.body["outbox"]["failing"]), (&json!(1), &json!(1)));
+    assert_eq!(ready.body["outbox"]["last_error"], "InternalFailure", "anybody may ask");
+    assert!(ready.body["warnings"].to_string().contains("1 event is not taken"), "{}", ready.body);
+    assert!(ready.body["outbox_lag_seconds"].as_f64().unwrap() > 59.0);
+    let status = stack.send(stack.request("GET", "/status").bearer_auth("r")).await.body;
+    assert_eq!(status["outbox"]["last_error"], "InternalFailure: no");
+    bus.set(Mood::Well);
+    assert_eq!(publish(&app, now + TimeDelta::minutes(15)).await.taken, 1, "it is never dropped");
+}
+
+#[tokio::test]
+async fn requests_stay_below_256_kb_and_what_is_larger_stays_and_says_so() {
+    let (database, bus) = (Database::migrated().await, Remembering::default());
+    database
+        .execute(
+            "INSERT INTO event_outbox (id, detail_type, detail, created_at)
+            SELECT gen_random_uuid(), 'X', jsonb_build_object('number', n, 'text', repeat('ü', kb * 512)),
+                now() + n * interval '1 us'
+            FROM unnest(ARRAY[100, 100, 100, 300, 1, 200]) WITH ORDINALITY AS of_size (kb, n)",
+        )
+        .await;
+    let app = dispatch(&database, &bus);
+    assert_eq!(publish(&app, Utc::now()).await, Published { taken: 5, refused: 1 });
+    assert_eq!(bus.numbers(), [1, 2, 3, 5, 6]);
+    let puts = bus.0.puts.lock().unwrap().clone();
+    assert!(puts.iter().all(|(_, bytes)| *bytes < Bus::BYTES), "{puts:?}");
+    assert_eq!(puts.iter().map(|(entries, _)| *entries).collect::<Vec<_>>(), [2, 1, 2]);
+    let error: String = database.value("SELECT last_error FROM event_outbox WHERE published_at IS NULL").await;
+    assert!(error.contains("bytes, and the bus takes less than 262144"), "{error}");
+}
+
+#[tokio::test]
+async fn each_entry_s_own_answer_counts_and_the_rest_of_its_request_is_published() {
+    let database = Database::migrated().await;
+    events(&database, 1, 3).await;
+    let failing = json!({
+        "FailedEntryCount": 1,
+        "Entries": [{"EventId": "1"}, {"ErrorCode": "InternalFailure", "ErrorMessage": "sorry"}, {"EventId": "3"}],
+    });
+    let client = super::deferral::client(&super::publish::bus(failing).await);
+    let store = database.store();
+    let publisher = Publisher::over(store.clone(), Bus::with_client("watchkeeper", client), Duration::from_secs(5));
+    let app = dispatch::App::new(store, publisher);
+    assert_eq!(publish(&app, Utc::now()).await, Published { taken: 2, refused: 1 });
+    let left: i32 = database.value(&format!("SELECT (detail ->> 'number')::int FROM {WAITING}")).await;
+    let error: String = database.value(&format!("SELECT last_error FROM {WAITING}")).await;
+    assert_eq!((left, error.as_str()), (2, "InternalFailure: sorry"));
+}
+
+#[tokio::test]
+async fn aws_s_own_client_puts_events_where_the_template_s_patterns_say() {
+    let (database, moto) = (Database::migrated().await, Moto::start().await);
+    let rules = harness::template::rules();
+    assert!(rules.len() >= 3, "{rules:?}");
+    for (queue, pattern) in &rules {
+        moto.route(queue, pattern.clone()).await;
+    }
+    database
+        .execute(
+            "INSERT INTO event_outbox (id, detail_type, detail, created_at)
+            SELECT gen_random_uuid(), name, jsonb_build_object('to', state, 'text', '<!channel> \"ü\"'),
+                now() + n * interval '1 us'
+            FROM unnest(ARRAY['IncidentOpened', 'AlertEscalated', 'ServiceStateChanged', 'ServiceStateChanged', 'Else'],
+                ARRAY[NULL, NULL, 'down', 'healthy', 'down']) WITH ORDINALITY AS event (name, state, n)",
+        )
+        .await;
+    let client = super::deferral::client(moto.url());
+    let store = database.store();
+    let publisher = Publisher::over(store.clone(), Bus::with_client("watchkeeper", client), Duration::from_secs(20));
+    let app = dispatch::App::new(store, publisher);
+    assert_eq!(publish(&app, Utc::now()).await, Published { taken: 5, refused: 0 });
+    let of = async |queue: &str| {
+        let messages = moto.messages(queue).await;
+        let events = messages.iter().map(|it| serde_json::from_str::<Value>(it["Body"].as_str().unwrap()).unwrap());
+        let mut names: Vec<String> = events
+            .map(|event| format!("{}:{}", event["detail-type"].as_str().unwrap(), event["detail"]["to"]))
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(of("Notices").await, ["AlertEscalated:null", "IncidentOpened:null"]);
+    assert_eq!(of("DelayedAlerts").await, ["ServiceStateChanged:\"down\""]);
+    assert_eq!(of("DeferredReports").await, [""; 0]);
+}

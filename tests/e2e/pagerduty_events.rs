@@ -1,0 +1,208 @@
+//! `POST /webhooks/pagerduty`: what somebody did there about what we told them is done here, once, and only if it is signed.
+
+use harness::{Answer, Database, TestStack};
+use pagerduty_events::signature::sign;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use watchkeeper::stack::VendorsConfig;
+
+use crate::people::{alert, audit, events, incident, with_alert, with_incident};
+
+const SECRET: &str = "lDQHScfUeXUKaQRNF+8XIiDKZ7XX3itBAYzwU0TARw8lJqRnkKl2iB1anSb0Z+IK";
+const KEY: &str = "wk-group-1";
+const BY: &str = "pagerduty:Earline Greenholt";
+
+async fn stack_on(database: Database) -> TestStack {
+    let vendors = VendorsConfig { pagerduty: Some(SecretString::from(SECRET)), ..VendorsConfig::default() };
+    TestStack::builder().vendors(vendors).start(database).await
+}
+
+/// What was told under [`KEY`]: these subjects, in one group.
+async fn tell(database: &Database, subjects: &[String]) {
+    let sql = "INSERT INTO notification_groups (group_key, route, settings, first_seen_at)
+        VALUES ('group-1', 'default', '{}', now())";
+    database.execute(sql).await;
+    for subject in subjects {
+        let sql = "INSERT INTO notification_members (group_key, subject, state, told, details, fired_at, changed_at)
+            VALUES ('group-1', $1, 'firing', 'firing', '{}', now(), now())";
+        database.rows(sql, &[subject]).await;
+    }
+    let sql = "INSERT INTO notifications (id, event_id, channel, recipient, kind, group_key, dedup_key, content, status,
+            next_attempt_at, created_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), channel, 'default', 'firing', 'group-1', $1, '{}', 'sent', now(), now()
+        FROM unnest(ARRAY['pagerduty', 'slack']) AS channel";
+    database.rows(sql, &[&KEY]).await;
+}
+
+/// An event about [`KEY`], as `PagerDuty` sends it.
+fn event(kind: &str) -> Value {
+    let mut body: Value =
+        serde_json::from_str(include_str!("../../functions/pagerduty-events/fixtures/incident-acknowledged.json"))
+            .unwrap();
+    body["event"]["id"] = Uuid::new_v4().to_string().into();
+    body["event"]["event_type"] = kind.into();
+    body["event"]["occurred_at"] = json!(chrono::Utc::now());
+    body["event"]["data"]["incident_key"] = KEY.into();
+    body
+}
+
+async fn send(stack: &TestStack, body: &Value) -> Answer {
+    let body = body.to_string();
+    let signature = sign(&SecretString::from(SECRET), body.as_bytes());
+    let request = stack.request("POST", "/webhooks/pagerduty").header("x-pagerduty-signature", signature);
+    stack.send(request.header("content-type", "application/json").body(body)).await
+}
+
+#[tokio::test]
+async fn what_somebody_did_there_is_done_to_all_that_was_told_under_the_key() {
+    let (database, of_incident) = with_incident().await;
+    let alone = with_alert(&database, "mail").await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
+    let stack = stack_on(database).await;
+    let answer = send(&stack, &event("incident.acknowledged")).await;
+    assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(2)), "{answer:?}");
+    assert_eq!(incident(&stack.database).await, ("acknowledged".to_owned(), Some(BY.to_owned())));
+    for id in [of_incident, alone] {
+        assert_eq!(alert(&stack.database, id).await.0, "acknowledged");
+    }
+    let answer = send(&stack, &event("incident.resolved")).await;
+    assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(2)), "{answer:?}");
+    assert_eq!(incident(&stack.database).await.0, "resolved");
+    let mut told: Vec<String> = events(&stack.database).await.into_iter().map(|(what, _)| what).collect();
+    told.sort();
+    assert_eq!(told, ["AlertAcknowledged", "AlertResolved", "IncidentAcknowledged", "IncidentResolved"]);
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_counts_once() {
+    let (database, _) = with_incident().await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    let stack = stack_on(database).await;
+    let resolved = event("incident.resolved");
+    assert_eq!(send(&stack, &resolved).await.body["changed"], 1);
+    stack.database.execute("UPDATE incidents SET status = 'detected', resolved_at = NULL").await;
+    let again = send(&stack, &resolved).await;
+    assert_eq!((again.status, &again.body["changed"]), (200, &json!(0)));
+    assert_eq!(incident(&stack.database).await.0, "detected");
+    assert_eq!(send(&stack, &event("incident.resolved")).await.body["changed"], 1, "another event");
+}
+
+#[tokio::test]
+async fn what_was_done_before_an_incident_came_back_does_not_end_it() {
+    let (database, _) = with_incident().await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    let stack = stack_on(database).await;
+    let late = event("incident.resolved");
+    stack.database.execute("UPDATE incidents SET reopened_at = now() + interval '1 millisecond'").await;
+    for _ in 0..2 {
+        let answer = send(&stack, &late).await;
+        assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(0)));
+    }
+    assert_eq!(incident(&stack.database).await.0, "detected");
+    stack.database.execute("UPDATE incidents SET reopened_at = now() - interval '1 hour'").await;
+    assert_eq!(send(&stack, &event("incident.resolved")).await.body["changed"], 1);
+}
+
+#[tokio::test]
+async fn all_of_a_large_group_is_taken() {
+    let (database, _) = with_incident().await;
+    let mut subjects = vec!["incident:INC-HEALTH-1".to_owned()];
+    for nth in 0..250 {
+        subjects.push(format!("alert:{}", with_alert(&database, &format!("mail-{nth}")).await));
+    }
+    tell(&database, &subjects).await;
+    let stack = stack_on(database).await;
+    let answer = send(&stack, &event("incident.acknowledged")).await;
+    assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(251)), "{}", answer.status);
+}
+
+#[tokio::test]
+async fn what_was_taken_back_there_is_noted_on_the_timeline() {
+    let (database, _) = with_incident().await;
+    let alone = with_alert(&database, "mail").await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
+    let stack = stack_on(database).await;
+    for kind in ["incident.unacknowledged", "incident.reopened"] {
+        assert_eq!(send(&stack, &event(kind)).await.status, 200);
+    }
+    assert_eq!(incident(&stack.database).await, ("detected".to_owned(), None));
+    let mut audit = audit(&stack.database).await;
+    audit.sort();
+    let expected = [
+        ("alert_noted", format!("Reopened in PagerDuty by {BY}")),
+        ("alert_noted", format!("Unacknowledged in PagerDuty by {BY}")),
+        ("incident_noted", format!("Reopened in PagerDuty by {BY}")),
+        ("incident_noted", format!("Unacknowledged in PagerDuty by {BY}")),
+    ];
+    assert_eq!(audit, expected.map(|(what, words)| (what.to_owned(), words)));
+    assert_eq!(events(&stack.database).await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_for_us_is_answered_and_changes_nothing() {
+    let (database, _) = with_incident().await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    let stack = stack_on(database).await;
+    let mut other = event("incident.resolved");
+    other["event"]["data"]["incident_key"] = "somebody else's".into();
+    // What we told them ourselves comes back as an integration's deed.
+    let mut ours = event("incident.resolved");
+    ours["event"]["agent"]["type"] = "inbound_integration_reference".into();
+    for body in
+        [other, ours, event("pagey.ping"), event("incident.triggered"), event("service.updated"), json!({}), json!([])]
+    {
+        let answer = send(&stack, &body).await;
+        assert_eq!((answer.status, answer.body["ignored"].is_string()), (200, true), "{body}");
+    }
+    assert_eq!(incident(&stack.database).await.0, "detected");
+    assert_eq!(stack.database.count("inbound_deliveries").await, 0);
+}
+
+#[tokio::test]
+async fn only_what_is_signed_is_read_and_the_rest_is_noted() {
+    let (database, _) = with_incident().await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    let stack = stack_on(database).await;
+    let body = event("incident.resolved").to_string();
+    let right = sign(&SecretString::from(SECRET), body.as_bytes());
+    let wrong = sign(&SecretString::from("another secret"), body.as_bytes());
+    let post = |signature: Option<String>, body: &str| {
+        let mut request = stack.request("POST", "/webhooks/pagerduty").body(body.to_owned());
+        if let Some(signature) = signature {
+            request = request.header("x-pagerduty-signature", signature);
+        }
+        stack.send(request)
+    };
+    for signature in
+        [None, Some(String::new()), Some(wrong.clone()), Some(right[3..].to_owned()), Some(format!("{right}0"))]
+    {
+        assert_eq!(post(signature.clone(), &body).await.status, 401, "{signature:?}");
+    }
+    assert_eq!(post(Some(right.clone()), &body.replacen("resolved", "acknowledged", 1)).await.status, 401);
+    assert_eq!(post(Some(right.clone()), &"x".repeat(1024 * 1024 + 1)).await.status, 413);
+    assert_eq!(incident(&stack.database).await.0, "detected");
+    assert_eq!(post(Some(format!("{wrong},{right}")), &body).await.status, 200, "one of several");
+    let no_json = sign(&SecretString::from(SECRET), b"{");
+    assert_eq!(post(Some(no_json), "{").await.status, 400);
+    let database = stack.stop().await;
+    let sql = "SELECT DISTINCT event_type::text FROM security_events ORDER BY 1";
+    let noted: Vec<String> = database.rows(sql, &[]).await.iter().map(|row| row.get(0)).collect();
+    assert_eq!(noted, ["bad_signature", "oversized_body"]);
+}
+
+#[tokio::test]
+async fn without_a_secret_webhooks_are_closed() {
+    let stack = TestStack::start().await;
+    assert_eq!(send(&stack, &event("incident.resolved")).await.status, 401);
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_pagerduty_is_told_to_send_it_again() {
+    let nowhere = "postgresql://u:p@127.0.0.1:9/none?sslmode=disable".to_owned();
+    let vendors = VendorsConfig { pagerduty: Some(SecretString::from(SECRET)), ..VendorsConfig::default() };
+    let builder = TestStack::builder().vendors(vendors).database_url(nowhere);
+    let stack = builder.start(Database::empty().await).await;
+    assert_eq!(send(&stack, &event("incident.resolved")).await.status, 503);
+    assert_eq!(send(&stack, &event("pagey.ping")).await.status, 200);
+}

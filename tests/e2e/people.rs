@@ -1,0 +1,54 @@
+//! What people do about a problem, in each of its ways: fixtures that the tests of `admin`, `slack_actions` and
+//! `pagerduty_events` share.
+
+use harness::Database;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A database with one open incident of a failed check, `INC-HEALTH-1`, and its alert, which is to be told later.
+pub(crate) async fn with_incident() -> (Database, Uuid) {
+    let database = Database::migrated().await;
+    let sql = "
+        WITH incident AS (
+            INSERT INTO incidents (incident_id, title, status, severity, category, application, error_message, fingerprint)
+            VALUES ('INC-HEALTH-1', 'Health check failed: shop', 'detected', 'CRITICAL', 'infrastructure', 'shop', 'boom',
+                'health:shop')
+            RETURNING id
+        )
+        INSERT INTO alert_events (service_name, alert_type, status, message, incident_id, announce_at, announcement)
+        SELECT 'shop', 'service_down', 'active', 'it fails', id, now() + interval '1 hour', '{}' FROM incident
+        RETURNING id";
+    let alert = database.rows(sql, &[]).await[0].get(0);
+    (database, alert)
+}
+
+/// An alert that belongs to no incident, and has been told.
+pub(crate) async fn with_alert(database: &Database, service: &str) -> Uuid {
+    let sql = "INSERT INTO alert_events (service_name, alert_type, status, message, announce_at, announced_at)
+        VALUES ($1, 'service_degraded', 'active', 'it is slow', now(), now()) RETURNING id";
+    database.rows(sql, &[&service]).await[0].get(0)
+}
+
+/// The incident's status, and who handles it.
+pub(crate) async fn incident(database: &Database) -> (String, Option<String>) {
+    let rows = database.rows("SELECT status::text, handled_by::text FROM incidents", &[]).await;
+    (rows[0].get(0), rows[0].get(1))
+}
+
+/// The alert's status, and whether it will be told later.
+pub(crate) async fn alert(database: &Database, id: Uuid) -> (String, bool) {
+    let rows = database.rows("SELECT status, announcement IS NOT NULL FROM alert_events WHERE id = $1", &[&id]).await;
+    (rows[0].get(0), rows[0].get(1))
+}
+
+/// The events that wait to be published, oldest first: name and detail.
+pub(crate) async fn events(database: &Database) -> Vec<(String, Value)> {
+    let rows = database.rows("SELECT detail_type, detail FROM event_outbox ORDER BY created_at, id", &[]).await;
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// The audit, oldest first: what was done, and in which words.
+pub(crate) async fn audit(database: &Database) -> Vec<(String, String)> {
+    let sql = "SELECT action_type::text, action_description FROM agent_actions ORDER BY timestamp, id";
+    database.rows(sql, &[]).await.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
