@@ -11,11 +11,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use self::notes::Notes;
-use crate::http::source_ip;
+use crate::http::{ApiError, read_body, source_ip};
 use crate::model::Severity;
 use crate::store::security_events::{self, Refusals};
 use crate::store::{Store, StoreError, chain};
@@ -124,6 +127,37 @@ impl Watch {
     pub async fn refused_request(&self, kind: SecurityKind, what: String, parts: &Parts, now: DateTime<Utc>) {
         let source_ip = source_ip(&parts.headers, &parts.extensions);
         self.refused(SecurityEvent { kind, source_ip, description: what }, now).await;
+    }
+
+    /// The body of a request, if its sender has signed it, as `verify` says. What is refused is noted in our own words, which
+    /// begin with `whose`: `Slack's clicks`.
+    ///
+    /// # Errors
+    /// 401 for a wrong signature; as [`read_body`] for a body that can't be read.
+    pub async fn authentic<E: std::fmt::Display>(
+        &self,
+        whose: &str,
+        parts: &Parts,
+        body: Body,
+        verify: impl FnOnce(&[u8]) -> Result<(), E>,
+        now: DateTime<Utc>,
+    ) -> Result<Bytes, ApiError> {
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err(error) => {
+                if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    let what = format!("{whose}: {}", error.message());
+                    self.refused_request(SecurityKind::OversizedBody, what, parts, now).await;
+                }
+                return Err(error);
+            }
+        };
+        if let Err(error) = verify(&body) {
+            tracing::warn!(%error, "refused one of {whose}");
+            self.refused_request(SecurityKind::BadSignature, format!("{whose}: {error}"), parts, now).await;
+            return Err(ApiError::unauthorized(error.to_string()));
+        }
+        Ok(body)
     }
 
     /// Writes down what is not written yet: the process is about to end.

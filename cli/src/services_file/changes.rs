@@ -127,18 +127,17 @@ impl Changes {
     /// All of it in a few words.
     #[must_use]
     pub fn summary(&self) -> String {
-        let count = |what: usize, word: &str| (what > 0).then(|| format!("{what} {word}"));
-        let counts: Vec<String> = [
-            count(self.added.len(), "added"),
-            count(self.changed.len(), "changed"),
-            count(self.removed.len(), "removed"),
-            count(self.unchanged, "unchanged"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        counts.join(", ")
+        counts(self.added.len(), self.changed.len(), self.removed.len(), self.unchanged).join(", ")
     }
+}
+
+/// `2 added`, `1 changed`: what there is any of.
+pub(super) fn counts(added: usize, changed: usize, removed: usize, unchanged: usize) -> Vec<String> {
+    [(added, "added"), (changed, "changed"), (removed, "removed"), (unchanged, "unchanged")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect()
 }
 
 impl std::fmt::Display for Setting {

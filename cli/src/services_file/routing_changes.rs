@@ -7,7 +7,7 @@ use humantime::format_duration;
 use serde::Serialize;
 use shared::model::{EscalationPolicy, GroupLabel, Matchers, Receiver, Route, Routing};
 
-use super::changes::{Others, Setting, settings_between};
+use super::changes::{Others, Setting, counts, settings_between};
 
 /// Something that changes, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -129,17 +129,8 @@ impl ListChanges {
     }
 
     fn summary(&self) -> Option<String> {
-        let count = |what: usize, word: &str| (what > 0).then(|| format!("{what} {word}"));
-        let counts: Vec<String> = [
-            count(self.added.len(), "added"),
-            count(self.changed.len(), "changed"),
-            count(self.removed.len(), "removed"),
-            count(self.unchanged, "unchanged"),
-            self.reordered.then(|| "in another order".to_owned()),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let mut counts = counts(self.added.len(), self.changed.len(), self.removed.len(), self.unchanged);
+        counts.extend(self.reordered.then(|| "in another order".to_owned()));
         (!counts.is_empty()).then(|| counts.join(", "))
     }
 }

@@ -11,7 +11,7 @@
 pub mod app;
 
 use anyhow::Context as _;
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::publish::Published;
 use shared::store::escalations::Climbed;
@@ -98,11 +98,7 @@ pub async fn announce_for(app: &App, batch: SqsEvent, now: DateTime<Utc>) -> Sqs
     let mut response = SqsBatchResponse::default();
     if let Err(error) = announce(app, now).await {
         tracing::warn!(error = %chain(error.as_ref()), "alerts are announced later");
-        for message in batch.records {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = message.message_id.unwrap_or_default();
-            response.batch_item_failures.push(failure);
-        }
+        response.set_failures(batch.records.into_iter().map(|message| message.message_id.unwrap_or_default()));
     }
     response
 }

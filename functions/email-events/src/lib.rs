@@ -14,16 +14,14 @@ pub mod signature;
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::post;
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use shared::http::{ApiError, read_body, read_json};
-use shared::security::SecurityKind;
+use shared::http::{ApiError, read_json};
 use shared::store::emails::{self, EmailEvent};
 
 pub use app::App;
@@ -46,29 +44,14 @@ async fn receive(State(app): State<App>, request: Request) -> Result<Json<Value>
 
 impl App {
     /// The body, if `SendGrid` has signed it. What is refused is noted.
-    async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Vec<u8>, ApiError> {
+    async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Bytes, ApiError> {
         let Some(key) = &self.public_key else {
             tracing::error!("refused a webhook: SENDGRID_WEBHOOK_PUBLIC_KEY is not set, so nothing can be verified");
             let message = "webhooks are closed: this server has no usable SENDGRID_WEBHOOK_PUBLIC_KEY";
             return Err(ApiError::unauthorized(message));
         };
-        let body = match read_body(body).await {
-            Ok(body) => body,
-            Err(error) => {
-                if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    let what = format!("SendGrid's webhooks: {}", error.message());
-                    self.watch.refused_request(SecurityKind::OversizedBody, what, parts, now).await;
-                }
-                return Err(error);
-            }
-        };
-        if let Err(error) = key.verify(&parts.headers, &body, now) {
-            tracing::warn!(%error, "refused a webhook");
-            let what = format!("SendGrid's webhooks: {error}");
-            self.watch.refused_request(SecurityKind::BadSignature, what, parts, now).await;
-            return Err(ApiError::unauthorized(error.to_string()));
-        }
-        Ok(body.into())
+        let verify = |body: &[u8]| key.verify(&parts.headers, body, now);
+        self.watch.authentic("SendGrid's webhooks", parts, body, verify, now).await
     }
 
     async fn record(&self, events: &[EmailEvent], now: DateTime<Utc>) -> Result<i64, ApiError> {

@@ -19,8 +19,8 @@ use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::heartbeat::HeartbeatToken;
-use shared::http::{ApiError, read_body_within, source_ip};
-use shared::security::{SecurityEvent, SecurityKind};
+use shared::http::{ApiError, read_body_within};
+use shared::security::SecurityKind;
 use shared::store::heartbeats;
 use shared::store::probing::Beat;
 
@@ -66,9 +66,8 @@ impl App {
             StatusCode::PAYLOAD_TOO_LARGE => SecurityKind::OversizedBody,
             _ => return refusal,
         };
-        let source_ip = source_ip(&parts.headers, &parts.extensions);
         let description = format!("POST /api/heartbeat: {}", refusal.message());
-        self.watch.refused(SecurityEvent { kind, source_ip, description }, now).await;
+        self.watch.refused_request(kind, description, parts, now).await;
         refusal
     }
 }

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Channel, Receiver, Subject};
+use shared::store::notifications::due;
 use shared::store::notifications::groups;
+use shared::store::notifications::messages::{self, NewMessage};
 use shared::store::notifications::mutes::{self, EndedSilence, Unheard};
-use shared::store::notifications::{due, messages};
 use shared::store::{StoreError, Transaction, chain};
 use uuid::Uuid;
 
@@ -19,7 +20,6 @@ use crate::refresh::refresh;
 use crate::routing::{Settings, dedup_key};
 use crate::rules::Rules;
 use crate::telling::{Held, timed_event};
-use shared::store::notifications::messages::NewMessage;
 
 /// At most as many of each at a time; the sweep goes on while there are more, and it has time.
 pub(crate) const LIMIT: usize = 200;

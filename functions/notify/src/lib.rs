@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::store::chain;
 use shared::store::notifications::{messages, receivers};
@@ -107,16 +107,18 @@ pub async fn hear(app: &App, batch: SqsEvent) -> SqsBatchResponse {
             }
         }
     }
+    let mut response = SqsBatchResponse::default();
+    if heard.is_empty() {
+        return response;
+    }
     let failed = match Rules::load(app, now).await {
-        Ok(_) if heard.is_empty() => Vec::new(),
         Ok(rules) => hear_all(app, Arc::new(rules), heard, now).await,
         Err(error) => {
             tracing::warn!(error = %chain(&error), "{} events have to come again", heard.len());
             heard.into_iter().map(|(id, _)| id).collect()
         }
     };
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failed.into_iter().map(failure).collect();
+    response.set_failures(failed);
     response
 }
 
@@ -152,12 +154,6 @@ async fn hear_all(app: &App, rules: Arc<Rules>, heard: Vec<(String, Heard)>, now
         }
     }
     failed.into_iter().collect()
-}
-
-fn failure(id: String) -> BatchItemFailure {
-    let mut failure = BatchItemFailure::default();
-    failure.item_identifier = id;
-    failure
 }
 
 /// A sweep: tells what has waited for its time ([`tell_waiting`]), sends ([`send_waiting`]), deletes what is old

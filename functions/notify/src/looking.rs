@@ -69,7 +69,7 @@ impl Entry {
 }
 
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<Value, StoreError> {
-    serde_json::to_value(value).map_err(|error| StoreError::Internal(Box::new(error)))
+    serde_json::to_value(value).map_err(StoreError::internal)
 }
 
 /// Runs a transaction within the store's deadline, and again where it met another one or a dead connection. One that was cut

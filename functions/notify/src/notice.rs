@@ -55,6 +55,12 @@ impl NoticeKind {
             Self::Digest => "digest",
         }
     }
+
+    /// The kind of exactly this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 /// Where a problem stands.

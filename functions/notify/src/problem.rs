@@ -21,7 +21,7 @@ pub(crate) struct Details {
 
 impl Details {
     pub(crate) fn read(value: Value) -> Result<Self, StoreError> {
-        serde_json::from_value(value).map_err(|error| StoreError::Internal(Box::new(error)))
+        serde_json::from_value(value).map_err(StoreError::internal)
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn member(
         state: word(state).to_owned(),
         told: told.map(|told| word(told).to_owned()),
         muted_by: muted_by.map(|mute| mute.to_string()),
-        details: serde_json::to_value(details).map_err(|error| StoreError::Internal(Box::new(error)))?,
+        details: serde_json::to_value(details).map_err(StoreError::internal)?,
         fired_at: present.fired_at,
         renewed,
     })

@@ -24,7 +24,7 @@ pub(crate) struct Held<'a> {
 impl<'a> Held<'a> {
     pub(crate) fn new(transaction: &'a Transaction<'a>, group_key: &'a str, group: Group) -> Result<Self, StoreError> {
         let settings = serde_json::from_value(group.settings.clone());
-        let settings = settings.map_err(|error| StoreError::Internal(Box::new(error)))?;
+        let settings = settings.map_err(StoreError::internal)?;
         Ok(Self { transaction, group_key, group, settings })
     }
 
@@ -115,7 +115,7 @@ impl<'a> Held<'a> {
         if receivers.is_empty() {
             return Ok(());
         }
-        let content = serde_json::to_value(notice).map_err(|error| StoreError::Internal(Box::new(error)))?;
+        let content = serde_json::to_value(notice).map_err(StoreError::internal)?;
         let dedup_key = dedup_key(self.group_key);
         // PagerDuty knows each group by its own key, and ends only what it is told the end of: one message of an event for
         // each group. Elsewhere one is enough.

@@ -14,17 +14,15 @@ pub mod signature;
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::post;
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use shared::http::{ApiError, read_body, read_json};
+use shared::http::{ApiError, read_json};
 use shared::model::{DeliveryKey, Subject};
-use shared::security::SecurityKind;
 use shared::store::lifecycle::Agent;
 use shared::store::reactions::{self, Reacted, Reaction};
 use shared::store::subjects;
@@ -54,28 +52,13 @@ async fn receive(State(app): State<App>, request: Request) -> Result<Json<Value>
 
 impl App {
     /// The body, if `PagerDuty` has signed it. What is refused is noted.
-    async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Vec<u8>, ApiError> {
+    async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Bytes, ApiError> {
         let Some(secret) = &self.webhook_secret else {
             tracing::error!("refused a webhook: PAGERDUTY_WEBHOOK_SECRET is not set, so nothing can be verified");
             return Err(ApiError::unauthorized("webhooks are closed: this server has no PAGERDUTY_WEBHOOK_SECRET"));
         };
-        let body = match read_body(body).await {
-            Ok(body) => body,
-            Err(error) => {
-                if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    let what = format!("PagerDuty's webhooks: {}", error.message());
-                    self.watch.refused_request(SecurityKind::OversizedBody, what, parts, now).await;
-                }
-                return Err(error);
-            }
-        };
-        if let Err(error) = signature::verify(secret, &parts.headers, &body) {
-            tracing::warn!(%error, "refused a webhook");
-            let what = format!("PagerDuty's webhooks: {error}");
-            self.watch.refused_request(SecurityKind::BadSignature, what, parts, now).await;
-            return Err(ApiError::unauthorized(error.to_string()));
-        }
-        Ok(body.into())
+        let verify = |body: &[u8]| signature::verify(secret, &parts.headers, body);
+        self.watch.authentic("PagerDuty's webhooks", parts, body, verify, now).await
     }
 
     /// Does the same to all that was told under the key, and tells the bus.

@@ -216,18 +216,10 @@ fn alert(
 fn unwell_record(service: &Service, outcome: &Outcome) -> AlertRecord {
     let why = outcome.failure.as_ref().map_or("it answers slowly", |failure| &failure.text);
     let message = format!("{} is degraded: {why}", service.spec.name);
-    let severity = milder(severity_of_failed_check(&service.spec.environment));
+    let severity = AlertType::ServiceDegraded.severity(&service.spec.environment);
     let now = outcome.checked_at;
     let delay = TimeDelta::from_std(service.spec.policy.page_delay(&service.spec.environment)).unwrap_or_default();
     alert(service, AlertType::ServiceDegraded, severity, message, now + delay, now)
-}
-
-/// What is not well is less urgent than what is down.
-fn milder(severity: Severity) -> Severity {
-    match severity {
-        Severity::Critical | Severity::High => Severity::Medium,
-        Severity::Medium | Severity::Low => Severity::Low,
-    }
 }
 
 /// Somebody is told that a certificate ends soon, or that it was renewed.
@@ -244,7 +236,8 @@ fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertReco
             } else {
                 format!("The certificate of {} ends in {days} days, on {}", service.spec.name, end.format("%Y-%m-%d"))
             };
-            (Some(alert(service, AlertType::CertificateExpiring, Severity::Low, message, now, now)), None)
+            let kind = AlertType::CertificateExpiring;
+            (Some(alert(service, kind, kind.severity(&service.spec.environment), message, now, now)), None)
         }
         // Also where we don't know what was told of the one before.
         (Some(end), before) if before != Some(end) => (None, Some(alert_resolved(service, now))),

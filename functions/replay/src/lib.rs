@@ -12,7 +12,7 @@ pub mod message;
 
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use shared::defer::settle::{Settled, settle};
 use shared::model::Report;
 use shared::store::chain;
@@ -37,7 +37,7 @@ pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
             Err(error) => {
                 let id = id_of(message);
                 tracing::error!(message.id = id, error = %chain(&error), "refused message {id}: it can't be read");
-                fail(&mut response, id);
+                response.add_failure(id);
             }
         }
     }
@@ -47,7 +47,7 @@ pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
         let (later, refused) = look_at(&id, settled.by_ref().take(count));
         waiting += later;
         if later + refused > 0 {
-            fail(&mut response, id);
+            response.add_failure(id);
         }
     }
     let (taken, failed) = (reports.len(), response.batch_item_failures.len());
@@ -83,10 +83,4 @@ fn look_at(id: &str, settled: impl Iterator<Item = Settled>) -> (usize, usize) {
 
 fn id_of(message: SqsMessage) -> String {
     message.message_id.unwrap_or_default()
-}
-
-fn fail(response: &mut SqsBatchResponse, id: String) {
-    let mut failure = BatchItemFailure::default();
-    failure.item_identifier = id;
-    response.batch_item_failures.push(failure);
 }

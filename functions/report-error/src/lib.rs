@@ -15,9 +15,9 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::post;
 use chrono::{DateTime, Utc};
-use shared::http::{ApiError, read_body, source_ip};
+use shared::http::{ApiError, read_body};
 use shared::intake::Outcome;
-use shared::security::{SecurityEvent, SecurityKind};
+use shared::security::SecurityKind;
 
 pub use app::App;
 
@@ -49,9 +49,8 @@ impl App {
             StatusCode::PAYLOAD_TOO_LARGE => SecurityKind::OversizedBody,
             _ => return refusal,
         };
-        let source_ip = source_ip(&parts.headers, &parts.extensions);
         let description = format!("POST /api/autonomous/error: {}", refusal.message());
-        self.watch.refused(SecurityEvent { kind, source_ip, description }, now).await;
+        self.watch.refused_request(kind, description, parts, now).await;
         refusal
     }
 }

@@ -9,10 +9,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::applications::{Admission, Application};
 use shared::dsn::KeyVersion;
-use shared::http::{read_body_within, source_ip};
+use shared::http::read_body_within;
 use shared::model::text::first_chars;
 use shared::model::{CheckIn, Report};
-use shared::security::SecurityEvent;
 use shared::store::{StoreError, check_ins};
 use uuid::Uuid;
 
@@ -59,9 +58,8 @@ async fn answer(app: &App, project: &str, request: Request, read: Read) -> Respo
         Ok(id) => Json(json!({ "id": id.simple().to_string() })).into_response(),
         Err(refusal) => {
             if let Some(kind) = refusal.security_kind() {
-                let source_ip = source_ip(&parts.headers, &parts.extensions);
                 let description = format!("sentry-envelope: {}", refusal.detail());
-                app.watch.refused(SecurityEvent { kind, source_ip, description }, now).await;
+                app.watch.refused_request(kind, description, &parts, now).await;
             }
             let project = first_chars(project, 20);
             tracing::info!(project, "refused an SDK's request: {}", refusal.detail());

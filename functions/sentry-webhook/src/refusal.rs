@@ -8,9 +8,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use shared::http::{ApiError, source_ip};
+use shared::http::ApiError;
 use shared::intake::IntakeError;
-use shared::security::{SecurityEvent, SecurityKind};
+use shared::security::SecurityKind;
 use shared::store::StoreError;
 
 use crate::App;
@@ -44,8 +44,7 @@ impl Refusal {
         if let Some(kind) = self.suspicion {
             // The path may hold a secret, so it is no part of what is told.
             let description = format!("Sentry's webhooks: {}", self.error.message());
-            let source_ip = source_ip(&parts.headers, &parts.extensions);
-            app.means.watch.refused(SecurityEvent { kind, source_ip, description }, now).await;
+            app.means.watch.refused_request(kind, description, parts, now).await;
         }
         let reason = self.error.status().is_client_error().then(|| HeaderValue::from_str(self.error.message()));
         let mut response = self.error.into_response();

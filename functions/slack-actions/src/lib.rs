@@ -16,14 +16,13 @@ pub mod signature;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::post;
 use chrono::{DateTime, Utc};
-use shared::http::{ApiError, read_body};
-use shared::security::SecurityKind;
+use shared::http::ApiError;
 use shared::store::lifecycle::Agent;
 use shared::store::reactions::{self, Reacted, Reaction};
 
@@ -49,28 +48,13 @@ async fn receive(State(app): State<App>, request: Request) -> Result<StatusCode,
 
 impl App {
     /// The body, if Slack has signed it. What is refused is noted.
-    async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Vec<u8>, ApiError> {
+    async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Bytes, ApiError> {
         let Some(secret) = &self.signing_secret else {
             tracing::error!("refused a click: SLACK_SIGNING_SECRET is not set, so nothing can be verified");
             return Err(ApiError::unauthorized("clicks are refused: this server has no SLACK_SIGNING_SECRET"));
         };
-        let body = match read_body(body).await {
-            Ok(body) => body,
-            Err(error) => {
-                if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    let what = format!("Slack's clicks: {}", error.message());
-                    self.watch.refused_request(SecurityKind::OversizedBody, what, parts, now).await;
-                }
-                return Err(error);
-            }
-        };
-        if let Err(error) = signature::verify(secret, &parts.headers, &body, now) {
-            tracing::warn!(%error, "refused a click");
-            let what = format!("Slack's clicks: {error}");
-            self.watch.refused_request(SecurityKind::BadSignature, what, parts, now).await;
-            return Err(ApiError::unauthorized(error.to_string()));
-        }
-        Ok(body.into())
+        let verify = |body: &[u8]| signature::verify(secret, &parts.headers, body, now);
+        self.watch.authentic("Slack's clicks", parts, body, verify, now).await
     }
 
     /// Does what the button says, and tells the bus.

@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::{Severity, severity_of_failed_check};
+
 use super::IncidentId;
 
 /// What kind of alert.
@@ -40,6 +42,17 @@ impl AlertType {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// How bad an alert of this type is in this environment: what is not well is less urgent than what is down, and the rest
+    /// is worth knowing.
+    #[must_use]
+    pub fn severity(self, environment: &str) -> Severity {
+        match (self, severity_of_failed_check(environment)) {
+            (Self::ServiceDown, down) => down,
+            (Self::ServiceDegraded, Severity::Critical | Severity::High) => Severity::Medium,
+            (Self::ServiceDegraded | Self::Recovery | Self::CertificateExpiring, _) => Severity::Low,
+        }
     }
 }
 

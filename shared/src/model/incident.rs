@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Severity;
+use super::{AlertStatus, Severity};
 
 /// `INC-<base36 milliseconds>-<8 random base36>`, for a failed check `INC-HEALTH-…`; upper case, 30 characters at most.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -100,6 +100,17 @@ impl IncidentStatus {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl From<AlertStatus> for IncidentStatus {
+    /// Where the problem stands that an alert tells of.
+    fn from(status: AlertStatus) -> Self {
+        match status {
+            AlertStatus::Active => Self::Detected,
+            AlertStatus::Acknowledged => Self::Acknowledged,
+            AlertStatus::Resolved => Self::Resolved,
+        }
     }
 }
 

@@ -173,7 +173,7 @@ impl ConnectionSettings {
         match &self.trust {
             None => Ok(spawned(self.driver.connect(NoTls).await?)),
             Some(trust) => {
-                let tls = crate::tls::client_config(trust).map_err(|error| StoreError::Internal(Box::new(error)))?;
+                let tls = crate::tls::client_config(trust).map_err(StoreError::internal)?;
                 Ok(spawned(self.driver.connect(MakeRustlsConnect::new(tls)).await?))
             }
         }
@@ -190,7 +190,7 @@ impl ConnectionSettings {
         match &self.trust {
             None => Ok(spawned(self.driver.connect_raw(stream, NoTls).await?)),
             Some(trust) => {
-                let tls = crate::tls::client_config(trust).map_err(|error| StoreError::Internal(Box::new(error)))?;
+                let tls = crate::tls::client_config(trust).map_err(StoreError::internal)?;
                 let tls = MakeTlsConnect::<S>::make_tls_connect(&mut MakeRustlsConnect::new(tls), host)
                     .map_err(|error| StoreError::Internal(error.into()))?;
                 Ok(spawned(self.driver.connect_raw(stream, tls).await?))

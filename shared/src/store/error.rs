@@ -36,6 +36,11 @@ impl StoreError {
     const RACED_INDEXES: [&str; 3] =
         ["incidents_open_upstream_key", "incidents_open_fingerprint_key", "inbound_deliveries_pkey"];
 
+    /// A defect, of this cause.
+    pub fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self::Internal(Box::new(cause))
+    }
+
     /// Whether it is the database that can't be used now, and not what it was asked: later it may well succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {

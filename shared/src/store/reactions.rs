@@ -212,13 +212,9 @@ async fn find_alert(client: &Client, id: Uuid) -> Result<Option<(IncidentStatus,
         WHERE alert.id = $1";
     let rows = client.query_typed(sql, &[(&id, Type::UUID)]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let status = match word(row, "status", AlertStatus::parse)? {
-        AlertStatus::Active => IncidentStatus::Detected,
-        AlertStatus::Acknowledged => IncidentStatus::Acknowledged,
-        AlertStatus::Resolved => IncidentStatus::Resolved,
-    };
+    let status = word(row, "status", AlertStatus::parse)?;
     let incident = column::<Option<String>>(row, "incident_id")?.map(IncidentId::from_stored);
-    Ok(Some((status, incident)))
+    Ok(Some((status.into(), incident)))
 }
 
 async fn change_alert(client: &Client, id: Uuid, reaction: &Reaction) -> Result<Reacted, StoreError> {

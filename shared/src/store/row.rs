@@ -6,7 +6,7 @@ use tokio_postgres::types::FromSql;
 use super::StoreError;
 
 pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, StoreError> {
-    row.try_get(name).map_err(|error| StoreError::Internal(Box::new(error)))
+    row.try_get(name).map_err(StoreError::internal)
 }
 
 /// A text column that holds one of an enum's spellings.

@@ -105,7 +105,7 @@ fn plan(
             ordinary.push(message);
         }
     }
-    let is_line = |message: &Waiting| kind(&message.kind).is_some_and(|kind| is_digestible(channel, kind));
+    let is_line = |message: &Waiting| NoticeKind::parse(&message.kind).is_some_and(|kind| is_digestible(channel, kind));
     let is_due = bucket.is_some_and(|bucket| bucket.is_digest_due(held_since, now));
     plan.makes_digest = is_due && ordinary.len() > fits && ordinary.iter().filter(|it| is_line(it)).count() > 1;
     for message in ordinary {
@@ -126,7 +126,7 @@ fn plan(
 
 /// What is told whatever the bucket says.
 fn is_urgent(message: &Waiting) -> bool {
-    message.is_replayed || matches!(kind(&message.kind), Some(NoticeKind::Escalated | NoticeKind::Digest))
+    message.is_replayed || matches!(NoticeKind::parse(&message.kind), Some(NoticeKind::Escalated | NoticeKind::Digest))
 }
 
 /// Why a message has no sense any more, if it has none.
@@ -134,7 +134,7 @@ fn pointless(channel: Channel, message: &Waiting) -> Option<&'static str> {
     if message.is_replayed {
         return None;
     }
-    match kind(&message.kind)? {
+    match NoticeKind::parse(&message.kind)? {
         NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated if channel.is_page() && message.is_over => {
             Some("over before it could be told")
         }
@@ -148,10 +148,6 @@ fn pointless(channel: Channel, message: &Waiting) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-fn kind(word: &str) -> Option<NoticeKind> {
-    NoticeKind::ALL.into_iter().find(|kind| kind.as_str() == word)
 }
 
 /// All that waits becomes one message.

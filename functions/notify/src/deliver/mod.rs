@@ -90,7 +90,7 @@ fn ended(joined: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>)
     match joined {
         None => Ok(()),
         Some(Ok(result)) => result,
-        Some(Err(error)) => Err(StoreError::Internal(Box::new(error))),
+        Some(Err(error)) => Err(StoreError::internal(error)),
     }
 }
 

@@ -52,7 +52,7 @@ pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<Tellin
         let matchers = serde_json::from_value(column(&row, "matchers")?);
         found.silences.push(Silence {
             id: column(&row, "id")?,
-            matchers: matchers.map_err(|error| StoreError::Internal(Box::new(error)))?,
+            matchers: matchers.map_err(StoreError::internal)?,
             starts_at: column(&row, "starts_at")?,
             ends_at: column(&row, "ends_at")?,
             author: column(&row, "author")?,

@@ -7,9 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::model::{
-    AlertStatus, AlertType, Category, IncidentId, IncidentStatus, Severity, Subject, severity_of_failed_check,
-};
+use crate::model::{AlertStatus, AlertType, Category, IncidentId, IncidentStatus, Severity, Subject};
 use crate::store::row::{column, word};
 use crate::store::{Client, StoreError};
 
@@ -115,8 +113,14 @@ pub async fn find_within(
 
 fn query(subject: &Subject) -> (&'static str, String) {
     match subject {
-        Subject::Incident(id) => (include_str!("../sql/find_incident_to_tell.sql"), id.as_str().to_owned()),
-        Subject::Alert(id) => (include_str!("../sql/find_alert_to_tell.sql"), id.to_string()),
+        Subject::Incident(id) => (
+            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_incident_to_tell.sql")),
+            id.as_str().to_owned(),
+        ),
+        Subject::Alert(id) => (
+            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_alert_to_tell.sql")),
+            id.to_string(),
+        ),
     }
 }
 
@@ -125,12 +129,9 @@ fn present_of(row: &Row, subject: &Subject) -> Result<Present, StoreError> {
     let (status, severity) = match subject {
         Subject::Incident(_) => (word(row, "status", IncidentStatus::parse)?, word(row, "severity", Severity::parse)?),
         Subject::Alert(_) => {
-            let status = match word(row, "status", AlertStatus::parse)? {
-                AlertStatus::Active => IncidentStatus::Detected,
-                AlertStatus::Acknowledged => IncidentStatus::Acknowledged,
-                AlertStatus::Resolved => IncidentStatus::Resolved,
-            };
-            (status, severity_of_alert(word(row, "alert_type", AlertType::parse)?, &environment))
+            // Its row does not say how bad it is.
+            let severity = word(row, "alert_type", AlertType::parse)?.severity(&environment);
+            (word(row, "status", AlertStatus::parse)?.into(), severity)
         }
     };
     Ok(Present {
@@ -162,14 +163,4 @@ fn present_of(row: &Row, subject: &Subject) -> Result<Present, StoreError> {
             .map(|tried| tried.iter().filter_map(Value::as_str).map(str::to_owned).collect())
             .unwrap_or_default(),
     })
-}
-
-/// How bad an alert without an incident is, as the probe announces it: its row does not say.
-fn severity_of_alert(alert_type: AlertType, environment: &str) -> Severity {
-    let down = severity_of_failed_check(environment);
-    match (alert_type, down) {
-        (AlertType::ServiceDown, down) => down,
-        (AlertType::ServiceDegraded, Severity::Critical | Severity::High) => Severity::Medium,
-        (AlertType::ServiceDegraded | AlertType::Recovery | AlertType::CertificateExpiring, _) => Severity::Low,
-    }
 }

@@ -1,4 +1,4 @@
--- An incident as people should know it, with what is counted but not yet folded into it, the service that it is about, and
+-- After services_of_alerts: an incident as people should know it, with what is counted but not yet folded into it, the service that it is about, and
 -- what was tried. Of a failed check people may know once an alert of this outage was announced.
 SELECT
     incident.xmin::text || ' ' || incident.ctid::text AS version,
@@ -16,7 +16,7 @@ SELECT
             AND alert.alert_type <> 'recovery'
             AND (incident.reopened_at IS NULL OR alert.created_at >= incident.reopened_at OR alert.status <> 'resolved')
     ) AS is_announced,
-    about.service_name::text AS service,
+    about.service,
     coalesce(about.tags, '{}') AS tags, coalesce(about.parents_down, '{}') AS parents_down,
     coalesce(about.parents_up, '{}') AS parents_up, coalesce(about.parents_up_since, '{}') AS parents_up_since,
     coalesce((
@@ -35,37 +35,9 @@ LEFT JOIN LATERAL (
     WHERE waiting.incident = incident.id
 ) AS unfolded ON true
 LEFT JOIN LATERAL (
-    SELECT
-        alert.service_name,
-        ARRAY(
-            SELECT jsonb_array_elements_text(service.policy -> 'tags')
-            WHERE jsonb_typeof(service.policy -> 'tags') = 'array'
-        ) AS tags,
-        ARRAY(
-            SELECT parent.name::text FROM public.services AS parent
-            WHERE parent.environment = service.environment AND parent.state = 'down' AND parent.enabled
-                AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
-            ORDER BY parent.name
-        ) AS parents_down,
-        ARRAY(
-            SELECT parent.name::text FROM public.services AS parent
-            WHERE parent.environment = service.environment AND parent.state <> 'down' AND parent.enabled
-                AND parent.state_changed_at IS NOT NULL
-                AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
-            ORDER BY parent.name
-        ) AS parents_up,
-        ARRAY(
-            SELECT parent.state_changed_at FROM public.services AS parent
-            WHERE parent.environment = service.environment AND parent.state <> 'down' AND parent.enabled
-                AND parent.state_changed_at IS NOT NULL
-                AND jsonb_typeof(service.policy -> 'parents') = 'array' AND service.policy -> 'parents' ? parent.name::text
-            ORDER BY parent.name
-        ) AS parents_up_since
-    FROM public.alert_events AS alert
-    LEFT JOIN public.services AS service
-        ON service.name = alert.service_name AND service.environment = alert.environment
-    WHERE alert.incident_id = incident.id
-    ORDER BY alert.created_at DESC
+    SELECT alerted.* FROM alerted
+    WHERE alerted.incident_id = incident.id
+    ORDER BY alerted.created_at DESC
     LIMIT 1
 ) AS about ON true
 WHERE incident.incident_id = $1
