@@ -42,6 +42,9 @@ impl Store {
     pub const DEADLINE: Duration = Duration::from_secs(5);
     /// Attempts after races with others.
     const RACES: u32 = 3;
+    /// Pauses before the attempts after a lost connection. What ends one backend of a pooler often ends them all, and
+    /// until it has noticed, the pooler hands out the next one that is about to die.
+    const LOSSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(80)];
     /// Waiting for a free connection, and for a new one, ends after this time.
     const WAIT: Duration = Duration::from_secs(4);
 
@@ -100,7 +103,7 @@ impl Store {
     }
 
     /// Runs an operation on a connection, within the deadline. When the connection turns out to be dead, it is run
-    /// once more on a fresh one: whatever it writes must have a key that makes the second time harmless.
+    /// again on a fresh one: whatever it writes must have a key that makes the next time harmless.
     ///
     /// # Errors
     /// What the operation returns, or that the database is not available.
@@ -112,8 +115,8 @@ impl Store {
         self.run_within(Self::DEADLINE, operation).await
     }
 
-    /// As [`Store::run`], with another deadline for all of it: waiting for a connection, the operation, and a second
-    /// attempt where there is one.
+    /// As [`Store::run`], with another deadline for all of it: waiting for a connection, the operation, and further
+    /// attempts where there are some.
     ///
     /// # Errors
     /// What the operation returns, or that the database is not available in time.
@@ -124,26 +127,31 @@ impl Store {
     {
         let until = Until { at: Instant::now() + budget, budget };
         let mut races = 0;
+        let mut pauses = Self::LOSSES.into_iter();
         loop {
-            match self.run_once(until, &operation).await {
+            let error = match self.run_once(until, &operation).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            match error {
                 // Each race was lost to somebody who has committed; a crowd with one key may lose more than one.
-                Err(error @ StoreError::Raced(_)) if races < Self::RACES => {
+                StoreError::Raced(_) if races < Self::RACES => {
                     tracing::debug!(error = %super::chain(&error), "trying once more");
                     races += 1;
                 }
-                Err(error) if error.is_worth_a_retry() => {
-                    tracing::warn!(error = %super::chain(&error), "connection lost; trying once more");
+                _ if error.is_worth_a_retry() => {
+                    let Some(pause) = pauses.next() else { return Err(error) };
+                    tracing::warn!(error = %super::chain(&error), "connection lost; trying again");
                     // What killed one idle connection has likely killed the others.
                     self.hang_up();
-                    return self.run_once(until, &operation).await;
+                    tokio::time::sleep(pause).await;
                 }
-                result => {
-                    if matches!(result, Err(StoreError::Timeout(_))) {
-                        // What slept through a freeze or a failover is not for the next caller either.
-                        self.hang_up();
-                    }
-                    return result;
+                StoreError::Timeout(_) => {
+                    // What slept through a freeze or a failover is not for the next caller either.
+                    self.hang_up();
+                    return Err(error);
                 }
+                _ => return Err(error),
             }
         }
     }
