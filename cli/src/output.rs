@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Local, Utc};
 use comfy_table::{Table, presets};
+use shared::model::text::{first_chars, one_line};
 
 /// Prints a line to standard output.
 pub fn say(line: impl std::fmt::Display) {
@@ -40,23 +41,15 @@ pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// The text on one line, without anything that could act on a terminal.
-#[must_use]
-pub fn one_line(text: &str) -> String {
-    harmless(text).replace('\n', " ")
-}
-
-/// The text without anything that could act on a terminal: control characters, and those that turn text around.
+/// The text with its lines, without anything that could act on a terminal.
 fn harmless(text: &str) -> String {
-    let acts =
-        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if acts(c) { ' ' } else { c }).collect()
+    text.split('\n').map(one_line).collect::<Vec<_>>().join("\n")
 }
 
 /// The text's beginning, with an ellipsis where it goes on.
 #[must_use]
 pub fn shortened(text: &str, chars: usize) -> String {
-    let start = shared::model::text::first_chars(text, chars);
+    let start = first_chars(text, chars);
     if start.len() < text.len() { format!("{start}…") } else { start.to_owned() }
 }
 

@@ -132,7 +132,7 @@ impl Told<'_> {
     /// The changes, before they are made.
     fn before(&self) {
         for line in self.changes.lines().into_iter().chain(self.routing.lines()) {
-            say(crate::output::one_line(&line));
+            say(shared::model::text::one_line(&line));
         }
     }
 

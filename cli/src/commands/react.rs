@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use shared::model::Subject;
+use shared::model::text::one_line;
 
 use crate::args::{Global, React};
 use crate::config::Config;
-use crate::output::{one_line, say};
+use crate::output::say;
 use crate::remote::Remote;
 
 /// What is done.

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use shared::model::text::one_line;
 
 use crate::args::{AddSilence, EndSilence, Global, Silence};
 use crate::config::Config;
-use crate::output::{local_time, misused, one_line, say, shortened, table};
+use crate::output::{local_time, misused, say, shortened, table};
 use crate::remote::Remote;
 
 const PATH: &str = "/api/silences";

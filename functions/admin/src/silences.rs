@@ -10,7 +10,7 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::http::ApiError;
-use shared::model::text::first_chars;
+use shared::model::text::{first_chars, one_line};
 use shared::model::{Matchers, Silence, uuid_at};
 use shared::redact::Redactor;
 use shared::store::reactions::person;
@@ -114,8 +114,7 @@ impl Wanted {
     }
 
     fn comment(&self) -> Result<String, ApiError> {
-        let given = self.comment.as_deref().unwrap_or_default();
-        let comment: String = given.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        let comment = one_line(self.comment.as_deref().unwrap_or_default());
         let comment = Redactor::default().text(comment.trim()).into_owned();
         if comment.is_empty() {
             return Err(ApiError::invalid("`comment` is missing: why nobody shall be told"));

@@ -1,6 +1,7 @@
-//! Text that Postgres and its columns can hold: no NUL characters, lengths counted in characters; and bytes as text.
+//! Text of strangers: what Postgres and its columns can hold (no NUL characters, lengths counted in characters), what
+//! can be shown; and bytes as text.
 //!
-//! Users: `model::Report`, `fingerprint`, the probe's titles, signatures.
+//! Users: `model::Report`, `fingerprint`, the probe's titles, signatures; whatever shows names and messages.
 
 use std::borrow::Cow;
 
@@ -13,6 +14,30 @@ pub fn first_chars(text: &str, limit: usize) -> &str {
         Some((end, _)) => &text[..end],
         None => text,
     }
+}
+
+/// The text on one line, nothing in it that acts on a terminal or hides.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.chars()
+        .filter(|letter| !is_hidden(*letter))
+        .map(|letter| if is_blank(letter) { ' ' } else { letter })
+        .collect()
+}
+
+/// Whether it is seen as nothing but room: white space, control characters, ends of lines.
+#[must_use]
+pub fn is_blank(letter: char) -> bool {
+    letter.is_whitespace() || letter.is_control()
+}
+
+/// What is not seen itself and changes how the rest is: marks, overrides and isolates of direction, characters without
+/// width (but the joiners that emoji and scripts need), tags.
+#[must_use]
+pub fn is_hidden(letter: char) -> bool {
+    matches!(letter,
+        '\u{00AD}' | '\u{061C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
 /// The text with each NUL, which Postgres refuses, replaced by U+FFFD.
@@ -57,7 +82,7 @@ pub fn storable_value(value: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{first_chars, storable, storable_object};
+    use super::{first_chars, one_line, storable, storable_object};
     use serde_json::{Value, json};
 
     #[test]
@@ -65,6 +90,13 @@ mod tests {
         assert_eq!(first_chars("ab😀cd", 3), "ab😀");
         assert_eq!(first_chars("ab", 3), "ab");
         assert_eq!(first_chars("", 0), "");
+    }
+
+    #[test]
+    fn one_line_shows_all_that_it_is() {
+        assert_eq!(one_line("a\r\n\u{1b}[31mb\u{2028}c\u{85}d"), "a   [31mb c d");
+        assert_eq!(one_line("\u{202e}gpj.exe\u{2066}\u{feff}"), "gpj.exe");
+        assert_eq!(one_line("👩\u{200d}🚀 naïve"), "👩\u{200d}🚀 naïve");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{SecurityEvent, SecurityKind};
 use crate::batches::Batches;
-use crate::model::text::first_chars;
+use crate::model::text::{first_chars, one_line};
 use crate::store::security_events::Refusals;
 
 /// Repeats are written when the oldest of them is this old.
@@ -63,7 +63,7 @@ impl Notes {
         }
         let sum = self.refusals.add_to(key, now);
         if sum.count == 0 {
-            (sum.description, sum.first_at, sum.last_at) = (one_line(&event.description), now, now);
+            (sum.description, sum.first_at, sum.last_at) = (one_line(first_chars(&event.description, CHARS)), now, now);
         }
         sum.count += 1;
         (sum.first_at, sum.last_at) = (sum.first_at.min(now), sum.last_at.max(now));
@@ -95,11 +95,6 @@ fn row((minute, kind, source): &Key, sum: &Sum) -> Refusals {
         first_at: sum.first_at,
         last_at: sum.last_at,
     }
-}
-
-/// A line that a person can read, whatever got into it.
-fn one_line(text: &str) -> String {
-    first_chars(text, CHARS).replace(char::is_control, " ")
 }
 
 #[cfg(test)]

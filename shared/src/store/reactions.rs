@@ -15,7 +15,7 @@ use super::lifecycle::{self, Agent, Step, Target};
 use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::events::{Event, OutboxEvent};
-use crate::model::text::{first_chars, storable};
+use crate::model::text::{first_chars, one_line, storable};
 use crate::model::{AlertStatus, DeliveryKey, IncidentId, IncidentStatus, Subject, uuid_at};
 use crate::redact::Redactor;
 
@@ -68,18 +68,9 @@ const COMMENT_CHARS: usize = 500;
 /// A person's name as it is kept: one line, nothing that acts on a terminal, as long as its column. None for nothing.
 #[must_use]
 pub fn person(name: &str) -> Option<String> {
-    let name = plain(name);
+    let name = one_line(name);
     let name = first_chars(name.trim(), PERSON_CHARS).trim_end();
     (!name.is_empty()).then(|| name.to_owned())
-}
-
-/// The text on one line, without control characters, nor those that turn text around.
-fn plain(text: &str) -> String {
-    let acts = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|letter| if acts(letter) { ' ' } else { letter }).collect()
 }
 
 impl Deed {
@@ -119,7 +110,7 @@ impl Deed {
 impl Reaction {
     /// The comment, redacted and bounded.
     fn comment(&self) -> Option<String> {
-        let comment = plain(self.comment.as_deref()?);
+        let comment = one_line(self.comment.as_deref()?);
         let comment = Redactor::default().text(comment.trim()).into_owned();
         (!comment.is_empty()).then(|| first_chars(&comment, COMMENT_CHARS).to_owned())
     }

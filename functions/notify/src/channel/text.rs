@@ -3,6 +3,8 @@
 //!
 //! Lengths are counted in UTF-16 units, as the strictest of the channels do; no character is ever cut in two.
 
+use shared::model::text::{is_blank, is_hidden};
+
 /// Stands for what was cut off.
 const CUT: char = '…';
 
@@ -80,18 +82,6 @@ pub fn escaped(text: &str, limit: usize, write: impl Fn(char, &mut String)) -> S
 #[must_use]
 pub fn units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
-}
-
-fn is_blank(letter: char) -> bool {
-    letter.is_whitespace() || letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
-}
-
-/// What is not seen itself and changes how the rest is: marks, overrides and isolates of direction, characters without
-/// width (but the joiners that emoji and scripts need), tags.
-fn is_hidden(letter: char) -> bool {
-    matches!(letter,
-        '\u{00AD}' | '\u{061C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod pgbench;
 mod probe;
 mod process;
 mod pure;
+mod requests;
 mod results;
 mod server;
 mod start;

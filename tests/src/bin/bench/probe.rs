@@ -17,8 +17,9 @@ use shared::store::{PoolSize, Store};
 use tokio::task::JoinSet;
 
 use crate::figures::{milliseconds, verdict};
+use crate::requests::scheduled;
 use crate::server::Server;
-use crate::start::{LOOPBACK, scheduled};
+use crate::start::LOOPBACK;
 use crate::storage::Storage;
 use crate::targets::{Mix, ONE_OF, TIMEOUT, Targets};
 use crate::{machine, process};
