@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use chrono::Utc;
 use probe::app::ProbeConfig;
 use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
@@ -32,7 +33,7 @@ use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::redact::Redactor;
 use shared::security::Watch;
-use shared::store::{PoolSize, Store};
+use shared::store::{PoolSize, Store, chain};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -207,6 +208,11 @@ impl Stack {
         };
         let router = routes(&common, &config.access, &config.sentry, &config.vendors, redactor);
         let notify = notify::App::new(common.store.clone(), config.notify)?;
+        if config.ticks != Ticks::NoneAndNoSweeps
+            && let Err(error) = notify::introduce(&notify, Utc::now()).await
+        {
+            tracing::debug!(error = %chain(error.as_ref()), "the first sweep says which channels there are");
+        }
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());

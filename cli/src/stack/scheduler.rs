@@ -61,6 +61,12 @@ pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
             }
         ),
         each(
+            Duration::from_secs(60),
+            "what was missed waits",
+            || notify.clone(),
+            |app, now| async move { notify::tell_missed(&app, now).await }
+        ),
+        each(
             Duration::from_secs(3_600),
             "old messages stay",
             || notify.clone(),

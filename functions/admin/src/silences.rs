@@ -104,6 +104,10 @@ impl Wanted {
                 .map_err(|error| ApiError::invalid(format!("`matchers`: {}", error.message())))?,
         };
         matchers.validate().map_err(|why| ApiError::invalid(format!("`matchers`: {why}")))?;
+        if !matchers.hours.is_empty() {
+            // What fired in a silence is told when it ends; an hour's end would tell nobody.
+            return Err(ApiError::invalid("`matchers`: a silence has no `hours`, but a beginning and an end"));
+        }
         match (matchers.is_any(), self.all) {
             (true, false) => {
                 Err(ApiError::invalid("`matchers` mean every problem: say so with \"all\": true, or name some"))

@@ -51,8 +51,9 @@ pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
     // One that fails keeps no other from being done.
     let announced = announce(app, now).await;
     let escalated = escalate(app, now).await;
-    let published = publish(app, now).await;
+    // Folding may find that an incident is back, or worse.
     let folded = fold(app).await;
+    let published = publish(app, now).await;
     let forgotten = forget(app, now).await;
     let sweep = Sweep {
         announced: announced?,

@@ -9,6 +9,7 @@ use shared::store::notifications::due;
 use shared::store::notifications::groups;
 use shared::store::notifications::messages::{self, NewMessage};
 use shared::store::notifications::mutes::{self, EndedSilence, Unheard};
+use shared::store::notifications::standing;
 use shared::store::{StoreError, Transaction, chain};
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ use crate::telling::{Held, timed_event};
 
 /// At most as many of each at a time; the sweep goes on while there are more, and it has time.
 pub(crate) const LIMIT: usize = 200;
+/// What has changed so long ago was heard of, unless something went wrong.
+const MISSED: TimeDelta = TimeDelta::minutes(2);
 /// A group that could not be told of waits so long, so that it keeps no other back.
 const PASSED_OVER: TimeDelta = TimeDelta::seconds(30);
 
@@ -68,16 +71,28 @@ async fn tell(app: &App, rules: &Rules, group_key: &str, now: DateTime<Utc>) -> 
     Ok(())
 }
 
-/// Tells of what was muted until now.
-pub(crate) async fn tell_unmuted(
+/// Tells of what was missed: an event that is among the dead letters, or that came before those it follows.
+pub(crate) async fn tell_missed(
     app: &App,
     rules: &Rules,
     now: DateTime<Utc>,
     until: Instant,
 ) -> Result<usize, StoreError> {
-    let ended = app.store.run(|client| async move { mutes::list_ended(&client, now, LIMIT).await }).await?;
-    let mut told = 0;
-    for (group_key, subject) in &ended {
+    let before = now - MISSED;
+    let missed = app.store.run(|client| async move { standing::list_missed(&client, before, LIMIT).await }).await?;
+    look_at(app, rules, &missed, now, until).await
+}
+
+/// Looks at these, each in its group; returns how many could be looked at.
+async fn look_at(
+    app: &App,
+    rules: &Rules,
+    members: &[(String, String)],
+    now: DateTime<Utc>,
+    until: Instant,
+) -> Result<usize, StoreError> {
+    let mut looked = 0;
+    for (group_key, subject) in members {
         if Instant::now() >= until {
             break;
         }
@@ -86,10 +101,22 @@ pub(crate) async fn tell_unmuted(
         let look =
             Look { rules, entry: &entry, subject: &subject, why: &Why::Heard, before: None, event_id: None, now };
         match look.take(app).await {
-            Ok(()) => told += 1,
+            Ok(()) => looked += 1,
             Err(error) => passed_over(&subject.to_string(), error)?,
         }
     }
+    Ok(looked)
+}
+
+/// Tells of what was muted until now.
+pub(crate) async fn tell_unmuted(
+    app: &App,
+    rules: &Rules,
+    now: DateTime<Utc>,
+    until: Instant,
+) -> Result<usize, StoreError> {
+    let ended = app.store.run(|client| async move { mutes::list_ended(&client, now, LIMIT).await }).await?;
+    let mut told = look_at(app, rules, &ended, now, until).await?;
     let silences = app.store.run(|client| async move { mutes::list_ended_silences(&client, now).await }).await?;
     for silence in &silences {
         match within_deadline(&app.store, || summarise(app, rules, silence, now)).await {

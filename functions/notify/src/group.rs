@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::routing::Settings;
 
-/// The problems of a group, as many as there are of each. Those that are muted are left out, but for `muted_known`.
+/// The problems of a group, as many as there are of each. Those that are muted are left out, but for the last two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Not over.
@@ -31,6 +31,16 @@ pub struct Counts {
     pub taken: i64,
     /// Muted, not over, and people know.
     pub muted_known: i64,
+    /// Muted, over, and people think that it is not.
+    pub muted_ended: i64,
+}
+
+impl Counts {
+    /// Whether people think that something is not over.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self.known + self.muted_known + self.muted_ended > 0
+    }
 }
 
 /// When the group was told of.
@@ -86,16 +96,17 @@ fn wishes(counts: Counts, clock: Clock, settings: &Settings) -> impl Iterator<It
     let began = clock.first_seen_at;
     let told = clock.last_told_at.unwrap_or(began);
     let interval = told + seconds(settings.group_interval_seconds);
-    let is_known = counts.known + counts.muted_known > 0;
-    let is_over = counts.active == 0 && counts.muted_known == 0;
-    let joined = if is_known { interval } else { began + seconds(settings.group_wait_seconds) };
+    // The end of what is muted is told with the mute's: the group goes on until then.
+    let is_over = counts.active + counts.muted_known + counts.muted_ended == 0;
+    let joined = if counts.is_known() { interval } else { began + seconds(settings.group_wait_seconds) };
     let repeat = settings.repeat_interval_seconds.filter(|_| counts.unacknowledged > 0 && counts.known > 0);
     [
         (counts.ended > 0 && is_over).then_some((Tell::Resolved, DateTime::<Utc>::MIN_UTC)),
         (counts.new > 0).then_some((Tell::Firing, joined)),
         (counts.taken > 0).then_some((Tell::Acknowledged, DateTime::<Utc>::MIN_UTC)),
         (counts.ended > 0 && !is_over).then_some((Tell::Update, interval)),
-        repeat.map(|repeat| (Tell::Repeat, told + seconds(repeat))),
+        // As in Alertmanager, nothing is repeated before the group's interval.
+        repeat.map(|repeat| (Tell::Repeat, told + seconds(repeat.max(settings.group_interval_seconds)))),
     ]
     .into_iter()
     .flatten()
@@ -103,12 +114,14 @@ fn wishes(counts: Counts, clock: Clock, settings: &Settings) -> impl Iterator<It
 
 /// How it stands once that is told.
 fn after(tell: Tell, counts: Counts, clock: Clock, now: DateTime<Utc>) -> (Counts, Clock) {
-    let told = match tell {
+    match tell {
         // Only that is told of it: what waits for its time goes on waiting.
-        Tell::Acknowledged => Counts { taken: 0, ..counts },
-        _ => Counts { new: 0, ended: 0, taken: 0, known: counts.active, ..counts },
-    };
-    (told, Clock { last_told_at: Some(now), ..clock })
+        Tell::Acknowledged => (Counts { taken: 0, ..counts }, clock),
+        _ => {
+            let told = Counts { new: 0, ended: 0, taken: 0, known: counts.active, ..counts };
+            (told, Clock { last_told_at: Some(now), ..clock })
+        }
+    }
 }
 
 fn seconds(seconds: u32) -> TimeDelta {

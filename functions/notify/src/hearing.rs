@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::App;
 use crate::event::{HealRun, Heard, Step, What};
 use crate::ladder;
-use crate::looking::{Entry, Look, Why, entries, groups_of, within_deadline};
+use crate::looking::{Entry, Look, Why, entries, groups_of, join, within_deadline};
 use crate::notice::{Notice, NoticeKind};
-use crate::problem;
+use crate::problem::{self, is_known};
 use crate::refresh::refresh;
 use crate::routing::expanded;
 use crate::rules::Rules;
@@ -58,6 +58,10 @@ async fn look(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let (present, entries) = entries(app, rules, subject, why, now).await?;
+    // What has become worse asks its routes again each time.
+    if entries.len() > 1 && *why != Why::Worse {
+        join(app, rules, subject, &entries, now).await?;
+    }
     for entry in entries {
         let before = present.as_ref();
         Look { rules, entry: &entry, subject, why, before, event_id: Some(event_id), now }.take(app).await?;
@@ -71,6 +75,10 @@ async fn escalate(app: &App, rules: &Rules, step: &Step, event_id: Uuid, now: Da
     let transaction = client.transaction().await?;
     let Some(group) = groups::lock_known(&transaction, &step.group_key).await? else { return Ok(()) };
     let mut held = Held::new(&transaction, &step.group_key, group)?;
+    if !ladders::is_climbed(&transaction, &step.group_key, step.step).await? {
+        tracing::debug!(group = step.group_key, "the ladder has ended, or begun anew: the step is not told");
+        return Ok(());
+    }
     refresh(&held, rules, now).await?;
     if !groups::is_unacknowledged(&transaction, &step.group_key).await? {
         tracing::debug!(group = step.group_key, "somebody has reacted, or it is muted: the step is not told");
@@ -148,8 +156,8 @@ impl HealTold<'_> {
             is_part: held.has_several().await?,
             remark: Some(self.remark.to_owned()),
         };
-        // Who is on it already hears of it in the chat.
-        let on_call = self.on_call && member.state != "acknowledged";
+        // Who is on it already hears of it in the chat; and a page needs somebody who is told of its end.
+        let on_call = self.on_call && member.state != "acknowledged" && is_known(&member);
         held.send(&notice, &audience(&held.settings.receivers, on_call), self.event_id).await?;
         transaction.commit().await?;
         Ok(())

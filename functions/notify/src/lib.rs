@@ -156,20 +156,36 @@ async fn hear_all(app: &App, rules: Arc<Rules>, heard: Vec<(String, Heard)>, now
     failed.into_iter().collect()
 }
 
-/// A sweep: tells what has waited for its time ([`tell_waiting`]), sends ([`send_waiting`]), deletes what is old
-/// ([`delete_old`]).
+/// A sweep: tells what has waited for its time ([`tell_waiting`]), sends ([`send_waiting`]), looks for what
+/// was missed ([`tell_missed`]), deletes what is old ([`delete_old`]).
 ///
 /// # Errors
 /// When the database can't be used; the next sweep does the rest. What is stored already is sent in any case.
 pub async fn sweep(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     let until = Instant::now() + SWEEP;
     let told = tell_until(app, now, until).await;
+    let missed = tell_missed(app, now).await;
     // Whatever has become of that: what is decided goes out.
     deliver::deliver(app, now, SENDING_ON.min(until.saturating_duration_since(Instant::now())))
         .await
         .context("send messages")?;
     told?;
+    missed?;
     delete_old(app, now).await
+}
+
+/// Tells of what has changed some minutes ago and was not heard of, as messages that are still to be sent.
+///
+/// # Errors
+/// When the database can't be used; the next time does the rest.
+pub async fn tell_missed(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let rules = Rules::load(app, now).await.context("read who is told")?;
+    let missed = due::tell_missed(app, &rules, now, Instant::now() + SENDING).await;
+    let missed = missed.context("tell of what was missed")?;
+    if missed > 0 {
+        tracing::warn!(missed, "looked at what had changed without being heard of");
+    }
+    Ok(())
 }
 
 /// Tells of groups that waited and of what was muted, as messages that are still to be sent.
@@ -180,14 +196,27 @@ pub async fn tell_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     tell_until(app, now, Instant::now() + SWEEP).await
 }
 
-/// In turns, so that ten thousand groups that are due at once do not keep back what the first of them have to say.
-async fn tell_until(app: &App, now: DateTime<Utc>, until: Instant) -> anyhow::Result<()> {
+/// Says who is configured, so that `/ready` warns of no channel only where there is none. Each sweep does it, too.
+///
+/// # Errors
+/// When the database can't be used.
+pub async fn introduce(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+    note_configured(app, now).await.map(drop)
+}
+
+async fn note_configured(app: &App, now: DateTime<Utc>) -> anyhow::Result<Rules> {
     let rules = Rules::load(app, now).await.context("read who is told")?;
     let configured = rules.configured.all();
     app.store
         .run(|client| async move { receivers::mark_seen(&client, configured, now).await })
         .await
         .context("note who is configured")?;
+    Ok(rules)
+}
+
+/// In turns, so that ten thousand groups that are due at once do not keep back what the first of them have to say.
+async fn tell_until(app: &App, now: DateTime<Utc>, until: Instant) -> anyhow::Result<()> {
+    let rules = note_configured(app, now).await?;
     loop {
         let due = due::tell_due(app, &rules, now, until).await.context("tell of groups that waited")?;
         let unmuted = due::tell_unmuted(app, &rules, now, until).await.context("tell of what was muted")?;

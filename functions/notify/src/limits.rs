@@ -1,7 +1,8 @@
 //! How many messages a receiver gets: a bucket of tokens each, and one digest of what does not fit. Pure.
 //!
 //! A message takes a token. What finds none waits, and after [`HOLD`] all that waits becomes one digest, which may go into
-//! debt by one token: so a slow channel has a digest after half a minute, and the next one when its rate allows.
+//! debt by one token: so a slow channel has a digest after half a minute, and the next one when its rate allows. An
+//! escalation does not wait for a token: as many as the burst go into debt, and the digest of more of them one token deeper.
 
 use std::time::Duration;
 
@@ -47,14 +48,11 @@ pub fn limit(channel: Channel) -> Option<Limit> {
     }
 }
 
-/// Whether a message may become a line of a digest. An escalation is told in any case. On PagerDuty a digest would be an
-/// incident that nothing ends: there all wait for their turn, and what is over by then is not told.
+/// Whether a message may become a line of a digest. On PagerDuty a digest would be an incident that nothing ends: there all
+/// wait for their turn, and what is over by then is not told.
 #[must_use]
 pub fn is_digestible(channel: Channel, kind: NoticeKind) -> bool {
-    match kind {
-        NoticeKind::Escalated | NoticeKind::Digest => false,
-        _ => channel != Channel::PagerDuty,
-    }
+    kind != NoticeKind::Digest && channel != Channel::PagerDuty
 }
 
 /// How many messages a receiver may get now.
@@ -87,6 +85,12 @@ impl Bucket {
         whole
     }
 
+    /// How many that can't wait fit: the burst may be owed.
+    #[must_use]
+    pub fn fits_urgent(&self, limit: Limit) -> usize {
+        Self { tokens: self.tokens + f64::from(limit.burst), ..*self }.fits()
+    }
+
     /// After so many messages.
     #[must_use]
     pub fn without(self, messages: usize) -> Self {
@@ -94,10 +98,16 @@ impl Bucket {
         Self { tokens: self.tokens - taken, ..self }
     }
 
-    /// Whether what has waited since then is told in one digest now.
+    /// Whether what has waited since then is told in one digest now; with escalations among it, whatever they owe.
     #[must_use]
-    pub fn is_digest_due(&self, held_since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-        held_since.is_some_and(|since| since + HOLD <= now) && self.tokens >= 0.0
+    pub fn is_digest_due(
+        &self,
+        held_since: Option<DateTime<Utc>>,
+        escalated: Option<Limit>,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let least = escalated.map_or(0.0, |limit| -f64::from(limit.burst) - 1.0);
+        held_since.is_some_and(|since| since + HOLD <= now) && self.tokens >= least
     }
 }
 
@@ -121,13 +131,18 @@ mod tests {
     #[test]
     fn a_digest_comes_after_half_a_minute_and_then_as_the_rate_allows() {
         let empty = Bucket { tokens: 0.0, refilled_at: at(0) };
-        assert!(!Bucket::refilled(Some(empty), SMS, at(29_999)).is_digest_due(Some(at(0)), at(29_999)));
+        assert!(!Bucket::refilled(Some(empty), SMS, at(29_999)).is_digest_due(Some(at(0)), None, at(29_999)));
         let due = Bucket::refilled(Some(empty), SMS, at(30_000));
-        assert!(due.is_digest_due(Some(at(0)), at(30_000)));
+        assert!(due.is_digest_due(Some(at(0)), None, at(30_000)));
         let owing = due.without(1);
-        assert!(!Bucket::refilled(Some(owing), SMS, at(90_000)).is_digest_due(Some(at(31_000)), at(90_000)));
-        assert!(Bucket::refilled(Some(owing), SMS, at(301_000)).is_digest_due(Some(at(31_000)), at(301_000)));
-        assert!(!due.is_digest_due(None, at(30_000)));
+        assert!(!Bucket::refilled(Some(owing), SMS, at(90_000)).is_digest_due(Some(at(31_000)), None, at(90_000)));
+        assert!(Bucket::refilled(Some(owing), SMS, at(301_000)).is_digest_due(Some(at(31_000)), None, at(301_000)));
+        assert!(!due.is_digest_due(None, None, at(30_000)));
+        // Escalations may owe a burst, their digest one more.
+        for (tokens, is_due) in [(-5.9, true), (-6.1, false)] {
+            let owing = Bucket { tokens, refilled_at: at(30_000) };
+            assert_eq!(owing.is_digest_due(Some(at(0)), Some(SMS), at(30_000)), is_due, "{tokens}");
+        }
     }
 
     #[test]
@@ -135,7 +150,7 @@ mod tests {
         assert!(NoticeKind::ALL.iter().all(|kind| !is_digestible(Channel::PagerDuty, *kind)));
         assert!(is_digestible(Channel::Slack, NoticeKind::Firing));
         assert!(is_digestible(Channel::Slack, NoticeKind::Resolved));
-        assert!(Channel::ALL.iter().all(|channel| !is_digestible(*channel, NoticeKind::Escalated)));
+        assert!(Channel::ALL.iter().all(|channel| !is_digestible(*channel, NoticeKind::Digest)));
     }
 
     proptest! {

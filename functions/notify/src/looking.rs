@@ -18,7 +18,7 @@ use crate::notice::{Notice, NoticeKind};
 use crate::problem::{self, Details, is_known};
 use crate::routing::{Way, ways};
 use crate::rules::Rules;
-use crate::telling::{Held, awake, timed_event};
+use crate::telling::{Held, awake, counts, timed_event};
 
 /// How often a transaction that met another, or a dead connection, is tried.
 const ATTEMPTS: u32 = 4;
@@ -159,6 +159,56 @@ pub(crate) async fn groups_of(
     Ok(ways.into_iter().map(|way| Entry::Way(Box::new(way))).collect())
 }
 
+/// Puts a subject into all of its groups at once, before anybody is told: what goes wrong between two of them then loses
+/// none. They are due at once, so that a sweep tells what the caller does not come to.
+pub(crate) async fn join(
+    app: &App,
+    rules: &Rules,
+    subject: &Subject,
+    entries: &[Entry],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut entries: Vec<&Entry> = entries.iter().collect();
+    // In one order, so that two who join the same groups wait for each other.
+    entries.sort_unstable_by_key(|entry| entry.group_key());
+    within_deadline(&app.store, || join_once(app, rules, subject, &entries, now)).await
+}
+
+async fn join_once(
+    app: &App,
+    rules: &Rules,
+    subject: &Subject,
+    entries: &[&Entry],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut client = app.store.connection().await?;
+    let transaction = client.transaction().await?;
+    let name = subject.to_string();
+    for entry in entries {
+        let group_key = entry.group_key();
+        let Some(mut group) = entry.lock(&transaction, now).await? else { continue };
+        let present = subjects::find_within(&transaction, subject, None).await?;
+        let Some(present) = present.filter(is_to_be_told) else { return Ok(()) };
+        if groups::find_member(&transaction, group_key, &name).await?.is_some() {
+            continue;
+        }
+        let member = problem::member(rules, subject, &present, None, now)?;
+        groups::upsert_member(&transaction, group_key, &member, now).await?;
+        if group.due_at.is_none() && !counts(groups::count_members(&transaction, group_key).await?).is_known() {
+            group.first_seen_at = now;
+        }
+        group.due_at = Some(group.due_at.map_or(now, |due| due.min(now)));
+        groups::update(&transaction, group_key, &group).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Whether people who do not know of it should.
+fn is_to_be_told(present: &Present) -> bool {
+    present.is_announced && present.status != IncidentStatus::Resolved
+}
+
 /// One look: a subject in one of its groups, and why.
 pub(crate) struct Look<'a> {
     pub(crate) rules: &'a Rules,
@@ -189,16 +239,22 @@ impl Look<'_> {
             subjects::find_within(&transaction, self.subject, self.before),
             groups::find_member(&transaction, group_key, &name)
         )?;
-        let Some(present) = present else { return Ok(()) };
-        if known.is_none() && (!present.is_announced || present.status == IncidentStatus::Resolved) {
-            // Nobody knows of it, and nobody should.
+        let Some(present) = present else {
+            // What is deleted neither goes on nor ends.
+            groups::delete_member(&transaction, group_key, &name).await?;
+            return Ok(transaction.commit().await?);
+        };
+        if known.is_none() && !is_to_be_told(&present) {
             return Ok(());
         }
         let mut member = problem::member(self.rules, self.subject, &present, known.as_ref(), self.now)?;
         let event_id = self.event_id.unwrap_or_else(|| timed_event(self.now));
-        if *self.why != Why::Heard && present.status != IncidentStatus::Resolved && member.muted_by.is_none() {
+        // What became worse while it was muted, or ended and came back, has people who do not know.
+        let was_muted = known.as_ref().is_some_and(|known| known.muted_by.is_some());
+        let why = if *self.why == Why::Heard && was_muted { &Why::Worse } else { self.why };
+        if *why != Why::Heard && present.status != IncidentStatus::Resolved && member.muted_by.is_none() {
             let informed = groups::told_of_subject(&transaction, &name).await?;
-            let told = self.tell_more(&mut held, &mut member, &informed, event_id).await?;
+            let told = self.tell_more(why, &mut held, &mut member, &informed, event_id).await?;
             if !told && known.is_none() && !informed.is_empty() {
                 // A route that leads only to people who know.
                 return Ok(());
@@ -217,27 +273,31 @@ impl Look<'_> {
     /// More people are told of something, now and not in its group's time; whether anybody is.
     async fn tell_more(
         &self,
+        why: &Why,
         held: &mut Held<'_>,
         member: &mut Member,
         informed: &[String],
         event_id: Uuid,
     ) -> Result<bool, StoreError> {
-        let (receivers, remark): (Vec<Receiver>, _) = match self.why {
+        let (receivers, remark): (Vec<Receiver>, _) = match why {
             Why::Heard => return Ok(false),
             Why::Worse => {
                 let named = held.settings.receivers.iter().filter(|it| !informed.contains(&it.to_string()));
-                (named.cloned().collect(), "It has become worse.".to_owned())
+                let remark = if self.why == why { "It has become worse." } else { "It changed while it was muted." };
+                (named.cloned().collect(), remark.to_owned())
             }
             Why::Hopeless { remark } => {
                 let steps = held.settings.escalation.iter().flat_map(|policy| &policy.steps);
-                let seniors: Vec<_> = steps.flat_map(|step| step.channels.clone()).collect();
-                let seniors = crate::routing::expanded(&self.rules.configured, &seniors);
-                (if seniors.is_empty() { held.settings.receivers.clone() } else { seniors }, remark.clone())
+                let mut whom: Vec<_> = steps.flat_map(|step| step.channels.clone()).collect();
+                if whom.is_empty() || !is_known(member) {
+                    whom.extend(held.settings.receivers.clone());
+                }
+                (crate::routing::expanded(&self.rules.configured, &whom), remark.clone())
             }
         };
         // Somebody is on it already: nobody is woken for that.
         let receivers = if member.state == "acknowledged" { awake(receivers) } else { receivers };
-        if receivers.is_empty() || (informed.is_empty() && *self.why == Why::Worse) {
+        if receivers.is_empty() || (informed.is_empty() && *why == Why::Worse) {
             // Where nobody knows yet, it is told like any other.
             return Ok(false);
         }
@@ -257,8 +317,7 @@ impl Look<'_> {
             member.told = Some(member.state.clone());
             member.renewed = false;
         }
-        held.group.last_told_at = Some(self.now);
-        if *self.why == Why::Worse && member.state == "firing" {
+        if *why == Why::Worse && member.state == "firing" {
             held.start_ladder(self.now).await?;
         }
         Ok(true)

@@ -41,6 +41,12 @@ impl NoticeKind {
         Self::Digest,
     ];
 
+    /// Whether it says that something is wrong, so that it has no sense any more once that is over.
+    #[must_use]
+    pub fn is_alarm(self) -> bool {
+        matches!(self, Self::Firing | Self::Repeat | Self::Escalated | Self::Heal)
+    }
+
     /// The spelling in columns and webhooks.
     #[must_use]
     pub fn as_str(self) -> &'static str {

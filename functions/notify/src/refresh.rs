@@ -57,7 +57,9 @@ async fn silence(held: &Held<'_>, rules: &Rules, now: DateTime<Utc>) -> Result<(
 
 async fn refresh_one(held: &Held<'_>, rules: &Rules, member: &Member, now: DateTime<Utc>) -> Result<(), StoreError> {
     let Some(subject) = Subject::parse(&member.subject) else { return Ok(()) };
-    let Some(present) = subjects::find_within(held.transaction, &subject, None).await? else { return Ok(()) };
+    let Some(present) = subjects::find_within(held.transaction, &subject, None).await? else {
+        return groups::delete_member(held.transaction, held.group_key, &member.subject).await;
+    };
     let member = problem::member(rules, &subject, &present, Some(member), now)?;
     store(held, &member, now).await
 }

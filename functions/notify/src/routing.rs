@@ -83,18 +83,22 @@ impl Configured {
     }
 
     fn by_default(&self, severity: Severity) -> Vec<Receiver> {
+        let is_bad = matches!(severity, Severity::Critical | Severity::High);
         let its = |receiver: &&Receiver| match receiver.channel() {
             Channel::Slack | Channel::Discord | Channel::Webhook => true,
-            Channel::Sms | Channel::PagerDuty => matches!(severity, Severity::Critical | Severity::High),
-            Channel::Email => matches!(severity, Severity::Medium | Severity::Low),
+            Channel::Sms | Channel::PagerDuty => is_bad,
+            Channel::Email => !is_bad,
         };
         let its: Vec<_> = self.0.iter().filter(its).cloned().collect();
-        if its.is_empty() { self.0.clone() } else { its }
+        // A machine may read a webhook: of what is bad a person should hear; for the rest it wakes nobody.
+        let somebody_hears = its.iter().any(|it| it.channel() != Channel::Webhook || !is_bad);
+        if somebody_hears { its } else { self.0.clone() }
     }
 }
 
 /// The groups that a problem belongs to. Nobody is told twice: whom an earlier route names is left out of the later ones, and
-/// a route that is left with nobody names no group. None = nobody is told.
+/// a route that is left with nobody names no group. Of several problems that a route tells together, those that are told
+/// to fewer receivers for that reason are a group of their own. None = nobody is told.
 #[must_use]
 pub fn ways(
     routing: &Routing,
@@ -111,9 +115,10 @@ pub fn ways(
             continue;
         }
         is_decided = true;
-        let receivers = expand(configured, &route.channels, &mut named);
+        let all = expanded(configured, &route.channels);
+        let (receivers, left_out): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| named.insert(it.clone()));
         if !receivers.is_empty() {
-            ways.push(way(routing, route, receivers, subject, labels));
+            ways.push(way(routing, route, (receivers, &left_out), subject, labels));
         }
         if !route.continues {
             return ways;
@@ -123,7 +128,7 @@ pub fn ways(
         let receivers = configured.by_default(labels.severity);
         if !receivers.is_empty() {
             ways.push(Way {
-                group_key: group_key(BUILT_IN, &[], subject, labels),
+                group_key: group_key(BUILT_IN, subject),
                 route: BUILT_IN.to_owned(),
                 settings: Settings { receivers, ..Settings::default() },
             });
@@ -132,22 +137,25 @@ pub fn ways(
     ways
 }
 
-/// These receivers, each once, without those that are named already.
-fn expand(configured: &Configured, receivers: &[Receiver], named: &mut BTreeSet<Receiver>) -> Vec<Receiver> {
+/// Whom a route or a step of a ladder names, in their order, each once.
+#[must_use]
+pub fn expanded(configured: &Configured, receivers: &[Receiver]) -> Vec<Receiver> {
+    let mut named = BTreeSet::new();
     receivers.iter().flat_map(|it| configured.expand(it)).filter(|it| named.insert(it.clone())).collect()
 }
 
-/// Whom the steps of a ladder name, in their order, each once.
-#[must_use]
-pub fn expanded(configured: &Configured, receivers: &[Receiver]) -> Vec<Receiver> {
-    expand(configured, receivers, &mut BTreeSet::new())
-}
-
-fn way(routing: &Routing, route: &Route, receivers: Vec<Receiver>, subject: &str, labels: &Labels) -> Way {
+fn way(
+    routing: &Routing,
+    route: &Route,
+    (receivers, left_out): (Vec<Receiver>, &[Receiver]),
+    subject: &str,
+    labels: &Labels,
+) -> Way {
     let is_alone = route.group_by.is_empty();
+    let common = if is_alone { subject.to_owned() } else { common(&route.group_by, left_out, labels) };
     let interval = if is_alone { 0 } else { Route::GROUP_INTERVAL_SECONDS };
     Way {
-        group_key: group_key(&route.name, &route.group_by, subject, labels),
+        group_key: group_key(&route.name, &common),
         route: route.name.clone(),
         settings: Settings {
             receivers,
@@ -166,16 +174,19 @@ pub fn dedup_key(group_key: &str) -> String {
     format!("watchkeeper:{group_key}")
 }
 
-fn group_key(route: &str, group_by: &[GroupLabel], subject: &str, labels: &Labels) -> String {
-    let common = if group_by.is_empty() {
-        subject.to_owned()
-    } else {
-        let mut group_by = group_by.to_vec();
-        group_by.sort_unstable();
-        let values = group_by.iter().map(|it| (it.as_str(), value(*it, labels)));
-        // As JSON, whose quotes keep two values from looking like two others.
-        serde_json::Value::Object(values.map(|(name, value)| (name.to_owned(), value.into())).collect()).to_string()
-    };
+/// What the problems of a group have in common. As JSON, whose quotes keep two values from looking like two others.
+fn common(group_by: &[GroupLabel], left_out: &[Receiver], labels: &Labels) -> String {
+    let mut group_by = group_by.to_vec();
+    group_by.sort_unstable();
+    let mut common: serde_json::Map<_, _> =
+        group_by.iter().map(|it| (it.as_str().to_owned(), value(*it, labels).into())).collect();
+    if !left_out.is_empty() {
+        common.insert("without".to_owned(), left_out.iter().map(ToString::to_string).collect());
+    }
+    serde_json::Value::Object(common).to_string()
+}
+
+fn group_key(route: &str, common: &str) -> String {
     let key = format!("{route}/{common}");
     if key.len() <= KEY_BYTES { key } else { format!("#{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes())) }
 }

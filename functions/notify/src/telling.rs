@@ -13,6 +13,15 @@ use crate::notice::{Notice, NoticeKind, ProblemState};
 use crate::problem::Details;
 use crate::routing::{Settings, dedup_key};
 
+/// How an incident of `PagerDuty` stands, by what it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PageState {
+    /// It may wake people.
+    Open,
+    /// Somebody is on it.
+    Acknowledged,
+}
+
 /// A group under its lock.
 pub(crate) struct Held<'a> {
     pub(crate) transaction: &'a Transaction<'a>,
@@ -32,7 +41,7 @@ impl<'a> Held<'a> {
     pub(crate) async fn decide(&mut self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
         let counted = groups::count_members(self.transaction, self.group_key).await?;
         let counts = counts(counted);
-        if counts.known + counts.muted_known == 0 && self.group.due_at.is_none() {
+        if !counts.is_known() && self.group.due_at.is_none() {
             self.group.first_seen_at = now;
         }
         let clock = Clock { first_seen_at: self.group.first_seen_at, last_told_at: self.group.last_told_at };
@@ -45,7 +54,13 @@ impl<'a> Held<'a> {
             let is_spent = groups::has_told(self.transaction, self.group_key, &ids).await?;
             let event_id = if is_spent { uuid_at(now) } else { event_id };
             self.tell(tell, counts, event_id, now).await?;
-            self.group.last_told_at = Some(now);
+            // Whoever acknowledges one thing does not keep back the next.
+            if tell != Tell::Acknowledged {
+                self.group.last_told_at = Some(now);
+            }
+        }
+        if counts.active + counts.muted_known == 0 && counts.muted_ended > 0 {
+            self.end_pages(event_id, now).await?;
         }
         self.group.due_at = next_at;
         if ends_ladder {
@@ -65,10 +80,21 @@ impl<'a> Held<'a> {
             Tell::Resolved => (NoticeKind::Resolved, Named::Ended, Told::All),
         };
         let names_both = named == Named::Changed;
-        let remark = names_both.then(|| format!("{} of {} are over", counts.ended, counts.active + counts.ended));
+        let muted = counts.muted_known + counts.muted_ended;
+        let all = counts.active + counts.ended + muted;
+        let remark = names_both.then(|| format!("{} of {all} are over", counts.ended + counts.muted_ended));
         let mut notice = self.notice(kind, named, remark, now).await?;
-        notice.is_part = tell == Tell::Acknowledged && is_part(counts);
+        notice.is_part = match tell {
+            Tell::Acknowledged => is_part(counts),
+            Tell::Update => muted > 0,
+            Tell::Firing | Tell::Repeat | Tell::Resolved => false,
+        };
         let known = self.told();
+        match tell {
+            Tell::Firing if counts.unacknowledged > 0 => self.page_anew(event_id, now).await?,
+            Tell::Update if counts.unacknowledged == 0 && counts.active > 0 => self.take_pages(event_id, now).await?,
+            _ => {}
+        }
         let receivers = match tell {
             // Somebody is on it already: nobody is woken for that.
             Tell::Firing if counts.unacknowledged == 0 => awake(self.settings.receivers.clone()),
@@ -84,14 +110,67 @@ impl<'a> Held<'a> {
             Tell::Firing => {
                 self.add_told(&receivers);
                 if let Some(policy) = self.settings.escalation.as_ref().filter(|_| counts.unacknowledged > 0) {
-                    let restarts = counts.known + counts.muted_known == 0;
-                    ladders::start(self.transaction, self.group_key, policy, restarts, now).await?;
+                    ladders::start(self.transaction, self.group_key, policy, !counts.is_known(), now).await?;
                 }
             }
             Tell::Resolved => self.group.told.clear(),
             Tell::Update | Tell::Repeat | Tell::Acknowledged => {}
         }
         groups::mark_told(self.transaction, self.group_key, told).await
+    }
+
+    /// `PagerDuty` wakes nobody about what is acknowledged there. Where something new joins that, it is ended there first, so
+    /// that the next message opens it again.
+    async fn page_anew(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let taken = self.pages(PageState::Acknowledged).await?;
+        let event_id = Uuid::new_v5(&event_id, b"anew");
+        self.tell_pages(&taken, NoticeKind::Resolved, Named::Active, event_id, now).await
+    }
+
+    /// What was left is taken by somebody already: `PagerDuty` should wake nobody else.
+    async fn take_pages(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let open = self.pages(PageState::Open).await?;
+        self.tell_pages(&open, NoticeKind::Acknowledged, Named::Active, event_id, now).await
+    }
+
+    /// All is over, and people hear of some of it only with the end of a silence. `PagerDuty` would go on waking them until
+    /// then; an end wakes nobody there.
+    async fn end_pages(&mut self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let known = self.told();
+        let (pages, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|it| it.channel() == Channel::PagerDuty);
+        self.tell_pages(&pages, NoticeKind::Resolved, Named::EndedMuted, event_id, now).await?;
+        self.group.told = others.iter().map(ToString::to_string).collect();
+        Ok(())
+    }
+
+    /// Those on `PagerDuty` who know of the group and whose incident there stands so.
+    async fn pages(&self, state: PageState) -> Result<Vec<Receiver>, StoreError> {
+        let mut pages: Vec<_> = self.told().into_iter().filter(|it| it.channel() == Channel::PagerDuty).collect();
+        if !pages.is_empty() {
+            let taken = messages::list_acknowledged_pages(self.transaction, self.group_key).await?;
+            let is_taken = |page: &Receiver| taken.iter().any(|recipient| recipient == page.recipient());
+            pages.retain(|page| is_taken(page) == (state == PageState::Acknowledged));
+        }
+        Ok(pages)
+    }
+
+    /// Tells these how their incident is changed. `PagerDuty` reads of such a message only what is done; its problems are for
+    /// who lists messages here.
+    async fn tell_pages(
+        &self,
+        pages: &[Receiver],
+        kind: NoticeKind,
+        named: Named,
+        event_id: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let mut notice = self.notice(kind, named, None, now).await?;
+        let state = if kind == NoticeKind::Resolved { ProblemState::Resolved } else { ProblemState::Acknowledged };
+        notice.problems.iter_mut().for_each(|problem| problem.state = state);
+        self.send(&notice, pages, event_id).await
     }
 
     /// What is said of the group's problems.
@@ -158,9 +237,9 @@ impl<'a> Held<'a> {
 
     /// Whether a message about one problem leaves others of the group out.
     pub(crate) async fn has_several(&self) -> Result<bool, StoreError> {
-        let Counted { active, ended, muted_known, .. } =
+        let Counted { active, ended, muted_known, muted_ended, .. } =
             groups::count_members(self.transaction, self.group_key).await?;
-        Ok(active + ended + muted_known > 1)
+        Ok(active + ended + muted_known + muted_ended > 1)
     }
 
     /// Begins the group's ladder, if it has one and nobody is on it.
@@ -192,10 +271,10 @@ pub(crate) fn awake(receivers: Vec<Receiver>) -> Vec<Receiver> {
 
 /// Whether a message about those that were taken leaves others of the group out.
 fn is_part(counts: Counts) -> bool {
-    counts.active + counts.ended + counts.muted_known > counts.taken
+    counts.active + counts.ended + counts.muted_known + counts.muted_ended > counts.taken
 }
 
-fn counts(counted: Counted) -> Counts {
-    let Counted { active, unacknowledged, new, known, ended, taken, muted_known } = counted;
-    Counts { active, unacknowledged, new, known, ended, taken, muted_known }
+pub(crate) fn counts(counted: Counted) -> Counts {
+    let Counted { active, unacknowledged, new, known, ended, taken, muted_known, muted_ended } = counted;
+    Counts { active, unacknowledged, new, known, ended, taken, muted_known, muted_ended }
 }

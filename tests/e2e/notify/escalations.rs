@@ -22,6 +22,8 @@ async fn laddered(inbox: &Inbox) -> Telling {
 
 /// A step, as `dispatch` writes it.
 async fn step(telling: &Telling, step: u32) -> Value {
+    let moved = format!("UPDATE escalations SET next_step = {step} WHERE ended_at IS NULL");
+    telling.database.execute(&moved).await;
     let group_key: String = telling.database.value("SELECT group_key FROM escalations").await;
     event(
         "AlertEscalated",
@@ -77,7 +79,7 @@ async fn a_step_that_comes_after_the_acknowledgement_was_stored_is_not_told() {
     assert_eq!(inbox.kinds(), "firing");
 }
 
-fn healed(attempt: u32, outcome: &str) -> Value {
+pub(super) fn healed(attempt: u32, outcome: &str) -> Value {
     event(
         "HealFinished",
         json!({"incident_id": "INC-1", "playbook": "restart", "attempt": attempt, "outcome": outcome,
@@ -130,8 +132,7 @@ async fn a_silence_made_after_the_first_message_keeps_the_step_for_later() {
     telling
         .database
         .execute(
-            "INSERT INTO silences VALUES (gen_random_uuid(), '{}', now(), now() + interval '1 hour', 'ana', 'x', now());
-            UPDATE escalations SET next_step = 1",
+            "INSERT INTO silences VALUES (gen_random_uuid(), '{}', now(), now() + interval '1 hour', 'ana', 'x', now())",
         )
         .await;
     telling.hear(&[step(&telling, 1).await]).await;
@@ -161,20 +162,56 @@ async fn a_parent_that_went_down_after_the_first_message_keeps_the_step_for_late
         )
         .await;
     telling.hear(&[super::of_incident("IncidentOpened", "INC-1")]).await;
-    telling.database.execute("UPDATE services SET state = 'down'; UPDATE escalations SET next_step = 1").await;
+    telling.database.execute("UPDATE services SET state = 'down'").await;
     telling.hear(&[step(&telling, 1).await]).await;
     assert_eq!(inbox.kinds(), "firing");
     assert_eq!(telling.database.count("escalations WHERE next_step = 0 AND next_at > now()").await, 1);
 }
 
 #[tokio::test]
-async fn a_step_that_comes_before_it_was_heard_that_a_problem_is_back_is_told() {
+async fn a_late_step_of_a_ladder_that_has_ended_or_begun_anew_is_not_told() {
     let inbox = Inbox::open().await;
     let telling = laddered(&inbox).await;
     telling.open("INC-1", "HIGH").await;
+    let late = step(&telling, 1).await;
     telling.acknowledge("INC-1").await;
-    // The event of it is still on its way.
+    // That it is back is still to be heard.
     telling.set("INC-1", "status = 'detected', handled_by = NULL, reopened_at = now()").await;
-    telling.hear(&[step(&telling, 1).await]).await;
-    assert_eq!(inbox.kinds(), "firing acknowledged escalated");
+    telling.hear(std::slice::from_ref(&late)).await;
+    assert_eq!(inbox.kinds(), "firing acknowledged");
+    telling.hear(&[super::of_incident("IncidentReopened", "INC-1"), late]).await;
+    assert_eq!(inbox.kinds(), "firing acknowledged firing");
+    assert_eq!(telling.database.count("escalations WHERE ended_at IS NULL AND next_step = 0").await, 1);
+}
+
+#[tokio::test]
+async fn where_nothing_helped_before_anybody_was_told_all_are_told() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling.incident("INC-1", "HIGH").await;
+    telling.hear(&[healed(4, "gave_up"), super::of_incident("IncidentOpened", "INC-1")]).await;
+    assert_eq!(inbox.kinds(), "escalated escalated");
+    let mut paths: Vec<_> = inbox.got().into_iter().map(|got| got.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/", "/SENIOR"]);
+}
+
+#[tokio::test]
+async fn more_escalations_than_anybody_reads_are_one_digest_with_the_rest() {
+    let chat = Inbox::open().await;
+    let telling = Telling::with(&[("SLACK_WEBHOOK_URL", chat.url("/slack"))]).await;
+    telling.open("INC-0", "LOW").await;
+    let many = "INSERT INTO notifications (id, event_id, channel, recipient, kind, group_key, dedup_key, content,
+            next_attempt_at, created_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), channel, recipient, 'escalated', 'group ' || n, 'key ' || n, content,
+            now(), now()
+        FROM notifications, generate_series(1, 200) AS n;
+        UPDATE notification_receivers SET tokens = 20, refilled_at = now() + interval '1 hour'";
+    telling.database.execute(many).await;
+    telling.sweep(Utc::now()).await;
+    // The burst, and as many that the next minute owes.
+    assert_eq!(telling.database.count("notifications WHERE kind = 'escalated' AND status = 'sent'").await, 40);
+    telling.sweep(Utc::now() + TimeDelta::seconds(31)).await;
+    assert_eq!(telling.database.count("notifications WHERE status = 'digested'").await, 160);
+    assert_eq!(telling.database.count("notifications WHERE kind = 'digest' AND status = 'sent'").await, 1);
 }

@@ -7,6 +7,7 @@ mod inbox;
 mod mutes;
 mod once;
 mod order;
+mod pages;
 mod trouble;
 mod upkeep;
 mod volume;

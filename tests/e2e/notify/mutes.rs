@@ -4,9 +4,10 @@ use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
 use super::inbox::Inbox;
-use super::{Telling, of_incident};
+use super::who::{pagerduty, sms};
+use super::{Telling, event, of_incident, webhook};
 
-async fn silence(telling: &Telling, minutes: f64) {
+pub(super) async fn silence(telling: &Telling, minutes: f64) {
     telling
         .database
         .rows(
@@ -150,6 +151,92 @@ async fn each_of_several_that_a_silence_kept_back_is_told() {
     assert_eq!(inbox.kinds(), "acknowledged acknowledged acknowledged");
     let told: std::collections::BTreeSet<_> = inbox.got().iter().map(|got| got.title().to_owned()).collect();
     assert_eq!(told.len(), 3);
+}
+
+#[tokio::test]
+async fn the_ends_of_several_in_a_silence_are_told_together_after_it() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling
+        .route(json!({"routes": [
+            {"name": "all", "channels": ["webhook"], "group_by": ["environment"], "group_interval_seconds": 0}
+        ]}))
+        .await;
+    for id in ["INC-1", "INC-2"] {
+        telling.open(id, "LOW").await;
+    }
+    telling.incident_of("INC-3", "LOW", "bank").await;
+    telling.hear(&[of_incident("IncidentOpened", "INC-3")]).await;
+    silence(&telling, 10.0).await;
+    for id in ["INC-1", "INC-2", "INC-3"] {
+        telling.resolve(id).await;
+    }
+    // The silence does not mean the third: its end is told, and that it is the end of a part.
+    telling.sweep(Utc::now()).await;
+    assert_eq!(inbox.kinds(), "firing firing firing repeat");
+    let part = inbox.got()[3].body["data"].clone();
+    assert_eq!((&part["problems"][0]["title"], &part["is_part"]), (&json!("It broke: INC-3"), &json!(true)));
+    assert_eq!(part["remark"], "3 of 3 are over");
+    inbox.forget();
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    let over: std::collections::BTreeSet<_> = inbox
+        .got()
+        .iter()
+        .flat_map(|got| got.body["data"]["problems"].as_array().unwrap().clone())
+        .map(|problem| problem["title"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(over.into_iter().collect::<Vec<_>>(), ["It broke: INC-1", "It broke: INC-2"]);
+    assert_eq!(inbox.got().last().unwrap().kind(), "resolved");
+    assert_eq!(telling.database.count("notification_members").await, 0);
+}
+
+#[tokio::test]
+async fn what_becomes_worse_in_a_silence_is_told_to_more_people_after_it() {
+    let inbox = Inbox::open().await;
+    let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
+    let telling = Telling::with(&variables).await;
+    // Email would hear of it, too; here the webhook is whom the milder severity leads to.
+    telling
+        .route(json!({"routes": [
+            {"name": "bad", "match": {"severity": ["CRITICAL"]}, "channels": ["pagerduty"], "continue": true},
+            {"name": "all", "channels": ["webhook"]}
+        ]}))
+        .await;
+    telling.open("INC-1", "MEDIUM").await;
+    silence(&telling, 10.0).await;
+    telling.set("INC-1", "severity = 'CRITICAL'").await;
+    let worse = event("AlertEscalated", json!({"reason": "severity", "incident_id": "INC-1"}));
+    telling.hear(&[worse]).await;
+    assert_eq!(telling.messages().await, ["sent firing webhook"]);
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(telling.messages().await, ["sent firing webhook", "sent escalated pagerduty"]);
+}
+
+#[tokio::test]
+async fn what_comes_back_worse_in_a_silence_is_told_to_more_people_after_it() {
+    let inbox = Inbox::open().await;
+    let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).chain(sms(&inbox)).collect();
+    let telling = Telling::with(&variables).await;
+    telling
+        .database
+        .execute("UPDATE system_config SET value = '{\"email\": null}' WHERE key = 'notification_email'")
+        .await;
+    telling
+        .route(json!({"routes": [
+            {"name": "bad", "match": {"severity": ["CRITICAL"]}, "channels": ["webhook", "sms"]},
+            {"name": "all", "channels": ["webhook"]}
+        ]}))
+        .await;
+    telling.open("INC-1", "MEDIUM").await;
+    silence(&telling, 10.0).await;
+    telling.resolve("INC-1").await;
+    // As record_reports does: one statement, whose trigger writes the event.
+    telling.set("INC-1", "severity = 'CRITICAL', status = 'detected', resolved_at = NULL, reopened_at = now()").await;
+    let sql = "SELECT detail FROM event_outbox WHERE detail_type = 'AlertEscalated'";
+    let detail: serde_json::Value = telling.database.value(sql).await;
+    telling.hear(&[of_incident("IncidentReopened", "INC-1"), event("AlertEscalated", detail)]).await;
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(telling.messages().await, ["sent firing webhook", "sent escalated sms"]);
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ async fn a_page_goes_out_while_nobody_is_on_some_of_its_group() {
     hold(&telling).await;
     telling.open("INC-1", "CRITICAL").await;
     telling.acknowledge("INC-1").await;
+    telling.incident("INC-2", "CRITICAL").await;
     let another = "INSERT INTO notification_members (group_key, subject, state, told, details, fired_at, changed_at)
         SELECT group_key, 'incident:INC-2', 'firing', 'firing', details, now(), now() FROM notification_members";
     telling.database.execute(another).await;

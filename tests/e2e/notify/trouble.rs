@@ -31,6 +31,71 @@ async fn what_goes_wrong_at_one_receiver_stops_no_other_in_between() {
     assert_eq!(inbox.got().len(), 20);
 }
 
+/// Nothing can be told to this receiver, from now on.
+async fn refuse(telling: &Telling, recipient: &str) {
+    let refuse = format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON notifications FOR EACH ROW WHEN (NEW.recipient = '{recipient}')
+            EXECUTE FUNCTION refuse()"
+    );
+    telling.database.execute(&refuse).await;
+}
+
+async fn of_two_routes(inbox: &Inbox) -> Telling {
+    let variables: Vec<_> = webhook(inbox).into_iter().chain(named(inbox, "B")).collect();
+    let telling = Telling::with(&variables).await;
+    telling
+        .route(json!({"routes": [
+            {"name": "one", "channels": ["webhook"], "continue": true}, {"name": "two", "channels": ["webhook:B"]}
+        ]}))
+        .await;
+    refuse(&telling, "B").await;
+    telling.incident("INC-1", "HIGH").await;
+    telling
+}
+
+#[tokio::test]
+async fn what_goes_wrong_between_two_groups_loses_neither() {
+    let inbox = Inbox::open().await;
+    let telling = of_two_routes(&inbox).await;
+    let opened = [of_incident("IncidentOpened", "INC-1")];
+    assert_eq!(failures(&notify::handle(&telling.app, batch(&opened)).await), ["0"]);
+    telling.database.execute("DROP TRIGGER refuse ON notifications").await;
+    telling.hear(&opened).await;
+    telling.hear(&opened).await;
+    let mut paths: Vec<_> = inbox.got().into_iter().map(|got| got.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/", "/B"]);
+}
+
+#[tokio::test]
+async fn a_sweep_tells_the_group_that_its_event_did_not_come_to() {
+    let inbox = Inbox::open().await;
+    let telling = of_two_routes(&inbox).await;
+    notify::handle(&telling.app, batch(&[of_incident("IncidentOpened", "INC-1")])).await;
+    telling.database.execute("DROP TRIGGER refuse ON notifications").await;
+    telling.sweep(Utc::now() + TimeDelta::minutes(1)).await;
+    let mut paths: Vec<_> = inbox.got().into_iter().map(|got| got.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/", "/B"]);
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_heard_of_is_told_after_some_minutes() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::to(&inbox).await;
+    telling.open("INC-1", "HIGH").await;
+    telling.open("INC-2", "HIGH").await;
+    let over = "status = 'resolved', resolved_at = now(), updated_at = now()";
+    telling.set("INC-1", over).await;
+    telling.sweep(Utc::now() + TimeDelta::seconds(100)).await;
+    assert_eq!(inbox.kinds(), "firing firing", "its event may still come");
+    telling.database.execute("DELETE FROM incidents WHERE incident_id = 'INC-2'").await;
+    telling.sweep(Utc::now() + TimeDelta::seconds(130)).await;
+    assert_eq!(inbox.kinds(), "firing firing resolved");
+    assert_eq!(telling.database.count("notification_members").await, 0, "what is gone is forgotten");
+}
+
 #[tokio::test]
 async fn what_a_defect_keeps_from_being_told_comes_again() {
     let inbox = Inbox::open().await;

@@ -36,8 +36,8 @@ pub(super) async fn send(
     let body = bounded(event(action, key, delivery));
     let taken = http.take("PagerDuty", &address, http.post(&address).json(&body), now).await;
     let answer = taken.map_err(|error| match error {
-        SendError::Later { what, status: Some(status), after } => {
-            SendError::Later { what, status: Some(status), after: after.max(Some(PAUSE)) }
+        SendError::Later { what, status: status @ Some(_), after } => {
+            SendError::Later { what, status, after: after.max(Some(PAUSE)) }
         }
         other => other,
     })?;

@@ -106,6 +106,8 @@ pub fn headline(notice: &Notice) -> String {
         NoticeKind::Escalated => format!("Escalated: {what}"),
         NoticeKind::Heal => format!("Repair: {what}"),
         NoticeKind::Summary => format!("While silenced: {what}"),
+        // The worst come first, and those that are over last.
+        NoticeKind::Digest if Mood::of(notice) == Mood::Resolved => format!("Many at once, all over: {what}"),
         NoticeKind::Digest => format!("Many at once: {what}"),
     };
     line(&headline, TITLE + 20)

@@ -1,5 +1,5 @@
-//! Which messages go to a receiver now: those that its bucket has tokens for, the urgent ones in any case, and one digest of
-//! what has waited too long. What must not be sent any more is left out, with the reason.
+//! Which messages go to a receiver now: those that its bucket has tokens for, of the urgent ones as many more, and one digest
+//! of what has waited too long. What must not be sent any more is left out, with the reason.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Channel, Receiver};
@@ -9,7 +9,7 @@ use shared::store::{StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::App;
-use crate::limits::{Bucket, is_digestible, limit};
+use crate::limits::{Bucket, Limit, is_digestible, limit};
 use crate::looking::json;
 use crate::notice::{Notice, NoticeKind};
 use crate::routing::dedup_key;
@@ -55,16 +55,17 @@ pub(crate) async fn claim(app: &App, receiver: &Receiver, by: Uuid, now: DateTim
         }
         _ => usize::MAX,
     };
-    let bucket = limit(receiver.channel()).map(|limit| Bucket::refilled(bucket_of(&fare), limit, now));
+    let limit = limit(receiver.channel());
+    let bucket = limit.map(|limit| (Bucket::refilled(bucket_of(&fare), limit, now), limit));
     let seen = waiting.len();
     let plan = plan(receiver.channel(), waiting, bucket, fare.held_since, left_today, now);
+    let ids: Vec<Uuid> = plan.go.iter().map(|message| message.id).collect();
+    messages::claim(&transaction, &ids, &plan.skip, Claim { by, until: now + CLAIM }).await?;
     if plan.makes_digest {
         digest(&transaction, receiver, now).await?;
     }
-    let ids: Vec<Uuid> = plan.go.iter().map(|message| message.id).collect();
-    messages::claim(&transaction, &ids, &plan.skip, Claim { by, until: now + CLAIM }).await?;
     let held_since = plan.is_held.then(|| fare.held_since.unwrap_or(now));
-    if let Some(bucket) = bucket {
+    if let Some((bucket, _)) = bucket {
         let bucket = bucket.without(plan.taken + usize::from(plan.makes_digest));
         let next = Fare { tokens: Some(bucket.tokens), refilled_at: Some(bucket.refilled_at), held_since, ..fare };
         if seen > 0 || next.held_since != fare.held_since {
@@ -84,13 +85,13 @@ fn bucket_of(fare: &Fare) -> Option<Bucket> {
 fn plan(
     channel: Channel,
     waiting: Vec<Waiting>,
-    bucket: Option<Bucket>,
+    bucket: Option<(Bucket, Limit)>,
     held_since: Option<DateTime<Utc>>,
     mut left_today: usize,
     now: DateTime<Utc>,
 ) -> Plan {
     let mut plan = Plan::default();
-    let mut fits = bucket.map_or(usize::MAX, |bucket| bucket.fits());
+    let mut urgent = bucket.map_or(usize::MAX, |(bucket, limit)| bucket.fits_urgent(limit));
     let mut ordinary = Vec::new();
     for message in waiting {
         if let Some(why) = pointless(channel, &message) {
@@ -98,7 +99,11 @@ fn plan(
         } else if left_today == 0 && !message.is_replayed {
             let why = "as many text messages as a day may have went out already";
             plan.skip.push(Skipped { id: message.id, why, is_failure: true });
-        } else if is_urgent(&message) {
+        } else if is_unlimited(&message) || (is_urgent(&message) && urgent > 0) {
+            if !is_unlimited(&message) {
+                urgent -= 1;
+                plan.taken += 1;
+            }
             left_today = left_today.saturating_sub(1);
             plan.go.push(message);
         } else {
@@ -106,7 +111,12 @@ fn plan(
         }
     }
     let is_line = |message: &Waiting| NoticeKind::parse(&message.kind).is_some_and(|kind| is_digestible(channel, kind));
-    let is_due = bucket.is_some_and(|bucket| bucket.is_digest_due(held_since, now));
+    let rest = bucket.map(|(bucket, limit)| (bucket.without(plan.taken), limit));
+    let mut fits = rest.map_or(usize::MAX, |(bucket, _)| bucket.fits());
+    let is_due = rest.is_some_and(|(bucket, limit)| {
+        let debt = if ordinary.iter().any(is_urgent) { Some(limit) } else { None };
+        bucket.is_digest_due(held_since, debt, now)
+    });
     plan.makes_digest = is_due && ordinary.len() > fits && ordinary.iter().filter(|it| is_line(it)).count() > 1;
     for message in ordinary {
         if plan.makes_digest && is_line(&message) {
@@ -124,9 +134,14 @@ fn plan(
     plan
 }
 
-/// What is told whatever the bucket says.
+/// What is told whatever the bucket says: what an operator wants sent again, and a digest, which has taken its token.
+fn is_unlimited(message: &Waiting) -> bool {
+    message.is_replayed || NoticeKind::parse(&message.kind) == Some(NoticeKind::Digest)
+}
+
+/// What may put the bucket into debt.
 fn is_urgent(message: &Waiting) -> bool {
-    message.is_replayed || matches!(NoticeKind::parse(&message.kind), Some(NoticeKind::Escalated | NoticeKind::Digest))
+    NoticeKind::parse(&message.kind) == Some(NoticeKind::Escalated)
 }
 
 /// Why a message has no sense any more, if it has none.
@@ -135,10 +150,8 @@ fn pointless(channel: Channel, message: &Waiting) -> Option<&'static str> {
         return None;
     }
     match NoticeKind::parse(&message.kind)? {
-        NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated if channel.is_page() && message.is_over => {
-            Some("over before it could be told")
-        }
-        NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated if channel.is_page() && message.is_taken => {
+        kind if channel.is_page() && message.is_over && kind.is_alarm() => Some("over before it could be told"),
+        kind if channel.is_page() && message.is_taken && kind.is_alarm() => {
             Some("somebody was on it before it could be told")
         }
         NoticeKind::Resolved | NoticeKind::Acknowledged if !message.was_told => {
@@ -153,7 +166,7 @@ fn pointless(channel: Channel, message: &Waiting) -> Option<&'static str> {
 /// All that waits becomes one message.
 async fn digest(transaction: &Transaction<'_>, receiver: &Receiver, now: DateTime<Utc>) -> Result<(), StoreError> {
     let id = shared::model::uuid_at(now);
-    let (contents, total) = messages::gather(transaction, receiver, id, now, Notice::PROBLEMS).await?;
+    let (contents, total) = messages::gather(transaction, receiver, id, Notice::PROBLEMS).await?;
     let total = usize::try_from(total).unwrap_or(0);
     let read = contents.into_iter().filter_map(|content| serde_json::from_value::<Notice>(content).ok());
     let problems: Vec<_> = read.filter_map(|notice| notice.problems.into_iter().next()).collect();

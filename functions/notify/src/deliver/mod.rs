@@ -97,9 +97,9 @@ fn ended(joined: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>)
 /// Sends to one receiver what it may get.
 async fn drain(app: &App, receiver: &Receiver, run: Run) -> Result<(), StoreError> {
     while !run.is_over() {
-        let now = run.now();
+        // As of each attempt: a claim holds for a minute from then on.
         let Claimed { messages, goes_on, failures } =
-            within_deadline(&app.store, || claim(app, receiver, run.by, now)).await?;
+            within_deadline(&app.store, || claim(app, receiver, run.by, run.now())).await?;
         let fares_well = send_all(app, receiver, messages, failures, run).await?;
         if !goes_on || !fares_well {
             break;

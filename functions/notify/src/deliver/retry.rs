@@ -8,6 +8,8 @@ use crate::channel::SendError;
 
 /// The first pause; each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(5);
+/// A channel that says when to come again is asked no sooner, and, where it has too much to do, hardly later: however often.
+const TOO_MANY: Duration = Duration::from_secs(60);
 /// No pause is longer, whatever the channel wishes.
 pub(crate) const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// A message that was not taken in this time is given up.
@@ -46,9 +48,10 @@ pub(crate) fn consequence(error: &SendError, tries: Tries, random: f64) -> Conse
         }
         SendError::Later { status, after, .. } => (*status, after.map(|after| after.min(LONGEST))),
     };
-    let wait = after.unwrap_or_else(|| pause(attempts, random));
+    let longest = if after.is_some() && status == Some(429) { TOO_MANY } else { LONGEST };
+    let no_sooner = |attempts| pause(attempts, random).min(longest).max(after.unwrap_or_default());
+    let (wait, alone) = (no_sooner(attempts), no_sooner(failures + 1));
     let is_sick = after.is_some() || status == Some(429) || status.is_none() || failures + 1 >= SICK_AFTER;
-    let alone = after.unwrap_or_else(|| pause(failures + 1, random));
     let is_given_up = now >= created_at + GIVEN_UP_AFTER;
     Consequence {
         next_attempt_at: (!is_given_up).then(|| later(now, wait)),
@@ -110,6 +113,25 @@ mod tests {
         let found = consequence(&refused(Some(429), Some(30)), tries, 0.0);
         let wanted = Some(tries.now + TimeDelta::seconds(30));
         assert_eq!(found, Consequence { next_attempt_at: wanted, paused_until: wanted, is_receivers: true });
+    }
+
+    #[test]
+    fn a_channel_that_is_ill_is_asked_less_and_less_often_whatever_it_wishes() {
+        let wait = |status, after, attempts| {
+            let tries = tries(attempts, attempts, TimeDelta::zero());
+            consequence(&refused(Some(status), after), tries, 1.0).next_attempt_at.unwrap() - tries.now
+        };
+        for (status, after, attempts, seconds) in [
+            (503, Some(0), 1, 5),
+            (503, Some(30), 1, 30),
+            (503, Some(30), 9, 900),
+            (429, Some(0), 1, 5),
+            (429, Some(0), 9, 60),
+            (429, Some(120), 9, 120),
+            (429, None, 9, 900),
+        ] {
+            assert_eq!(wait(status, after, attempts), TimeDelta::seconds(seconds), "{status} {after:?} {attempts}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn counts(members: &[Member]) -> Counts {
         known: count(&|_, told| knows(told)),
         ended: count(&|state, told| !is_active(state) && knows(told)),
         taken: count(&|state, told| state == State::Acknowledged && told == Some(State::Firing)),
-        muted_known: 0,
+        ..Counts::default()
     }
 }
 
@@ -131,7 +131,7 @@ proptest! {
     fn what_is_told_is_not_told_again(
         active in 0..4_i64, new in 0..4_i64, ended in 0..4_i64, taken in 0..4_i64, wait in 0..50_u32, interval in 0..50_u32,
     ) {
-        let counts = Counts { active: active + new, unacknowledged: 0, new, known: active + ended, ended, taken: taken.min(active), muted_known: 0 };
+        let counts = Counts { active: active + new, unacknowledged: 0, new, known: active + ended, ended, taken: taken.min(active), ..Counts::default() };
         let settings = Settings { group_wait_seconds: wait, group_interval_seconds: interval, ..NOTHING };
         let mut now = at(0);
         let (mut counts, mut clock) = (counts, Clock { first_seen_at: now, last_told_at: None });
@@ -168,7 +168,7 @@ fn the_first_waits_for_others_and_those_that_join_for_the_interval() {
     let taken = Counts { active: 2, unacknowledged: 1, new: 1, known: 1, taken: 1, ..Counts::default() };
     assert_eq!(
         decide(taken, clock, &settings, at(31)),
-        Decision { tell: Some(Tell::Acknowledged), next_at: Some(at(331)) }
+        Decision { tell: Some(Tell::Acknowledged), next_at: Some(at(330)) }
     );
 }
 
@@ -179,6 +179,8 @@ fn it_is_repeated_until_somebody_reacts() {
     let known = Counts { active: 1, unacknowledged: 1, known: 1, ..Counts::default() };
     assert_eq!(decide(known, clock, &settings, at(59)), Decision { tell: None, next_at: Some(at(60)) });
     assert_eq!(decide(known, clock, &settings, at(75)), Decision { tell: Some(Tell::Repeat), next_at: Some(at(135)) });
+    let slow = Settings { group_interval_seconds: 90, ..settings.clone() };
+    assert_eq!(decide(known, clock, &slow, at(75)), Decision { tell: None, next_at: Some(at(90)) });
     let taken = Counts { unacknowledged: 0, ..known };
     assert_eq!(decide(taken, clock, &settings, at(75)), Decision { tell: None, next_at: None });
 }
@@ -188,4 +190,9 @@ fn what_is_muted_keeps_its_group_from_ending() {
     let clock = Clock { first_seen_at: at(0), last_told_at: Some(at(0)) };
     let counts = Counts { known: 1, ended: 1, muted_known: 1, ..Counts::default() };
     assert_eq!(decide(counts, clock, &NOTHING, at(1)).tell, Some(Tell::Update));
+    // Also where that is over, too: its end is told with the mute's.
+    let counts = Counts { muted_known: 0, muted_ended: 1, ..counts };
+    assert_eq!(decide(counts, clock, &NOTHING, at(1)).tell, Some(Tell::Update));
+    let counts = Counts { ended: 0, known: 0, ..counts };
+    assert_eq!(decide(counts, clock, &NOTHING, at(1)), Decision { tell: None, next_at: None });
 }

@@ -53,6 +53,9 @@ fn without_routes_the_severity_decides() {
         (&["email:a@b.c"][..], Critical, &["email:a@b.c"][..]),
         (&["pagerduty", "sms:+4915112345678"][..], Low, &["pagerduty", "sms:+4915112345678"][..]),
         (&["pagerduty", "slack"][..], Low, &["slack"][..]),
+        // A machine is nobody, where it is bad.
+        (&["webhook:X", "email:a@b.c"][..], Critical, &["webhook:X", "email:a@b.c"][..]),
+        (&["webhook:X", "pagerduty"][..], Low, &["webhook:X"][..]),
         (&[][..], Critical, &[][..]),
     ] {
         let found = told(&Routing::default(), &configured(names), &labels(severity));
@@ -114,6 +117,25 @@ fn a_group_has_what_its_problems_have_in_common() {
     assert!(dedup_key(&of("incident:INC-1", &long).group_key).len() < 255);
 }
 
+#[test]
+fn what_is_told_together_is_told_to_the_same_receivers() {
+    let routing = routing(
+        r#"{"routes": [
+            {"name": "bad", "match": {"severity": ["CRITICAL"]}, "channels": ["slack", "pagerduty"], "continue": true},
+            {"name": "all", "channels": ["slack", "email:a@b.c"], "group_by": ["application"]}]}"#,
+    );
+    let of = |subject: &str, severity| {
+        let mut ways = ways(&routing, &configured(&[]), subject, &labels(severity), DateTime::UNIX_EPOCH);
+        ways.pop().unwrap()
+    };
+    let (low, critical) = (of("incident:INC-1", Severity::Low), of("incident:INC-2", Severity::Critical));
+    assert_eq!(low.group_key, r#"all/{"application":"shop"}"#);
+    assert_eq!(low.settings.receivers, receivers(&["slack", "email:a@b.c"]));
+    assert_eq!(critical.group_key, r#"all/{"application":"shop","without":["slack"]}"#);
+    assert_eq!(critical.settings.receivers, receivers(&["email:a@b.c"]));
+    assert_eq!(of("incident:INC-3", Severity::Critical), critical);
+}
+
 fn some_receiver() -> impl Strategy<Value = Receiver> {
     prop::sample::select(vec!["slack", "slack:#a", "discord", "email", "email:a@b.c", "sms", "pagerduty", "webhook"])
         .prop_map(|name| Receiver::parse(name).unwrap())
@@ -171,8 +193,9 @@ proptest! {
     #[test]
     fn a_key_is_the_same_whenever_it_is_asked_and_fits(name in "\\PC{1,60}", application in "\\PC{0,120}") {
         let labels = Labels { application, ..labels(Severity::Low) };
-        let key = group_key(&name, &[GroupLabel::Application, GroupLabel::Severity], "x", &labels);
-        prop_assert_eq!(&key, &group_key(&name, &[GroupLabel::Severity, GroupLabel::Application], "y", &labels));
+        let of = |group_by: [GroupLabel; 2]| group_key(&name, &common(&group_by, &[], &labels));
+        let key = of([GroupLabel::Application, GroupLabel::Severity]);
+        prop_assert_eq!(&key, &of([GroupLabel::Severity, GroupLabel::Application]));
         prop_assert!(dedup_key(&key).len() <= 255);
     }
 }

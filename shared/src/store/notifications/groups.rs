@@ -47,7 +47,7 @@ pub struct Member {
     pub renewed: bool,
 }
 
-/// How many problems of a group stand how. Those that are muted are left out, but for `muted_known`.
+/// How many problems of a group stand how. Those that are muted are left out, but for the last two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Not over.
@@ -64,6 +64,8 @@ pub struct Counted {
     pub taken: i64,
     /// Muted, not over, and people know.
     pub muted_known: i64,
+    /// Muted, over, and people think that it is not.
+    pub muted_ended: i64,
 }
 
 /// What people are told of a group, as far as it changes what they know.
@@ -86,6 +88,8 @@ pub enum Named {
     Taken,
     /// Those that are over.
     Ended,
+    /// Those that are over, while a mute keeps people from knowing.
+    EndedMuted,
 }
 
 const GROUP: &str = "settings, first_seen_at, last_told_at, due_at, told";
@@ -228,7 +232,8 @@ pub async fn count_members(transaction: &Transaction<'_>, group_key: &str) -> Re
             count(*) FILTER (WHERE heard AND known) AS known,
             count(*) FILTER (WHERE heard AND known AND NOT active) AS ended,
             count(*) FILTER (WHERE heard AND state = 'acknowledged' AND told = 'firing') AS taken,
-            count(*) FILTER (WHERE NOT heard AND active AND known) AS muted_known
+            count(*) FILTER (WHERE NOT heard AND active AND known) AS muted_known,
+            count(*) FILTER (WHERE NOT heard AND NOT active AND known) AS muted_ended
         FROM (
             SELECT state, told, renewed, muted_by IS NULL AS heard, state <> 'resolved' AS active,
                 coalesce(told <> 'resolved', false) AS known
@@ -245,6 +250,7 @@ pub async fn count_members(transaction: &Transaction<'_>, group_key: &str) -> Re
         ended: column(row, "ended")?,
         taken: column(row, "taken")?,
         muted_known: column(row, "muted_known")?,
+        muted_ended: column(row, "muted_ended")?,
     })
 }
 
@@ -260,15 +266,16 @@ pub async fn list_members(
 ) -> Result<(Vec<Member>, i64), StoreError> {
     let known = "told IN ('firing', 'acknowledged')";
     let condition = match named {
-        Named::Active => "state <> 'resolved'".to_owned(),
-        Named::Changed => format!("(state <> 'resolved' OR {known})"),
-        Named::Taken => "state = 'acknowledged' AND told = 'firing'".to_owned(),
-        Named::Ended => format!("state = 'resolved' AND {known}"),
+        Named::Active => "muted_by IS NULL AND state <> 'resolved'".to_owned(),
+        Named::Changed => format!("muted_by IS NULL AND (state <> 'resolved' OR {known})"),
+        Named::Taken => "muted_by IS NULL AND state = 'acknowledged' AND told = 'firing'".to_owned(),
+        Named::Ended => format!("muted_by IS NULL AND state = 'resolved' AND {known}"),
+        Named::EndedMuted => format!("muted_by IS NOT NULL AND state = 'resolved' AND {known}"),
     };
     let sql = format!(
         "SELECT {MEMBER}, count(*) OVER () AS total
         FROM public.notification_members
-        WHERE group_key = $1 AND muted_by IS NULL AND {condition}
+        WHERE group_key = $1 AND {condition}
         ORDER BY
             told IS NOT DISTINCT FROM state, state = 'resolved',
             array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], details #>> '{{problem,severity}}'), fired_at

@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 
 use crate::model::EscalationPolicy;
 use crate::store::StoreError;
+use crate::store::row::column;
 
 /// Begins a group's ladder. One that is being climbed goes on, unless it `restarts`: people were told of the end of what it
 /// was about.
@@ -58,6 +59,20 @@ pub async fn end(
     let parameters = [(&group_key as _, Type::TEXT), (&now as _, Type::TIMESTAMPTZ), (&by as _, Type::TEXT)];
     transaction.execute_typed(sql, &parameters).await?;
     Ok(())
+}
+
+/// Whether a group's ladder is being climbed and has come to this step.
+///
+/// # Errors
+/// Any store error.
+pub async fn is_climbed(transaction: &Transaction<'_>, group_key: &str, step: u32) -> Result<bool, StoreError> {
+    let sql = "
+        SELECT EXISTS (
+            SELECT FROM public.escalations WHERE group_key = $1 AND ended_at IS NULL AND next_step >= $2
+        ) AS climbed";
+    let step = i32::try_from(step).unwrap_or(i32::MAX);
+    let rows = transaction.query_typed(sql, &[(&group_key, Type::TEXT), (&step, Type::INT4)]).await?;
+    rows.first().map_or(Ok(false), |row| column(row, "climbed"))
 }
 
 /// Takes back a step that was not told because all that nobody is on is muted: `dispatch` looks again then.

@@ -177,8 +177,8 @@ pub struct Claim {
     pub until: DateTime<Utc>,
 }
 
-/// What waits because it is too much: the contents of the worst, one of each group, and of how many groups. It becomes the
-/// digest of this id; of more than 5,000 messages the rest is the next one's.
+/// What waits because it is too much, but for what is claimed: the contents of the worst, one of each group, and of how many
+/// groups. It becomes the digest of this id; of more than 5,000 messages the rest is the next one's.
 ///
 /// # Errors
 /// Any store error.
@@ -186,7 +186,6 @@ pub async fn gather(
     transaction: &Transaction<'_>,
     receiver: &Receiver,
     digest: Uuid,
-    now: DateTime<Utc>,
     limit: usize,
 ) -> Result<(Vec<Value>, i64), StoreError> {
     let sql = "
@@ -194,10 +193,14 @@ pub async fn gather(
             UPDATE public.notifications
             SET status = 'digested', digest_id = $3, claimed_by = NULL, claimed_until = NULL
             WHERE id IN (
+                -- Also what was refused and waits to be sent again: it would come behind its own end.
                 SELECT id FROM public.notifications
-                WHERE channel = $1 AND recipient = $2 AND status = 'pending' AND next_attempt_at <= $4
-                    AND kind NOT IN ('escalated', 'digest') AND replayed_at IS NULL
-                    AND NOT (channel = 'pagerduty' AND kind IN ('resolved', 'acknowledged'))
+                WHERE channel = $1 AND recipient = $2 AND status = 'pending'
+                    AND kind <> 'digest' AND replayed_at IS NULL
+                    AND group_key NOT IN (
+                        SELECT group_key FROM public.notifications
+                        WHERE channel = $1 AND recipient = $2 AND status = 'sending'
+                    )
                 ORDER BY seq
                 LIMIT 5000
                 FOR UPDATE
@@ -214,13 +217,12 @@ pub async fn gather(
         ORDER BY
             content #>> '{problems,0,state}' = 'resolved',
             array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], content #>> '{problems,0,severity}'), seq
-        LIMIT $5";
+        LIMIT $4";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters = [
         (&receiver.channel().as_str() as _, Type::TEXT),
         (&receiver.recipient() as _, Type::TEXT),
         (&digest as _, Type::UUID),
-        (&now as _, Type::TIMESTAMPTZ),
         (&limit as _, Type::INT8),
     ];
     let rows = transaction.query_typed(sql, &parameters).await?;
@@ -246,6 +248,28 @@ pub async fn count_sms_of_day(transaction: &Transaction<'_>, now: DateTime<Utc>)
     rows.first().map_or(Ok(0), |row| column(row, "messages"))
 }
 
+/// Those on `PagerDuty` who were told last that somebody is on what the group tells of.
+///
+/// # Errors
+/// Any store error.
+pub async fn list_acknowledged_pages(
+    transaction: &Transaction<'_>,
+    group_key: &str,
+) -> Result<Vec<String>, StoreError> {
+    let sql = "
+        SELECT recipient
+        FROM (
+            SELECT DISTINCT ON (recipient) recipient, kind
+            FROM public.notifications
+            WHERE group_key = $1 AND channel = 'pagerduty' AND status <> 'skipped'
+            ORDER BY recipient, seq DESC
+        ) AS newest
+        WHERE kind = 'acknowledged'
+        LIMIT 200";
+    let rows = transaction.query_typed(sql, &[(&group_key, Type::TEXT)]).await?;
+    rows.iter().map(|row| column(row, "recipient")).collect()
+}
+
 /// Deletes up to 1,000 messages, and as many groups, that are over since before this instant; returns how many of both.
 ///
 /// # Errors
@@ -256,6 +280,11 @@ pub async fn delete_older_than(client: &Client, age: TimeDelta, now: DateTime<Ut
         WHERE id IN (
             SELECT id FROM public.notifications
             WHERE created_at < $1 AND status NOT IN ('pending', 'sending')
+                -- Of what is still open: who was told, and how channels find it again.
+                AND NOT EXISTS (
+                    SELECT FROM public.notification_members AS member
+                    WHERE member.group_key = notifications.group_key
+                )
             ORDER BY created_at
             LIMIT 1000
             FOR UPDATE SKIP LOCKED

@@ -23,8 +23,8 @@ fn waiting(kind: NoticeKind) -> Waiting {
     }
 }
 
-fn bucket(tokens: f64) -> Option<Bucket> {
-    Some(Bucket { tokens, refilled_at: now() })
+fn bucket(channel: Channel, tokens: f64) -> Option<(Bucket, Limit)> {
+    limit(channel).map(|limit| (Bucket { tokens, refilled_at: now() }, limit))
 }
 
 fn now() -> DateTime<Utc> {
@@ -33,7 +33,7 @@ fn now() -> DateTime<Utc> {
 
 #[test]
 fn what_is_over_wakes_nobody_and_what_nobody_knows_does_not_end() {
-    use NoticeKind::{Acknowledged, Firing, Resolved};
+    use NoticeKind::{Acknowledged, Firing, Heal, Resolved};
     for (channel, kind, is_over, was_told, was_tried, is_sent) in [
         (Channel::Sms, Firing, true, false, false, false),
         (Channel::PagerDuty, Firing, true, false, true, false),
@@ -44,6 +44,7 @@ fn what_is_over_wakes_nobody_and_what_nobody_knows_does_not_end() {
         (Channel::Slack, Acknowledged, false, false, false, false),
         (Channel::PagerDuty, Resolved, false, false, true, true),
         (Channel::PagerDuty, Resolved, false, false, false, false),
+        (Channel::Sms, Heal, true, true, true, false),
     ] {
         let message = Waiting { is_over, was_told, was_tried, ..waiting(kind) };
         assert_eq!(pointless(channel, &message).is_none(), is_sent, "{channel} {kind:?}");
@@ -54,8 +55,8 @@ fn what_is_over_wakes_nobody_and_what_nobody_knows_does_not_end() {
 
 #[test]
 fn what_somebody_is_on_by_now_wakes_nobody() {
-    use NoticeKind::{Acknowledged, Escalated, Firing, Repeat};
-    for kind in [Firing, Repeat, Escalated] {
+    use NoticeKind::{Acknowledged, Escalated, Firing, Heal, Repeat};
+    for kind in [Firing, Repeat, Escalated, Heal] {
         for (channel, is_sent) in [(Channel::Sms, false), (Channel::PagerDuty, false), (Channel::Slack, true)] {
             let message = Waiting { is_taken: true, ..waiting(kind) };
             assert_eq!(pointless(channel, &message).is_none(), is_sent, "{channel} {kind:?}");
@@ -67,19 +68,35 @@ fn what_somebody_is_on_by_now_wakes_nobody() {
 }
 
 #[test]
-fn an_escalation_takes_no_token_and_heeds_the_day() {
+fn an_escalation_waits_for_no_token_and_heeds_the_day() {
     let messages = vec![waiting(NoticeKind::Escalated), waiting(NoticeKind::Firing)];
-    let found = plan(Channel::Sms, messages.clone(), bucket(0.0), None, 9, now());
-    assert_eq!((found.go.len(), found.taken, found.is_held), (1, 0, true));
-    let found = plan(Channel::Sms, messages, bucket(5.0), None, 0, now());
+    let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, 0.0), None, 9, now());
+    assert_eq!((found.go.len(), found.taken, found.is_held), (1, 1, true));
+    let found = plan(Channel::Sms, messages, bucket(Channel::Sms, 5.0), None, 0, now());
     assert_eq!((found.go.len(), found.skip.len()), (0, 2));
     assert!(found.skip.iter().all(|it| it.is_failure), "somebody should have got them");
 }
 
 #[test]
+fn a_storm_of_escalations_is_some_of_them_and_a_digest_of_the_rest() {
+    let messages: Vec<_> = (0..30).map(|_| waiting(NoticeKind::Escalated)).collect();
+    // The burst of five, and as many in debt.
+    let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, 5.0), None, 99, now());
+    assert_eq!((found.go.len(), found.taken, found.is_held, found.makes_digest), (10, 10, true, false));
+    let held_since = Some(now() - HOLD);
+    let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, -5.0), held_since, 99, now());
+    assert_eq!((found.go.len(), found.makes_digest), (0, true));
+    let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, -6.5), held_since, 99, now());
+    assert_eq!((found.is_held, found.makes_digest), (true, false));
+    let found = plan(Channel::PagerDuty, messages, bucket(Channel::PagerDuty, -60.0), held_since, 99, now());
+    assert_eq!((found.is_held, found.makes_digest), (true, false));
+}
+
+#[test]
 fn pages_wait_for_their_token_and_become_no_digest() {
     let messages = vec![waiting(NoticeKind::Firing), waiting(NoticeKind::Firing), waiting(NoticeKind::Resolved)];
-    let found = plan(Channel::PagerDuty, messages, bucket(0.5), Some(now() - HOLD), usize::MAX, now());
+    let found =
+        plan(Channel::PagerDuty, messages, bucket(Channel::PagerDuty, 0.5), Some(now() - HOLD), usize::MAX, now());
     assert!(!found.makes_digest && found.is_held && found.go.is_empty() && found.skip.is_empty());
 }
 
@@ -92,18 +109,22 @@ proptest! {
         let messages: Vec<_> = kinds.into_iter().map(waiting).collect();
         let urgent = messages.iter().filter(|it| is_urgent(it)).count();
         let held_since = held.map(|seconds| now() - TimeDelta::seconds(seconds));
-        let is_limited = limit(channel).is_some();
-        let bucket = bucket(tokens).filter(|_| is_limited);
+        let unlimited = messages.iter().filter(|it| is_unlimited(it)).count();
+        let bucket = bucket(channel, tokens);
         let found = plan(channel, messages.clone(), bucket, held_since, left, now());
         let ids: std::collections::BTreeSet<_> =
             found.go.iter().map(|it| it.id).chain(found.skip.iter().map(|it| it.id)).collect();
         prop_assert_eq!(ids.len(), found.go.len() + found.skip.len());
-        prop_assert!(bucket.is_none_or(|bucket| found.taken <= bucket.fits()));
-        prop_assert!(found.go.len() <= urgent + found.taken);
+        let fits = bucket.map_or(usize::MAX, |(bucket, limit)| {
+            let owed = bucket.fits_urgent(limit).min(urgent);
+            bucket.fits().max(owed)
+        });
+        prop_assert!(found.taken <= fits);
+        prop_assert!(found.go.len() <= unlimited + found.taken);
         // Nothing is forgotten: what neither goes nor is left out is held, or a line of the digest.
         let rest = messages.len() - ids.len();
         prop_assert!(rest == 0 || found.is_held || found.makes_digest);
         prop_assert!(!found.makes_digest || held.is_some_and(|seconds| seconds >= HOLD.num_seconds()));
-        prop_assert!(found.go.len() <= left.max(urgent));
+        prop_assert!(found.go.len() <= left.max(urgent + unlimited));
     }
 }
