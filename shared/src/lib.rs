@@ -13,6 +13,7 @@
 //! `store` know `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
 //! SQL stands only in `store`, `std::env` only in `config`; the clock is read at the edge and passed in.
 
+pub mod address;
 pub mod applications;
 mod batches;
 #[cfg(feature = "publish")]

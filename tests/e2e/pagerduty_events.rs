@@ -1,11 +1,15 @@
 //! `POST /webhooks/pagerduty`: what somebody did there about what we told them is done here, once, and only if it is signed.
 
 use harness::{Answer, Database, TestStack};
+use pagerduty_events::app::PagerDutyConfig;
 use pagerduty_events::signature::sign;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use shared::address::Address;
 use uuid::Uuid;
 use watchkeeper::stack::VendorsConfig;
+use wiremock::matchers::{header, method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::people::{alert, audit, events, incident, with_alert, with_incident};
 
@@ -14,8 +18,17 @@ const KEY: &str = "wk-group-1";
 const BY: &str = "pagerduty:Earline Greenholt";
 
 async fn stack_on(database: Database) -> TestStack {
-    let vendors = VendorsConfig { pagerduty: Some(SecretString::from(SECRET)), ..VendorsConfig::default() };
-    TestStack::builder().vendors(vendors).start(database).await
+    TestStack::builder().vendors(vendors(None)).start(database).await
+}
+
+/// With `PagerDuty`'s REST API at this address.
+fn vendors(api: Option<&str>) -> VendorsConfig {
+    let pagerduty = PagerDutyConfig {
+        webhook_secret: Some(SecretString::from(SECRET)),
+        api_token: api.map(|_| SecretString::from("u+token")),
+        api: api.map(|api| Address::parse(api).unwrap()),
+    };
+    VendorsConfig { pagerduty, ..VendorsConfig::default() }
 }
 
 /// What was told under [`KEY`]: these subjects, in one group.
@@ -35,7 +48,7 @@ async fn tell(database: &Database, subjects: &[String]) {
     database.rows(sql, &[&KEY]).await;
 }
 
-/// An event about [`KEY`], as `PagerDuty` sends it.
+/// An event about [`KEY`], as `PagerDuty` sends it of an incident that was opened under a key of its own.
 fn event(kind: &str) -> Value {
     let mut body: Value =
         serde_json::from_str(include_str!("../../functions/pagerduty-events/fixtures/incident-acknowledged.json"))
@@ -200,9 +213,109 @@ async fn without_a_secret_webhooks_are_closed() {
 #[tokio::test]
 async fn while_the_database_is_away_pagerduty_is_told_to_send_it_again() {
     let nowhere = "postgresql://u:p@127.0.0.1:9/none?sslmode=disable".to_owned();
-    let vendors = VendorsConfig { pagerduty: Some(SecretString::from(SECRET)), ..VendorsConfig::default() };
-    let builder = TestStack::builder().vendors(vendors).database_url(nowhere);
+    let builder = TestStack::builder().vendors(vendors(None)).database_url(nowhere);
     let stack = builder.start(Database::empty().await).await;
     assert_eq!(send(&stack, &event("incident.resolved")).await.status, 503);
     assert_eq!(send(&stack, &event("pagey.ping")).await.status, 200);
+}
+
+/// As `PagerDuty` sends it of an incident that events opened: only its alerts have keys.
+fn event_without_key(kind: &str) -> Value {
+    let mut body = event(kind);
+    body["event"]["data"]["incident_key"] = Value::Null;
+    body
+}
+
+/// A page of the alerts of incident `PGR0VU2`.
+async fn alerts(api: &MockServer, offset: usize, answer: ResponseTemplate) {
+    Mock::given(method("GET"))
+        .and(path("/incidents/PGR0VU2/alerts"))
+        .and(query_param("offset", offset.to_string()))
+        .and(header("authorization", "Token token=u+token"))
+        .and(header("accept", "application/vnd.pagerduty+json;version=2"))
+        .respond_with(answer)
+        .mount(api)
+        .await;
+}
+
+#[tokio::test]
+async fn what_an_incident_is_about_is_asked_of_its_alerts() {
+    let (database, _) = with_incident().await;
+    let alone = with_alert(&database, "mail").await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
+    let api = MockServer::start().await;
+    let first = json!({"alerts": [{"alert_key": "somebody else's"}, {"alert_key": null}, {}], "more": true});
+    alerts(&api, 0, ResponseTemplate::new(200).set_body_json(first)).await;
+    let second = json!({"alerts": [{"alert_key": KEY}, {"alert_key": KEY}], "more": false});
+    alerts(&api, 100, ResponseTemplate::new(200).set_body_json(second)).await;
+    let stack = TestStack::builder().vendors(vendors(Some(&api.uri()))).start(database).await;
+    let answer = send(&stack, &event_without_key("incident.acknowledged")).await;
+    assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(2)), "{answer:?}");
+    assert_eq!(incident(&stack.database).await, ("acknowledged".to_owned(), Some(BY.to_owned())));
+}
+
+#[tokio::test]
+async fn where_pagerduty_does_not_say_what_it_is_about_it_sends_it_again_or_nothing_is_done() {
+    let (database, _) = with_incident().await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    let api = MockServer::start().await;
+    let stack = TestStack::builder().vendors(vendors(Some(&api.uri()))).start(database).await;
+    let late = std::time::Duration::from_secs(60);
+    for (answer, status) in [
+        (ResponseTemplate::new(500), 503),
+        (ResponseTemplate::new(429), 503),
+        (ResponseTemplate::new(200).set_body_string("<html>"), 503),
+        (ResponseTemplate::new(200).set_delay(late), 503),
+        (ResponseTemplate::new(302).insert_header("location", "/elsewhere"), 200),
+        (ResponseTemplate::new(401), 200),
+        (ResponseTemplate::new(404), 200),
+        (ResponseTemplate::new(200).set_body_json(json!({"alerts": "none"})), 200),
+    ] {
+        api.reset().await;
+        alerts(&api, 0, answer).await;
+        let answer = send(&stack, &event_without_key("incident.resolved")).await;
+        assert_eq!((answer.status, answer.body["ignored"].is_string()), (status, status == 200), "{answer:?}");
+    }
+    assert_eq!(incident(&stack.database).await.0, "detected");
+    let stack = TestStack::builder().vendors(vendors(Some("http://127.0.0.1:9"))).start(stack.stop().await).await;
+    assert_eq!(send(&stack, &event_without_key("incident.resolved")).await.status, 503);
+    // Without a token nobody is asked, and the answer says why.
+    let (database, _) = with_incident().await;
+    let stack = stack_on(database).await;
+    let answer = send(&stack, &event_without_key("incident.resolved")).await;
+    assert!(answer.status == 200 && answer.body["ignored"].to_string().contains("PAGERDUTY_API_TOKEN"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_was_told_of_or_began_later_goes_on() {
+    let (database, _) = with_incident().await;
+    let (unheard, later) = (with_alert(&database, "mail").await, with_alert(&database, "queue").await);
+    let subjects = [format!("alert:{unheard}"), format!("alert:{later}")];
+    tell(&database, &["incident:INC-HEALTH-1".to_owned(), subjects[0].clone(), subjects[1].clone()]).await;
+    let change = "UPDATE notification_members SET told = NULL WHERE subject = $1";
+    database.rows(change, &[&subjects[0]]).await;
+    let change = "UPDATE notification_members SET fired_at = now() + interval '1 minute' WHERE subject = $1";
+    database.rows(change, &[&subjects[1]]).await;
+    let stack = stack_on(database).await;
+    let answer = send(&stack, &event("incident.resolved")).await;
+    assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(1)), "{answer:?}");
+    for id in [unheard, later] {
+        assert_eq!(alert(&stack.database, id).await.0, "active");
+    }
+}
+
+#[tokio::test]
+async fn what_was_merged_or_done_by_no_person_changes_nothing() {
+    let (database, _) = with_incident().await;
+    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    let stack = stack_on(database).await;
+    let mut merged = event("incident.resolved");
+    merged["event"]["data"]["resolve_reason"] = json!({"type": "merge_resolve_reason", "incident": {"id": "PGR0VU1"}});
+    let mut timed_out = event("incident.resolved");
+    timed_out["event"]["agent"] = Value::Null;
+    for body in [merged, timed_out] {
+        let answer = send(&stack, &body).await;
+        assert_eq!((answer.status, answer.body["ignored"].is_string()), (200, true), "{answer:?}");
+    }
+    assert_eq!(incident(&stack.database).await.0, "detected");
 }

@@ -154,26 +154,32 @@ async fn a_key_leads_to_all_that_was_told_under_it() {
     let sql = format!(
         "INSERT INTO notification_groups (group_key, route, settings, first_seen_at)
         SELECT group_key, 'a', '{{}}', now() FROM unnest(ARRAY['one', 'two']) AS group_key;
-        INSERT INTO notification_members (group_key, subject, state, details, fired_at, changed_at)
-        SELECT key, subject, 'firing', '{{}}', now(), now()
-        FROM (VALUES ('one', 'incident:INC-1'), ('one', 'alert:{alert}'), ('two', 'incident:INC-2'))
-            AS told (key, subject);
+        INSERT INTO notification_members (group_key, subject, state, told, details, fired_at, changed_at)
+        SELECT key, subject, 'firing', told, '{{}}', now() - age * interval '1 minute', now()
+        FROM (VALUES ('one', 'incident:INC-1', 'firing', 9), ('one', 'alert:{alert}', 'acknowledged', 9),
+            ('one', 'incident:INC-3', NULL, 9), ('one', 'incident:INC-4', 'firing', 1),
+            ('two', 'incident:INC-2', 'firing', 9)) AS told (key, subject, told, age);
         INSERT INTO notifications (id, event_id, channel, recipient, kind, group_key, dedup_key, content, next_attempt_at,
             created_at)
         SELECT gen_random_uuid(), gen_random_uuid(), 'pagerduty', 'default', 'firing', key, 'key ' || key, '{{}}', now(), now()
         FROM unnest(ARRAY['one', 'one', 'two']) AS key"
     );
     database.execute(&sql).await;
-    let found = |key: &'static str| {
-        let store = database.store();
+    let found = |keys: &[&str], at: Option<DateTime<Utc>>| {
+        let (store, keys) = (database.store(), keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
         async move {
+            let keys = keys.as_slice();
             let found =
-                store.run(|client| async move { subjects::list_of_dedup_key(&client, key).await }).await.unwrap();
+                store.run(|client| async move { subjects::list_of_dedup_keys(&client, keys, at).await }).await.unwrap();
             found.iter().map(Subject::to_string).collect::<Vec<_>>()
         }
     };
-    let one = found("key one").await;
-    assert_eq!(one, [format!("alert:{alert}"), "incident:INC-1".to_owned()]);
-    assert_eq!(found("key two").await, ["incident:INC-2"]);
-    assert_eq!(found("key three").await, Vec::<String>::new());
+    // Not what nobody was told of, nor what began later.
+    let then = Some(Utc::now() - Duration::minutes(5));
+    let alert = format!("alert:{alert}");
+    assert_eq!(found(&["key one"], then).await, [&alert, "incident:INC-1"]);
+    assert_eq!(found(&["key one"], None).await, [&alert, "incident:INC-1", "incident:INC-4"]);
+    assert_eq!(found(&["key two", "key one"], then).await, [&alert, "incident:INC-1", "incident:INC-2"]);
+    assert_eq!(found(&["key three"], None).await, Vec::<String>::new());
+    assert_eq!(found(&[], None).await, Vec::<String>::new());
 }

@@ -9,7 +9,7 @@ use crate::code;
 use crate::template::Template;
 
 /// What must never stand in the template, nor come as a parameter.
-const SECRETS: [&str; 19] = [
+const SECRETS: [&str; 20] = [
     "DATABASE_URL",
     "SENTRY_CLIENT_SECRET",
     "SENTRY_SERVICE_HOOK_SECRET",
@@ -27,6 +27,7 @@ const SECRETS: [&str; 19] = [
     "TWILIO_AUTH_TOKEN",
     "PAGERDUTY_ROUTING_KEY",
     "PAGERDUTY_WEBHOOK_SECRET",
+    "PAGERDUTY_API_TOKEN",
     "NOTIFY_WEBHOOK_URL",
     "NOTIFY_WEBHOOK_SECRET",
 ];

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness::{Database, TestStack};
+use pagerduty_events::app::PagerDutyConfig;
 use secrecy::SecretString;
 use watchkeeper::stack::VendorsConfig;
 
@@ -52,7 +53,8 @@ async fn every_route_of_the_template_is_answered_by_the_running_stack() {
     // A P-256 key, as SendGrid shows it.
     let sendgrid = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54W\
         K84zV2sxXs7LtkBoN79R9Q==";
-    let vendors = VendorsConfig { slack: secret(), pagerduty: secret(), sendgrid: Some(sendgrid.to_owned()) };
+    let pagerduty = PagerDutyConfig { webhook_secret: secret(), ..PagerDutyConfig::default() };
+    let vendors = VendorsConfig { slack: secret(), pagerduty, sendgrid: Some(sendgrid.to_owned()) };
     let builder = TestStack::builder().ingest_key("key").read_token("token").sentry_secret("secret");
     let builder = builder.admin_token("token").vendors(vendors);
     let stack = builder.start(Database::migrated().await).await;

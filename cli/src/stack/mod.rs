@@ -41,6 +41,7 @@ use tokio::task::JoinHandle;
 use bus::{Consumer, Delivery, LocalBus};
 use journal::Journal;
 use notify::app::NotifyConfig;
+use pagerduty_events::app::PagerDutyConfig;
 
 /// What a stack is made of.
 #[derive(Debug, Clone)]
@@ -98,19 +99,19 @@ impl AccessConfig {
 pub struct VendorsConfig {
     /// `SLACK_SIGNING_SECRET`.
     pub slack: Option<SecretString>,
-    /// `PAGERDUTY_WEBHOOK_SECRET`.
-    pub pagerduty: Option<SecretString>,
+    /// What is known of PagerDuty.
+    pub pagerduty: PagerDutyConfig,
     /// `SENDGRID_WEBHOOK_PUBLIC_KEY`.
     pub sendgrid: Option<String>,
 }
 
 impl VendorsConfig {
-    /// Reads the three variables.
+    /// Reads their variables.
     #[must_use]
-    pub fn read(environment: &Environment<'_>) -> Self {
+    pub fn read(environment: &mut Environment<'_>) -> Self {
         Self {
             slack: environment.secret("SLACK_SIGNING_SECRET"),
-            pagerduty: environment.secret("PAGERDUTY_WEBHOOK_SECRET"),
+            pagerduty: PagerDutyConfig::read(environment),
             sendgrid: environment.optional("SENDGRID_WEBHOOK_PUBLIC_KEY"),
         }
     }
@@ -206,7 +207,7 @@ impl Stack {
             publisher,
             store,
         };
-        let router = routes(&common, &config.access, &config.sentry, &config.vendors, redactor);
+        let router = routes(&common, &config.access, &config.sentry, &config.vendors, redactor)?;
         let notify = notify::App::new(common.store.clone(), config.notify)?;
         if config.ticks != Ticks::NoneAndNoSweeps
             && let Err(error) = notify::introduce(&notify, Utc::now()).await
@@ -309,7 +310,7 @@ fn routes(
     sentry: &SentryConfig,
     vendors: &VendorsConfig,
     redactor: Redactor,
-) -> Router {
+) -> anyhow::Result<Router> {
     let Common { store, intake, publisher, directory, counters, watch, dsn_secret } = common;
     let report_error =
         report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
@@ -340,9 +341,9 @@ fn routes(
     );
     let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone());
     let pagerduty_events =
-        pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone());
+        pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone())?;
     let email_events = email_events::App::new(store.clone(), watch.clone(), vendors.sendgrid.clone());
-    with_fallbacks(
+    Ok(with_fallbacks(
         Router::new()
             .merge(report_error::router(report_error))
             .merge(sentry_webhook::router(sentry_webhook))
@@ -353,7 +354,7 @@ fn routes(
             .merge(slack_actions::router(slack_actions))
             .merge(pagerduty_events::router(pagerduty_events))
             .merge(email_events::router(email_events)),
-    )
+    ))
 }
 
 async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {

@@ -23,6 +23,10 @@ fn event(event: &Value) -> Option<EmailEvent> {
     let text = |key: &str| event[key].as_str().filter(|text| !text.is_empty());
     let email_id = Uuid::parse_str(text(OURS)?).ok()?;
     let stage = stage(text("event")?)?;
+    if stage == EmailStage::Opened && event["sg_machine_open"] == true {
+        // A mail program has loaded it for somebody who may never look at it.
+        return None;
+    }
     let at: DateTime<Utc> = DateTime::from_timestamp(event["timestamp"].as_i64()?, 0)?;
     let reason = text("reason").or_else(|| text("response")).map(str::to_owned);
     // Without an id its own content tells it from every other.
@@ -67,6 +71,7 @@ mod tests {
             {"event": "delivered", "timestamp": 2, "sg_event_id": "d", "notification_id": "17"},
             {"event": "group_unsubscribe", "timestamp": 2, "sg_event_id": "e", "notification_id": ID},
             {"event": "open", "timestamp": "2", "sg_event_id": "f", "notification_id": ID},
+            {"event": "open", "timestamp": 2, "sg_event_id": "g", "notification_id": ID, "sg_machine_open": true},
             {"event": 7}, 7, null, [], "open",
         ]);
         let found = parse(&given).unwrap();

@@ -5,9 +5,10 @@
 //!   committed; an event counts once; what is somebody else's incident changes nothing.
 //! - Idempotency key: the event's id, which is signed, and what it is about.
 //!
-//! Steps: [`signature`] → [`payload`] (a body to a deed) → `shared::store::subjects` (their key to our incidents) →
-//! `shared::store::reactions` → answer.
+//! Steps: [`signature`] → [`payload`] (a body to a deed) → `alerts` (their incident to the keys that it was opened under) →
+//! `shared::store::subjects` (a key to our incidents) → `shared::store::reactions` → answer.
 
+mod alerts;
 pub mod app;
 pub mod payload;
 pub mod signature;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -27,11 +29,12 @@ use shared::store::lifecycle::Agent;
 use shared::store::reactions::{self, Reacted, Reaction};
 use shared::store::subjects;
 
+use alerts::AlertsError;
 pub use app::App;
-use payload::{Done, Meaning};
+use payload::{About, Done, Meaning};
 
 /// `PagerDuty` waits for five seconds, and sends again what failed.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The function's routes.
 pub fn router(app: App) -> Router {
@@ -61,11 +64,40 @@ impl App {
         self.watch.authentic("PagerDuty's webhooks", parts, body, verify, now).await
     }
 
-    /// Does the same to all that was told under the key, and tells the bus.
+    /// The keys that the incident was opened under; none where that can't be found out, and why.
+    async fn keys(&self, about: &About) -> Result<Result<Vec<String>, &'static str>, ApiError> {
+        let incident = match about {
+            About::Key(key) => return Ok(Ok(vec![key.clone()])),
+            About::Incident(incident) => incident,
+        };
+        let Some(alerts) = &self.alerts else {
+            tracing::error!("PAGERDUTY_API_TOKEN is not set: what is done in PagerDuty can't be found here");
+            return Ok(Err("this server has no PAGERDUTY_API_TOKEN to ask what it is about"));
+        };
+        match alerts.keys(incident).await {
+            Ok(keys) => Ok(Ok(keys)),
+            Err(error @ AlertsError::Later(_)) => {
+                tracing::warn!(%error, "PagerDuty is to send it again");
+                let message = "PagerDuty does not say what it is about; try again";
+                Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message))
+            }
+            Err(error @ AlertsError::Refused(_)) => {
+                tracing::error!(%error, "what is done in PagerDuty can't be found here");
+                Ok(Err("PagerDuty refuses to say what it is about"))
+            }
+        }
+    }
+
+    /// Does the same to all that was told under the keys, and tells the bus.
     async fn take(&self, done: &Done, now: DateTime<Utc>) -> Result<Json<Value>, ApiError> {
+        let keys = match self.keys(&done.about).await? {
+            Ok(keys) => keys,
+            Err(why) => return Ok(Json(json!({ "ignored": why }))),
+        };
+        let keys = keys.as_slice();
         let reacted = self.store.run_within(PATIENCE, |client| async move {
             let mut all = Vec::new();
-            for subject in subjects::list_of_dedup_key(&client, &done.dedup_key).await? {
+            for subject in subjects::list_of_dedup_keys(&client, keys, done.at).await? {
                 let reacted = reactions::react(&client, &subject, &reaction(done, &subject, now)).await?;
                 all.push((subject, reacted));
             }
@@ -74,8 +106,8 @@ impl App {
         let reacted = reacted.await?;
         let (deed, by) = (done.deed, &done.by);
         if reacted.is_empty() {
-            tracing::info!(dedup_key = done.dedup_key, "ignored: somebody else's incident");
-            return Ok(Json(json!({ "ignored": "somebody else's incident" })));
+            tracing::info!(about = ?done.about, "ignored: nothing that is open here");
+            return Ok(Json(json!({ "ignored": "nothing that is open here" })));
         }
         let mut events = Vec::new();
         for (subject, reacted) in &reacted {

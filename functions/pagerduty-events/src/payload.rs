@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use shared::store::reactions::{Deed, person};
 
-/// As many characters as our keys have at most.
-const KEY_CHARS: usize = 255;
+use crate::alerts::is_key;
+
+/// The id of an incident there is no longer.
+const ID_CHARS: usize = 50;
 
 /// What a delivery means for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +28,21 @@ pub struct Done {
     pub event_id: String,
     /// What it was.
     pub deed: Deed,
-    /// Our own `dedup_key`, by which they call what we told them of.
-    pub dedup_key: String,
+    /// What it was done about.
+    pub about: About,
     /// `pagerduty:Earline Greenholt`.
     pub by: String,
     /// When, by their clock.
     pub at: Option<DateTime<Utc>>,
+}
+
+/// Which incident of theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// The one that was opened under this `dedup_key`, which may be ours.
+    Key(String),
+    /// The one of this id: its alerts have the keys.
+    Incident(String),
 }
 
 /// What a body means.
@@ -46,24 +57,35 @@ pub fn meaning(body: &Value) -> Meaning {
         Some("pagey.ping") => return Meaning::Nothing("a ping"),
         _ => return Meaning::Nothing("nothing was done about an incident"),
     };
-    if is_machine(&event["agent"]) {
+    // Its alerts go on in another one, of which nobody has said that it is over.
+    if event["data"]["resolve_reason"]["type"] == "merge_resolve_reason" {
+        return Meaning::Nothing("it was merged into another");
+    }
+    if !is_person(&event["agent"]) {
         return Meaning::Nothing("no person did it");
     }
     let text = |value: &Value| value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-    match (text(&event["id"]), text(&event["data"]["incident_key"])) {
-        (Some(event_id), Some(dedup_key)) if dedup_key.chars().count() <= KEY_CHARS && !dedup_key.contains('\0') => {
+    let data = &event["data"];
+    let key = text(&data["incident_key"]).filter(|key| is_key(key)).map(About::Key);
+    let about = key.or_else(|| text(&data["id"]).filter(|id| is_id(id)).map(About::Incident));
+    match text(&event["id"]).zip(about) {
+        Some((event_id, about)) => {
             let at = event["occurred_at"].as_str().and_then(|at| at.parse().ok());
-            Meaning::Did(Done { event_id, deed, dedup_key, by: name_of(&event["agent"]), at })
+            Meaning::Did(Done { event_id, deed, about, by: name_of(&event["agent"]), at })
         }
-        _ => Meaning::Nothing("it names no incident of ours"),
+        None => Meaning::Nothing("it names no incident"),
     }
 }
 
-/// Whether it was an integration, or a rule of the service: among them is what we tell them ourselves, which comes back
-/// like this, perhaps after our incident was opened again.
-fn is_machine(agent: &Value) -> bool {
-    let kind = agent["type"].as_str().unwrap_or_default();
-    kind.ends_with("integration_reference") || kind.ends_with("service_reference")
+/// Whether it can be an id of theirs: it becomes part of an address.
+fn is_id(id: &str) -> bool {
+    id.len() <= ID_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Whether somebody did it. An integration, a rule of the service, a time-out and whatever runs without a name are machines:
+/// among them is what we tell them ourselves, which comes back, perhaps after our incident was opened again.
+fn is_person(agent: &Value) -> bool {
+    agent["type"] == "user_reference"
 }
 
 fn name_of(agent: &Value) -> String {
@@ -98,7 +120,7 @@ mod tests {
         let expected = Done {
             event_id: "5ac64822-4adc-4fda-ade0-410becf0de4f".to_owned(),
             deed: Deed::Acknowledge,
-            dedup_key: "watchkeeper/production/INC-MWTIGJFU-L1J3P9C2".to_owned(),
+            about: About::Incident("PGR0VU2".to_owned()),
             by: "pagerduty:Earline Greenholt".to_owned(),
             at: "2026-11-24T12:00:00Z".parse().ok(),
         };
@@ -110,7 +132,16 @@ mod tests {
         ] {
             assert_eq!(done(changed(&|body| body["event"]["event_type"] = kind.into())).deed, deed);
         }
-        assert_eq!(done(changed(&|body| body["event"]["agent"] = Value::Null)).by, "pagerduty");
+        assert_eq!(done(changed(&|body| body["event"]["agent"]["summary"] = Value::Null)).by, "pagerduty");
+        // Where it says under which key it was opened, nobody needs to be asked.
+        for (key, about) in [
+            ("watchkeeper:(built-in)/incident:INC-1", About::Key("watchkeeper:(built-in)/incident:INC-1".to_owned())),
+            ("", About::Incident("PGR0VU2".to_owned())),
+            ("\0", About::Incident("PGR0VU2".to_owned())),
+            (&"x".repeat(256), About::Incident("PGR0VU2".to_owned())),
+        ] {
+            assert_eq!(done(changed(&|body| body["event"]["data"]["incident_key"] = key.into())).about, about);
+        }
     }
 
     #[test]
@@ -120,9 +151,11 @@ mod tests {
             &|body| body["event"]["event_type"] = "pagey.ping".into(),
             &|body| body["event"]["event_type"] = Value::Null,
             &|body| body["event"]["id"] = Value::Null,
-            &|body| body["event"]["data"]["incident_key"] = "".into(),
-            &|body| body["event"]["data"]["incident_key"] = "\0".into(),
-            &|body| body["event"]["data"]["incident_key"] = "x".repeat(256).into(),
+            &|body| body["event"]["data"]["id"] = Value::Null,
+            &|body| body["event"]["data"]["id"] = "../users".into(),
+            &|body| body["event"]["data"]["id"] = "X".repeat(51).into(),
+            &|body| body["event"]["data"]["resolve_reason"] = json!({"type": "merge_resolve_reason"}),
+            &|body| body["event"]["agent"] = Value::Null,
             &|body| body["event"]["data"] = json!([]),
             &|body| body["event"]["agent"]["type"] = "inbound_integration_reference".into(),
             &|body| body["event"]["agent"]["type"] = "service_reference".into(),

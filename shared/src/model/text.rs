@@ -25,10 +25,13 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// A space, though Unicode counts it among the signs.
+const BRAILLE_BLANK: char = '\u{2800}';
+
 /// Whether it is seen as nothing but room: white space, control characters, ends of lines.
 #[must_use]
 pub fn is_blank(letter: char) -> bool {
-    letter.is_whitespace() || letter.is_control()
+    letter.is_whitespace() || letter.is_control() || letter == BRAILLE_BLANK
 }
 
 /// What is not seen itself and changes how the rest is: marks, overrides and isolates of direction, characters without
@@ -36,8 +39,9 @@ pub fn is_blank(letter: char) -> bool {
 #[must_use]
 pub fn is_hidden(letter: char) -> bool {
     matches!(letter,
-        '\u{00AD}' | '\u{061C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}'
+        | '\u{E0000}'..='\u{E007F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
 /// The text with each NUL, which Postgres refuses, replaced by U+FFFD.

@@ -136,10 +136,12 @@ pub async fn react(client: &Client, subject: &Subject, reaction: &Reaction) -> R
         Subject::Incident(id) => react_to_incident(client, id, reaction).await,
         Subject::Alert(id) => match find_alert(client, *id).await? {
             None => Ok(Reacted::Unknown),
-            Some((_, Some(incident))) => react_to_incident(client, &incident, reaction).await,
-            Some((status, None)) => match reaction.deed.settled(status) {
-                Some(reacted) => Ok(reacted),
-                None => change_alert(client, *id, reaction).await,
+            Some((status, incident)) => match (reaction.deed.settled(status), incident) {
+                // One that has ended is over for good, also where its incident was opened again since.
+                (Some(reacted), _) if status == IncidentStatus::Resolved => Ok(reacted),
+                (_, Some(incident)) => react_to_incident(client, &incident, reaction).await,
+                (Some(reacted), None) => Ok(reacted),
+                (None, None) => change_alert(client, *id, reaction).await,
             },
         },
     }

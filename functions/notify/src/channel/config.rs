@@ -1,10 +1,10 @@
 //! The channels' variables. A channel is configured by naming it; what is half named is a problem, told by its variable.
 
 use secrecy::{ExposeSecret as _, SecretString};
+use shared::address::Address;
 use shared::config::{Environment, Secrets};
 use shared::model::{Channel, Receiver};
 
-use super::address::Address;
 use super::email::SmtpServer;
 use super::webhook::SigningKey;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
+use shared::address::Address;
+use url::{Host, Url};
 
-use super::address::Address;
 use super::http::{Answer, Http};
 use super::text::{escaped, line, units};
 use super::wording::{self, Mood};
@@ -65,7 +66,7 @@ pub(super) fn embed(notice: &Notice) -> Value {
             if let Some(message) = wording::message(problem, MESSAGE) {
                 embed["description"] = json!(escape(&message, MESSAGE));
             }
-            if let Some(url) = wording::link(problem) {
+            if let Some(url) = wording::link(problem).filter(|url| is_address(url)) {
                 embed["url"] = json!(url);
             }
         }
@@ -73,6 +74,15 @@ pub(super) fn embed(notice: &Notice) -> Value {
         None => {}
     }
     embed
+}
+
+/// Whether Discord takes it for an address: a host without a dot (`localhost`) is none, and costs the whole message.
+fn is_address(url: &str) -> bool {
+    match Url::parse(url).as_ref().map(Url::host) {
+        Ok(Some(Host::Domain(name))) => name.contains('.'),
+        Ok(host) => host.is_some(),
+        Err(_) => false,
+    }
 }
 
 /// The problems, one a line, as many as there is room for.

@@ -11,9 +11,9 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
+use shared::address::Address;
 use shared::tls::{self, Trust};
 
-use super::address::Address;
 use super::text::line;
 use super::{SendError, Sent};
 
@@ -101,6 +101,11 @@ impl Answer {
     /// The JSON of the body; null where it is none.
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// Whether its body begins so, whatever became of the rest.
+    pub(super) fn begins_with(&self, beginning: &[u8]) -> bool {
+        self.body.starts_with(beginning)
     }
 
     /// Taken, and called so by the channel.

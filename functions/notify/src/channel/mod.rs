@@ -1,7 +1,6 @@
 //! The ways to people: one file each, behind one function. A channel gets a [`Delivery`] and says what became of it; what
 //! is sent when, and how often, is decided elsewhere.
 
-mod address;
 mod config;
 mod discord;
 pub mod email;
@@ -20,10 +19,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+pub use shared::address::Address;
 use shared::model::{Channel, Receiver};
 use uuid::Uuid;
 
-pub use self::address::Address;
 pub use self::config::{ChannelsConfig, EmailConfig, EmailWay, SlackConfig, SmsConfig, WebhookConfig};
 use self::http::Http;
 use crate::notice::Notice;

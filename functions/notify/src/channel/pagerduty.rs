@@ -6,10 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
+use shared::address::Address;
 use shared::model::Severity;
 use shared::model::text::first_chars;
 
-use super::address::Address;
 use super::http::Http;
 use super::text::line;
 use super::wording::{self, Fact};

@@ -25,7 +25,7 @@ pub(super) async fn send(
     now: DateTime<Utc>,
 ) -> Result<Sent, SendError> {
     let address = config.api.under(&format!("/2010-04-01/Accounts/{}/Messages.json", config.account));
-    let from = if config.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
+    let from = if is_messaging_service(&config.from) { "MessagingServiceSid" } else { "From" };
     let form = Serializer::new(String::new())
         .append_pair("To", to)
         .append_pair(from, &config.from)
@@ -53,6 +53,11 @@ pub(super) async fn send(
         }
         _ => Err(answer.refusal("Twilio")),
     }
+}
+
+/// Whether a sender is a messaging service's id, and no name that begins like one.
+fn is_messaging_service(from: &str) -> bool {
+    from.strip_prefix("MG").is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The text of a message: two parts of 153 letters of the telephones' own alphabet, or three of 67 of any other.

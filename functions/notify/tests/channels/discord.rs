@@ -19,6 +19,22 @@ fn taken() -> ResponseTemplate {
 }
 
 #[tokio::test]
+async fn a_link_that_discord_takes_for_none_is_left_out() {
+    for (url, is_kept) in [
+        ("http://localhost:8080/api/incidents/INC-1", false),
+        ("http://watchkeeper/api/incidents/INC-1", false),
+        ("http://127.0.0.1:8080/api/incidents/INC-1", true),
+        ("https://watch.example.com/api/incidents/INC-1", true),
+    ] {
+        let server = answering(ResponseTemplate::new(200).set_body_json(json!({"id": "1"}))).await;
+        let mut delivery = delivery("discord", NoticeKind::Firing);
+        delivery.notice.problems[0].url = Some(url.to_owned());
+        send(&config(&server.uri()), &delivery).await.unwrap();
+        assert_eq!(only_body(&server).await["embeds"][0]["url"].is_string(), is_kept, "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_message_is_one_embed_that_calls_nobody() {
     let server = answering(taken()).await;
     let sent = send(&config(&server.uri()), &delivery("discord", NoticeKind::Firing)).await.unwrap();

@@ -86,6 +86,48 @@ async fn the_first_message_has_buttons_and_its_name_is_kept() {
 }
 
 #[tokio::test]
+async fn where_the_first_message_s_channel_is_closed_the_next_is_a_new_one() {
+    for (update, reply) in [
+        (Some("is_archived"), None),
+        (Some("is_inactive"), None),
+        (Some("channel_not_found"), None),
+        (Some("not_in_channel"), None),
+        (None, Some("cannot_reply_to_message")),
+    ] {
+        let refused =
+            |error: Option<&str>| error.map_or_else(posted, |error| said(json!({"ok": false, "error": error})));
+        let server = MockServer::start().await;
+        Mock::given(path("/api/chat.update")).respond_with(refused(update)).mount(&server).await;
+        let reply = Mock::given(path("/api/chat.postMessage"))
+            .and(|request: &wiremock::Request| {
+                request.body_json::<Value>().is_ok_and(|body| body["thread_ts"].is_string())
+            })
+            .respond_with(refused(reply));
+        reply.with_priority(1).mount(&server).await;
+        Mock::given(path("/api/chat.postMessage")).respond_with(posted()).mount(&server).await;
+        send(&config(&server.uri()), &later(NoticeKind::Resolved)).await.unwrap();
+        let calls = calls(&server).await;
+        let (method, body) = calls.last().unwrap();
+        assert_eq!(
+            (method.as_str(), &body["channel"], &body["thread_ts"]),
+            ("chat.postMessage", &json!("#ops"), &Value::Null)
+        );
+        assert_eq!(calls[0].1["parse"], "none");
+    }
+    // Of a new message the same words are the end, in Slack's words.
+    let server = answering(said(json!({"ok": false, "error": "is_archived"}))).await;
+    let error = send(&config(&server.uri()), &delivery("slack", NoticeKind::Firing)).await.unwrap_err();
+    assert_eq!(error.to_string(), "Slack refuses chat.postMessage: is_archived");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_after_its_yes_was_a_yes() {
+    let server = answering(ResponseTemplate::new(200).set_body_string(r#"{"ok":true,"channel":"C0"#)).await;
+    let sent = send(&config(&server.uri()), &delivery("slack", NoticeKind::Firing)).await.unwrap();
+    assert_eq!((sent.status, sent.remote), (Some(200), None));
+}
+
+#[tokio::test]
 async fn buttons_are_there_for_one_problem_that_is_not_over() {
     let actions = async |change: &dyn Fn(&mut Delivery)| {
         let server = answering(posted()).await;

@@ -49,10 +49,11 @@ async fn a_message_says_how_bad_what_where_and_more() {
 async fn a_messaging_service_sends_too() {
     let server = answering(taken()).await;
     let mut config = config(&server.uri());
-    config.sms.as_mut().unwrap().from = "MG0123".to_owned();
+    let service = "MG0123456789abcdef0123456789abcdef";
+    config.sms.as_mut().unwrap().from = service.to_owned();
     send(&config, &delivery("sms", NoticeKind::Firing)).await.unwrap();
     let form: Vec<_> = form_urlencoded::parse(&requests(&server).await[0].body).into_owned().collect();
-    assert_eq!(form[1], ("MessagingServiceSid".to_owned(), "MG0123".to_owned()));
+    assert_eq!(form[1], ("MessagingServiceSid".to_owned(), service.to_owned()));
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use shared::address::Address;
 
 use super::letter::{Letter, SENDER};
-use crate::channel::address::Address;
 use crate::channel::http::Http;
 use crate::channel::{Delivery, SendError};
 

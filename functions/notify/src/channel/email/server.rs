@@ -6,10 +6,9 @@ use std::time::Duration;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use secrecy::{ExposeSecret as _, SecretString};
+use shared::address::is_this_machine;
 use shared::tls::{self, Trust};
 use url::Url;
-
-use crate::channel::address::is_this_machine;
 
 /// A server that takes e-mails, as `SMTP_URL` names it: `smtps://USER:PASSWORD@HOST`, `smtp://HOST?tls=required`.
 #[derive(Clone)]
@@ -45,7 +44,15 @@ impl SmtpServer {
         if url.password().is_none() && !url.username().is_empty() {
             return Err("it names a user without a password");
         }
-        Ok(Self { url: text.clone(), ca: None })
+        if host.starts_with('[') {
+            return Err("an IPv6 address can't be connected to: name the host");
+        }
+        let server = Self { url: text.clone(), ca: None };
+        // What the mail client can't read would only show with the first e-mail.
+        server
+            .client(Duration::from_secs(1))
+            .ok_or("the mail client can't read it: are user and password %-encoded?")?;
+        Ok(server)
     }
 
     /// The same server, whose certificate is signed by these (PEM text), as a company's own often is.
@@ -104,7 +111,8 @@ mod tests {
             ("smtp://mail.example.com?tls=opportunistic", true),
             ("smtp://127.0.0.1:2525", true),
             ("smtp://user:pass@localhost:2525", true),
-            ("smtp://[::1]:25", true),
+            ("smtp://[::1]:25", false),
+            ("smtps://user:%ff@mail.example.com", false),
             ("smtp://mail.example.com", false),
             ("smtp://user:pass@mail.example.com?tls=opportunistic", false),
             ("smtp://127.0.0.1?tls=no", false),

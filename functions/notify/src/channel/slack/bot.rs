@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use shared::address::Address;
 
 use super::blocks::{self, Buttons};
-use crate::channel::address::Address;
 use crate::channel::http::{Answer, Http};
 use crate::channel::text::line;
 use crate::channel::{Delivery, SendError, Sent};
@@ -25,12 +25,12 @@ pub(in crate::channel) struct Bot<'a> {
 /// What Slack said to a call.
 enum Said {
     Done(Answer, Value),
-    /// The message that the call is about can't be changed any more.
-    Gone,
+    /// The message or the channel that the call is about is not there any more, in Slack's words.
+    Gone(&'static str),
 }
 
 /// Slack's words for what may go well later.
-const PASSING: [&str; 8] = [
+const PASSING: [&str; 10] = [
     "ratelimited",
     "rate_limited",
     "internal_error",
@@ -39,10 +39,23 @@ const PASSING: [&str; 8] = [
     "request_timeout",
     "team_added_to_org",
     "external_channel_migrating",
+    "org_login_required",
+    "update_failed",
 ];
 
-/// Slack's words for a message that is not there, or can't be changed any more.
-const GONE: [&str; 4] = ["message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"];
+/// Slack's words for a message that is not there, or can't be changed or replied to any more: also since its channel is closed,
+/// where the next message goes to another.
+const GONE: [&str; 9] = [
+    "message_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+    "thread_not_found",
+    "cannot_reply_to_message",
+    "channel_not_found",
+    "is_archived",
+    "is_inactive",
+    "not_in_channel",
+];
 
 impl Bot<'_> {
     /// Writes the first message of a problem; or changes it, and says in its thread what is new.
@@ -67,7 +80,9 @@ impl Bot<'_> {
                 let named = text(&said, "channel").zip(text(&said, "ts"));
                 Ok(answer.sent(named.map(|(channel, ts)| json!({"channel": channel, "ts": ts}))))
             }
-            Said::Gone => Err(SendError::Refused { what: "Slack knows no such message".to_owned(), status: Some(200) }),
+            Said::Gone(error) => {
+                Err(SendError::Refused { what: format!("Slack refuses chat.postMessage: {error}"), status: Some(200) })
+            }
         }
     }
 
@@ -75,8 +90,11 @@ impl Bot<'_> {
     /// in the message's place it would take the others away.
     async fn change(&self, delivery: &Delivery, channel: &str, ts: &str) -> Result<Option<Answer>, SendError> {
         let message = blocks::message(&delivery.notice, Buttons::Offered);
-        let change = json!({"channel": channel, "ts": ts, "text": message["text"], "blocks": message["blocks"]});
-        if !delivery.notice.is_part && matches!(self.call("chat.update", &change).await?, Said::Gone) {
+        // Unlike a new message, a changed one would be searched for addresses and mentions.
+        let change = json!({
+            "channel": channel, "ts": ts, "text": message["text"], "blocks": message["blocks"], "parse": "none",
+        });
+        if !delivery.notice.is_part && matches!(self.call("chat.update", &change).await?, Said::Gone(_)) {
             return Ok(None);
         }
         let mut reply = blocks::news(&delivery.notice);
@@ -88,7 +106,7 @@ impl Bot<'_> {
         reply["reply_broadcast"] = json!(is_for_all);
         match self.call("chat.postMessage", &reply).await? {
             Said::Done(answer, _) => Ok(Some(answer)),
-            Said::Gone => Ok(None),
+            Said::Gone(_) => Ok(None),
         }
     }
 
@@ -107,7 +125,7 @@ impl Bot<'_> {
         }
         let status = Some(answer.status.as_u16());
         match said["error"].as_str() {
-            Some(error) if GONE.contains(&error) => Ok(Said::Gone),
+            Some(error) if let Some(gone) = GONE.into_iter().find(|gone| *gone == error) => Ok(Said::Gone(gone)),
             Some(error) if !PASSING.contains(&error) => {
                 Err(SendError::Refused { what: format!("Slack refuses {method}: {}", line(error, 100)), status })
             }
@@ -116,6 +134,8 @@ impl Bot<'_> {
                 status,
                 after: answer.after,
             }),
+            // An answer that was cut off: it was taken all the same.
+            None if answer.begins_with(br#"{"ok":true"#) => Ok(Said::Done(answer, said)),
             None => {
                 let what = format!("what answers {method} is not Slack");
                 Err(SendError::Later { what, status, after: answer.after })

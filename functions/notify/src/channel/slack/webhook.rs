@@ -2,9 +2,9 @@
 //! short message more.
 
 use chrono::{DateTime, Utc};
+use shared::address::Address;
 
 use super::blocks::{self, Buttons};
-use crate::channel::address::Address;
 use crate::channel::http::Http;
 use crate::channel::{Delivery, SendError, Sent};
 

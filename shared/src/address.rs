@@ -1,9 +1,12 @@
-//! Where a channel answers. Whoever knows a webhook's address may post to it, so an address is kept like a password: it
-//! is in no error, no log and no `Debug`.
+//! Where somebody else's service answers. Whoever knows a webhook's address may post to it, so an address is kept like a
+//! password: it is in no error, no log and no `Debug`.
+//!
+//! Users: `notify`, `pagerduty-events`.
 
 use std::fmt;
 use std::net::IpAddr;
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
@@ -33,34 +36,46 @@ impl Address {
 
     /// One of a vendor's, as its documentation names it.
     #[must_use]
-    pub(super) fn of_vendor(url: &'static str) -> Self {
+    pub fn of_vendor(url: &'static str) -> Self {
         Self(SecretString::from(url))
     }
 
     /// The address itself.
-    pub(super) fn expose(&self) -> &str {
+    #[must_use]
+    pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
     /// The address of a path under this one.
-    pub(super) fn under(&self, path: &str) -> Self {
+    #[must_use]
+    pub fn under(&self, path: &str) -> Self {
         Self(SecretString::from(format!("{}{path}", self.expose().trim_end_matches('/'))))
     }
 
     /// The address with one more parameter.
-    pub(super) fn with_query(&self, name: &str, value: &str) -> Self {
+    #[must_use]
+    pub fn with_query(&self, name: &str, value: &str) -> Self {
         let Ok(mut url) = Url::parse(self.expose()) else { return self.clone() };
         url.query_pairs_mut().append_pair(name, value);
         Self(SecretString::from(String::from(url)))
     }
 
-    /// The text without what may open this address: servers like to repeat the path that they do not know.
-    pub(super) fn hide(&self, text: &str) -> String {
+    /// The text without what may open this address: servers like to repeat the path that they do not know, or the token that
+    /// they do not like, as it stands there or decoded.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
         let Ok(url) = Url::parse(self.expose()) else { return text.to_owned() };
-        let parts = url.path().split('/').chain(url.query()).chain(url.password());
-        parts
-            .filter(|part| part.len() >= Self::SECRET_CHARS)
-            .fold(text.to_owned(), |text, part| text.replace(part, "[hidden]"))
+        let as_written = url.path().split('/').chain(url.query()).chain([url.username()]).chain(url.password());
+        let decoded = as_written.clone().map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned());
+        let mut parts: Vec<String> = as_written.map(str::to_owned).chain(decoded).collect();
+        for pair in url.query().unwrap_or_default().split('&') {
+            parts.extend(pair.split_once('=').map(|(_, value)| value.to_owned()));
+        }
+        parts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
+        parts.retain(|part| part.len() >= Self::SECRET_CHARS);
+        // Of two that overlap the whole one.
+        parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.len()));
+        parts.iter().fold(text.to_owned(), |text, part| text.replace(part.as_str(), "[hidden]"))
     }
 }
 
@@ -71,7 +86,8 @@ impl fmt::Debug for Address {
 }
 
 /// Whether a host is this machine: what is sent there crosses no network.
-pub(super) fn is_this_machine<S: AsRef<str>>(host: &Host<S>) -> bool {
+#[must_use]
+pub fn is_this_machine<S: AsRef<str>>(host: &Host<S>) -> bool {
     match host {
         Host::Domain(name) => match name.as_ref().parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),
@@ -111,7 +127,13 @@ mod tests {
             address.hide("Cannot POST /hooks/T0SECRET/xoxsecret?key=abcdefgh"),
             "Cannot POST /hooks/[hidden]/[hidden]?[hidden]"
         );
+        let address = Address::parse("https://TOKEN123@example.com/in%20box/x?token=SEKRET%2F1234&a=b").unwrap();
+        assert_eq!(
+            address.hide("TOKEN123: \"in box\" of token SEKRET/1234 (SEKRET%2F1234) is off"),
+            "[hidden]: \"[hidden]\" of token [hidden] ([hidden]) is off"
+        );
         assert_eq!(format!("{address:?}"), "Address");
+        let address = Address::parse("https://example.com/?key=abcdefgh").unwrap();
         assert_eq!(address.with_query("wait", "true").expose().rsplit('?').next(), Some("key=abcdefgh&wait=true"));
     }
 }
