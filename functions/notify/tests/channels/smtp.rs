@@ -53,6 +53,20 @@ async fn an_e_mail_arrives_as_a_mail_program_reads_it() {
 }
 
 #[tokio::test]
+async fn a_subject_shows_an_error_s_text_as_it_is() {
+    let mut mail = MailServer::start(&json!({})).await;
+    for application in ["shop", "shöp =?utf-8?b?aGk=?="] {
+        let mut delivery = delivery("email:ada@shop.example", NoticeKind::Firing);
+        delivery.notice.problems[0].title = "=?utf-8?q?all_is_well?= =?x?q?y?=".to_owned();
+        delivery.notice.problems[0].application = application.to_owned();
+        send(&plain(mail.port()), &delivery).await.unwrap();
+        let application = application.replace("=?utf", "= ?utf");
+        let wanted = format!("[CRITICAL] = ?utf-8?q?all_is_well?= = ?x?q?y?= — {application} (production)");
+        assert_eq!(header(&mail.taken().await, "subject"), wanted);
+    }
+}
+
+#[tokio::test]
 async fn without_a_name_all_are_told_whom_the_environment_names() {
     let mut mail = MailServer::start(&json!({})).await;
     send(&plain(mail.port()), &delivery("email", NoticeKind::Resolved)).await.unwrap();

@@ -49,14 +49,20 @@ impl Letter {
 
 /// `[CRITICAL] TypeError: x is undefined — shop (production)`.
 fn subject(notice: &Notice) -> String {
-    let headline = wording::loud_headline(notice);
+    let headline = verbatim(&wording::loud_headline(notice));
     match wording::only_problem(notice) {
         Some(problem) => {
             let place = format!(" — {} ({})", line(&problem.application, 60), line(&problem.environment, 40));
+            let place = verbatim(&place);
             line(&headline, SUBJECT - crate::channel::text::units(&place)) + &place
         }
         None => line(&headline, SUBJECT),
     }
+}
+
+/// In a header `=?utf-8?q?…?=` is shown as what it stands for (RFC 2047): an error's text is to be shown as it is.
+fn verbatim(text: &str) -> String {
+    text.replace("=?", "= ?")
 }
 
 fn text(notice: &Notice) -> String {
