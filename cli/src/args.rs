@@ -222,7 +222,6 @@ pub struct EndSilence {
 
 /// `notifications`
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Notifications {
     /// What to do with one; otherwise they are listed
     #[command(subcommand)]

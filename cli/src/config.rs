@@ -7,6 +7,7 @@ use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
+use shared::address::is_this_machine;
 use shared::config::{DatabaseConfig, Environment, Statements};
 use shared::dsn::DsnSecret;
 use shared::intake::IntakeConfig;
@@ -96,9 +97,23 @@ impl Config {
     pub fn queries(&self, data_dir: &Path) -> anyhow::Result<DatabaseConfig> {
         let url = match &self.database_url {
             Some(url) => url.clone(),
-            None => running(data_dir, "DATABASE_URL")?.into(),
+            None => {
+                self.refuse_another_place()?;
+                running(data_dir, "DATABASE_URL")?.into()
+            }
         };
         Ok(self.database(url))
+    }
+
+    /// Who names a Watchkeeper elsewhere does not mean this machine's database.
+    fn refuse_another_place(&self) -> anyhow::Result<()> {
+        let url = self.url.as_deref().and_then(|url| reqwest::Url::parse(url.trim()).ok());
+        match url.as_ref().and_then(|url| url.host()) {
+            Some(host) if !is_this_machine(&host) => bail!(
+                "WATCHKEEPER_URL names another Watchkeeper, and this command needs its database: set DATABASE_URL, too"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// The database for migrations: `DIRECT_URL`, else as for queries.

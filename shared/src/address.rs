@@ -1,7 +1,7 @@
 //! Where somebody else's service answers. Whoever knows a webhook's address may post to it, so an address is kept like a
 //! password: it is in no error, no log and no `Debug`.
 //!
-//! Users: `notify`, `pagerduty-events`.
+//! Users: `notify`, `pagerduty-events`, `cli`.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -74,12 +74,13 @@ impl Publisher {
     }
 
     async fn publish_to(&self, bus: &Bus, ids: &[Uuid]) -> Result<(), StoreError> {
-        let now = Utc::now();
-        // Claiming, offering and writing down get the same time each.
+        let (started, now) = (Instant::now(), Utc::now());
         let until = now + TimeDelta::from_std(4 * self.patience).unwrap_or(CLAIM);
         let claimed =
             self.store.run_within(self.patience, |client| async move { outbox::claim(&client, ids, until, now).await });
-        let attempts = offer(bus, &claimed.await?, self.patience, now).await;
+        let claimed = claimed.await?;
+        // Claiming and offering share the time; that something was taken is written down in any case.
+        let attempts = offer(bus, &claimed, self.patience.saturating_sub(started.elapsed()), now).await.attempts;
         let (attempts, now) = (attempts.as_slice(), Utc::now());
         self.store
             .run_within(self.patience, |client| async move { outbox::mark_attempted(&client, attempts, now).await })
@@ -96,16 +97,17 @@ impl Publisher {
         let Some(bus) = &self.bus else { return Ok(published) };
         let started = Instant::now();
         while started.elapsed() < SWEEP {
+            let now = now + TimeDelta::from_std(started.elapsed()).unwrap_or_default();
             let until = now + CLAIM;
             let claimed = self.store.run(|client| async move { outbox::claim_due(&client, until, now).await }).await?;
-            let attempts = &Box::pin(offer(bus, &claimed, PIECE, now)).await;
+            let Offered { attempts, is_away } = &Box::pin(offer(bus, &claimed, PIECE, now)).await;
             if !attempts.is_empty() {
                 self.store.run(|client| async move { outbox::mark_attempted(&client, attempts, now).await }).await?;
             }
             let refused = attempts.iter().filter(|attempt| attempt.failure.is_some()).count();
             published.taken += attempts.len() - refused;
             published.refused += refused;
-            if claimed.len() < outbox::CLAIM_LIMIT || refused == attempts.len() {
+            if claimed.len() < outbox::CLAIM_LIMIT || *is_away {
                 break;
             }
         }
@@ -113,10 +115,18 @@ impl Publisher {
     }
 }
 
+/// What became of events that were offered.
+struct Offered {
+    attempts: Vec<Attempt>,
+    /// Whether the bus took none at all, for a reason of its own.
+    is_away: bool,
+}
+
 /// Offers these events to the bus, as many at a time as it takes.
-async fn offer(bus: &Bus, events: &[PendingEvent], patience: Duration, now: DateTime<Utc>) -> Vec<Attempt> {
+async fn offer(bus: &Bus, events: &[PendingEvent], patience: Duration, now: DateTime<Utc>) -> Offered {
     let started = Instant::now();
     let mut attempts = Vec::with_capacity(events.len());
+    let (mut answered, mut failed) = (false, false);
     let entries: Vec<Entry> = events.iter().map(entry_of).collect();
     for (from, to) in pieces(&entries) {
         let (events, entries) = (&events[from..to], &entries[from..to]);
@@ -124,13 +134,19 @@ async fn offer(bus: &Bus, events: &[PendingEvent], patience: Duration, now: Date
             entries.iter().map(|entry| Some(Refusal::too_large(entry.bytes()))).collect()
         } else {
             match bus.put(entries, patience.saturating_sub(started.elapsed())).await {
-                Ok(taken) => taken.into_iter().map(|taken| taken.err().map(Refusal::of_entry)).collect(),
-                Err(error) => entries.iter().map(|_| Some(Refusal::of_bus(error.to_string()))).collect(),
+                Ok(taken) => {
+                    answered = true;
+                    taken.into_iter().map(|taken| taken.err().map(Refusal::of_entry)).collect()
+                }
+                Err(error) => {
+                    failed = true;
+                    entries.iter().map(|_| Some(Refusal::of_bus(error.to_string()))).collect()
+                }
             }
         };
         attempts.extend(events.iter().zip(refusals).map(|(event, refusal)| attempt(event, refusal, now)));
     }
-    attempts
+    Offered { attempts, is_away: failed && !answered }
 }
 
 fn entry_of(event: &PendingEvent) -> Entry {

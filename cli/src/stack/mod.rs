@@ -155,6 +155,7 @@ pub struct Stack {
     server: JoinHandle<()>,
     scheduler: Option<JoinHandle<()>>,
     sweeps: Option<JoinHandle<()>>,
+    notify: notify::App,
     replay: Option<Replay>,
     delivery: Option<Delivery>,
 }
@@ -221,10 +222,10 @@ impl Stack {
         // What the last run has left comes out here: reports to the intake, events to the bus.
         let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
         let sweeps = (config.ticks != Ticks::NoneAndNoSweeps)
-            .then(|| tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify)));
+            .then(|| tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify.clone())));
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
-        Ok(Self { address, common, probe, stop, server, scheduler, sweeps, replay, delivery })
+        Ok(Self { address, common, probe, stop, server, scheduler, sweeps, notify, replay, delivery })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
@@ -257,7 +258,12 @@ impl Stack {
             sweeps.abort();
         }
         let server = self.server.abort_handle();
-        if tokio::time::timeout(Self::LAST_REQUESTS, self.server).await.is_err() {
+        // Messages on their way get the same time.
+        let (served, ()) = tokio::join!(
+            tokio::time::timeout(Self::LAST_REQUESTS, self.server),
+            self.notify.stop_sending(Self::LAST_REQUESTS)
+        );
+        if served.is_err() {
             tracing::warn!("a request was still running and was cut off");
             server.abort();
         }

@@ -53,7 +53,8 @@ pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
     let escalated = escalate(app, now).await;
     // Folding may find that an incident is back, or worse.
     let folded = fold(app).await;
-    let published = publish(app, now).await;
+    // As of now: what was refused a moment ago is due at once.
+    let published = publish(app, Utc::now().max(now)).await;
     let forgotten = forget(app, now).await;
     let sweep = Sweep {
         announced: announced?,

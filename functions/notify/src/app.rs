@@ -1,6 +1,7 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use shared::config::{DatabaseConfig, Environment};
@@ -80,6 +81,16 @@ impl App {
             sms_daily_limit,
             sending: Arc::new(Semaphore::new(SENDERS)),
         })
+    }
+
+    /// Waits at most so long for those who send what waits ([`crate::send_waiting`]), and lets nobody begin: what is cut off
+    /// between sending and recording is sent again.
+    pub async fn stop_sending(&self, patience: Duration) {
+        let all = u32::try_from(SENDERS).unwrap_or(u32::MAX);
+        if tokio::time::timeout(patience, self.sending.acquire_many(all)).await.is_err() {
+            tracing::warn!("a message was still on its way and may come twice");
+        }
+        self.sending.close();
     }
 
     /// Hangs up politely: the process is about to end.

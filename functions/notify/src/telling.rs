@@ -65,6 +65,12 @@ impl<'a> Held<'a> {
         self.group.due_at = next_at;
         if ends_ladder {
             ladders::end(self.transaction, self.group_key, handled_by.as_deref(), now).await?;
+        } else if let Some(policy) = &self.settings.escalation
+            && counts.unacknowledged > 0
+            && counts.known > 0
+        {
+            // What people know of is back before they were told that it was over.
+            ladders::revive(self.transaction, self.group_key, policy, now).await?;
         }
         groups::update(self.transaction, self.group_key, &self.group).await
     }

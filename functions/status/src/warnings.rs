@@ -2,11 +2,17 @@
 
 use shared::store::status::{Outbox, Telling};
 
+/// Each minute what waits is offered to the bus; after so long nobody does, or it is refused.
+const LATE_SECONDS: f64 = 180.0;
+
 /// One line for each thing that is wrong.
 pub(crate) fn warnings(outbox: &Outbox, telling: &Telling) -> Vec<String> {
     let mut warnings = Vec::new();
     if telling.receivers == 0 {
         warnings.push("no channel is configured: nobody is told".to_owned());
+    }
+    if outbox.lag_seconds > LATE_SECONDS {
+        warnings.push("events have waited for minutes to be taken by the bus".to_owned());
     }
     if outbox.failing > 0 {
         warnings.push(format!("{} not taken by the bus", are(outbox.failing, "event")));
@@ -42,11 +48,13 @@ mod tests {
         let mut telling = Telling { receivers: 1, failing: vec![], pending: 3, sending: 1, failed: 9, failed_today: 0 };
         assert_eq!(warnings(&outbox, &telling), [""; 0]);
         let failing = FailingReceiver { receiver: "slack".to_owned(), since: DateTime::UNIX_EPOCH, last_error: None };
+        outbox.lag_seconds = 181.0;
         (outbox.failing, telling.receivers, telling.failing, telling.failed_today) = (2, 0, vec![failing], 1);
         assert_eq!(
             warnings(&outbox, &telling),
             [
                 "no channel is configured: nobody is told",
+                "events have waited for minutes to be taken by the bus",
                 "2 events are not taken by the bus",
                 "1 receiver is not reached",
                 "1 message was given up within a day",

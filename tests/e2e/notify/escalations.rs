@@ -185,6 +185,28 @@ async fn a_late_step_of_a_ladder_that_has_ended_or_begun_anew_is_not_told() {
 }
 
 #[tokio::test]
+async fn a_ladder_begins_anew_where_a_problem_is_back_before_its_end_was_told() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    let again = "escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()";
+    telling.open("INC-1", "HIGH").await;
+    telling.hear(&[step(&telling, 1).await]).await;
+    super::mutes::silence(&telling, 10.0).await;
+    telling.resolve("INC-1").await;
+    assert_eq!(telling.database.count("escalations WHERE ended_at IS NOT NULL").await, 1);
+    telling.reopen("INC-1").await;
+    assert_eq!(telling.database.count(again).await, 0, "a silence holds");
+    telling.database.execute("UPDATE silences SET ends_at = now()").await;
+    telling.sweep(Utc::now()).await;
+    assert_eq!(inbox.kinds(), "firing escalated", "they know of it");
+    assert_eq!(telling.database.count(again).await, 1);
+    // One that was climbed to its end does not begin again by itself.
+    telling.database.execute("UPDATE escalations SET next_step = 2, next_at = NULL").await;
+    telling.hear(&[super::of_incident("IncidentReopened", "INC-1")]).await;
+    assert_eq!(telling.database.count("escalations WHERE next_step = 2 AND next_at IS NULL").await, 1);
+}
+
+#[tokio::test]
 async fn where_nothing_helped_before_anybody_was_told_all_are_told() {
     let inbox = Inbox::open().await;
     let telling = laddered(&inbox).await;

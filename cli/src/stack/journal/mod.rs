@@ -97,7 +97,7 @@ impl Journal {
         let folder = Folder::make(folder).with_context(problem)?;
         let (sealed, bytes) = folder.look().with_context(problem)?;
         let next_number = sealed.last().map_or(1, |last| last.saturating_add(1));
-        if bytes > 0 {
+        if !sealed.is_empty() {
             tracing::warn!(bytes, "reports or events of the last run wait in the journal");
         }
         let state = Arc::new(State::new(sealed, bytes));

@@ -178,7 +178,7 @@ pub fn facts(problem: &Problem) -> Vec<Fact> {
         Fact { label: "How bad", value: format!("{}, {}", problem.severity, problem.category) },
         Fact { label: "Seen", value: seen(problem) },
     ];
-    if let Some(who) = &problem.handled_by {
+    if let Some(who) = problem.handled_by.as_ref().filter(|_| problem.state != ProblemState::Firing) {
         // Who has acknowledged what then ended by itself has not resolved it.
         let label = if problem.state == ProblemState::Resolved { "Handled by" } else { "Acknowledged by" };
         facts.push(Fact { label, value: line(who, VALUE) });

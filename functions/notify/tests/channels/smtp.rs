@@ -60,7 +60,7 @@ async fn a_subject_shows_an_error_s_text_as_it_is() {
         delivery.notice.problems[0].title = "=?utf-8?q?all_is_well?= =?x?q?y?=".to_owned();
         delivery.notice.problems[0].application = application.to_owned();
         send(&plain(mail.port()), &delivery).await.unwrap();
-        let application = application.replace("=?utf", "= ?utf");
+        let application = application.replace("=?", "= ?");
         let wanted = format!("[CRITICAL] = ?utf-8?q?all_is_well?= = ?x?q?y?= — {application} (production)");
         assert_eq!(header(&mail.taken().await, "subject"), wanted);
     }

@@ -61,6 +61,25 @@ pub async fn end(
     Ok(())
 }
 
+/// Begins a group's ladder anew if it has ended: what it was about is there again, or still. One that is being climbed, or
+/// was climbed to its end, is left as it is.
+///
+/// # Errors
+/// Any store error.
+pub async fn revive(
+    transaction: &Transaction<'_>,
+    group_key: &str,
+    policy: &EscalationPolicy,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM public.escalations WHERE group_key = $1 AND ended_at IS NOT NULL) AS ended";
+    let rows = transaction.query_typed(sql, &[(&group_key, Type::TEXT)]).await?;
+    if rows.first().map_or(Ok(false), |row| column(row, "ended"))? {
+        start(transaction, group_key, policy, true, now).await?;
+    }
+    Ok(())
+}
+
 /// Whether a group's ladder is being climbed and has come to this step.
 ///
 /// # Errors

@@ -41,7 +41,7 @@ pub struct Waiting {
     pub content: Value,
     /// How often it was sent.
     pub attempts: i32,
-    /// When it was decided upon.
+    /// When it was decided upon, or an operator wanted it sent again.
     pub created_at: DateTime<Utc>,
     /// Whether an operator wants it sent again.
     pub is_replayed: bool,

@@ -39,7 +39,8 @@ waiting AS (
     SELECT * FROM ordinary
 )
 SELECT
-    waiting.id, waiting.kind, waiting.dedup_key, waiting.content, waiting.attempts, waiting.created_at,
+    waiting.id, waiting.kind, waiting.dedup_key, waiting.content, waiting.attempts,
+    greatest(waiting.created_at, waiting.replayed_at) AS created_at,
     waiting.replayed_at IS NOT NULL AS is_replayed,
     EXISTS (
         SELECT FROM public.notifications AS later

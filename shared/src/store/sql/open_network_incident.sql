@@ -5,6 +5,7 @@ WITH reopened AS (
         status = 'detected',
         resolved_at = NULL,
         time_to_resolution = NULL,
+        handled_by = NULL,
         reopened_at = $7,
         reopen_count = incident.reopen_count + 1,
         occurrences = incident.occurrences + 1,

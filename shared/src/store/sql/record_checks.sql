@@ -72,6 +72,7 @@ reopened AS (
         status = 'detected',
         resolved_at = NULL,
         time_to_resolution = NULL,
+        handled_by = NULL,
         reopened_at = settled.checked_at,
         reopen_count = incident.reopen_count + 1,
         occurrences = incident.occurrences + 1,
