@@ -66,10 +66,9 @@ impl<'a> Held<'a> {
         if ends_ladder {
             ladders::end(self.transaction, self.group_key, handled_by.as_deref(), now).await?;
         } else if let Some(policy) = &self.settings.escalation
-            && counts.unacknowledged > 0
-            && counts.known > 0
+            && counts.unacknowledged > counts.new
         {
-            // What people know of is back before they were told that it was over.
+            // What people know of is back before they were told that it was over. What is new begins it when it is told.
             ladders::revive(self.transaction, self.group_key, policy, now).await?;
         }
         groups::update(self.transaction, self.group_key, &self.group).await

@@ -207,6 +207,28 @@ async fn a_ladder_begins_anew_where_a_problem_is_back_before_its_end_was_told() 
 }
 
 #[tokio::test]
+async fn what_joins_a_group_that_somebody_is_on_begins_its_ladder_when_it_is_told() {
+    let inbox = Inbox::open().await;
+    let telling = laddered(&inbox).await;
+    telling
+        .route(json!({
+            "routes": [{"name": "all", "channels": ["webhook"], "escalation": "on-call", "group_by": ["application"],
+                "group_interval_seconds": 60}],
+            "escalations": [{"name": "on-call", "steps": [{"after_seconds": 30, "channels": ["webhook:SENIOR"]}]}]
+        }))
+        .await;
+    telling.open("INC-1", "HIGH").await;
+    telling.acknowledge("INC-1").await;
+    telling.open("INC-2", "HIGH").await;
+    assert_eq!(inbox.kinds(), "firing acknowledged");
+    assert_eq!(telling.database.count("escalations WHERE ended_at IS NOT NULL").await, 1);
+    telling.pass(61).await;
+    telling.sweep(Utc::now()).await;
+    assert_eq!(inbox.kinds(), "firing acknowledged firing");
+    assert_eq!(telling.database.count("escalations WHERE ended_at IS NULL AND next_step = 0").await, 1);
+}
+
+#[tokio::test]
 async fn where_nothing_helped_before_anybody_was_told_all_are_told() {
     let inbox = Inbox::open().await;
     let telling = laddered(&inbox).await;
