@@ -59,7 +59,8 @@ async fn look(
 ) -> Result<(), StoreError> {
     let (present, entries) = entries(app, rules, subject, why, now).await?;
     // What has become worse asks its routes again each time.
-    if entries.len() > 1 && *why != Why::Worse {
+    let is_new = entries.iter().any(|entry| matches!(entry, Entry::Way(_)));
+    if is_new && entries.len() > 1 && *why != Why::Worse {
         join(app, rules, subject, &entries, now).await?;
     }
     for entry in entries {

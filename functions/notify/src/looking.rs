@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use shared::model::{IncidentStatus, Receiver, Subject};
-use shared::store::notifications::groups::{self, Group, Member};
+use shared::store::notifications::groups::{self, Group, Informed, Member};
 use shared::store::notifications::subjects::{self, Present};
 use shared::store::{Store, StoreError, Transaction};
 use uuid::Uuid;
@@ -197,7 +197,13 @@ async fn join_once(
         if group.due_at.is_none() && !counts(groups::count_members(&transaction, group_key).await?).is_known() {
             group.first_seen_at = now;
         }
-        group.due_at = Some(group.due_at.map_or(now, |due| due.min(now)));
+        let interval = match entry {
+            Entry::Way(way) => way.settings.group_interval_seconds,
+            Entry::Known(_) => 0,
+        };
+        if !is_due_soon(&group, interval, now) {
+            group.due_at = Some(now);
+        }
         groups::update(&transaction, group_key, &group).await?;
     }
     transaction.commit().await?;
@@ -242,6 +248,7 @@ impl Look<'_> {
         let Some(present) = present else {
             // What is deleted neither goes on nor ends.
             groups::delete_member(&transaction, group_key, &name).await?;
+            held.end_forgotten(self.now).await?;
             return Ok(transaction.commit().await?);
         };
         if known.is_none() && !is_to_be_told(&present) {
@@ -253,7 +260,7 @@ impl Look<'_> {
         let was_muted = known.as_ref().is_some_and(|known| known.muted_by.is_some());
         let why = if *self.why == Why::Heard && was_muted { &Why::Worse } else { self.why };
         if *why != Why::Heard && present.status != IncidentStatus::Resolved && member.muted_by.is_none() {
-            let informed = groups::told_of_subject(&transaction, &name).await?;
+            let informed = groups::told_of_subject(&transaction, &name, self.now).await?;
             let told = self.tell_more(why, &mut held, &mut member, &informed, event_id).await?;
             if !told && known.is_none() && !informed.is_empty() {
                 // A route that leads only to people who know.
@@ -276,13 +283,14 @@ impl Look<'_> {
         why: &Why,
         held: &mut Held<'_>,
         member: &mut Member,
-        informed: &[String],
+        informed: &[Informed],
         event_id: Uuid,
     ) -> Result<bool, StoreError> {
         let (receivers, remark): (Vec<Receiver>, _) = match why {
             Why::Heard => return Ok(false),
             Why::Worse => {
-                let named = held.settings.receivers.iter().filter(|it| !informed.contains(&it.to_string()));
+                let knows = |it: &Receiver| informed.iter().any(|informed| informed.receiver == it.to_string());
+                let named = held.settings.receivers.iter().filter(|it| !knows(it));
                 let remark = if self.why == why { "It has become worse." } else { "It changed while it was muted." };
                 (named.cloned().collect(), remark.to_owned())
             }
@@ -297,8 +305,11 @@ impl Look<'_> {
         };
         // Somebody is on it already: nobody is woken for that.
         let receivers = if member.state == "acknowledged" { awake(receivers) } else { receivers };
-        if receivers.is_empty() || (informed.is_empty() && *why == Why::Worse) {
-            // Where nobody knows yet, it is told like any other.
+        // Another of its groups may have been told a moment ago, when the same mute ended: that makes it no other news here.
+        let is_known_elsewhere = informed.iter().any(|it| it.is_earlier || self.why == why);
+        let is_news = (!is_known(member) && !is_known_elsewhere) || member.renewed;
+        if receivers.is_empty() || (is_news && *why == Why::Worse) {
+            // Where nobody knows yet, or people think that somebody is on it, it is told like any other.
             return Ok(false);
         }
         let problem = Details::read(member.details.clone())?.problem;
@@ -316,6 +327,12 @@ impl Look<'_> {
         if !is_known(member) || member.renewed {
             member.told = Some(member.state.clone());
             member.renewed = false;
+        }
+        // That was a repetition, too.
+        let repeat = held.settings.repeat_interval_seconds.map(|seconds| TimeDelta::seconds(seconds.into()));
+        let is_due = |told: DateTime<Utc>| repeat.is_some_and(|repeat| told + repeat <= self.now);
+        if held.group.last_told_at.is_none_or(is_due) {
+            held.group.last_told_at = Some(self.now);
         }
         if *why == Why::Worse && member.state == "firing" {
             held.start_ladder(self.now).await?;
@@ -335,7 +352,12 @@ pub(crate) async fn store(held: &Held<'_>, member: &Member, now: DateTime<Utc>) 
 /// Whether this problem only joins others that wait already: then there is nothing to count, however many they are.
 fn is_looked_at_soon(held: &Held<'_>, member: &Member, now: DateTime<Utc>) -> bool {
     let joins = member.state == "firing" && !is_known(member) && member.muted_by.is_none();
-    let interval = TimeDelta::seconds(held.settings.group_interval_seconds.into());
-    let Group { due_at, last_told_at, .. } = held.group;
-    joins && due_at.is_some_and(|due| due > now && last_told_at.is_none_or(|told| due <= told + interval))
+    joins && is_due_soon(&held.group, held.settings.group_interval_seconds, now)
+}
+
+/// Whether a group is looked at as soon as its interval allows.
+fn is_due_soon(group: &Group, interval_seconds: u32, now: DateTime<Utc>) -> bool {
+    let interval = TimeDelta::seconds(interval_seconds.into());
+    let Group { due_at, last_told_at, .. } = group;
+    due_at.is_some_and(|due| due > now && last_told_at.is_none_or(|told| due <= told + interval))
 }

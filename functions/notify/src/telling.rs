@@ -60,7 +60,7 @@ impl<'a> Held<'a> {
             }
         }
         if counts.active + counts.muted_known == 0 && counts.muted_ended > 0 {
-            self.end_pages(event_id, now).await?;
+            self.end_pages(Named::EndedMuted, now).await?;
         }
         self.group.due_at = next_at;
         if ends_ladder {
@@ -127,7 +127,8 @@ impl<'a> Held<'a> {
     /// `PagerDuty` wakes nobody about what is acknowledged there. Where something new joins that, it is ended there first, so
     /// that the next message opens it again.
     async fn page_anew(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let taken = self.pages(PageState::Acknowledged).await?;
+        let mut taken = self.pages(PageState::Acknowledged).await?;
+        taken.retain(|page| self.settings.receivers.contains(page));
         let event_id = Uuid::new_v5(&event_id, b"anew");
         self.tell_pages(&taken, NoticeKind::Resolved, Named::Active, event_id, now).await
     }
@@ -140,12 +141,22 @@ impl<'a> Held<'a> {
 
     /// All is over, and people hear of some of it only with the end of a silence. `PagerDuty` would go on waking them until
     /// then; an end wakes nobody there.
-    async fn end_pages(&mut self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn end_pages(&mut self, named: Named, now: DateTime<Utc>) -> Result<(), StoreError> {
         let known = self.told();
         let (pages, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|it| it.channel() == Channel::PagerDuty);
-        self.tell_pages(&pages, NoticeKind::Resolved, Named::EndedMuted, event_id, now).await?;
+        // Once, because it is written down under the group's lock who knows: an event may have told them something already.
+        self.tell_pages(&pages, NoticeKind::Resolved, named, timed_event(now), now).await?;
         self.group.told = others.iter().map(ToString::to_string).collect();
         Ok(())
+    }
+
+    /// What people knew of is deleted. Where nothing is left, `PagerDuty` would hear of no end any more.
+    pub(crate) async fn end_forgotten(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if !counts(groups::count_members(self.transaction, self.group_key).await?).is_known() {
+            self.end_pages(Named::Ended, now).await?;
+            self.group.told.clear();
+        }
+        self.decide(timed_event(now), now).await
     }
 
     /// Those on `PagerDuty` who know of the group and whose incident there stands so.

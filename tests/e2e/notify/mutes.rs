@@ -191,6 +191,43 @@ async fn the_ends_of_several_in_a_silence_are_told_together_after_it() {
 }
 
 #[tokio::test]
+async fn what_fired_in_a_silence_is_news_in_each_of_its_groups() {
+    let inbox = Inbox::open().await;
+    let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
+    let telling = Telling::with(&variables).await;
+    telling
+        .route(json!({"routes": [
+            {"name": "one", "channels": ["pagerduty"], "continue": true}, {"name": "two", "channels": ["webhook"]}
+        ]}))
+        .await;
+    silence(&telling, 10.0).await;
+    telling.open("INC-1", "HIGH").await;
+    assert_eq!(telling.messages().await, [] as [&str; 0]);
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(telling.messages().await, ["sent firing pagerduty", "sent firing webhook"]);
+}
+
+#[tokio::test]
+async fn people_who_think_that_somebody_is_on_it_hear_after_a_silence_that_it_is_back() {
+    let inbox = Inbox::open().await;
+    let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
+    let telling = Telling::with(&variables).await;
+    telling
+        .route(
+            json!({"routes": [{"name": "all", "channels": ["webhook", "pagerduty"], "repeat_interval_seconds": 60}]}),
+        )
+        .await;
+    telling.open("INC-1", "HIGH").await;
+    telling.acknowledge("INC-1").await;
+    silence(&telling, 10.0).await;
+    telling.resolve("INC-1").await;
+    telling.reopen("INC-1").await;
+    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(inbox.kinds().trim().replace("  ", " "), "firing acknowledged firing");
+    assert_eq!(telling.database.count("notifications WHERE kind IN ('repeat', 'escalated')").await, 0);
+}
+
+#[tokio::test]
 async fn what_becomes_worse_in_a_silence_is_told_to_more_people_after_it() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();

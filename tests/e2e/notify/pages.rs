@@ -78,6 +78,34 @@ async fn what_ends_in_a_silence_ends_there_at_once_and_pages_again_if_it_is_back
 }
 
 #[tokio::test]
+async fn what_comes_back_in_a_silence_pages_also_where_nobody_else_is_told() {
+    let inbox = Inbox::open().await;
+    let telling = Telling::with(&pagerduty(&inbox)).await;
+    telling.open("INC-1", "HIGH").await;
+    silence(&telling, 10.0).await;
+    telling.resolve("INC-1").await;
+    telling.reopen("INC-1").await;
+    telling.database.execute("UPDATE silences SET ends_at = now()").await;
+    telling.sweep(Utc::now()).await;
+    assert_eq!(actions(&inbox), "trigger resolve trigger");
+    telling.resolve("INC-1").await;
+    assert_eq!(actions(&inbox), "trigger resolve trigger resolve");
+}
+
+#[tokio::test]
+async fn what_is_deleted_ends_there() {
+    let inbox = Inbox::open().await;
+    let telling = grouped(&inbox, json!({})).await;
+    telling.open("INC-1", "HIGH").await;
+    telling.database.execute("DELETE FROM incidents").await;
+    let later = Utc::now() + chrono::TimeDelta::minutes(3);
+    telling.sweep(later).await;
+    telling.sweep(later).await;
+    assert_eq!(actions(&inbox), "trigger resolve");
+    assert_eq!(telling.database.count("notification_members").await, 0);
+}
+
+#[tokio::test]
 async fn a_playbook_that_did_not_help_pages_only_about_what_was_told() {
     let inbox = Inbox::open().await;
     let telling = grouped(&inbox, json!({"group_wait_seconds": 30})).await;

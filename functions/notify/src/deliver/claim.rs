@@ -168,6 +168,10 @@ async fn digest(transaction: &Transaction<'_>, receiver: &Receiver, now: DateTim
     let id = shared::model::uuid_at(now);
     let (contents, total) = messages::gather(transaction, receiver, id, Notice::PROBLEMS).await?;
     let total = usize::try_from(total).unwrap_or(0);
+    if total == 0 {
+        // All of it is on its way.
+        return Ok(());
+    }
     let read = contents.into_iter().filter_map(|content| serde_json::from_value::<Notice>(content).ok());
     let problems: Vec<_> = read.filter_map(|notice| notice.problems.into_iter().next()).collect();
     let notice = Notice {
