@@ -32,7 +32,7 @@ async fn all_stored(stack: &Stack, count: i64) {
         (stack.occurrences_of(MESSAGE).await >= count).then_some(())
     })
     .await;
-    eventually("the journal is empty", Duration::from_secs(5), async || {
+    eventually("the journal is empty", Duration::from_secs(30), async || {
         fs::read_dir(stack.file("journal")).unwrap().next().is_none().then_some(())
     })
     .await;
