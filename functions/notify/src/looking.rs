@@ -8,7 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use shared::model::{IncidentStatus, Receiver, Subject};
-use shared::store::notifications::groups::{self, Group, Informed, Member};
+use shared::store::notifications::groups::{self, Group, Member};
+use shared::store::notifications::informed::{self, Informed};
 use shared::store::notifications::subjects::{self, Present};
 use shared::store::{Store, StoreError, Transaction};
 use uuid::Uuid;
@@ -260,7 +261,7 @@ impl Look<'_> {
         let was_muted = known.as_ref().is_some_and(|known| known.muted_by.is_some());
         let why = if *self.why == Why::Heard && was_muted { &Why::Worse } else { self.why };
         if *why != Why::Heard && present.status != IncidentStatus::Resolved && member.muted_by.is_none() {
-            let informed = groups::told_of_subject(&transaction, &name, self.now).await?;
+            let informed = informed::list_of_subject(&transaction, &name, self.now).await?;
             let told = self.tell_more(why, &mut held, &mut member, &informed, event_id).await?;
             if !told && known.is_none() && !informed.is_empty() {
                 // A route that leads only to people who know.

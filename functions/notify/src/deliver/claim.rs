@@ -114,7 +114,7 @@ fn plan(
     let rest = bucket.map(|(bucket, limit)| (bucket.without(plan.taken), limit));
     let mut fits = rest.map_or(usize::MAX, |(bucket, _)| bucket.fits());
     let is_due = rest.is_some_and(|(bucket, limit)| {
-        let debt = if ordinary.iter().any(is_urgent) { Some(limit) } else { None };
+        let debt = ordinary.iter().any(is_urgent).then_some(limit);
         bucket.is_digest_due(held_since, debt, now)
     });
     plan.makes_digest = is_due && ordinary.len() > fits && ordinary.iter().filter(|it| is_line(it)).count() > 1;

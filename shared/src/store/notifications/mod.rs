@@ -8,6 +8,7 @@
 
 pub mod due;
 pub mod groups;
+pub mod informed;
 pub mod ladders;
 mod list;
 pub mod messages;
