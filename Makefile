@@ -161,16 +161,15 @@ AWS_TOOL := SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR=$(TOOLS)/aws/home AWS_DEFAULT_
 define WATCH
 ready=$$(mktemp); \
 stop() { trap "" INT TERM; kill $$lambdas $$stack 2>/dev/null; wait; rm -f "$$ready"; }; \
+export INGEST_API_KEY="$${INGEST_API_KEY:-$$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')}"; \
 trap 'echo; echo stopping; stop; exit 0' INT TERM; \
 $(TARGET)/watchkeeper start --json --port 0 --data-dir $(DATA_DIR) >"$$ready" & stack=$$!; \
 until [ -s "$$ready" ]; do kill -0 $$stack 2>/dev/null || { stop; exit 1; }; sleep 0.1; done; \
-export DATABASE_URL="$$(sed -n 's/^DATABASE_URL=//p' $(DATA_DIR)/env)"; \
-export INGEST_API_KEY="$${INGEST_API_KEY:-development-key}" READ_TOKEN="$${READ_TOKEN:-development-token}" ADMIN_TOKEN="$${ADMIN_TOKEN:-development-admin}"; \
+set -a; . "$(DATA_DIR)/env"; set +a; unset WATCHKEEPER_URL; \
 export SENTRY_CLIENT_SECRET="$${SENTRY_CLIENT_SECRET:-development-secret}"; \
-export DSN_SECRET="$$(sed -n 's/^DSN_SECRET=//p' $(DATA_DIR)/env)"; \
 echo "  lambdas    http://127.0.0.1:$(WATCH_PORT): $(FUNCTIONS), started when first asked"; \
-echo "  keys       INGEST_API_KEY=$$INGEST_API_KEY READ_TOKEN=$$READ_TOKEN ADMIN_TOKEN=$$ADMIN_TOKEN SENTRY_CLIENT_SECRET=$$SENTRY_CLIENT_SECRET"; \
-echo "  files      $(DATA_DIR)/env (the database, for psql)"; \
+echo "  files      $(DATA_DIR)/env (the database, for psql; INGEST_API_KEY, READ_TOKEN, ADMIN_TOKEN)"; \
+echo "  sentry     signs with SENTRY_CLIENT_SECRET, or development-secret where that is not set"; \
 echo "Ctrl-C stops it."; \
 cargo lambda watch --invoke-address 127.0.0.1 --invoke-port $(WATCH_PORT) </dev/null & lambdas=$$!; \
 while kill -0 $$stack && kill -0 $$lambdas; do sleep 0.5; done 2>/dev/null; stop; exit 1

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
 use shared::address::is_this_machine;
 use shared::config::{DatabaseConfig, Environment, Statements};
@@ -152,26 +152,39 @@ impl Config {
 
     /// What to present for reading.
     #[must_use]
-    pub fn read_token(&self) -> Option<&str> {
-        self.token.as_ref().or(self.access.read_token.as_ref()).map(|token| token.expose_secret())
+    pub fn read_token(&self, data_dir: &Path) -> Option<SecretString> {
+        self.token(data_dir, "READ_TOKEN", self.access.read_token.as_ref())
     }
 
     /// What to present for changing something.
     #[must_use]
-    pub fn admin_token(&self) -> Option<&str> {
-        self.token.as_ref().or(self.access.admin_token.as_ref()).map(|token| token.expose_secret())
+    pub fn admin_token(&self, data_dir: &Path) -> Option<SecretString> {
+        self.token(data_dir, "ADMIN_TOKEN", self.access.admin_token.as_ref())
+    }
+
+    /// What to present for reporting errors.
+    #[must_use]
+    pub fn ingest_key(&self, data_dir: &Path) -> Option<SecretString> {
+        self.token(data_dir, "INGEST_API_KEY", self.access.ingest_key.as_ref())
+    }
+
+    /// The token of this name. The running stack's own goes to its own address only; an address that `WATCHKEEPER_URL` names
+    /// gets what the environment holds.
+    fn token(&self, data_dir: &Path, name: &str, of_environment: Option<&SecretString>) -> Option<SecretString> {
+        let of_environment = self.token.as_ref().or(of_environment).cloned();
+        let of_stack = |name: &str| data_dir::read_env(data_dir, name).ok().flatten();
+        let own = || of_stack(name).map(SecretString::from);
+        match self.url.as_deref().map(|url| url.trim().trim_end_matches('/')) {
+            None => own().or(of_environment),
+            Some(url) if of_stack("WATCHKEEPER_URL").as_deref() == Some(url) => of_environment.or_else(own),
+            Some(_) => of_environment,
+        }
     }
 
     /// Who does it: this name, else the user's.
     #[must_use]
     pub fn person<'a>(&'a self, named: Option<&'a str>) -> &'a str {
         named.or(self.user.as_deref()).unwrap_or("cli")
-    }
-
-    /// What to present for reporting errors.
-    #[must_use]
-    pub fn ingest_key(&self) -> Option<&str> {
-        self.token.as_ref().or(self.access.ingest_key.as_ref()).map(|token| token.expose_secret())
     }
 }
 

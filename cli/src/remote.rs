@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use shared::tls::{self, Trust};
 
@@ -34,7 +35,7 @@ impl Remote {
     ///
     /// # Errors
     /// When it can't be reached or refuses.
-    pub async fn get(&self, path: &str, query: &[(&str, &str)], token: Option<&str>) -> anyhow::Result<Value> {
+    pub async fn get(&self, path: &str, query: &[(&str, &str)], token: Option<&SecretString>) -> anyhow::Result<Value> {
         let mut url = reqwest::Url::parse(&format!("{}{path}", self.url))
             .with_context(|| format!("{} is not an address", self.url))?;
         if !query.is_empty() {
@@ -47,7 +48,7 @@ impl Remote {
     ///
     /// # Errors
     /// When it can't be reached or refuses.
-    pub async fn post(&self, path: &str, body: &Value, token: Option<&str>) -> anyhow::Result<Value> {
+    pub async fn post(&self, path: &str, body: &Value, token: Option<&SecretString>) -> anyhow::Result<Value> {
         self.send(self.client.post(format!("{}{path}", self.url)).json(body), token).await
     }
 
@@ -55,7 +56,7 @@ impl Remote {
     ///
     /// # Errors
     /// When it can't be reached or refuses.
-    pub async fn delete(&self, path: &str, body: &Value, token: Option<&str>) -> anyhow::Result<Value> {
+    pub async fn delete(&self, path: &str, body: &Value, token: Option<&SecretString>) -> anyhow::Result<Value> {
         self.send(self.client.delete(format!("{}{path}", self.url)).json(body), token).await
     }
 
@@ -69,9 +70,9 @@ impl Remote {
         self.send(request.body(body), None).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, token: Option<&str>) -> anyhow::Result<Value> {
+    async fn send(&self, request: reqwest::RequestBuilder, token: Option<&SecretString>) -> anyhow::Result<Value> {
         let request = match token {
-            Some(token) => request.bearer_auth(token),
+            Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         };
         let response = request.send().await.with_context(|| format!("can't reach Watchkeeper at {}", self.url))?;

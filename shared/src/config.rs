@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 type SharedLookup = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -59,6 +59,19 @@ impl<'a> Environment<'a> {
         self.optional(name).map(|value| SecretString::from(value.trim()))
     }
 
+    /// The variable's value as a token, if it has one: callers present it as it is. One that could be guessed, or that no
+    /// header can carry, is a problem.
+    pub fn token(&mut self, name: &str) -> Option<SecretString> {
+        let token = self.secret(name)?;
+        match token_problem(token.expose_secret()) {
+            None => Some(token),
+            Some(what) => {
+                self.problem(name, format!("{what}; make one with `openssl rand -hex 32`"));
+                None
+            }
+        }
+    }
+
     /// The variable's value; its absence is a problem.
     pub fn required(&mut self, name: &str, meaning: &str) -> String {
         self.optional(name).unwrap_or_else(|| {
@@ -83,6 +96,21 @@ impl<'a> Environment<'a> {
     pub fn problem(&mut self, name: &str, what: impl std::fmt::Display) {
         self.problems.push(format!("{name}: {what}"));
     }
+}
+
+/// A token has at least this many characters: even of hexadecimal digits these are 64 bits.
+pub const TOKEN_CHARS: usize = 16;
+
+/// Why this can't be a token that callers present as it is; does not repeat it.
+#[must_use]
+pub fn token_problem(token: &str) -> Option<String> {
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some(
+            "a token is made of ASCII letters, digits and punctuation, without spaces: no header carries others".into(),
+        );
+    }
+    (token.len() < TOKEN_CHARS)
+        .then(|| format!("a token has at least {TOKEN_CHARS} characters, and this one has {}", token.len()))
 }
 
 /// Secrets that are looked up by name only when they are used, such as those that a service's check sends along. Cheap to
@@ -192,6 +220,29 @@ mod tests {
         });
         let message = result.unwrap_err().to_string();
         assert!(message.contains("DATABASE_URL is not set") && message.contains("PORT: "), "{message}");
+    }
+
+    #[test]
+    fn tokens_that_can_be_guessed_or_not_be_sent_are_refused_together_without_being_told() {
+        let values = [
+            ("SHORT", Some("fifteen-letters")),
+            ("PADDED", Some("  fifteen-letters \n")),
+            ("SPACES", Some("sixteen characters")),
+            ("ACCENTS", Some("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}")),
+            ("LINES", Some("sixteen-\ncharacters")),
+        ];
+        let lookup = |name: &str| values.iter().find(|(known, _)| *known == name)?.1.map(str::to_owned);
+        let result = Environment::from_lookup(lookup)
+            .read(|environment| values.iter().filter_map(|(name, _)| environment.token(name)).count());
+        let message = result.unwrap_err().to_string();
+        assert!(values.iter().all(|(name, _)| message.contains(&format!("{name}: "))), "{message}");
+        assert!(message.contains("at least 16") && message.contains("openssl rand -hex 32"), "{message}");
+        assert!(!message.contains("fifteen-letters") && !message.contains("sixteen"), "{message}");
+        let good = Environment::from_lookup(|_| Some(" sixteen-letters!\n".to_owned()));
+        let token = good.read(|environment| environment.token("READ_TOKEN")).unwrap();
+        assert_eq!(token.unwrap().expose_secret(), "sixteen-letters!");
+        let unset = Environment::from_lookup(|_| Some(String::new()));
+        assert!(unset.read(|environment| environment.token("READ_TOKEN")).unwrap().is_none());
     }
 
     #[test]

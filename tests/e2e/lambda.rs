@@ -1,7 +1,7 @@
 //! The real Lambda binaries, on the Runtime API.
 
 use chrono::{DurationRound as _, TimeDelta, Utc};
-use harness::lambda::Lambda;
+use harness::lambda::{KEY, Lambda};
 use harness::proxy::Proxy;
 use harness::{Behaviour, Database, Target, TestStack};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const ROUTE: &str = "/api/autonomous/error";
 #[tokio::test]
 async fn report_error_takes_plain_and_base64_bodies() {
     let database = Database::migrated().await;
-    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", "key")]).await;
+    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", KEY)]).await;
     let (status, first) = lambda.request("POST", ROUTE, Some(ERROR), false).await;
     assert_eq!((status, &first["created"], &first["severity"]), (200, &json!(true), &json!("CRITICAL")));
     let (status, second) = lambda.request("POST", ROUTE, Some(ERROR_BASE64), true).await;
@@ -41,7 +41,7 @@ async fn a_lambda_answers_503_while_its_database_is_away_and_then_recovers() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let url = format!("{}?sslmode=disable", replace_place(&database.url(), &address.to_string()));
-    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &url), ("INGEST_API_KEY", "key")]).await;
+    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &url), ("INGEST_API_KEY", KEY)]).await;
     assert_eq!(lambda.request("POST", ROUTE, Some(ERROR), false).await.0, 503);
     let _proxy = Proxy::start_on(TcpListener::bind(address).await.unwrap(), &database);
     assert_eq!(lambda.request("POST", ROUTE, Some(ERROR), false).await.0, 200);
@@ -50,7 +50,7 @@ async fn a_lambda_answers_503_while_its_database_is_away_and_then_recovers() {
 #[tokio::test]
 async fn logs_are_json_lines_with_the_request_id_and_sigterm_ends_the_function() {
     let database = Database::migrated().await;
-    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", "key")]).await;
+    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", KEY)]).await;
     lambda.request("POST", ROUTE, Some(ERROR), false).await;
     let (code, logs) = lambda.terminate().await;
     assert_eq!(code, Some(0));
@@ -74,7 +74,7 @@ fn replace_place(url: &str, place: &str) -> String {
 #[tokio::test]
 async fn status_answers_over_the_gateway() {
     let database = Database::migrated().await;
-    let lambda = Lambda::start("status", &[("DATABASE_URL", &database.url()), ("READ_TOKEN", "key")]).await;
+    let lambda = Lambda::start("status", &[("DATABASE_URL", &database.url()), ("READ_TOKEN", KEY)]).await;
     for path in ["/health", "/ready", "/status", "/api/incidents"] {
         assert_eq!(lambda.request("GET", path, None, false).await.0, 200, "{path}");
     }

@@ -170,7 +170,7 @@ async fn an_event_that_was_claimed_by_who_has_died_is_told_when_the_claim_ends()
 
 #[tokio::test]
 async fn one_that_is_always_refused_waits_longer_each_time_shows_and_holds_up_no_other() {
-    let stack = TestStack::builder().read_token("r").start(Database::migrated().await).await;
+    let stack = TestStack::start().await;
     let bus = Remembering::default();
     bus.set(Mood::Squeamish);
     let (app, mut now) = (dispatch(&stack.database, &bus), Utc::now());
@@ -203,7 +203,7 @@ async fn one_that_is_always_refused_waits_longer_each_time_shows_and_holds_up_no
     assert_eq!(ready.body["outbox"]["last_error"], "InternalFailure", "anybody may ask");
     assert!(ready.body["warnings"].to_string().contains("1 event is not taken"), "{}", ready.body);
     assert!(ready.body["outbox_lag_seconds"].as_f64().unwrap() > 59.0);
-    let status = stack.send(stack.request("GET", "/status").bearer_auth("r")).await.body;
+    let status = stack.get("/status").await.body;
     assert_eq!(status["outbox"]["last_error"], "InternalFailure: no");
     bus.set(Mood::Well);
     assert_eq!(publish(&app, now + TimeDelta::minutes(15)).await.taken, 1, "it is never dropped");

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 
 use crate::people::{incident, with_incident};
 
-const SECRET: &str = "secret";
+const SECRET: &str = "secret-of-the-tests";
 
 /// A request as the gateway hands it over.
 async fn request(lambda: &Lambda, path: &str, headers: Value, body: &str, is_base64: bool) -> u64 {

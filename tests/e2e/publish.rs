@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::post;
-use harness::lambda::Lambda;
+use harness::lambda::{KEY, Lambda};
 use harness::moto::Moto;
 use harness::{Behaviour, Database, Target, TestStack};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn lambda_within(function: &str, database: &Database, endpoint: &str, budg
         function,
         &[
             ("DATABASE_URL", &database.url()),
-            ("INGEST_API_KEY", "key"),
+            ("INGEST_API_KEY", KEY),
             ("EVENT_BUS_NAME", "watchkeeper"),
             ("AWS_ENDPOINT_URL", endpoint),
             ("AWS_REGION", Moto::REGION),

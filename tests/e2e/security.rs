@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use harness::lambda::Lambda;
+use harness::lambda::{KEY, Lambda};
 use harness::{Database, TestStack};
 use serde_json::{Value, json};
 use shared::config::DatabaseConfig;
@@ -73,7 +73,7 @@ async fn wrong_keys_and_oversized_bodies_are_seen_with_where_they_came_from() {
 #[tokio::test]
 async fn on_lambda_the_source_is_the_one_that_the_gateway_saw() {
     let database = Database::migrated().await;
-    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", "key")]).await;
+    let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", KEY)]).await;
     let fixture = include_str!("../../functions/report-error/fixtures/api-gateway-v2.json");
     let mut event: Value = serde_json::from_str(fixture).unwrap();
     event["headers"]["x-forwarded-for"] = "203.0.113.7, 198.51.100.1".into();

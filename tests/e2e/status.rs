@@ -5,25 +5,25 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn health_and_readiness_are_public() {
-    let stack = TestStack::builder().read_token("r").start(Database::migrated().await).await;
-    let health = stack.get("/health").await;
+    let stack = TestStack::start().await;
+    let health = stack.send(stack.request("GET", "/health")).await;
     assert_eq!((health.status, health.text("status")), (200, "healthy"));
     assert!(health.body["timestamp"].is_string());
-    let ready = stack.get("/ready").await;
+    let ready = stack.send(stack.request("GET", "/ready")).await;
     assert_eq!((ready.status, ready.text("status")), (200, "ready"));
     assert_eq!(ready.body["outbox_lag_seconds"], 0.0);
 }
 
 #[tokio::test]
 async fn state_is_read_with_the_token_only() {
-    let stack = TestStack::builder().read_token("r").start(Database::migrated().await).await;
+    let stack = TestStack::start().await;
     for path in ["/status", "/api/incidents", "/api/incidents/INC-1"] {
-        let answer = stack.get(path).await;
+        let answer = stack.send(stack.request("GET", path)).await;
         assert_eq!(answer.status, 401, "{path}");
-        assert!(answer.headers.contains_key("www-authenticate"));
-        let basic = stack.send(stack.request("GET", path).basic_auth("anybody", Some("r"))).await;
+        assert_eq!(answer.headers["www-authenticate"], "Basic realm=\"watchkeeper\"");
+        let basic = stack.send(stack.request("GET", path).basic_auth("anybody", Some(TestStack::READ_TOKEN))).await;
         assert_ne!(basic.status, 401, "{path}");
-        let bearer = stack.send(stack.request("GET", path).bearer_auth("r")).await;
+        let bearer = stack.send(stack.request("GET", path).bearer_auth(TestStack::READ_TOKEN)).await;
         assert_ne!(bearer.status, 401, "{path}");
     }
 }
@@ -62,7 +62,7 @@ async fn what_keeps_people_from_being_told_shows() {
         ))
         .await;
     let told = json!(["1 receiver is not reached", "1 message was given up within a day"]);
-    let ready = stack.get("/ready").await;
+    let ready = stack.send(stack.request("GET", "/ready")).await;
     assert_eq!((ready.status, &ready.body["warnings"]), (200, &told));
     assert!(!ready.body.to_string().contains("example.com"), "anybody may ask");
     let status = stack.get("/status").await.body;
@@ -72,12 +72,13 @@ async fn what_keeps_people_from_being_told_shows() {
 
 #[tokio::test]
 async fn metrics_are_prometheus_text_for_who_may_read() {
-    let stack = TestStack::builder().read_token("r").without_sweeps().start(Database::migrated().await).await;
-    assert_eq!(stack.get("/metrics").await.status, 401);
+    let stack = TestStack::builder().without_sweeps().start(Database::migrated().await).await;
+    assert_eq!(stack.send(stack.request("GET", "/metrics")).await.status, 401);
     let sql = "INSERT INTO event_outbox (id, detail_type, detail, attempts)
         SELECT gen_random_uuid(), 'X', '{}', n FROM generate_series(1, 4) AS n";
     stack.database.execute(sql).await;
-    let answer = stack.request("GET", "/metrics").basic_auth("anybody", Some("r")).send().await.unwrap();
+    let answer =
+        stack.request("GET", "/metrics").basic_auth("anybody", Some(TestStack::READ_TOKEN)).send().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = answer.text().await.unwrap();
     for line in [

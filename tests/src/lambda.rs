@@ -22,6 +22,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+/// What [`Lambda::request`] presents.
+pub const KEY: &str = "key-of-the-tests";
+
 /// An invocation that has not ended by then never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -113,7 +116,7 @@ impl Lambda {
             "rawQueryString": "",
             "headers": {
                 "content-type": "application/json", "host": "abc.execute-api.eu-west-1.amazonaws.com",
-                "authorization": "Bearer key",
+                "authorization": format!("Bearer {KEY}"),
             },
             "requestContext": {
                 "accountId": "123456789012", "apiId": "abc", "domainName": "abc.execute-api.eu-west-1.amazonaws.com",

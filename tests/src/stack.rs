@@ -12,8 +12,9 @@ use probe::{RoundReport, check_now};
 use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
 use serde_json::Value;
-use shared::config::{DatabaseConfig, Secrets};
+use shared::config::{DatabaseConfig, Environment, Secrets};
 use shared::dsn::{DsnSecret, KeyVersion};
+use shared::http::TrustedProxies;
 use shared::intake::IntakeConfig;
 use shared::model::{ApplicationName, Limits, ServiceSpec};
 use shared::publish::{BusConfig, Publisher};
@@ -59,7 +60,7 @@ impl Answer {
     }
 }
 
-/// How a stack differs from the usual one.
+/// How a stack differs from the usual one: errors are reported without a key, and nobody may change anything.
 #[derive(Default)]
 pub struct TestStackBuilder {
     access: AccessConfig,
@@ -85,10 +86,11 @@ impl TestStackBuilder {
         self
     }
 
-    /// State is read with this token only.
+    /// These proxies say where requests come from.
     #[must_use]
-    pub fn read_token(mut self, token: &str) -> Self {
-        self.access.read_token = Some(SecretString::from(token));
+    pub fn trusted_proxies(mut self, proxies: &str) -> Self {
+        let environment = Environment::from_lookup(|_| Some(proxies.to_owned()));
+        self.access.trusted_proxies = environment.read(TrustedProxies::read).expect("they should be addresses");
         self
     }
 
@@ -197,7 +199,7 @@ impl TestStackBuilder {
         let url = self.database_url.unwrap_or_else(|| database.url());
         let config = StackConfig {
             database: DatabaseConfig::at(SecretString::from(url)),
-            access: self.access,
+            access: AccessConfig { read_token: Some(SecretString::from(TestStack::READ_TOKEN)), ..self.access },
             bus: BusConfig { event_bus_name: self.event_bus_name, ..BusConfig::default() },
             journal: self.journal,
             intake: self.intake,
@@ -242,6 +244,9 @@ pub(crate) fn reqwest_client() -> reqwest::Client {
 }
 
 impl TestStack {
+    /// What may read its state.
+    pub const READ_TOKEN: &str = "read-token-of-the-tests";
+
     /// A stack on a migrated database of its own.
     pub async fn start() -> Self {
         Self::builder().start(Database::migrated().await).await
@@ -327,12 +332,12 @@ impl TestStack {
         self.send(request).await
     }
 
-    /// Gets a path.
+    /// Gets a path, with the token for reading.
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(self.request("GET", path)).await
+        self.send(self.request("GET", path).bearer_auth(Self::READ_TOKEN)).await
     }
 
-    /// A request to this stack, to be completed.
+    /// A request to this stack, without any token, to be completed.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = method.parse().expect("a method's name");
         self.http.request(method, format!("{}{path}", self.url()))

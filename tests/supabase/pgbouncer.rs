@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, Utc};
-use harness::lambda::Lambda;
+use harness::lambda::{KEY, Lambda};
 use harness::proxy::Proxy;
 use harness::{Answer, Behaviour, Database, Target, TestStack};
 use secrecy::SecretString;
@@ -169,7 +169,7 @@ async fn processes_that_share_backends_do_not_meet_each_others_statements() {
     let database = Database::migrated().await;
     let pooler = Pooler::start_for_a_crowd(&database.url()).await;
     let url = pooler.url();
-    let environment = [("DATABASE_URL", url.as_str()), ("INGEST_API_KEY", "key")];
+    let environment = [("DATABASE_URL", url.as_str()), ("INGEST_API_KEY", KEY)];
     // The driver numbers its statements from 0 in each process: real processes, as on Lambda, would meet at once.
     let lambdas =
         (Lambda::start("report-error", &environment).await, Lambda::start("report-error", &environment).await);
@@ -260,7 +260,7 @@ async fn a_lambda_reaches_an_encrypted_pooler_with_its_ca_and_no_other() {
     for (ca, expected) in [(authority.pem(), 200), (Authority::new().pem(), 503)] {
         // As an environment variable often holds it.
         let ca = ca.replace('\n', "\\n");
-        let environment = [("DATABASE_URL", url.as_str()), ("DATABASE_CA", &ca), ("INGEST_API_KEY", "key")];
+        let environment = [("DATABASE_URL", url.as_str()), ("DATABASE_CA", &ca), ("INGEST_API_KEY", KEY)];
         let lambda = Lambda::start("report-error", &environment).await;
         let (status, body) = lambda.request("POST", ROUTE, Some(r#"{"error": {"message": "boom"}}"#), false).await;
         assert_eq!(status, expected, "{body}");

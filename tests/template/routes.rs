@@ -55,7 +55,7 @@ async fn every_route_of_the_template_is_answered_by_the_running_stack() {
         K84zV2sxXs7LtkBoN79R9Q==";
     let pagerduty = PagerDutyConfig { webhook_secret: secret(), ..PagerDutyConfig::default() };
     let vendors = VendorsConfig { slack: secret(), pagerduty, sendgrid: Some(sendgrid.to_owned()) };
-    let builder = TestStack::builder().ingest_key("key").read_token("token").sentry_secret("secret");
+    let builder = TestStack::builder().ingest_key("key").sentry_secret("secret");
     let builder = builder.admin_token("token").vendors(vendors);
     let stack = builder.start(Database::migrated().await).await;
     let nowhere = stack.get("/api/nowhere").await.status;

@@ -22,7 +22,7 @@ pub(super) async fn run(wanted: &Incidents, global: &Global, config: &Config) ->
     ] {
         query.extend(value.as_deref().map(|value| (name, value)));
     }
-    let page = remote.get("/api/incidents", &query, config.read_token()).await?;
+    let page = remote.get("/api/incidents", &query, config.read_token(&global.data_dir).as_ref()).await?;
     if global.json {
         say(&page);
     } else {

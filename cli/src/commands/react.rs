@@ -35,7 +35,9 @@ pub(super) async fn run(deed: Deed, react: &React, global: &Global, config: &Con
         Subject::Alert(id) => format!("alerts/{id}"),
     };
     let body = json!({ "by": config.person(react.by.as_deref()), "comment": react.comment });
-    let row = remote.post(&format!("/api/{place}/{}", deed.route()), &body, config.admin_token()).await?;
+    let row = remote
+        .post(&format!("/api/{place}/{}", deed.route()), &body, config.admin_token(&global.data_dir).as_ref())
+        .await?;
     if global.json {
         say(&row);
     } else {

@@ -19,7 +19,7 @@ pub(super) async fn run(error: &SendTestError, global: &Global, config: &Config)
     if let Some(severity) = &error.severity {
         body["severity"] = severity.as_str().into();
     }
-    let answer = remote.post("/api/autonomous/error", &body, config.ingest_key()).await?;
+    let answer = remote.post("/api/autonomous/error", &body, config.ingest_key(&global.data_dir).as_ref()).await?;
     if global.json {
         say(&answer);
     } else {

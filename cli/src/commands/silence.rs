@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::model::text::one_line;
 
@@ -21,12 +22,14 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
         return Ok(misused("which problems? Name an --application, --service or the like, or say --all"));
     }
     let remote = Remote::new(config.remote_url(&global.data_dir)?)?;
+    let token = config.admin_token(&global.data_dir);
+    let token = token.as_ref();
     let answer = match silence {
-        Silence::Add(wanted) => add(wanted, &remote, config).await?,
-        Silence::List => remote.get(PATH, &[], config.admin_token()).await?,
+        Silence::Add(wanted) => add(wanted, &remote, config, token).await?,
+        Silence::List => remote.get(PATH, &[], token).await?,
         Silence::End(EndSilence { id, by }) => {
             let body = json!({ "by": config.person(by.as_deref()) });
-            remote.delete(&format!("{PATH}/{id}"), &body, config.admin_token()).await?
+            remote.delete(&format!("{PATH}/{id}"), &body, token).await?
         }
     };
     if global.json {
@@ -44,7 +47,12 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn add(wanted: &AddSilence, remote: &Remote, config: &Config) -> anyhow::Result<Value> {
+async fn add(
+    wanted: &AddSilence,
+    remote: &Remote,
+    config: &Config,
+    token: Option<&SecretString>,
+) -> anyhow::Result<Value> {
     let body = json!({
         "matchers": matchers(wanted),
         "all": wanted.all,
@@ -52,7 +60,7 @@ async fn add(wanted: &AddSilence, remote: &Remote, config: &Config) -> anyhow::R
         "author": config.person(wanted.by.as_deref()),
         "comment": wanted.comment,
     });
-    remote.post(PATH, &body, config.admin_token()).await
+    remote.post(PATH, &body, token).await
 }
 
 /// What was named.

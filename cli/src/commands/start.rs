@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
 use serde_json::json;
 use shared::config::{DatabaseConfig, Statements};
+use shared::dsn::DsnSecret;
 use shared::store::{ConnectionSettings, PoolSize, Store, services};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,8 +19,8 @@ use crate::args::{Global, Start};
 use crate::config::{self, Config};
 use crate::output::{counted, say};
 use crate::postgres::{EmbeddedConfig, EmbeddedPostgres};
-use crate::stack::data_dir::DataDir;
-use crate::stack::{self, Stack, StackConfig, Ticks, logs};
+use crate::stack::data_dir::{self, DataDir};
+use crate::stack::{self, AccessConfig, Stack, StackConfig, Ticks, logs};
 use crate::{demo, migrations};
 
 /// An error to try it with.
@@ -70,9 +71,10 @@ async fn serve(
         None if launch.demo => Some(SecretString::from(uuid::Uuid::new_v4().to_string())),
         given => given,
     };
+    let access = launch.access(config.access)?;
     let keys = demo::Keys {
-        ingest: config.access.ingest_key.clone(),
-        read: config.access.read_token.clone(),
+        ingest: access.ingest_key.clone(),
+        read: access.read_token.clone(),
         sentry: sentry_secret.clone(),
     };
     let dsn_secret = match config.dsn_secret {
@@ -83,7 +85,7 @@ async fn serve(
     let url = format!("http://{}", listener.local_addr()?);
     let stack_config = StackConfig {
         database: database.queries.clone(),
-        access: config.access,
+        access: access.clone(),
         bus: config.bus,
         journal: Some(launch.data_dir.path().join("journal")),
         intake: config.intake,
@@ -99,8 +101,8 @@ async fn serve(
     let now = Utc::now();
     let services =
         store.run(|client| async move { services::list(&client, now).await }).await.context("read the services")?;
-    launch.data_dir.write_env(database.queries.url.expose_secret(), &stack.url(), &dsn_secret)?;
-    launch.introduce(database, applied.len(), services.len(), &stack.url());
+    launch.write_env(database, &stack.url(), &dsn_secret, &access)?;
+    launch.introduce(database, applied.len(), services.len(), &stack.url(), access.ingest_key.is_some());
     let code = if launch.demo {
         tokio::select! {
             code = demo::run(&stack, &store, &keys, launch.json) => code,
@@ -119,8 +121,37 @@ async fn serve(
 }
 
 impl Launch {
+    /// The keys that were given; for reading and changing, else those of the data directory.
+    fn access(&self, given: AccessConfig) -> anyhow::Result<AccessConfig> {
+        let kept = |given: Option<SecretString>, name| given.map_or_else(|| self.data_dir.token(name), Ok);
+        let read_token = Some(kept(given.read_token, "read_token")?);
+        let admin_token = Some(kept(given.admin_token, "admin_token")?);
+        Ok(AccessConfig { read_token, admin_token, ..given })
+    }
+
+    fn write_env(
+        &self,
+        database: &Database,
+        url: &str,
+        dsn_secret: &DsnSecret,
+        access: &AccessConfig,
+    ) -> anyhow::Result<()> {
+        let keys = [
+            ("READ_TOKEN", &access.read_token),
+            ("ADMIN_TOKEN", &access.admin_token),
+            ("INGEST_API_KEY", &access.ingest_key),
+        ];
+        let mut variables = vec![
+            ("DATABASE_URL", database.queries.url.expose_secret()),
+            ("WATCHKEEPER_URL", url),
+            (DsnSecret::VARIABLE, dsn_secret.expose()),
+        ];
+        variables.extend(keys.iter().filter_map(|(name, key)| Some((*name, key.as_ref()?.expose_secret()))));
+        self.data_dir.write_env(&variables)
+    }
+
     /// Tells what runs where.
-    fn introduce(&self, database: &Database, applied: usize, services: usize, url: &str) {
+    fn introduce(&self, database: &Database, applied: usize, services: usize, url: &str, needs_key: bool) {
         let files = self.data_dir.path().display();
         if self.json {
             say(json!({
@@ -141,10 +172,18 @@ impl Launch {
         }
         let hint = if services == 0 { ": add some with `watchkeeper apply FILE.toml`" } else { "" };
         say(format_args!("  probing    {}, on each minute{hint}", counted(services, "service")));
-        say(format_args!(
-            "  try        curl {url}/api/autonomous/error -H 'Content-Type: application/json' -d '{EXAMPLE}'"
-        ));
+        say(format_args!("  try        {}", self.example(url, needs_key)));
         say("Ctrl-C stops it.");
+    }
+
+    /// A command that reports an error. It takes the key from the `env` file, and shows it to nobody.
+    fn example(&self, url: &str, needs_key: bool) -> String {
+        let curl = format!("curl {url}/api/autonomous/error -H 'Content-Type: application/json' -d '{EXAMPLE}'");
+        if !needs_key {
+            return curl;
+        }
+        let env = data_dir::quoted(&data_dir::env_file(self.data_dir.path()).to_string_lossy());
+        format!("(. {env} && {curl} -H \"Authorization: Bearer $INGEST_API_KEY\")")
     }
 }
 

@@ -14,7 +14,7 @@ use crate::remote::Remote;
 
 pub(super) async fn run(global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
     let remote = Remote::new(config.remote_url(&global.data_dir)?)?;
-    let status = remote.get("/status", &[], config.read_token()).await?;
+    let status = remote.get("/status", &[], config.read_token(&global.data_dir).as_ref()).await?;
     if global.json {
         say(&status);
     } else {

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use secrecy::SecretString;
+use shared::config::token_problem;
 use shared::dsn::DsnSecret;
 
-/// The file that a running stack leaves for `psql` and scripts: `DATABASE_URL=…`, `WATCHKEEPER_URL=…`, `DSN_SECRET=…`.
+/// The file that a running stack leaves for `psql` and scripts: `DATABASE_URL=…`, `WATCHKEEPER_URL=…`, `DSN_SECRET=…`, and its
+/// tokens.
 #[must_use]
 pub fn env_file(data_dir: &Path) -> PathBuf {
     data_dir.join("env")
@@ -24,8 +26,9 @@ pub fn read_env(data_dir: &Path, name: &str) -> std::io::Result<Option<String>> 
     Ok(text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(unquoted))
 }
 
-/// As a shell reads it: in single quotes, where there is anything in it that a shell would not take as it stands.
-fn quoted(value: &str) -> String {
+/// The value, as a shell reads it: in single quotes, where there is anything in it that a shell would not take as it stands.
+#[must_use]
+pub fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~:/?=@%,+[]".contains(c);
     if value.chars().all(plain) { value.to_owned() } else { format!("'{}'", value.replace('\'', "'\\''")) }
 }
@@ -97,28 +100,44 @@ impl DataDir {
     /// # Errors
     /// When its file can't be read or written, or holds no secret.
     pub fn dsn_secret(&self) -> anyhow::Result<DsnSecret> {
-        let file = self.path.join("dsn_secret");
+        let (file, text) = self.secret("dsn_secret")?;
+        DsnSecret::new(SecretString::from(text))
+            .with_context(|| format!("{} is damaged; without it a new one is made, and DSNs change", file.display()))
+    }
+
+    /// A token of this directory's stack, in the file of this name, made at the first start: what was noted stays true.
+    ///
+    /// # Errors
+    /// When its file can't be read or written, or holds no token.
+    pub fn token(&self, name: &str) -> anyhow::Result<SecretString> {
+        let (file, text) = self.secret(name)?;
+        match token_problem(&text) {
+            None => Ok(SecretString::from(text)),
+            Some(what) => bail!("{} is damaged ({what}): remove it, and a new one is made", file.display()),
+        }
+    }
+
+    /// The secret in the file of this name; 256 random bits where there is none yet.
+    fn secret(&self, name: &str) -> anyhow::Result<(PathBuf, String)> {
+        let file = self.path.join(name);
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text.trim().to_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let random = || uuid::Uuid::new_v4().simple();
                 let text = format!("{}{}", random(), random());
-                self.write_private("dsn_secret", &text)?;
+                self.write_private(name, &text)?;
                 text
             }
             Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
         };
-        DsnSecret::new(SecretString::from(text))
-            .with_context(|| format!("{} is damaged; without it a new one is made, and DSNs change", file.display()))
+        Ok((file, text))
     }
 
-    /// Tells scripts and other commands where the stack is.
+    /// Tells scripts and other commands where the stack is, and what it wants to see.
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn write_env(&self, database_url: &str, url: &str, dsn_secret: &DsnSecret) -> anyhow::Result<()> {
-        let variables =
-            [("DATABASE_URL", database_url), ("WATCHKEEPER_URL", url), (DsnSecret::VARIABLE, dsn_secret.expose())];
+    pub fn write_env(&self, variables: &[(&str, &str)]) -> anyhow::Result<()> {
         let lines: String = variables.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
         self.write_private("env", &lines)
     }

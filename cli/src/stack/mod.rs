@@ -18,17 +18,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
+use axum::{Extension, Router};
 use chrono::Utc;
 use probe::app::ProbeConfig;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sentry_webhook::app::SentryConfig;
 use shared::applications::Directory;
 use shared::bus::Bus;
 use shared::config::{DatabaseConfig, Environment};
 use shared::counters::Counters;
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
-use shared::http::{Exposure, with_fallbacks};
+use shared::http::{Exposure, TrustedProxies, with_fallbacks};
 use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
 use shared::redact::Redactor;
@@ -71,7 +71,8 @@ pub struct StackConfig {
     pub ticks: Ticks,
 }
 
-/// Who may call: the keys that are configured.
+/// Who may call: the keys that are configured. Nobody reads or changes anything without one; without one, programs of this
+/// machine report errors.
 #[derive(Debug, Clone, Default)]
 pub struct AccessConfig {
     /// `INGEST_API_KEY`: may report errors.
@@ -80,16 +81,30 @@ pub struct AccessConfig {
     pub read_token: Option<SecretString>,
     /// `ADMIN_TOKEN`: may change it.
     pub admin_token: Option<SecretString>,
+    /// `TRUSTED_PROXIES`: say where requests come from.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl AccessConfig {
-    /// Reads `INGEST_API_KEY`, `READ_TOKEN` and `ADMIN_TOKEN`.
-    #[must_use]
-    pub fn read(environment: &Environment<'_>) -> Self {
+    /// Reads `INGEST_API_KEY`, `READ_TOKEN`, `ADMIN_TOKEN` and `TRUSTED_PROXIES`.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
         Self {
-            ingest_key: environment.secret("INGEST_API_KEY"),
-            read_token: environment.secret("READ_TOKEN"),
-            admin_token: environment.secret("ADMIN_TOKEN"),
+            ingest_key: environment.token("INGEST_API_KEY"),
+            read_token: environment.token("READ_TOKEN"),
+            admin_token: environment.token("ADMIN_TOKEN"),
+            trusted_proxies: TrustedProxies::read(environment),
+        }
+    }
+
+    /// Says so where one token does the work of two: then whoever may report or read may change things, too.
+    fn warn_of_equal_tokens(&self) {
+        let tokens = [&self.ingest_key, &self.read_token, &self.admin_token]
+            .map(|token| token.as_ref().map(ExposeSecret::expose_secret));
+        let [ingest, read, admin] = tokens;
+        if admin.is_some() && (admin == ingest || admin == read) {
+            tracing::warn!(
+                "ADMIN_TOKEN is also the token for reading or reporting: whoever has that may change things, too"
+            );
         }
     }
 }
@@ -216,6 +231,7 @@ impl Stack {
             tracing::debug!(error = %chain(error.as_ref()), "the first sweep says which channels there are");
         }
         let (stop, stopped) = watch::channel(false);
+        config.access.warn_of_equal_tokens();
         let server = tokio::spawn(serve(listener, router, stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
         let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch))).transpose()?;
@@ -337,14 +353,8 @@ fn routes(
         dsn_secret: Some(dsn_secret.clone()),
     };
     let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor);
-    let status = status::App::new(store.clone(), access.read_token.clone(), Exposure::Loopback);
-    let admin = admin::App::new(
-        store.clone(),
-        publisher.clone(),
-        watch.clone(),
-        access.admin_token.clone(),
-        Exposure::Loopback,
-    );
+    let status = status::App::new(store.clone(), access.read_token.clone());
+    let admin = admin::App::new(store.clone(), publisher.clone(), watch.clone(), access.admin_token.clone());
     let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone());
     let pagerduty_events =
         pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone())?;
@@ -360,7 +370,8 @@ fn routes(
             .merge(slack_actions::router(slack_actions))
             .merge(pagerduty_events::router(pagerduty_events))
             .merge(email_events::router(email_events)),
-    ))
+    )
+    .layer(Extension(access.trusted_proxies.clone())))
 }
 
 async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {

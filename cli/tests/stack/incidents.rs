@@ -172,23 +172,25 @@ async fn what_a_service_s_name_smuggles_in_does_not_reach_the_terminal() {
 }
 
 #[tokio::test]
-async fn keys_of_the_stack_are_asked_for_and_presented() {
+async fn keys_of_a_stack_elsewhere_are_asked_for_and_presented() {
+    const READ: &str = "token-for-reading";
+    const INGEST: &str = "key-for-reporting";
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let start = Start::on(&scratch).variable("DATABASE_URL", &database.url());
-    let stack = start.variable("READ_TOKEN", "r3ad").variable("INGEST_API_KEY", "ing3st").ready().await;
+    let stack = start.variable("READ_TOKEN", READ).variable("INGEST_API_KEY", INGEST).ready().await;
     for (command, variable, key) in [
-        ("incidents", "READ_TOKEN", "r3ad"),
-        ("status", "READ_TOKEN", "r3ad"),
-        ("send-test-error", "INGEST_API_KEY", "ing3st"),
+        ("incidents", "READ_TOKEN", READ),
+        ("status", "READ_TOKEN", READ),
+        ("send-test-error", "INGEST_API_KEY", INGEST),
     ] {
         let with = |variable: &str, key: &str| {
             let mut command = watchkeeper(&[command, "--data-dir"]);
-            command.arg(stack.file("")).env(variable, key);
+            command.arg(scratch.path().join("elsewhere")).env("WATCHKEEPER_URL", stack.url()).env(variable, key);
             command
         };
         let refused = run(&mut with("NOTHING", "")).await.with_code(1);
         assert!(refused.stderr.contains("401"), "{refused:?}");
-        let refused = run(&mut with(variable, "wrong")).await.with_code(1);
+        let refused = run(&mut with(variable, "wrong-but-long-enough")).await.with_code(1);
         assert!(refused.stderr.contains("the key is wrong"), "{refused:?}");
         run(&mut with(variable, key)).await.with_code(0);
         run(&mut with("WATCHKEEPER_TOKEN", key)).await.with_code(0);

@@ -8,6 +8,7 @@
 #[path = "../scratch/mod.rs"]
 mod scratch;
 
+mod access;
 mod apply;
 mod apps;
 mod commands;

@@ -181,17 +181,21 @@ async fn insert(database: &Database, status: &str) -> Uuid {
 
 #[tokio::test]
 async fn the_tool_shows_the_admin_token() {
+    const TOKEN: &str = "token-for-changing";
     let scratch = Scratch::new();
     let database = Database::migrated().await;
-    let start = Start::on(&scratch).variable("DATABASE_URL", &database.url()).variable("ADMIN_TOKEN", "s3cret");
+    let start = Start::on(&scratch).variable("DATABASE_URL", &database.url()).variable("ADMIN_TOKEN", TOKEN);
     let stack = start.ready().await;
     let id = incident(&stack).await;
-    let refused = stack.command(&["ack", &id]).await.with_code(1);
-    assert!(refused.stderr.contains("401") && !refused.said().contains("s3cret"), "{refused:?}");
-    for variable in ["ADMIN_TOKEN", "WATCHKEEPER_TOKEN"] {
+    let elsewhere = || {
         let mut command = watchkeeper(&["ack", &id, "--data-dir"]);
-        command.arg(stack.file("")).env(variable, "s3cret").env("USER", "ann");
-        let taken = run(&mut command).await.with_code(0);
+        command.arg(scratch.path().join("elsewhere")).env("WATCHKEEPER_URL", stack.url()).env("USER", "ann");
+        command
+    };
+    let refused = run(&mut elsewhere()).await.with_code(1);
+    assert!(refused.stderr.contains("401") && !refused.said().contains(TOKEN), "{refused:?}");
+    for variable in ["ADMIN_TOKEN", "WATCHKEEPER_TOKEN"] {
+        let taken = run(elsewhere().env(variable, TOKEN)).await.with_code(0);
         assert!(taken.stdout.contains("acknowledged by ann"), "{taken:?}");
     }
 }

@@ -26,9 +26,9 @@ pub(crate) fn watchkeeper<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command
 }
 
 /// Takes our environment away from a command, and lets it end with the test.
-pub(crate) fn clear(command: &mut Command) {
+pub(crate) fn clear(command: &mut Command) -> &mut Command {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    command.stdin(Stdio::null()).kill_on_drop(true)
 }
 
 /// What a command did that has ended.
@@ -232,9 +232,9 @@ impl Stack {
         run(watchkeeper(arguments).arg("--data-dir").arg(&self.data_dir)).await
     }
 
-    /// The status and the JSON of a path.
+    /// The status and the JSON of a path, with the token for reading.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        answer(self.client.get(format!("{}{path}", self.url()))).await
+        answer(self.client.get(format!("{}{path}", self.url())).bearer_auth(self.env("READ_TOKEN"))).await
     }
 
     /// Reports an error; the status and the JSON.

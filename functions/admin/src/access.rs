@@ -2,19 +2,20 @@
 
 use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared::http::{ApiError, read_body, read_json};
+use shared::http::{ApiError, not_json, read_body, read_json};
 use shared::security::SecurityKind;
 
 use crate::App;
 
 impl App {
-    /// Lets pass who has the token; who has another is noted.
+    /// Lets pass who has the token and is no page of another site; who has another token is noted.
     pub(crate) async fn admit(&self, parts: &Parts, now: DateTime<Utc>) -> Result<(), ApiError> {
-        let Err(refused) = self.gate.check(&parts.headers) else { return Ok(()) };
+        let Err(refused) = self.gate.check(parts) else { return Ok(()) };
         if refused.status() == StatusCode::UNAUTHORIZED {
             let what = format!("admin routes: {}", refused.message());
             self.watch.refused_request(SecurityKind::WrongKey, what, parts, now).await;
@@ -22,11 +23,14 @@ impl App {
         Err(refused)
     }
 
-    /// The JSON that somebody sent who may; an empty body is an empty object.
+    /// The JSON that somebody sent who may; an empty body is an empty object, and needs no `Content-Type`.
     pub(crate) async fn take<T: DeserializeOwned>(&self, request: Request, now: DateTime<Utc>) -> Result<T, ApiError> {
         let (parts, body) = request.into_parts();
         self.admit(&parts, now).await?;
         let bytes = read_body(body).await?;
+        if !bytes.is_empty() && !parts.headers.contains_key(CONTENT_TYPE) {
+            return Err(not_json());
+        }
         let value = if bytes.trim_ascii().is_empty() { json!({}) } else { read_json(&bytes)? };
         if !value.is_object() {
             return Err(ApiError::invalid("the body must be a JSON object"));

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
-use shared::http::{Exposure, Gate};
+use shared::http::Gate;
 use shared::publish::{BusConfig, Publisher};
 use shared::security::Watch;
 use shared::store::{PoolSize, Store};
@@ -25,7 +25,7 @@ impl Config {
         Self {
             database: DatabaseConfig::read(environment),
             bus: BusConfig::read(environment),
-            admin_token: environment.secret("ADMIN_TOKEN"),
+            admin_token: environment.token("ADMIN_TOKEN"),
         }
     }
 }
@@ -49,19 +49,13 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         let watch = Watch::new(store.clone());
-        Ok(Self::new(store, publisher, watch, config.admin_token, Exposure::Public))
+        Ok(Self::new(store, publisher, watch, config.admin_token))
     }
 
     /// An App with means that are there already.
     #[must_use]
-    pub fn new(
-        store: Store,
-        publisher: Publisher,
-        watch: Watch,
-        admin_token: Option<SecretString>,
-        exposure: Exposure,
-    ) -> Self {
-        Self { store, publisher, watch, gate: Gate::new(admin_token, exposure, "ADMIN_TOKEN") }
+    pub fn new(store: Store, publisher: Publisher, watch: Watch, admin_token: Option<SecretString>) -> Self {
+        Self { store, publisher, watch, gate: Gate::changing(admin_token) }
     }
 
     /// Writes down what is left and hangs up politely: the process is about to end.

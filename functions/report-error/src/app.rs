@@ -30,7 +30,7 @@ impl Config {
             database: DatabaseConfig::read(environment),
             bus: BusConfig::read(environment),
             intake: IntakeConfig::read(environment),
-            ingest_key: environment.secret("INGEST_API_KEY"),
+            ingest_key: environment.token("INGEST_API_KEY"),
         }
     }
 }
@@ -60,7 +60,7 @@ impl App {
     /// An App on an intake that is there already.
     #[must_use]
     pub fn new(intake: Intake, watch: Watch, ingest_key: Option<SecretString>, exposure: Exposure) -> Self {
-        Self { gate: Gate::new(ingest_key, exposure, "INGEST_API_KEY"), intake, watch }
+        Self { gate: Gate::reporting(ingest_key, exposure), intake, watch }
     }
 
     /// Does what the first request would wait for.

@@ -29,7 +29,7 @@ pub fn router(app: App) -> Router {
 async fn report_error(State(app): State<App>, request: Request) -> Result<Outcome, ApiError> {
     let now = Utc::now();
     let (parts, body) = request.into_parts();
-    if let Err(refusal) = app.gate.check(&parts.headers) {
+    if let Err(refusal) = app.gate.check(&parts) {
         return Err(app.seen(refusal, &parts, now).await);
     }
     parse::check_content_type(&parts.headers)?;

@@ -59,7 +59,7 @@ impl SentryConfig {
         Self {
             client_secret: environment.secret("SENTRY_CLIENT_SECRET"),
             service_hook_secret: environment.secret("SENTRY_SERVICE_HOOK_SECRET"),
-            legacy_secret: environment.secret("SENTRY_LEGACY_SECRET"),
+            legacy_secret: environment.token("SENTRY_LEGACY_SECRET"),
             own_project: own_project(environment),
         }
     }

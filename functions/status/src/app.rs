@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
-use shared::http::{Exposure, Gate};
+use shared::http::Gate;
 use shared::store::{PoolSize, Store};
 
 /// The function's configuration.
@@ -18,7 +18,7 @@ pub struct Config {
 impl Config {
     /// Reads the configuration.
     pub fn read(environment: &mut Environment<'_>) -> Self {
-        Self { database: DatabaseConfig::read(environment), read_token: environment.secret("READ_TOKEN") }
+        Self { database: DatabaseConfig::read(environment), read_token: environment.token("READ_TOKEN") }
     }
 }
 
@@ -37,13 +37,13 @@ impl App {
     pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
         let store = Store::new(&config.database, "watchkeeper-status", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
-        Ok(Self::new(store, config.read_token, Exposure::Public))
+        Ok(Self::new(store, config.read_token))
     }
 
     /// An App on a store that is there already.
     #[must_use]
-    pub fn new(store: Store, read_token: Option<SecretString>, exposure: Exposure) -> Self {
-        Self { gate: Gate::new(read_token, exposure, "READ_TOKEN"), store }
+    pub fn new(store: Store, read_token: Option<SecretString>) -> Self {
+        Self { gate: Gate::reading(read_token), store }
     }
 
     /// Hangs up politely: the process is about to end.

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Datelike as _};
@@ -41,12 +41,8 @@ struct Query {
 ///
 /// # Errors
 /// 400 naming the parameter that can't be understood; 401 without the read token.
-pub async fn list(
-    State(app): State<App>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Page>, ApiError> {
-    app.gate.check(&headers)?;
+pub async fn list(State(app): State<App>, parts: Parts, RawQuery(query): RawQuery) -> Result<Json<Page>, ApiError> {
+    app.gate.check(&parts)?;
     let query = &Query::parse(query.as_deref().unwrap_or_default())?;
     // One more than asked for tells whether there is a next page.
     let mut incidents = app
@@ -65,10 +61,10 @@ pub async fn list(
 /// 404 when there is none of this id; 401 without the read token.
 pub async fn show(
     State(app): State<App>,
-    headers: HeaderMap,
+    parts: Parts,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Incident>, ApiError> {
-    app.gate.check(&headers)?;
+    app.gate.check(&parts)?;
     let missing = || ApiError::not_found("no such incident");
     // What is no text, or holds a NUL, names no incident.
     let Some(Path(id)) = id.ok().filter(|Path(id)| !id.contains('\0')) else {

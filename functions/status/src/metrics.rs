@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use chrono::Utc;
 use shared::http::ApiError;
@@ -19,8 +19,8 @@ use crate::App;
 ///
 /// # Errors
 /// 401 without the read token; 503 when the database can't be used.
-pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<impl IntoResponse, ApiError> {
-    app.gate.check(&headers)?;
+pub async fn show(State(app): State<App>, parts: Parts) -> Result<impl IntoResponse, ApiError> {
+    app.gate.check(&parts)?;
     let now = Utc::now();
     let (outbox, telling) = app
         .store

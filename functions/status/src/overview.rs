@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::http::ApiError;
@@ -59,8 +59,8 @@ pub struct EnvironmentOverview {
 ///
 /// # Errors
 /// 401 without the read token; 503 when the database can't be used.
-pub async fn show(State(app): State<App>, headers: HeaderMap) -> Result<Json<Overview>, ApiError> {
-    app.gate.check(&headers)?;
+pub async fn show(State(app): State<App>, parts: Parts) -> Result<Json<Overview>, ApiError> {
+    app.gate.check(&parts)?;
     let now = Utc::now();
     let (services, days, open, stopped_by) = app
         .store

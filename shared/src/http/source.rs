@@ -1,26 +1,82 @@
 //! Where a request comes from, as far as that can be known.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap};
+use ipnet::IpNet;
 use lambda_http::request::RequestContext;
 
-/// Where a request comes from. Locally that is the other end of the connection; on Lambda, what API Gateway or the
-/// function's URL saw and wrote beside the request. Where there is neither, it is the last hop of `X-Forwarded-For`.
-/// Headers come last because callers make them up: a gateway appends to what it was sent, a function's URL does not even
-/// that.
+use crate::config::Environment;
+
+/// Proxies whose `X-Forwarded-For` is believed: `TRUSTED_PROXIES`. Nobody else's is, since any caller can send it. A server
+/// puts it among the extensions of its requests.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Arc<[IpNet]>);
+
+impl TrustedProxies {
+    const VARIABLE: &str = "TRUSTED_PROXIES";
+
+    /// Reads `TRUSTED_PROXIES`: addresses and ranges, separated by commas or spaces.
+    pub fn read(environment: &mut Environment<'_>) -> Self {
+        let text = environment.optional(Self::VARIABLE).unwrap_or_default();
+        let mut ranges = Vec::new();
+        for word in text.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty()) {
+            match word.parse::<IpNet>().or_else(|_| word.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(range) if range.prefix_len() > 0 => ranges.push(range),
+                Ok(_) => environment.problem(
+                    Self::VARIABLE,
+                    format!("{word} is everybody, and so anybody could choose the address that they seem to come from"),
+                ),
+                Err(_) => environment.problem(
+                    Self::VARIABLE,
+                    format!("{word:?} is neither an address nor a range such as 10.0.0.0/8 or fd00::/8"),
+                ),
+            }
+        }
+        Self(ranges.into())
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|range| range.contains(&address))
+    }
+
+    /// The address that the nearest hop which is no trusted proxy has; what stands before it was written by strangers.
+    fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut nearest = peer;
+        let values = headers.get_all("x-forwarded-for").iter().rev();
+        // What is no text was written by no proxy.
+        let mut hops = values.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
+        while self.contains(nearest) {
+            let Some(hop) = hops.next().and_then(|hop| address(hop.trim())) else { break };
+            nearest = hop;
+        }
+        nearest
+    }
+}
+
+/// An address as proxies write it: some add the port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()?;
+    Some(IpAddr::to_canonical(&address))
+}
+
+/// Where a request comes from. On Lambda that is what API Gateway or the function's URL saw and wrote beside the request;
+/// else the other end of the connection, or, where that is one of the [`TrustedProxies`], whoever it forwards for. None where
+/// neither is known: headers alone prove nothing.
 #[must_use]
 pub fn source_ip(headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
-    let address = match (extensions.get(), extensions.get()) {
-        (Some(ConnectInfo::<SocketAddr>(peer)), _) => peer.ip(),
-        (None, Some(RequestContext::ApiGatewayV2(context))) => context.http.source_ip.as_deref()?.parse().ok()?,
-        _ => {
-            let hops = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-            hops.rsplit(',').next()?.trim().parse().ok()?
-        }
-    };
-    Some(address.to_canonical())
+    if let Some(ConnectInfo::<SocketAddr>(peer)) = extensions.get() {
+        let peer = peer.ip().to_canonical();
+        let proxies = extensions.get::<TrustedProxies>();
+        return Some(proxies.map_or(peer, |proxies| proxies.origin(peer, headers)));
+    }
+    match extensions.get() {
+        Some(RequestContext::ApiGatewayV2(context)) => address(context.http.source_ip.as_deref()?),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -30,36 +86,69 @@ mod tests {
 
     use super::*;
 
-    fn forwarded(hops: &str) -> HeaderMap {
+    fn forwarded(values: &[&str]) -> HeaderMap {
         let name = axum::http::HeaderName::from_static("x-forwarded-for");
-        HeaderMap::from_iter([(name, HeaderValue::from_str(hops).unwrap())])
+        values.iter().map(|value| (name.clone(), HeaderValue::from_bytes(value.as_bytes()).unwrap())).collect()
+    }
+
+    fn proxies(text: &str) -> TrustedProxies {
+        Environment::from_lookup(|_| Some(text.to_owned())).read(TrustedProxies::read).unwrap()
+    }
+
+    /// The source of a request from this peer, with these proxies trusted.
+    fn source(peer: &str, trusted: &str, values: &[&str]) -> String {
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 50_000)));
+        extensions.insert(proxies(trusted));
+        source_ip(&forwarded(values), &extensions).unwrap().to_string()
     }
 
     #[test]
     fn a_caller_can_not_choose_the_address_that_it_seems_to_come_from() {
-        let nowhere = Extensions::new();
-        for (value, address) in [
-            ("203.0.113.7", Some("203.0.113.7")),
-            ("198.51.100.1, 10.0.0.1,203.0.113.7", Some("203.0.113.7")),
-            ("2001:db8::1", Some("2001:db8::1")),
-            ("::ffff:203.0.113.7", Some("203.0.113.7")),
-            ("203.0.113.7, unknown", None),
-            ("", None),
-        ] {
-            let found = source_ip(&forwarded(value), &nowhere);
-            assert_eq!(found, address.map(|text| text.parse().unwrap()), "{value}");
-        }
-        let mut twice = forwarded("198.51.100.1");
-        twice.append("x-forwarded-for", HeaderValue::from_static("203.0.113.7"));
-        assert_eq!(source_ip(&twice, &nowhere), Some(IpAddr::from([203, 0, 113, 7])));
+        let claimed = forwarded(&["198.51.100.1, 203.0.113.7"]);
+        assert_eq!(source_ip(&claimed, &Extensions::new()), None, "headers alone prove nothing");
         let mut invoked = Extensions::new();
         let mut context = ApiGatewayV2httpRequestContext::default();
         context.http.source_ip = Some("203.0.113.9".to_owned());
         invoked.insert(RequestContext::ApiGatewayV2(context));
-        assert_eq!(source_ip(&twice, &invoked), Some(IpAddr::from([203, 0, 113, 9])));
-        let mut connected = Extensions::new();
-        connected.insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 50_000))));
-        assert_eq!(source_ip(&twice, &connected), Some(IpAddr::from([127, 0, 0, 1])));
-        assert_eq!(source_ip(&HeaderMap::new(), &nowhere), None);
+        invoked.insert(proxies("203.0.113.9"));
+        assert_eq!(source_ip(&claimed, &invoked), Some(IpAddr::from([203, 0, 113, 9])), "the gateway knows it");
+        assert_eq!(source("127.0.0.1", "", &["203.0.113.7"]), "127.0.0.1", "nobody is trusted");
+        assert_eq!(source("192.0.2.1", "127.0.0.1", &["203.0.113.7"]), "192.0.2.1", "it is no trusted proxy");
+        assert_eq!(source("::ffff:192.0.2.1", "", &[]), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_whom_it_forwards_for() {
+        let trusted = "127.0.0.1, 10.0.0.0/8 fd00::/8";
+        for (values, expected) in [
+            (&["203.0.113.7"][..], "203.0.113.7"),
+            (&["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
+            (&["198.51.100.1, 203.0.113.7, 10.1.2.3"], "203.0.113.7"),
+            (&["198.51.100.1", "203.0.113.7,10.1.2.3"], "203.0.113.7"),
+            (&["203.0.113.7:4711"], "203.0.113.7"),
+            (&["[2001:db8::1]:4711"], "2001:db8::1"),
+            (&["[2001:db8::1]"], "2001:db8::1"),
+            (&["2001:db8::1, fd00::1"], "2001:db8::1"),
+            (&["::ffff:203.0.113.7"], "203.0.113.7"),
+            (&["203.0.113.7, ::ffff:10.1.2.3"], "203.0.113.7"),
+            (&["10.9.9.9, 10.1.2.3"], "10.9.9.9"),
+            (&["203.0.113.7, unknown, 10.1.2.3"], "10.1.2.3"),
+            (&["203.0.113.7, "], "127.0.0.1"),
+            (&["203.0.113.7", "\u{fc}"], "127.0.0.1"),
+            (&[], "127.0.0.1"),
+        ] {
+            assert_eq!(source("127.0.0.1", trusted, values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_that_are_none_are_named() {
+        for (text, told) in [("10.0.0.0/33", "10.0.0.0/33"), ("proxy.local", "proxy.local"), ("0.0.0.0/0", "everybody")]
+        {
+            let read = Environment::from_lookup(|_| Some(format!("127.0.0.1 {text}"))).read(TrustedProxies::read);
+            let message = read.unwrap_err().to_string();
+            assert!(message.contains("TRUSTED_PROXIES") && message.contains(told), "{message}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::Database;
-use harness::lambda::Lambda;
+use harness::lambda::{KEY, Lambda};
 use harness::moto::Moto;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -18,7 +18,7 @@ const NOWHERE: &str = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disa
 async fn report_error(database: &str, bus: &str) -> Lambda {
     let variables = [
         ("DATABASE_URL", database),
-        ("INGEST_API_KEY", "key"),
+        ("INGEST_API_KEY", KEY),
         ("EVENT_BUS_NAME", "watchkeeper"),
         ("AWS_ENDPOINT_URL", bus),
         ("AWS_REGION", Moto::REGION),

@@ -76,17 +76,31 @@ async fn what_there_is_no_place_for_is_kept_in_the_context() {
 }
 
 #[tokio::test]
-async fn pages_of_other_sites_can_neither_write_nor_read() {
+async fn without_a_key_only_programs_of_this_machine_report_and_nobody_reads() {
     let stack = TestStack::start().await;
-    for (name, value) in
-        [("origin", "https://evil.example"), ("host", "evil.example"), ("sec-fetch-site", "cross-site")]
-    {
+    let own = stack.url();
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "http://localhost:3000"),
+        ("origin", "null"),
+        ("host", "evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+        ("via", "1.1 proxy"),
+    ] {
         let write = stack.request("POST", "/api/autonomous/error").header(name, value);
         assert_eq!(stack.send(write.body(r#"{"error": {"message": "x"}}"#)).await.status, 403, "{name}");
         let read = stack.request("GET", "/api/incidents").header(name, value);
-        assert_eq!(stack.send(read).await.status, 403, "{name}");
+        assert_eq!(stack.send(read).await.status, 401, "{name}");
     }
     assert_eq!(stack.database.count("incidents").await, 0);
+    for path in ["/status", "/metrics", "/api/incidents", "/api/silences"] {
+        assert_eq!(stack.send(stack.request("GET", path)).await.status, 401, "{path}");
+    }
+    let write = stack.request("POST", "/api/autonomous/error").header("origin", own);
+    assert_eq!(stack.send(write.json(&json!({"error": {"message": "x"}}))).await.status, 200, "a page of our own");
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn the_signature_is_that_of_the_bytes_whatever_the_gateway_wraps_them_in()
     let environment = [
         ("DATABASE_URL", &*database.url()),
         ("SENTRY_CLIENT_SECRET", SECRET),
-        ("SENTRY_LEGACY_SECRET", "path"),
+        ("SENTRY_LEGACY_SECRET", "secret-in-the-path"),
         ("SENTRY_DSN", "https://key@o1.ingest.sentry.io/77"),
     ];
     let lambda = Lambda::start("sentry-webhook", &environment).await;
@@ -62,7 +62,10 @@ async fn the_signature_is_that_of_the_bytes_whatever_the_gateway_wraps_them_in()
     assert_eq!(request(&lambda, "/webhooks/sentry", "error", Some(&of_base64), BASE64, true).await.0, 401);
     assert_eq!(request(&lambda, "/webhooks/sentry", "error", None, BODY, false).await.0, 401);
     let unsigned = r#"{"message": "boom", "event": {"project": 77}}"#;
-    assert!(request(&lambda, "/webhooks/sentry/path", "error", None, unsigned, false).await.1["ignored"].is_string());
+    assert!(
+        request(&lambda, "/webhooks/sentry/secret-in-the-path", "error", None, unsigned, false).await.1["ignored"]
+            .is_string()
+    );
     assert_eq!(request(&lambda, "/webhooks/sentry/other", "error", None, unsigned, false).await.0, 401);
     let (code, logs) = lambda.terminate().await;
     assert_eq!(code, Some(0));

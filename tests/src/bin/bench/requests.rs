@@ -15,7 +15,7 @@ use shared::heartbeat::HeartbeatToken;
 use url::form_urlencoded;
 
 /// The key, the token and the secret of whatever wants one.
-pub(crate) const KEY: &str = "benchmark-key";
+pub(crate) const KEY: &str = "key-of-the-benchmark";
 /// What a Standard Webhook is signed with.
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// The number of the one application.
