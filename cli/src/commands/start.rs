@@ -20,7 +20,7 @@ use crate::config::{self, Config};
 use crate::output::{counted, say};
 use crate::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use crate::stack::data_dir::{self, DataDir};
-use crate::stack::{self, AccessConfig, Stack, StackConfig, Ticks, logs};
+use crate::stack::{self, AccessConfig, Stack, StackConfig, Ticks, logs, server};
 use crate::{demo, migrations};
 
 /// An error to try it with.
@@ -34,6 +34,8 @@ pub(super) async fn run(start: Start, global: &Global, config: Config) -> anyhow
     let data_dir = DataDir::take(&global.data_dir)?;
     let listener = stack::listen(start.port.unwrap_or(config.port)).await?;
     logs::to_files(data_dir.path(), config.rust_log.as_deref())?;
+    // The database is started with the same limit.
+    server::raise_descriptor_limit();
     let launch = Launch { data_dir, demo: start.demo, json: global.json };
     if !launch.json {
         say(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")));

@@ -9,6 +9,7 @@ pub mod data_dir;
 pub mod journal;
 pub mod logs;
 mod scheduler;
+pub mod server;
 mod ticker;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ use bus::{Consumer, Delivery, LocalBus};
 use journal::Journal;
 use notify::app::NotifyConfig;
 use pagerduty_events::app::PagerDutyConfig;
+use server::Limits;
 
 /// What a stack is made of.
 #[derive(Debug, Clone)]
@@ -232,7 +234,7 @@ impl Stack {
         }
         let (stop, stopped) = watch::channel(false);
         config.access.warn_of_equal_tokens();
-        let server = tokio::spawn(serve(listener, router, stopped.clone()));
+        let server = tokio::spawn(server::serve(listener, router, Limits::of_process(), stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
         let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch))).transpose()?;
         // What the last run has left comes out here: reports to the intake, events to the bus.
@@ -372,18 +374,4 @@ fn routes(
             .merge(email_events::router(email_events)),
     )
     .layer(Extension(access.trusted_proxies.clone())))
-}
-
-async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
-    // With the other end's address, for those who were refused.
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(until_true(stopped)).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the HTTP server ended");
-    }
-}
-
-async fn until_true(mut stopped: watch::Receiver<bool>) {
-    // An error means that the stack is gone, which is a stop too.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

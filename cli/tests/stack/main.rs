@@ -23,5 +23,6 @@ mod places;
 mod process;
 mod recovery;
 mod refusals;
+mod slow_clients;
 mod start_stop;
 mod told;

@@ -105,6 +105,15 @@ impl Start {
         Self { data_dir: data_dir.to_owned(), output, command }
     }
 
+    /// With so many file descriptors at most. To be said before any variable.
+    pub(crate) fn descriptors(mut self, count: usize) -> Self {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh", PROGRAM]);
+        clear(limited.args(self.command.as_std().get_args()));
+        self.command = limited;
+        self
+    }
+
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.command.arg(argument);
         self
