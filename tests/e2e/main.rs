@@ -14,6 +14,7 @@ mod lambda;
 mod notify;
 mod outbox;
 mod pagerduty_events;
+mod pages;
 mod people;
 mod people_gateway;
 mod probe;
