@@ -99,7 +99,9 @@ async fn raw(stack: &TestStack, lines: &[&str], body: &str) -> u16 {
     stream.write_all(format!("{head}\r\n{rest}").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    answer.split(' ').nth(1).unwrap_or_else(|| panic!("no status in {answer:?}")).parse().unwrap()
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    assert!(status.is_some(), "no status in {answer:?}");
+    status.unwrap()
 }
 
 #[tokio::test]
