@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use shared::model::{ApplicationName, Category, IncidentStatus, Severity, Subject};
+use shared::model::{
+    AllowedOrigin, ApplicationChanges, ApplicationName, Category, IncidentStatus, NameError, Severity, SeverityBound,
+    Subject,
+};
 use uuid::Uuid;
 
 /// The monitoring agent: errors in, health checks each minute, classified incidents in Postgres.
@@ -88,7 +91,7 @@ pub struct Apply {
 /// `apps`
 #[derive(Debug, Subcommand)]
 pub enum Apps {
-    /// Make an application and print its DSN; of one that is there, print it again
+    /// Make an application and print its DSN; of one that is there, change what is named and print it again
     Add(AddApp),
     /// Show every application with its DSN and what it has sent this month
     List,
@@ -101,10 +104,10 @@ pub enum Apps {
 /// `apps add`
 #[derive(Debug, Args)]
 pub struct AddApp {
-    /// What its incidents are filed under
-    #[arg(value_name = "NAME", value_parser = ApplicationName::parse)]
-    pub name: ApplicationName,
-    /// The environment of what it reports without naming one
+    /// What its incidents are filed under; the number of one that is there
+    #[arg(value_name = "NAME|NUMBER", value_parser = NameOrNumber::parse)]
+    pub name: NameOrNumber,
+    /// The environment of what it reports without naming one [default: that of the only application of this name, if any]
     #[arg(long, value_parser = ApplicationName::parse)]
     pub environment: Option<ApplicationName>,
     /// Take at most this many events in five minutes [default: 5000]
@@ -116,6 +119,37 @@ pub struct AddApp {
     /// Take at most this many events in a month [default: as many as there are]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub per_month: Option<i64>,
+    /// Its DSN stands in a page, for everybody to read: --max-severity HIGH --new-per-hour 20, unless these say otherwise
+    #[arg(long)]
+    pub browser: bool,
+    /// Its incidents become at most this severe; `none` takes the bound away
+    #[arg(long, value_name = "LEVEL", value_parser = SeverityBound::parse)]
+    pub max_severity: Option<SeverityBound>,
+    /// Pages that may use its DSN, such as shop.example.com or *.example.com; again for more; `*` for all
+    #[arg(long, value_name = "ORIGIN", value_parser = AllowedOrigin::parse)]
+    pub origin: Vec<AllowedOrigin>,
+    /// Open at most this many incidents within an hour; one more counts the rest [default: 100]
+    #[arg(long, value_name = "N",
+        value_parser = clap::value_parser!(i32).range(0..=i64::from(ApplicationChanges::MOST_NEW_INCIDENTS)))]
+    pub new_per_hour: Option<i32>,
+}
+
+/// The name of an application, or the number of one. No name is a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameOrNumber {
+    /// A name.
+    Name(ApplicationName),
+    /// A number.
+    Number(i64),
+}
+
+impl NameOrNumber {
+    fn parse(text: &str) -> Result<Self, NameError> {
+        match text.trim().parse() {
+            Ok(number) => Ok(Self::Number(number)),
+            Err(_) => ApplicationName::parse(text).map(Self::Name),
+        }
+    }
 }
 
 /// `apps rotate-key`, `apps remove`

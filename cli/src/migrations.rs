@@ -18,7 +18,7 @@ macro_rules! migration {
     };
 }
 /// The files, oldest first. A test holds this list against the folder.
-pub const FILES: [(&str, &str); 18] = [
+pub const FILES: [(&str, &str); 19] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
     migration!("20261101000200_create_own_tables"),
@@ -37,6 +37,7 @@ pub const FILES: [(&str, &str); 18] = [
     migration!("20261123100000_probe_in_detail"),
     migration!("20261124000000_notify"),
     migration!("20261128000000_tell_what_comes_back_worse"),
+    migration!("20261130010000_bound_public_dsns"),
 ];
 
 /// Brings the schema up to date; returns the names of the files that were applied now.

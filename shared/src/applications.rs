@@ -91,6 +91,28 @@ impl Directory {
         self.ledger().decide(project, version, now)
     }
 
+    /// Counts a decompression bomb that came with the application's key.
+    pub fn charge_bomb(&self, project: i64, now: DateTime<Utc>) {
+        self.ledger().charge_bomb(project, now);
+    }
+
+    /// Writes down what was counted more than a second ago, for a server that has a moment each second: nobody has to wait
+    /// for the next event then.
+    ///
+    /// # Errors
+    /// Any store error. What could not be written is written later.
+    pub async fn write_counts(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if !self.ledger().is_to_be_written(now) {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        let written = self.write_what_is_due(now).await;
+        if written.is_err() {
+            self.ledger().counted.mark_away(now);
+        }
+        written
+    }
+
     /// Whose key this is, if the database could be asked in time, for what no quota is for. Counts nothing.
     ///
     /// # Errors

@@ -165,7 +165,7 @@ impl Classifier {
     }
 
     /// The classification of this report: the first operator's rule that matches, else the built-in rules; a
-    /// severity that the reporter chose wins over both.
+    /// severity that the reporter chose wins over both. The level that an SDK gave bounds the built-in rules only.
     #[must_use]
     pub fn classify(&self, report: &Report) -> Classification {
         let rule = self.operator.as_ref().and_then(|(set, rules)| {
@@ -173,7 +173,11 @@ impl Classifier {
             rules.get(first)
         });
         let by_rules = || {
-            let found = rule.map_or_else(|| built_in_severity(&report.message), |rule| rule.severity);
+            let built_in = || {
+                let found = built_in_severity(&report.message);
+                report.at_most.map_or(found, |most| found.min(most))
+            };
+            let found = rule.map_or_else(built_in, |rule| rule.severity);
             report.at_least.map_or(found, |least| found.max(least))
         };
         let severity = report.severity.unwrap_or_else(by_rules);
@@ -238,6 +242,26 @@ mod tests {
             given.at_least = Some(Severity::Medium);
             assert_eq!(Classifier::default().classify(&given).severity, expected);
         }
+    }
+
+    #[test]
+    fn the_built_in_rules_find_nothing_worse_than_the_report_allows_and_an_operators_rule_may() {
+        let operators =
+            Classifier::with_operator_rules(&json!([{"pattern": "data loss", "severity": "CRITICAL"}])).unwrap();
+        for (message, most, built_in, by_operator) in [
+            ("data loss", Severity::Medium, Severity::Medium, Severity::Critical),
+            ("data loss", Severity::Low, Severity::Low, Severity::Critical),
+            ("a warning", Severity::Medium, Severity::Low, Severity::Low),
+            ("nothing that a rule knows", Severity::Low, Severity::Low, Severity::Low),
+        ] {
+            let mut given = report(message);
+            given.at_most = Some(most);
+            assert_eq!(Classifier::default().classify(&given).severity, built_in, "{message}");
+            assert_eq!(operators.classify(&given).severity, by_operator, "{message}");
+        }
+        let mut chosen = report("data loss");
+        (chosen.severity, chosen.at_most) = (Some(Severity::High), Some(Severity::Low));
+        assert_eq!(Classifier::default().classify(&chosen).severity, Severity::High, "the reporter's own choice");
     }
 
     #[test]

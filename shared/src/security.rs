@@ -36,12 +36,20 @@ pub enum SecurityKind {
     OversizedBody,
     /// A small body that grows without end when it is decompressed.
     DecompressionBomb,
+    /// It came from a page that may not use this application's DSN.
+    ForeignOrigin,
 }
 
 impl SecurityKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::BadSignature, Self::WrongKey, Self::RevokedKey, Self::OversizedBody, Self::DecompressionBomb];
+    pub const ALL: [Self; 6] = [
+        Self::BadSignature,
+        Self::WrongKey,
+        Self::RevokedKey,
+        Self::OversizedBody,
+        Self::DecompressionBomb,
+        Self::ForeignOrigin,
+    ];
 
     /// The spelling in the column.
     #[must_use]
@@ -52,6 +60,7 @@ impl SecurityKind {
             Self::RevokedKey => "revoked_key",
             Self::OversizedBody => "oversized_body",
             Self::DecompressionBomb => "decompression_bomb",
+            Self::ForeignOrigin => "foreign_origin",
         }
     }
 
@@ -62,7 +71,7 @@ impl SecurityKind {
         match self {
             Self::DecompressionBomb => Severity::High,
             Self::BadSignature | Self::WrongKey => Severity::Medium,
-            Self::RevokedKey | Self::OversizedBody => Severity::Low,
+            Self::RevokedKey | Self::OversizedBody | Self::ForeignOrigin => Severity::Low,
         }
     }
 }

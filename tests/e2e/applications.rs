@@ -27,8 +27,8 @@ fn second(number: i64) -> DateTime<Utc> {
 }
 
 async fn application(store: &Store, limits: Limits) -> i64 {
-    let name = &ApplicationName::parse("shop").unwrap();
-    let made = store.run(|client| async move { upsert(&client, name, None, limits, Utc::now()).await }).await.unwrap();
+    let (name, changes) = (&ApplicationName::parse("shop").unwrap(), &limits.into());
+    let made = store.run(|client| async move { upsert(&client, name, None, changes, Utc::now()).await }).await.unwrap();
     made.0.application.number
 }
 

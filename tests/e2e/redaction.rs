@@ -2,6 +2,7 @@
 
 use harness::{Database, TestStack};
 use serde_json::{Value, json};
+use shared::model::Limits;
 
 /// One of each kind; none stands in a test's own words.
 const PLANTED: [&str; 12] = [
@@ -89,7 +90,7 @@ async fn an_operator_s_own_patterns_are_in_no_table_either() {
 #[tokio::test]
 async fn an_sdk_s_secrets_are_in_no_table() {
     let stack = TestStack::start().await;
-    let number = stack.application("shop", None, Default::default()).await;
+    let number = stack.application("shop", None, Limits::default()).await;
     let [mail, ip, card, jwt, aws, github, slack, anthropic, password, cookie, planted, bearer] = PLANTED;
     let event: Value = json!({
         "event_id": "9ec79c33ec9942ab8353589fcb2e04dc",

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
 use shared::dsn::KeyVersion;
-use shared::model::{ApplicationName, Limits, Quota};
+use shared::model::{ApplicationChanges, ApplicationName, Limits, Quota};
 use shared::store::Store;
 use shared::store::applications::{
     StoredApplication, Usage, find_usage, list_by_numbers, list_usage, mark_removed, raise_key_version, upsert,
@@ -22,13 +22,13 @@ fn name(text: &str) -> ApplicationName {
 }
 
 async fn make(store: &Store, text: &str, environment: Option<&str>, limits: Limits) -> (StoredApplication, bool) {
-    let (name, environment) = (&name(text), environment.map(name));
+    let (name, environment, changes) = (&name(text), environment.map(name), &ApplicationChanges::from(limits));
     // Each at its own time, as in life.
     let now = Utc::now();
     store
         .run(|client| {
             let environment = environment.clone();
-            async move { upsert(&client, name, environment.as_ref(), limits, now).await }
+            async move { upsert(&client, name, environment.as_ref(), changes, now).await }
         })
         .await
         .unwrap()

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
 use serde_json::{Value, json};
-use shared::model::{ApplicationName, CheckIn, CheckInStatus, Limits};
+use shared::model::{ApplicationChanges, ApplicationName, CheckIn, CheckInStatus};
 use shared::store::Store;
 use shared::store::{applications, check_ins};
 
@@ -15,7 +15,9 @@ fn minute(number: i64) -> DateTime<Utc> {
 async fn application(store: &Store) -> i64 {
     let name = &ApplicationName::parse("shop").unwrap();
     store
-        .run(|client| async move { applications::upsert(&client, name, None, Limits::default(), minute(0)).await })
+        .run(|client| async move {
+            applications::upsert(&client, name, None, &ApplicationChanges::default(), minute(0)).await
+        })
         .await
         .unwrap()
         .0

@@ -36,6 +36,7 @@ unique alert_events USING btree (service_name, environment, alert_type) WHERE (s
 unique services USING btree (name, environment)
 unique applications USING btree (name, environment) NULLS NOT DISTINCT WHERE (removed_at IS NULL)
 unique quota_counters USING btree (application, quota, window_start)
+unique new_incident_slots USING btree (application, slot)
 unique check_ins USING btree (application, environment, monitor_slug)
 unique service_claims USING btree (service_id, region)
 unique service_hourly USING btree (service_id, hour)

@@ -17,6 +17,7 @@ mod occurrences;
 mod older;
 mod ours;
 mod pgvector;
+mod public_dsns;
 mod reactions;
 mod reports;
 mod roles;

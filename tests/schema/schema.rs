@@ -105,7 +105,7 @@ async fn the_checks_allow_exactly_the_words_of_the_enums() {
     let database = Database::migrated().await;
     let results = ServiceState::ALL.into_iter().filter(|state| *state != ServiceState::Unknown);
     let states = ["firing", "acknowledged", "resolved"];
-    let cases: [(&str, &str, BTreeSet<&str>); 15] = [
+    let cases: [(&str, &str, BTreeSet<&str>); 16] = [
         ("incidents", "status", IncidentStatus::ALL.map(IncidentStatus::as_str).into()),
         ("incidents", "severity", Severity::ALL.map(Severity::as_str).into()),
         ("alert_events", "alert_type", AlertType::ALL.map(AlertType::as_str).into()),
@@ -114,6 +114,7 @@ async fn the_checks_allow_exactly_the_words_of_the_enums() {
         ("services", "kind", Kind::ALL.map(Kind::as_str).into()),
         ("services", "origin", [Origin::File, Origin::Environment].map(Origin::as_str).into()),
         ("quota_counters", "quota", Quota::ALL.map(Quota::as_str).into()),
+        ("applications", "max_severity", Severity::ALL.map(Severity::as_str).into()),
         ("check_ins", "status", CheckInStatus::ALL.map(CheckInStatus::as_str).into()),
         ("notifications", "channel", Channel::ALL.map(Channel::as_str).into()),
         ("notification_receivers", "channel", Channel::ALL.map(Channel::as_str).into()),

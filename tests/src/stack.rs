@@ -16,7 +16,7 @@ use shared::config::{DatabaseConfig, Environment, Secrets};
 use shared::dsn::{DsnSecret, KeyVersion};
 use shared::http::TrustedProxies;
 use shared::intake::IntakeConfig;
-use shared::model::{ApplicationName, Limits, ServiceSpec};
+use shared::model::{ApplicationChanges, ApplicationName, ServiceSpec};
 use shared::publish::{BusConfig, Publisher};
 use shared::redact::Redactor;
 use shared::store::applications;
@@ -270,17 +270,28 @@ impl TestStack {
         self.stack.url()
     }
 
+    /// A client, for requests to other servers of a test.
+    #[must_use]
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// An application that may report with a DSN; its number.
-    pub async fn application(&self, name: &str, environment: Option<&str>, limits: Limits) -> i64 {
+    pub async fn application(
+        &self,
+        name: &str,
+        environment: Option<&str>,
+        changes: impl Into<ApplicationChanges>,
+    ) -> i64 {
         let parse = |name: &str| ApplicationName::parse(name).expect("a name");
-        let (name, environment) = (&parse(name), &environment.map(parse));
-        let upserted =
-            self.database
-                .store()
-                .run(|client| async move {
-                    applications::upsert(&client, name, environment.as_ref(), limits, Utc::now()).await
-                })
-                .await;
+        let (name, environment, changes) = (&parse(name), &environment.map(parse), &changes.into());
+        let upserted = self
+            .database
+            .store()
+            .run(|client| async move {
+                applications::upsert(&client, name, environment.as_ref(), changes, Utc::now()).await
+            })
+            .await;
         upserted.expect("the application should be stored").0.application.number
     }
 

@@ -7,13 +7,14 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use shared::applications::{Application, Quota};
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
-use shared::model::Limits;
+use shared::model::text::one_line;
+use shared::model::{AllowedOrigins, ApplicationChanges, ApplicationName, Limits, SeverityBound};
 use shared::store::applications::{self, StoredApplication, Usage};
 use shared::store::{PoolSize, Store};
 
-use crate::args::{AddApp, Apps, Global, NamedApp};
+use crate::args::{AddApp, Apps, Global, NameOrNumber, NamedApp};
 use crate::config::Config;
-use crate::output::{misused, say, table};
+use crate::output::{misused, say};
 
 pub(super) async fn run(apps: &Apps, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
     let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
@@ -59,29 +60,73 @@ impl Keys {
             "environment": stored.application.environment,
             "dsn": self.dsn(stored),
             "quotas": { "burst": quota(Quota::Burst), "hour": quota(Quota::Hour), "month": quota(Quota::Month) },
+            "max_severity": stored.max_severity,
+            "allowed_origins": stored.application.allowed_origins.texts(),
+            "new_incidents_per_hour": stored.new_incidents_per_hour,
         })
     }
 }
 
 async fn add(wanted: &AddApp, store: &Store, keys: &Keys, global: &Global) -> anyhow::Result<ExitCode> {
-    let limits = Limits { burst: wanted.burst, hour: wanted.per_hour, month: wanted.per_month };
-    let now = Utc::now();
-    let (stored, created) = store
-        .run(|client| async move {
-            applications::upsert(&client, &wanted.name, wanted.environment.as_ref(), limits, now).await
-        })
-        .await
-        .context("store the application")?;
+    let (stored, created) = match (&wanted.name, &wanted.environment) {
+        (NameOrNumber::Name(name), Some(environment)) => make(name, Some(environment), wanted, store).await?,
+        (NameOrNumber::Name(name), None) => match candidates(store, name.as_str()).await?.as_slice() {
+            [] => make(name, None, wanted, store).await?,
+            [only] => (change(only.application.number, wanted, store).await?, false),
+            several => return Ok(misused(which_of(several))),
+        },
+        (NameOrNumber::Number(number), None) => (change(*number, wanted, store).await?, false),
+        (NameOrNumber::Number(_), Some(_)) => {
+            return Ok(misused("an application's number says which one it is: leave --environment out"));
+        }
+    };
     if global.json {
         let mut answer = keys.as_json(&stored);
         answer["created"] = created.into();
         say(answer);
     } else {
         let what = if created { "added" } else { "was there already" };
-        say(format_args!("{} {what} as application {}.", titled(&stored.application), stored.application.number));
+        let name = one_line(&titled(&stored.application));
+        say(format_args!("{name} {what} as application {}.", stored.application.number));
+        if stored.max_severity.is_some() || !stored.application.allowed_origins.is_any() {
+            bounds(&stored).into_iter().for_each(say);
+        }
         say(keys.dsn(&stored));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the flags set.
+fn changes(wanted: &AddApp) -> ApplicationChanges {
+    let (severity, new_incidents) = ApplicationChanges::BROWSER;
+    let (browser_severity, browser_new) =
+        (wanted.browser.then_some(SeverityBound::AtMost(severity)), wanted.browser.then_some(new_incidents));
+    ApplicationChanges {
+        limits: Limits { burst: wanted.burst, hour: wanted.per_hour, month: wanted.per_month },
+        max_severity: wanted.max_severity.or(browser_severity),
+        allowed_origins: (!wanted.origin.is_empty()).then(|| AllowedOrigins::new(wanted.origin.clone())),
+        new_incidents_per_hour: wanted.new_per_hour.or(browser_new),
+    }
+}
+
+/// Makes the application of this name and environment, or changes it where somebody has made it meanwhile.
+async fn make(
+    name: &ApplicationName,
+    environment: Option<&ApplicationName>,
+    wanted: &AddApp,
+    store: &Store,
+) -> anyhow::Result<(StoredApplication, bool)> {
+    let (changes, now) = (&changes(wanted), Utc::now());
+    let stored =
+        store.run(|client| async move { applications::upsert(&client, name, environment, changes, now).await });
+    stored.await.context("store the application")
+}
+
+async fn change(number: i64, wanted: &AddApp, store: &Store) -> anyhow::Result<StoredApplication> {
+    let (changes, now) = (&changes(wanted), Utc::now());
+    let stored = store.run(|client| async move { applications::change(&client, number, changes, now).await });
+    let stored = stored.await.context("store the application")?;
+    stored.with_context(|| format!("there is no application {number}"))
 }
 
 async fn list(store: &Store, keys: &Keys, global: &Global) -> anyhow::Result<ExitCode> {
@@ -101,23 +146,35 @@ async fn list(store: &Store, keys: &Keys, global: &Global) -> anyhow::Result<Exi
     } else if all.is_empty() {
         say("No applications: add one with `watchkeeper apps add NAME`.");
     } else {
-        let rows = all.iter().map(|usage| row(usage, keys)).collect();
-        say(table(&["NUMBER", "NAME", "ENVIRONMENT", "THIS MONTH", "REFUSED", "DSN"], rows));
+        all.iter().flat_map(|usage| entry(usage, keys)).for_each(say);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(usage: &Usage, keys: &Keys) -> Vec<String> {
-    let application = &usage.stored.application;
-    let [_, _, accepted] = usage.accepted;
-    vec![
-        application.number.to_string(),
-        application.name.clone(),
-        application.environment.clone().unwrap_or_else(|| "-".to_owned()),
-        accepted.to_string(),
-        usage.refused_in_month.to_string(),
-        keys.dsn(&usage.stored),
-    ]
+/// An application, on lines of at most 80 characters where its name and the address allow that.
+fn entry(usage: &Usage, keys: &Keys) -> Vec<String> {
+    let Usage { stored, accepted: [_, _, accepted], refused_in_month } = usage;
+    let mut lines = vec![
+        format!("{} {}", stored.application.number, one_line(&titled(&stored.application))),
+        format!("  DSN         {}", keys.dsn(stored)),
+        format!("  this month  {accepted} events, {refused_in_month} refused"),
+    ];
+    lines.extend(bounds(stored));
+    lines
+}
+
+/// What bounds an application's reports.
+fn bounds(stored: &StoredApplication) -> Vec<String> {
+    let severity = stored.max_severity.map_or("any".to_owned(), |severity| format!("at most {severity}"));
+    let mut lines = vec![
+        format!("  severity    {severity}"),
+        format!("  new         at most {} incidents an hour", stored.new_incidents_per_hour),
+    ];
+    let origins = stored.application.allowed_origins.texts();
+    let first = if origins.is_empty() { "any".to_owned() } else { one_line(&origins[0]) };
+    lines.push(format!("  origins     {first}"));
+    lines.extend(origins.iter().skip(1).map(|origin| format!("              {}", one_line(origin))));
+    lines
 }
 
 async fn rotate_key(
@@ -147,7 +204,7 @@ async fn rotate_key(
 }
 
 async fn remove(stored: &StoredApplication, store: &Store, global: &Global) -> anyhow::Result<ExitCode> {
-    let Application { number, name, environment } = &stored.application;
+    let Application { number, name, environment, .. } = &stored.application;
     let now = Utc::now();
     store
         .run(|client| async move { applications::mark_removed(&client, *number, now).await })
@@ -169,10 +226,14 @@ enum Found {
 }
 
 async fn find(store: &Store, named: &NamedApp) -> anyhow::Result<Found> {
+    choose(candidates(store, named.name.trim()).await?, named)
+}
+
+/// The applications of this name or number that are there.
+async fn candidates(store: &Store, name: &str) -> anyhow::Result<Vec<StoredApplication>> {
     let now = Utc::now();
-    let name = named.name.trim();
     // No name is a number.
-    let candidates = match name.parse::<i64>() {
+    let found = match name.parse::<i64>() {
         Ok(number) => {
             let found = store.run(|client| async move { applications::find_usage(&client, number, now).await }).await;
             found.context("read the application")?.into_iter().collect()
@@ -182,8 +243,7 @@ async fn find(store: &Store, named: &NamedApp) -> anyhow::Result<Found> {
             .await
             .context("read the applications")?,
     };
-    let candidates = candidates.into_iter().map(|usage| usage.stored).filter(|stored| !stored.removed).collect();
-    choose(candidates, named)
+    Ok(found.into_iter().map(|usage| usage.stored).filter(|stored| !stored.removed).collect())
 }
 
 /// The one that is meant: the only one of its name, or the only one in the environment that is named.
@@ -192,12 +252,7 @@ fn choose(mut candidates: Vec<StoredApplication>, named: &NamedApp) -> anyhow::R
         candidates.retain(|stored| stored.application.environment.as_deref() == Some(environment.trim()));
     }
     if candidates.len() > 1 {
-        let each: Vec<String> = candidates
-            .iter()
-            .map(|stored| format!("{} {}", stored.application.number, titled(&stored.application)))
-            .collect();
-        let which = format!("which one? Name its --environment or its number: {}", each.join(", "));
-        return Ok(Found::Several(which));
+        return Ok(Found::Several(which_of(&candidates)));
     }
     match candidates.pop() {
         Some(stored) => Ok(Found::One(stored)),
@@ -206,6 +261,15 @@ fn choose(mut candidates: Vec<StoredApplication>, named: &NamedApp) -> anyhow::R
             bail!("there is no application {}{place}", named.name)
         }
     }
+}
+
+/// Asks which of them is meant.
+fn which_of(candidates: &[StoredApplication]) -> String {
+    let each: Vec<String> = candidates
+        .iter()
+        .map(|stored| format!("{} {}", stored.application.number, titled(&stored.application)))
+        .collect();
+    format!("which one? Name its --environment or its number: {}", each.join(", "))
 }
 
 fn titled(application: &Application) -> String {
@@ -220,8 +284,20 @@ mod tests {
     use super::*;
 
     fn stored(number: i64, name: &str, environment: Option<&str>) -> StoredApplication {
-        let application = Application { number, name: name.to_owned(), environment: environment.map(str::to_owned) };
-        StoredApplication { application, key_version: KeyVersion::FIRST, removed: false, limits: Limits::default() }
+        let application = Application {
+            number,
+            name: name.to_owned(),
+            environment: environment.map(str::to_owned),
+            allowed_origins: AllowedOrigins::default(),
+        };
+        StoredApplication {
+            application,
+            key_version: KeyVersion::FIRST,
+            removed: false,
+            limits: Limits::default(),
+            max_severity: None,
+            new_incidents_per_hour: 100,
+        }
     }
 
     #[test]

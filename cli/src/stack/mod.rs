@@ -239,8 +239,9 @@ impl Stack {
         let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch))).transpose()?;
         // What the last run has left comes out here: reports to the intake, events to the bus.
         let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
-        let sweeps = (config.ticks != Ticks::NoneAndNoSweeps)
-            .then(|| tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify.clone())));
+        let sweeps = (config.ticks != Ticks::NoneAndNoSweeps).then(|| {
+            tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify.clone(), common.directory.clone()))
+        });
         let scheduler = (config.ticks == Ticks::EachMinute)
             .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
         Ok(Self { address, common, probe, stop, server, scheduler, sweeps, notify, replay, delivery })
@@ -353,6 +354,7 @@ fn routes(
         counters: counters.clone(),
         watch: watch.clone(),
         dsn_secret: Some(dsn_secret.clone()),
+        decoding: sentry_envelope::Decoding::default(),
     };
     let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor);
     let status = status::App::new(store.clone(), access.read_token.clone());

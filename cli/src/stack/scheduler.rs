@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use shared::applications::Directory;
 use shared::intake::Intake;
 use shared::store::chain;
 use tokio::sync::watch;
@@ -32,8 +33,9 @@ pub(super) async fn run(probe: probe::App, dispatch: dispatch::App, intake: Inta
 }
 
 /// What can't wait for the minute, each second: what was left beside the incidents in a storm is counted, alerts whose time
-/// has come, steps of ladders and events that the bus has not taken are told, messages that are due are sent. Ends with its task.
-pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App) {
+/// has come, steps of ladders and events that the bus has not taken are told, messages that are due are sent, and what
+/// applications have sent is written down. Ends with its task.
+pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App, directory: Directory) {
     let app = || dispatch.clone();
     // Beside each other: a channel or a bus that hangs holds up nothing else.
     tokio::join!(
@@ -46,6 +48,11 @@ pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
             "alerts are told later",
             app,
             |app, now| async move { dispatch::announce(&app, now).await.map(drop) }
+        ),
+        each_second(
+            "what applications have sent is not counted yet",
+            || directory.clone(),
+            |directory, now| async move { Ok(directory.write_counts(now).await?) }
         ),
         each_second("ladders wait", app, |app, now| async move { dispatch::escalate(&app, now).await.map(drop) }),
         each_second("events stay in the outbox", app, |app, now| async move {

@@ -45,8 +45,10 @@ async fn an_application_gets_a_dsn_and_the_same_again() {
     assert!(again.stdout.contains("was there already") && again.stdout.lines().last() == Some(dsn), "{again:?}");
     let as_json = stack.command(&["apps", "add", "shop", "--json"]).await.with_code(0).json();
     let quotas = json!({"burst": 5000, "hour": 20000, "month": null});
-    let expected =
-        json!({"number": 1, "name": "shop", "environment": null, "dsn": dsn, "quotas": quotas, "created": false});
+    let expected = json!({
+        "number": 1, "name": "shop", "environment": null, "dsn": dsn, "quotas": quotas, "max_severity": null,
+        "allowed_origins": [], "new_incidents_per_hour": 100, "created": false
+    });
     assert_eq!(as_json, expected);
 }
 
@@ -66,7 +68,8 @@ async fn quotas_are_set_when_they_are_named_and_stay_otherwise() {
 async fn the_list_shows_who_sent_what() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
-    for arguments in [&["shop"][..], &["shop", "--environment", "test"], &["admin"]] {
+    let page = ["page", "--browser", "--origin", "https://Shop.example.com/", "--origin", "*.example.org"];
+    for arguments in [&["shop"][..], &["shop", "--environment", "test"], &page] {
         stack.command(&[&["apps", "add"], arguments].concat()).await.with_code(0);
     }
     database
@@ -77,13 +80,103 @@ async fn the_list_shows_who_sent_what() {
         .await;
     let list = listed(&stack).await;
     let names: Vec<_> = list.iter().map(|it| (it["name"].as_str().unwrap(), it["environment"].as_str())).collect();
-    assert_eq!(names, [("admin", None), ("shop", None), ("shop", Some("test"))]);
+    assert_eq!(names, [("page", None), ("shop", None), ("shop", Some("test"))]);
+    assert_eq!((&list[0]["max_severity"], &list[0]["new_incidents_per_hour"]), (&json!("HIGH"), &json!(20)));
+    assert_eq!(list[0]["allowed_origins"], json!(["https://shop.example.com", "*.example.org"]));
     assert_eq!(list[1]["this_month"], json!({"accepted": 1234, "refused": 56}));
     assert_eq!(list[2]["this_month"], json!({"accepted": 0, "refused": 0}));
     let text = stack.command(&["apps", "list"]).await.with_code(0).stdout;
-    assert_eq!(text.lines().count(), 4, "{text}");
-    for told in ["NUMBER", "DSN", "1234", "56", list[1]["dsn"].as_str().unwrap()] {
+    for told in [
+        "1 shop\n",
+        "2 shop (test)\n",
+        "1234 events, 56 refused",
+        "severity    at most HIGH\n",
+        "new         at most 20 incidents an hour\n",
+        "origins     https://shop.example.com\n              *.example.org\n",
+        "origins     any\n",
+        list[1]["dsn"].as_str().unwrap(),
+    ] {
         assert!(text.contains(told), "{told}: {text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[tokio::test]
+async fn what_was_just_sent_is_listed_without_another_event() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let added = stack.command(&["apps", "add", "shop", "--json"]).await.with_code(0).json();
+    let dsn = added["dsn"].as_str().unwrap();
+    let (key, number) = read(&stack, dsn);
+    let url = format!("{}/api/{number}/store/?sentry_key={key}", stack.url());
+    let answer = stack.client.post(url).body("{\"message\":\"boom\"}").send();
+    assert_eq!(answer.await.unwrap().status().as_u16(), 200);
+    database.wait_until("SELECT sum(accepted) = 3 FROM quota_counters").await;
+    assert_eq!(listed(&stack).await[0]["this_month"], json!({"accepted": 1, "refused": 0}));
+}
+
+#[tokio::test]
+async fn a_name_that_one_application_has_means_that_one_whatever_its_environment() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let add = async |arguments: &[&str]| {
+        stack.command(&[&["apps", "add", "--json"], arguments].concat()).await.with_code(0).json()
+    };
+    add(&["shop", "--environment", "production"]).await;
+    let again = add(&["shop", "--burst", "7"]).await;
+    assert_eq!((&again["number"], &again["created"], &again["quotas"]["burst"]), (&json!(1), &json!(false), &json!(7)));
+    assert_eq!(again["environment"], "production");
+    stack.command(&["apps", "rotate-key", "shop"]).await.with_code(0);
+    let test = add(&["shop", "--environment", "test"]).await;
+    assert_eq!((&test["number"], &test["created"]), (&json!(2), &json!(true)));
+    let ended = stack.command(&["apps", "add", "shop"]).await.with_code(2);
+    for told in ["--environment", "1 shop (production)", "2 shop (test)"] {
+        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+    }
+    assert_eq!(add(&["1", "--burst", "8"]).await["quotas"]["burst"], 8);
+    let ended = stack.command(&["apps", "add", "3"]).await.with_code(1);
+    assert!(ended.stderr.contains("there is no application 3"), "{ended:?}");
+    stack.command(&["apps", "add", "1", "--environment", "test"]).await.with_code(2);
+    stack.command(&["apps", "remove", "2"]).await.with_code(0);
+    assert_eq!(add(&["shop"]).await["number"], 1);
+    assert_eq!(database.count("applications").await, 2);
+}
+
+#[tokio::test]
+async fn many_who_add_the_same_application_at_once_get_one() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let add = ["apps", "add", "shop", "--json"];
+    let (one, two, three) = tokio::join!(stack.command(&add), stack.command(&add), stack.command(&add));
+    for ended in [one, two, three] {
+        assert_eq!(ended.with_code(0).json()["number"], 1);
+    }
+    assert_eq!(database.count("applications").await, 1);
+}
+
+#[tokio::test]
+async fn what_bounds_an_application_is_set_by_name_and_taken_away_by_name() {
+    let scratch = Scratch::new();
+    let (stack, _database) = stack(&scratch).await;
+    for (arguments, severity, new, origins) in [
+        (&["--browser"][..], json!("HIGH"), 20, json!([])),
+        (&[], json!("HIGH"), 20, json!([])),
+        (&["--max-severity", "medium", "--new-per-hour", "5"], json!("MEDIUM"), 5, json!([])),
+        (&["--origin", "shop.example.com"], json!("MEDIUM"), 5, json!(["shop.example.com"])),
+        (&["--browser", "--max-severity", "none", "--new-per-hour", "0"], json!(null), 0, json!(["shop.example.com"])),
+        (&["--origin", "*"], json!(null), 0, json!([])),
+    ] {
+        let added = stack.command(&[&["apps", "add", "page", "--json"], arguments].concat()).await.with_code(0).json();
+        let found = (&added["max_severity"], &added["new_incidents_per_hour"], &added["allowed_origins"]);
+        assert_eq!(found, (&severity, &json!(new), &origins), "{arguments:?}");
+    }
+    for wrong in [
+        ["--max-severity", "fatal"],
+        ["--origin", "https://shop.example.com/cart"],
+        ["--new-per-hour", "1001"],
+        ["--new-per-hour", "-1"],
+    ] {
+        stack.command(&[&["apps", "add", "page"], &wrong[..]].concat()).await.with_code(2);
     }
 }
 

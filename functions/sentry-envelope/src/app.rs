@@ -1,7 +1,8 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
 use anyhow::Context as _;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use chrono::{DateTime, Utc};
 use shared::applications::Directory;
 use shared::config::{DatabaseConfig, Environment};
 use shared::counters::Counters;
@@ -13,6 +14,8 @@ use shared::publish::{BusConfig, Publisher};
 use shared::security::{SecurityKind, Watch};
 use shared::store::{PoolSize, Store};
 
+use crate::cors::Readers;
+use crate::decoding::Decoding;
 use crate::refusal::Refusal;
 
 /// The function's configuration.
@@ -55,6 +58,8 @@ pub struct App {
     pub watch: Watch,
     /// What DSN keys are made with; without it everybody is refused.
     pub dsn_secret: Option<DsnSecret>,
+    /// Where bodies are decompressed.
+    pub decoding: Decoding,
 }
 
 impl App {
@@ -73,6 +78,7 @@ impl App {
             watch: Watch::new(store.clone()),
             store,
             dsn_secret: config.dsn_secret,
+            decoding: Decoding::default(),
         })
     }
 
@@ -87,6 +93,19 @@ impl App {
         let missing = "a DSN's public key is needed: in X-Sentry-Auth, or as sentry_key in the query";
         let key = key.ok_or_else(|| wrong(missing))?;
         PublicKey::verify(key, secret, project).ok_or_else(|| wrong("this key does not belong to this project"))
+    }
+
+    /// Which pages may read the answer to a request with this key.
+    pub(crate) async fn readers(
+        &self,
+        project: i64,
+        version: KeyVersion,
+        headers: &HeaderMap,
+        now: DateTime<Utc>,
+    ) -> Result<Readers, Refusal> {
+        // None: the database could not be asked. Better a foreign page's report than none.
+        let application = self.directory.recognise(project, version, now).await?;
+        Readers::of(headers, &application.map(|it| it.allowed_origins).unwrap_or_default())
     }
 
     /// Does what the first request would wait for.

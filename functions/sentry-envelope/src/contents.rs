@@ -54,6 +54,8 @@ pub struct Contents {
     pub event_id: Option<Uuid>,
     /// What was wrong with it first.
     pub problem: Option<Problem>,
+    /// Whether it was made to grow when it is decompressed.
+    pub is_bomb: bool,
 }
 
 impl Contents {
@@ -116,6 +118,7 @@ impl Contents {
             Problem::NotJson { .. } | Problem::NotACheckIn { .. } => false,
         };
         self.count(if is_size { "too_large" } else { "malformed" });
+        self.is_bomb |= matches!(&problem, Problem::Envelope(error) if error.is_bomb());
         self.problem.get_or_insert(problem);
     }
 }

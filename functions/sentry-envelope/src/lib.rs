@@ -3,18 +3,20 @@
 //! - Trigger: `POST /api/{project}/envelope/` and `/api/{project}/store/` (API Gateway HTTP API, or the local stack), and
 //!   the preflights of browsers.
 //! - Guarantees: nothing but the envelope's first line is read before the key is verified, and verifying needs no
-//!   database; what was answered with 200 is committed, or safe until it is; a delivery counts once; no body takes more
+//!   database; a body that takes long to read holds up nobody else; what was answered with 200 is committed, or safe until it is; a delivery counts once; no body takes more
 //!   memory than its events and a decoder's window.
 //! - Idempotency key: the event's id, within its project.
 //!
-//! Steps: [`credentials`] (which key) → [`encoding`] (decompress, as a stream) → [`envelope`] (bytes to items) →
-//! [`contents`] (items to reports and check-ins) → `receive` (admit, keep, answer) → `shared::intake`.
+//! Steps: [`credentials`] (which key) → `cors` (from which page) → `decoding` (on which thread) → [`encoding`] (decompress,
+//! as a stream) → [`envelope`] (bytes to items) → [`contents`] (items to reports and check-ins) → `receive` (admit, keep,
+//! answer) → `shared::intake`.
 
 pub mod app;
 mod check_in;
 pub mod contents;
 mod cors;
 pub mod credentials;
+mod decoding;
 pub mod encoding;
 pub mod envelope;
 mod event;
@@ -29,6 +31,7 @@ use axum::routing::post;
 
 pub use app::App;
 use cors::{allow_pages, preflight};
+pub use decoding::Decoding;
 use receive::{envelope, store};
 
 /// The function's routes. SDKs write them with the slash; hand-written clients forget it.

@@ -3,13 +3,16 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::VARY;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::applications::{Admission, Application};
 use shared::dsn::KeyVersion;
-use shared::http::read_body_within;
+use shared::http::{read_body_within, source_ip};
 use shared::model::text::first_chars;
 use shared::model::{CheckIn, Report};
 use shared::store::{StoreError, check_ins};
@@ -18,6 +21,8 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::check_in::redacted;
 use crate::contents::Contents;
+use crate::cors::Readers;
+use crate::decoding::Sender;
 use crate::encoding::Encoding;
 use crate::envelope::{Envelope, Item, ItemKind};
 use crate::refusal::Refusal;
@@ -40,21 +45,46 @@ pub(crate) async fn store(State(app): State<App>, Path(project): Path<String>, r
 }
 
 /// What was sent, before it is decompressed.
-struct Sent<'a> {
+struct Sent {
     project: i64,
     /// The key that headers or query have presented; none where only the body may have one.
     version: Option<KeyVersion>,
     encoding: Encoding,
-    body: &'a [u8],
+    body: Bytes,
     now: DateTime<Utc>,
 }
 
-type Read = fn(&App, &Sent<'_>) -> Result<(KeyVersion, Contents), Refusal>;
+impl Sent {
+    /// A plain body of up to this many bytes is read where it is: that takes less than going elsewhere.
+    const SMALL_BYTES: usize = 64 * 1024;
+
+    fn is_read_at_once(&self) -> bool {
+        // A body of `/store/` that is no JSON may be a compressed one.
+        self.encoding == Encoding::Identity
+            && self.body.len() <= Self::SMALL_BYTES
+            && self.body.trim_ascii_start().starts_with(b"{")
+    }
+}
+
+/// What a body was found to be.
+struct Found {
+    result: Result<(KeyVersion, Contents), Refusal>,
+    is_bomb: bool,
+}
+
+impl From<Refusal> for Found {
+    fn from(refusal: Refusal) -> Self {
+        Self { is_bomb: refusal == Refusal::Bomb, result: Err(refusal) }
+    }
+}
+
+type Read = fn(&App, &Sent) -> Found;
 
 async fn answer(app: &App, project: &str, request: Request, read: Read) -> Response {
     let now = Utc::now();
     let (parts, body) = request.into_parts();
-    match take(app, project, &parts, body, read, now).await {
+    let mut readers = Readers::Any;
+    let mut response = match take(app, project, &parts, body, read, now, &mut readers).await {
         Ok(id) => Json(json!({ "id": id.simple().to_string() })).into_response(),
         Err(refusal) => {
             if let Some(kind) = refusal.security_kind() {
@@ -63,9 +93,17 @@ async fn answer(app: &App, project: &str, request: Request, read: Read) -> Respo
             }
             let project = first_chars(project, 20);
             tracing::info!(project, "refused an SDK's request: {}", refusal.detail());
+            if readers == Readers::Any {
+                readers = Readers::of_refusal(&refusal);
+            }
             refusal.into_response()
         }
+    };
+    if readers != Readers::Any {
+        response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
     }
+    response.extensions_mut().insert(readers);
+    response
 }
 
 async fn take(
@@ -75,42 +113,71 @@ async fn take(
     body: Body,
     read: Read,
     now: DateTime<Utc>,
+    readers: &mut Readers,
 ) -> Result<Uuid, Refusal> {
     let is_number = project.bytes().all(|byte| byte.is_ascii_digit());
     let number = project.parse().ok().filter(|_| is_number);
     let project = number.ok_or_else(|| Refusal::malformed("the project in the path must be a number"))?;
     let key = credentials::presented(&parts.headers, parts.uri.query());
     let version = key.map(|key| app.verify(Some(&key), project)).transpose()?;
+    if let Some(version) = version {
+        *readers = app.readers(project, version, &parts.headers, now).await?;
+    }
     let encoding = Encoding::of(&parts.headers)?;
     let body = read_body_within(body, BODY_BYTES).await?;
-    let (version, contents) = read(app, &Sent { project, version, encoding, body: &body, now })?;
-    keep(app, project, version, contents, now).await
+    let sent = Sent { project, version, encoding, body, now };
+    let sender = Sender::new(version.map(|_| project), source_ip(&parts.headers, &parts.extensions));
+    let found = if sent.is_read_at_once() {
+        read(app, &sent)
+    } else {
+        let (app, bytes) = (app.clone(), sent.body.len());
+        let decoding = app.decoding.clone();
+        decoding.run(sender, bytes, now, |found: &Found| found.is_bomb, move || read(&app, &sent)).await?
+    };
+    if found.is_bomb && version.is_some() {
+        app.directory.charge_bomb(project, now);
+    }
+    let (found_version, contents) = found.result?;
+    if version.is_none() {
+        *readers = app.readers(project, found_version, &parts.headers, now).await?;
+    }
+    keep(app, project, found_version, contents, now).await
 }
 
-fn read_envelope(app: &App, sent: &Sent<'_>) -> Result<(KeyVersion, Contents), Refusal> {
-    let Sent { project, version, encoding, body, now } = *sent;
+fn read_envelope(app: &App, sent: &Sent) -> Found {
+    let Sent { project, version, encoding, ref body, now } = *sent;
     let envelope = Envelope::open(encoding.decode(body));
+    let is_bomb = matches!(&envelope, Err(error) if error.is_bomb());
     // Who has no key is told that before anything else.
     let version = match (version, &envelope) {
-        (Some(version), _) => version,
+        (Some(version), _) => Ok(version),
         (None, Ok(envelope)) => {
             let dsn = envelope.header().dsn.as_deref();
             let key = dsn.map(|dsn| credentials::in_dsn(dsn, project).unwrap_or_default());
-            app.verify(key.as_deref(), project)?
+            app.verify(key.as_deref(), project)
         }
-        (None, Err(_)) => app.verify(None, project)?,
+        (None, Err(_)) => app.verify(None, project),
     };
-    let envelope = envelope.map_err(|error| Refusal::from(&error))?;
-    Ok((version, Contents::of_envelope(envelope, project, now)))
+    let opened = version.and_then(|version| Ok((version, envelope.map_err(|error| Refusal::from(&error))?)));
+    let result = opened.map(|(version, envelope)| (version, Contents::of_envelope(envelope, project, now)));
+    let is_bomb = is_bomb || matches!(&result, Ok((_, contents)) if contents.is_bomb);
+    Found { result, is_bomb }
 }
 
-fn read_store(app: &App, sent: &Sent<'_>) -> Result<(KeyVersion, Contents), Refusal> {
-    let Sent { project, version, encoding, body, now } = *sent;
-    let version = version.map_or_else(|| app.verify(None, project), Ok)?;
-    let payload = store_body::read(encoding, body).map_err(|error| Refusal::from(&error))?;
-    let mut contents = Contents::default();
-    contents.take(Item { number: 1, kind: ItemKind::Event, payload }, None, project, now);
-    Ok((version, contents))
+fn read_store(app: &App, sent: &Sent) -> Found {
+    let Sent { project, version, encoding, ref body, now } = *sent;
+    let version = match version.map_or_else(|| app.verify(None, project), Ok) {
+        Ok(version) => version,
+        Err(refusal) => return refusal.into(),
+    };
+    match store_body::read(encoding, body) {
+        Ok(payload) => {
+            let mut contents = Contents::default();
+            contents.take(Item { number: 1, kind: ItemKind::Event, payload }, None, project, now);
+            Found { result: Ok((version, contents)), is_bomb: false }
+        }
+        Err(error) => Refusal::from(&error).into(),
+    }
 }
 
 /// Keeps what may come in, and gives the id that the answer names.
@@ -126,7 +193,6 @@ async fn keep(
         tracing::info!(project, "not all of an SDK's request could be read: {problem}");
     }
     // Quotas are for errors: everything else needs a good key only.
-    app.directory.recognise(project, version, now).await?;
     for (kind, times) in &contents.counted {
         for _ in 0..*times {
             app.counters.count(COUNTED_AS, kind, now).await;

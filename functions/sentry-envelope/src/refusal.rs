@@ -31,6 +31,8 @@ pub(crate) enum Refusal {
     OverQuota(Quota, Duration),
     /// 413: it grows beyond all bounds when it is decompressed.
     Bomb,
+    /// 429: its sender has sent bombs, and is heard again after this time, or at once if it does not compress.
+    SentBombs(Duration),
     /// Anything else.
     Other(ApiError),
 }
@@ -57,7 +59,7 @@ impl Refusal {
             Self::Forbidden(_, kind) => Some(*kind),
             Self::Bomb => Some(SecurityKind::DecompressionBomb),
             Self::Other(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Some(SecurityKind::OversizedBody),
-            Self::OverQuota(..) | Self::Other(_) => None,
+            Self::OverQuota(..) | Self::SentBombs(_) | Self::Other(_) => None,
         }
     }
 
@@ -68,7 +70,11 @@ impl Refusal {
                 let why = format!("this application's {quota} quota of events is used up");
                 (StatusCode::TOO_MANY_REQUESTS, "over_quota", why)
             }
-            Self::Bomb => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", TooMuch.to_string()),
+            Self::Bomb => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", TooMuch::Ratio.to_string()),
+            Self::SentBombs(_) => {
+                let why = "bodies from this address grew too much when they were decompressed";
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", why.to_owned())
+            }
             Self::Other(error) => (error.status(), error.code(), error.message().to_owned()),
         }
     }
@@ -111,7 +117,7 @@ impl From<Unsupported> for Refusal {
 impl From<&EnvelopeError> for Refusal {
     fn from(error: &EnvelopeError) -> Self {
         match error {
-            EnvelopeError::TooMuch(_) => Self::Bomb,
+            _ if error.is_bomb() => Self::Bomb,
             _ if error.is_a_limit() => Self::too_large(error.to_string()),
             _ => Self::malformed(error.to_string()),
         }
@@ -144,6 +150,9 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         if let Ok(detail) = HeaderValue::from_str(&detail) {
             headers.insert(SENTRY_ERROR, detail);
+        }
+        if let Self::SentBombs(retry_after) = self {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(retry_after)));
         }
         if let Self::OverQuota(quota, retry_after) = self {
             let seconds = seconds(retry_after);

@@ -19,7 +19,7 @@ pub fn read(encoding: Encoding, bytes: &[u8]) -> Result<Payload, EnvelopeError> 
         return Ok(payload);
     }
     match BASE64.decode(text.trim_ascii()) {
-        Ok(packed) if !packed.is_empty() => event(Encoding::Deflate.decode(&packed)),
+        Ok(packed) if !packed.is_empty() => event(Encoding::Deflate.decode_of(&packed, bytes.len())),
         _ => Ok(payload),
     }
 }

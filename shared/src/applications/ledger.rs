@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Admission, Application, Refusal};
 use crate::batches::{Batch, Batches, is_within};
 use crate::dsn::KeyVersion;
-use crate::model::Quota;
+use crate::model::{Limits, Quota};
 use crate::store::applications::{StoredApplication, Usage};
 use crate::store::quotas::{Counted, Window};
 
@@ -22,6 +22,8 @@ const NEWER_KEY: TimeDelta = TimeDelta::seconds(1);
 const WRITE_AFTER: TimeDelta = TimeDelta::seconds(1);
 /// … or there are this many.
 const WRITE_EVENTS: i64 = 100;
+/// What a decompression bomb costs of the burst's quota: a tenth of the default.
+const BOMB_EVENTS: i64 = Limits::DEFAULT_BURST / 10;
 /// The most that is remembered. Numbers come from strangers.
 const APPLICATIONS: usize = 10_000;
 const WINDOWS: usize = 3_000;
@@ -155,7 +157,16 @@ impl Ledger {
         limit.is_some_and(|limit| stored.saturating_add(counted) >= limit)
     }
 
-    fn count(&mut self, windows: &[Window; 3], counted: Counted, now: DateTime<Utc>) {
+    /// Counts a body that was made to grow without end: as so many events of the burst's quota, and as one refused event
+    /// of the longer ones. Those stay for errors.
+    pub(super) fn charge_bomb(&mut self, project: i64, now: DateTime<Utc>) {
+        let windows = Quota::ALL.map(|quota| Window { application: project, quota, start: quota.window_start(now) });
+        let (burst, longer) = windows.split_at(1);
+        self.count(burst, Counted { accepted: BOMB_EVENTS, refused: 1 }, now);
+        self.count(longer, Counted { accepted: 0, refused: 1 }, now);
+    }
+
+    fn count(&mut self, windows: &[Window], counted: Counted, now: DateTime<Utc>) {
         let is_new = self.counted.get(&windows[0])[0].is_none();
         if is_new && self.counted.len() + windows.len() > WINDOWS {
             // The database has been away for long: what is over is not enforced any more.
@@ -180,7 +191,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::Limits;
+    use crate::model::AllowedOrigins;
 
     const KEY: KeyVersion = KeyVersion(2);
 
@@ -189,8 +200,20 @@ mod tests {
     }
 
     fn usage(limits: Limits, accepted: [i64; 3]) -> Usage {
-        let application = Application { number: 1, name: "shop".to_owned(), environment: None };
-        let stored = StoredApplication { application, key_version: KEY, removed: false, limits };
+        let application = Application {
+            number: 1,
+            name: "shop".to_owned(),
+            environment: None,
+            allowed_origins: AllowedOrigins::default(),
+        };
+        let stored = StoredApplication {
+            application,
+            key_version: KEY,
+            removed: false,
+            limits,
+            max_severity: None,
+            new_incidents_per_hour: 100,
+        };
         Usage { stored, accepted, refused_in_month: 0 }
     }
 
@@ -249,6 +272,19 @@ mod tests {
         assert_eq!(ledger.decide(1, KEY, at("10:00:02")), refused(Quota::Burst, 298));
         let counts = ledger.batch().unwrap().counts;
         assert!(counts.iter().all(|(_, counted)| *counted == Counted { accepted: 2, refused: 2 }), "{counts:?}");
+    }
+
+    #[test]
+    fn a_bomb_costs_a_tenth_of_the_default_burst_and_nothing_of_the_longer_quotas() {
+        let mut ledger = ledger(limits(1_000, 400, 400), [0, 0, 0], "10:00:00");
+        ledger.charge_bomb(1, at("10:00:00"));
+        assert!(is_admitted(&ledger.decide(1, KEY, at("10:00:00"))));
+        ledger.charge_bomb(1, at("10:00:00"));
+        assert_eq!(ledger.decide(1, KEY, at("10:00:00")), refused(Quota::Burst, 300));
+        assert!(is_admitted(&ledger.decide(1, KEY, at("10:05:00"))));
+        let counts = ledger.batch().unwrap().counts;
+        let month = counts.iter().find(|(window, _)| window.quota == Quota::Month).unwrap();
+        assert_eq!(month.1, Counted { accepted: 2, refused: 3 });
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, DurationRound as _, Months, NaiveTime, TimeDelta, Utc};
 
 use super::text::first_chars;
+use super::{AllowedOrigins, Severity};
 
 /// An application that reports with a DSN of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Application {
     pub name: String,
     /// The environment of what it reports without naming one.
     pub environment: Option<String>,
+    /// The pages that may use its DSN.
+    pub allowed_origins: AllowedOrigins,
 }
 
 /// A name of an application or an environment, as its column holds it.
@@ -157,6 +160,65 @@ impl Limits {
             Quota::Hour => Some(self.hour.unwrap_or(Self::DEFAULT_HOUR)),
             Quota::Month => self.month,
         }
+    }
+}
+
+/// How severe the incidents become that an application's reports open or raise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeverityBound {
+    /// As severe as they are found to be.
+    None,
+    /// At most this.
+    AtMost(Severity),
+}
+
+impl SeverityBound {
+    /// Reads `none` or a severity, in any case.
+    ///
+    /// # Errors
+    /// A sentence that lists the words, when it is neither.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().eq_ignore_ascii_case("none") {
+            return Ok(Self::None);
+        }
+        let found = Severity::parse(text).map(Self::AtMost);
+        found.ok_or_else(|| "it is one of LOW, MEDIUM, HIGH, CRITICAL, none".to_owned())
+    }
+
+    /// The severity, where there is a bound.
+    #[must_use]
+    pub fn severity(self) -> Option<Severity> {
+        match self {
+            Self::None => None,
+            Self::AtMost(severity) => Some(severity),
+        }
+    }
+}
+
+/// What an operator sets of an application; what is not given stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApplicationChanges {
+    /// How many events it may send.
+    pub limits: Limits,
+    /// How severe its incidents become.
+    pub max_severity: Option<SeverityBound>,
+    /// The pages that may use its DSN.
+    pub allowed_origins: Option<AllowedOrigins>,
+    /// How many incidents it may open within any hour, 0 to [`ApplicationChanges::MOST_NEW_INCIDENTS`].
+    pub new_incidents_per_hour: Option<i32>,
+}
+
+impl ApplicationChanges {
+    /// The most that `new_incidents_per_hour` may be; the column's own bound.
+    pub const MOST_NEW_INCIDENTS: i32 = 1_000;
+    /// What is set for an application whose DSN stands in a page, where nothing else is said: nobody is paged by it, and
+    /// who floods it buries little.
+    pub const BROWSER: (Severity, i32) = (Severity::High, 20);
+}
+
+impl From<Limits> for ApplicationChanges {
+    fn from(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
     }
 }
 

@@ -15,6 +15,7 @@ mod incident;
 pub mod latency;
 mod maintenance;
 mod matchers;
+mod origin;
 mod report;
 mod routing;
 mod service;
@@ -27,7 +28,7 @@ mod zone;
 
 pub use alert::{Alert, AlertStatus, AlertType};
 pub use alert_policy::{AlertPolicy, page_delay};
-pub use application::{Application, ApplicationName, Limits, NameError, Quota};
+pub use application::{Application, ApplicationChanges, ApplicationName, Limits, NameError, Quota, SeverityBound};
 pub use category::Category;
 pub use channel::{Channel, Receiver, ReceiverError};
 pub use check::{CheckId, FailureReason, Slot, Verdict};
@@ -36,6 +37,7 @@ pub use check_settings::{CheckSettings, DnsRecord, PostgresLimits, Statuses, var
 pub use incident::{Incident, IncidentId, IncidentStatus, IncidentSummary};
 pub use maintenance::MaintenanceWindow;
 pub use matchers::{Labels, Matchers};
+pub use origin::{AllowedOrigin, AllowedOrigins, Origin, OriginError};
 pub use report::{Counting, DeliveryKey, Report, UpstreamGroup, UserKey, uuid_at};
 pub use routing::{EscalationPolicy, EscalationStep, GroupLabel, Route, Routing};
 pub use service::{DEFAULT_ENVIRONMENT, RecentVerdicts, Service, ServiceState, Standing, severity_of_failed_check};

@@ -132,6 +132,10 @@ pub struct Report {
     pub severity: Option<Severity>,
     /// The rules may not find it milder than this.
     pub at_least: Option<Severity>,
+    /// The built-in rules may not find it worse than this; an operator's own rule may. (A report that an earlier version
+    /// deferred has no such field.)
+    #[serde(default)]
+    pub at_most: Option<Severity>,
     /// The reporter's own grouping, such as `sentry:4711`: one incident across environments.
     pub upstream_group: Option<UpstreamGroup>,
     /// What it stands for.
@@ -200,6 +204,7 @@ impl Report {
             endpoint: None,
             severity: None,
             at_least: None,
+            at_most: None,
             upstream_group: None,
             counting: Counting::Occurrence,
             context: Map::new(),

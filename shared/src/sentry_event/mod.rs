@@ -68,27 +68,31 @@ pub fn report(event: &Value, key: DeliveryKey, source: &str, now: DateTime<Utc>)
     Some(report)
 }
 
-/// How Sentry's level bears on the severity.
+/// Applies Sentry's level: `fatal` is CRITICAL, `error` at least MEDIUM; below that the built-in rules find at most MEDIUM
+/// (`warning`) or LOW (`info` and milder). A level that is none of these counts as `error`, as in Sentry. May be called
+/// again with a better level.
 pub fn apply_level(report: &mut Report, level: &str) {
-    match level {
-        "fatal" | "critical" => report.severity = Some(Severity::Critical),
-        "error" => report.at_least = Some(Severity::Medium),
-        _ => {}
-    }
-    report.context.insert("level".to_owned(), details::cut(level, 64));
+    let level = level.trim().to_ascii_lowercase();
+    (report.severity, report.at_least, report.at_most) = match level.as_str() {
+        "fatal" | "critical" => (Some(Severity::Critical), None, None),
+        "warning" | "warn" => (None, None, Some(Severity::Medium)),
+        "info" | "log" | "notice" | "debug" | "trace" | "verbose" | "sample" => (None, None, Some(Severity::Low)),
+        _ => (None, Some(Severity::Medium), None),
+    };
+    report.context.insert("level".to_owned(), details::cut(&level, 64));
 }
 
 /// The level; Python's logging numbers its own.
 fn level(event: &Value) -> Option<String> {
-    match event.get("level")? {
-        Value::Number(number) => Some(match number.as_u64()? {
-            50.. => "fatal".to_owned(),
-            40.. => "error".to_owned(),
-            30.. => "warning".to_owned(),
-            20.. => "info".to_owned(),
-            _ => "debug".to_owned(),
-        }),
-        _ => text(event, "level").map(str::to_ascii_lowercase),
+    let level = event.get("level")?;
+    let number = level.as_f64().or_else(|| level.as_str()?.trim().parse().ok());
+    match number.filter(|number| number.is_finite()) {
+        Some(50.0..) => Some("fatal".to_owned()),
+        Some(40.0..) => Some("error".to_owned()),
+        Some(30.0..) => Some("warning".to_owned()),
+        Some(20.0..) => Some("info".to_owned()),
+        Some(_) => Some("debug".to_owned()),
+        None => text(event, "level").map(str::to_owned),
     }
 }
 

@@ -68,26 +68,62 @@ fn messages_of_both_sdks_are_read() {
     for (event, frame) in [(PYTHON_MESSAGE, None), (NODE_MESSAGE, Some("s:Object.?"))] {
         let report = of(event);
         assert_eq!((report.message.as_str(), report.error_type), ("hello", None));
-        assert_eq!((report.severity, report.at_least), (None, None));
+        assert_eq!((report.severity, report.at_least, report.at_most), (None, None, Some(Severity::Medium)));
         assert_eq!((report.crash_frame.as_deref(), &report.context["level"]), (frame, &json!("warning")));
     }
 }
 
 #[test]
 fn the_level_bears_on_the_severity() {
+    const MEDIUM: Option<Severity> = Some(Severity::Medium);
+    const LOW: Option<Severity> = Some(Severity::Low);
+    let fatal = (Some(Severity::Critical), None, None);
+    let error = (None, MEDIUM, None);
+    let (warning, info) = ((None, None, MEDIUM), (None, None, LOW));
     for (level, expected) in [
-        (json!("fatal"), (Some(Severity::Critical), None)),
-        (json!("FATAL"), (Some(Severity::Critical), None)),
-        (json!(50), (Some(Severity::Critical), None)),
-        (json!("error"), (None, Some(Severity::Medium))),
-        (json!(40), (None, Some(Severity::Medium))),
-        (json!(null), (None, Some(Severity::Medium))),
-        (json!("warning"), (None, None)),
-        (json!(30), (None, None)),
-        (json!("sample"), (None, None)),
+        (json!("fatal"), fatal),
+        (json!("FATAL"), fatal),
+        (json!(50), fatal),
+        (json!("critical"), fatal),
+        (json!("error"), error),
+        (json!(40), error),
+        (json!(null), error),
+        (json!(true), error),
+        (json!([]), error),
+        (json!(""), error),
+        (json!("NaN"), error),
+        (json!("made up"), error),
+        (json!("warning"), warning),
+        (json!(" Warning "), warning),
+        (json!("WARN"), warning),
+        (json!(30), warning),
+        (json!("30"), warning),
+        (json!(39.9), warning),
+        (json!("info"), info),
+        (json!("log"), info),
+        (json!("notice"), info),
+        (json!(20), info),
+        (json!("debug"), info),
+        (json!("trace"), info),
+        (json!(5), info),
+        (json!(-1), info),
+        (json!("sample"), info),
     ] {
         let report = read(&json!({ "level": level })).unwrap();
-        assert_eq!((report.severity, report.at_least), expected, "{level}");
+        assert_eq!((report.severity, report.at_least, report.at_most), expected, "{level}");
+    }
+}
+
+#[test]
+fn a_level_that_is_told_later_replaces_the_one_before() {
+    let mut report = read(&json!({})).unwrap();
+    for (level, expected) in [
+        ("fatal", (Some(Severity::Critical), None, None)),
+        ("warning", (None, None, Some(Severity::Medium))),
+        ("error", (None, Some(Severity::Medium), None)),
+    ] {
+        apply_level(&mut report, level);
+        assert_eq!((report.severity, report.at_least, report.at_most), expected, "{level}");
     }
 }
 

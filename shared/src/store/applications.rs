@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::row::column;
 use super::{Client, StoreError};
 use crate::dsn::KeyVersion;
-use crate::model::{Application, ApplicationName, Limits, Quota};
+use crate::model::{
+    AllowedOrigins, Application, ApplicationChanges, ApplicationName, Limits, Quota, Severity, SeverityBound,
+};
 
 /// An application as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,10 @@ pub struct StoredApplication {
     pub removed: bool,
     /// How much it may send.
     pub limits: Limits,
+    /// How severe the incidents become that its reports open or raise; none = as severe as they are found to be.
+    pub max_severity: Option<Severity>,
+    /// How many incidents it may open within any hour.
+    pub new_incidents_per_hour: i32,
 }
 
 /// An application with what it has sent.
@@ -81,7 +87,7 @@ pub async fn list_usage(client: &Client, name: Option<&str>, now: DateTime<Utc>)
 /// Any store error.
 pub async fn list_by_numbers(client: &Client, numbers: &[i64]) -> Result<Vec<Application>, StoreError> {
     let sql = "
-        SELECT number, name::text AS name, environment
+        SELECT number, name::text AS name, environment, allowed_origins
         FROM public.applications
         WHERE number = ANY($1)
         ORDER BY number
@@ -90,7 +96,7 @@ pub async fn list_by_numbers(client: &Client, numbers: &[i64]) -> Result<Vec<App
     client.query_typed(sql, &parameters).await?.iter().map(application_of).collect()
 }
 
-/// Makes the application, or finds it; quotas that are given are set in both cases. Tells whether it is new.
+/// Makes the application, or finds it; what is given of the changes is set in both cases. Tells whether it is new.
 ///
 /// # Errors
 /// Any store error.
@@ -98,35 +104,94 @@ pub async fn upsert(
     client: &Client,
     name: &ApplicationName,
     environment: Option<&ApplicationName>,
-    limits: Limits,
+    changes: &ApplicationChanges,
     now: DateTime<Utc>,
 ) -> Result<(StoredApplication, bool), StoreError> {
     let sql = "
-        INSERT INTO public.applications AS stored
-            (name, environment, quota_burst, quota_hour, quota_month, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $6)
-        ON CONFLICT (name, environment) WHERE removed_at IS NULL DO UPDATE SET
-            quota_burst = coalesce(EXCLUDED.quota_burst, stored.quota_burst),
-            quota_hour = coalesce(EXCLUDED.quota_hour, stored.quota_hour),
-            quota_month = coalesce(EXCLUDED.quota_month, stored.quota_month),
-            updated_at = EXCLUDED.updated_at
-        RETURNING number, name::text AS name, environment, key_version, removed_at IS NOT NULL AS removed,
-            quota_burst, quota_hour, quota_month, created_at = $6 AS created";
-    let rows = client
-        .query_typed(
-            sql,
-            &[
-                (&name.as_str(), Type::TEXT),
-                (&environment.map(ApplicationName::as_str), Type::TEXT),
-                (&limits.burst, Type::INT8),
-                (&limits.hour, Type::INT8),
-                (&limits.month, Type::INT8),
-                (&now, Type::TIMESTAMPTZ),
-            ],
+        INSERT INTO public.applications AS stored (
+            name, environment, quota_burst, quota_hour, quota_month, max_severity, allowed_origins, new_incidents_per_hour,
+            created_at, updated_at
         )
-        .await?;
+        VALUES ($8, $9, $1, $2, $3, $5, coalesce($6, '{}'), coalesce($7, 100), $10, $10)
+        ON CONFLICT (name, environment) WHERE removed_at IS NULL DO UPDATE SET
+            quota_burst = coalesce($1, stored.quota_burst),
+            quota_hour = coalesce($2, stored.quota_hour),
+            quota_month = coalesce($3, stored.quota_month),
+            max_severity = CASE WHEN $4 THEN $5 ELSE stored.max_severity END,
+            allowed_origins = coalesce($6, stored.allowed_origins),
+            new_incidents_per_hour = coalesce($7, stored.new_incidents_per_hour),
+            updated_at = $10
+        RETURNING number, name::text AS name, environment, key_version, removed_at IS NOT NULL AS removed,
+            quota_burst, quota_hour, quota_month, max_severity, allowed_origins, new_incidents_per_hour,
+            created_at = $10 AS created";
+    let changes = Changes::of(changes);
+    let (name, environment) = (name.as_str(), environment.map(ApplicationName::as_str));
+    let mut parameters = changes.parameters();
+    parameters.extend([(&name as _, Type::TEXT), (&environment as _, Type::TEXT), (&now as _, Type::TIMESTAMPTZ)]);
+    let rows = client.query_typed(sql, &parameters).await?;
     let row = rows.first().ok_or_else(|| StoreError::Internal("an upsert without its row".into()))?;
     Ok((stored_of(row)?, column(row, "created")?))
+}
+
+/// Sets what is given of the changes; none when there is no such application.
+///
+/// # Errors
+/// Any store error.
+pub async fn change(
+    client: &Client,
+    number: i64,
+    changes: &ApplicationChanges,
+    now: DateTime<Utc>,
+) -> Result<Option<StoredApplication>, StoreError> {
+    let sql = "
+        UPDATE public.applications SET
+            quota_burst = coalesce($1, quota_burst),
+            quota_hour = coalesce($2, quota_hour),
+            quota_month = coalesce($3, quota_month),
+            max_severity = CASE WHEN $4 THEN $5 ELSE max_severity END,
+            allowed_origins = coalesce($6, allowed_origins),
+            new_incidents_per_hour = coalesce($7, new_incidents_per_hour),
+            updated_at = $9
+        WHERE number = $8 AND removed_at IS NULL
+        RETURNING number, name::text AS name, environment, key_version, removed_at IS NOT NULL AS removed,
+            quota_burst, quota_hour, quota_month, max_severity, allowed_origins, new_incidents_per_hour";
+    let changes = Changes::of(changes);
+    let mut parameters = changes.parameters();
+    parameters.extend([(&number as _, Type::INT8), (&now as _, Type::TIMESTAMPTZ)]);
+    client.query_typed(sql, &parameters).await?.first().map(stored_of).transpose()
+}
+
+/// Changes as parameters $1 to $7.
+struct Changes {
+    limits: Limits,
+    sets_max_severity: bool,
+    max_severity: Option<&'static str>,
+    allowed_origins: Option<Vec<String>>,
+    new_incidents_per_hour: Option<i32>,
+}
+
+impl Changes {
+    fn of(changes: &ApplicationChanges) -> Self {
+        Self {
+            limits: changes.limits,
+            sets_max_severity: changes.max_severity.is_some(),
+            max_severity: changes.max_severity.and_then(SeverityBound::severity).map(Severity::as_str),
+            allowed_origins: changes.allowed_origins.as_ref().map(AllowedOrigins::texts),
+            new_incidents_per_hour: changes.new_incidents_per_hour,
+        }
+    }
+
+    fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        vec![
+            (&self.limits.burst, Type::INT8),
+            (&self.limits.hour, Type::INT8),
+            (&self.limits.month, Type::INT8),
+            (&self.sets_max_severity, Type::BOOL),
+            (&self.max_severity, Type::TEXT),
+            (&self.allowed_origins, Type::TEXT_ARRAY),
+            (&self.new_incidents_per_hour, Type::INT4),
+        ]
+    }
 }
 
 /// Sets the application's key to this version, unless it is further already; none when there is no such application.
@@ -144,7 +209,7 @@ pub async fn raise_key_version(
         SET key_version = greatest(key_version, $2), updated_at = $3
         WHERE number = $1 AND removed_at IS NULL
         RETURNING number, name::text AS name, environment, key_version, removed_at IS NOT NULL AS removed,
-            quota_burst, quota_hour, quota_month";
+            quota_burst, quota_hour, quota_month, max_severity, allowed_origins, new_incidents_per_hour";
     let parameters =
         [(&number as _, Type::INT8), (&i32::from(version.0) as _, Type::INT4), (&now as _, Type::TIMESTAMPTZ)];
     client.query_typed(sql, &parameters).await?.first().map(stored_of).transpose()
@@ -180,6 +245,8 @@ fn stored_of(row: &Row) -> Result<StoredApplication, StoreError> {
             hour: column(row, "quota_hour")?,
             month: column(row, "quota_month")?,
         },
+        max_severity: column::<Option<&str>>(row, "max_severity")?.and_then(Severity::parse),
+        new_incidents_per_hour: column(row, "new_incidents_per_hour")?,
     })
 }
 
@@ -188,5 +255,6 @@ fn application_of(row: &Row) -> Result<Application, StoreError> {
         number: column(row, "number")?,
         name: column(row, "name")?,
         environment: column(row, "environment")?,
+        allowed_origins: AllowedOrigins::from_stored(&column::<Vec<String>>(row, "allowed_origins")?),
     })
 }

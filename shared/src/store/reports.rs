@@ -65,7 +65,7 @@ pub struct Recorded {
 
 /// Writes up to 100 reports: one statement, one round trip, one commit (see the function in `migrations/`). A delivery
 /// that was known counts nothing. A repetition of an incident that was resolved less than `reopen_within` ago opens it
-/// again. One row for each delivery key, in no order.
+/// again. A report of an application's DSN is bounded by that application's row. One row for each delivery key, in no order.
 ///
 /// # Errors
 /// Any store error; nothing is written then.
@@ -143,6 +143,7 @@ struct Row<'a> {
     delivery_key: &'a str,
     content_hash: String,
     source: &'a str,
+    project: Option<i64>,
     received_at: String,
     action_id: Uuid,
     incident_id: &'a str,
@@ -172,6 +173,7 @@ impl<'a> Row<'a> {
             delivery_key: report.delivery_key.as_str(),
             content_hash: report.content_hash(),
             source: &report.source,
+            project: report.project,
             received_at: report.received_at.to_rfc3339(),
             action_id: *action_id,
             incident_id: incident_id.as_str(),

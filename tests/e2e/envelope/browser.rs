@@ -1,5 +1,8 @@
 //! What browsers need: preflights, answers that pages may read, the key in the query, plain text.
 
+use harness::Answer;
+use shared::model::{AllowedOrigin, AllowedOrigins, ApplicationChanges};
+
 use super::{Sdk, envelope, event};
 
 const ORIGIN: &str = "https://shop.example.com";
@@ -78,4 +81,71 @@ async fn a_tunnel_brings_the_dsn_in_the_envelope() {
         assert_eq!(answer.status, status, "{dsn}: {answer:?}");
     }
     assert_eq!(sdk.incidents().await, 1);
+}
+
+/// An application that only pages of these origins may report to.
+async fn restricted(origins: &[&str]) -> Sdk {
+    let entries = origins.iter().map(|origin| AllowedOrigin::parse(origin).unwrap()).collect();
+    let allowed_origins = Some(AllowedOrigins::new(entries));
+    Sdk::limited(ApplicationChanges { allowed_origins, ..ApplicationChanges::default() }).await
+}
+
+/// What a page of this origin sends, with the key in the query; none = no page.
+async fn send(sdk: &Sdk, method: &str, route: &str, origin: Option<&str>) -> Answer {
+    let request = sdk.stack.request(method, &format!("/api/{}/{route}?sentry_key={}", sdk.project, sdk.key));
+    let request = origin.into_iter().fold(request, |request, origin| request.header("origin", origin));
+    let error = event("from a page").to_string();
+    sdk.stack.send(request.body(if route == "store/" { error } else { envelope(&[("event", &error)]) })).await
+}
+
+fn readers(answer: &Answer) -> Option<&str> {
+    answer.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn only_pages_of_allowed_origins_may_report_and_read_the_answer() {
+    let sdk = restricted(&[ORIGIN, "*.example.org"]).await;
+    for route in ["envelope/", "store/"] {
+        for (origin, is_allowed) in [
+            (ORIGIN, true),
+            ("http://localhost.example.org:3000", true),
+            ("http://shop.example.com", false),
+            ("https://shop.example.com.evil.net", false),
+            ("null", false),
+        ] {
+            let preflight = send(&sdk, "OPTIONS", route, Some(origin)).await;
+            let answer = send(&sdk, "POST", route, Some(origin)).await;
+            let statuses = if is_allowed { (204, 200) } else { (403, 403) };
+            assert_eq!((preflight.status, answer.status), statuses, "{route} {origin}");
+            for answer in [preflight, answer] {
+                assert_eq!(readers(&answer), is_allowed.then_some(origin), "{route} {origin}");
+                assert!(answer.headers.get_all("vary").iter().any(|value| value == "Origin"), "{route} {origin}");
+            }
+        }
+        let program = send(&sdk, "POST", route, None).await;
+        assert_eq!(program.status, 200, "a program has no origin, and could make one up");
+    }
+    let path = format!("/api/{}/envelope/", sdk.project);
+    let referred =
+        sdk.stack.request("POST", &format!("{path}?sentry_key={}", sdk.key)).header("referer", "http://evil.net/");
+    assert_eq!(sdk.stack.send(referred.body("{}\n")).await.status, 403, "an older browser");
+    // A tunnel's key is known when the body is read.
+    let body = format!("{{\"dsn\":\"{}\"}}\n{{\"type\":\"event\"}}\n{{}}\n", sdk.stack.dsn(sdk.project));
+    let answer = sdk.stack.send(sdk.stack.request("POST", &path).header("origin", "http://evil.net").body(body)).await;
+    assert_eq!((answer.status, readers(&answer)), (403, None));
+    let occurrences: i64 = sdk.stack.database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
+    assert_eq!(occurrences, 2 * 3);
+    let database = sdk.stack.stop().await;
+    assert_eq!(database.count("security_events WHERE event_type = 'foreign_origin'").await, 1);
+}
+
+#[tokio::test]
+async fn a_preflight_without_the_key_is_answered_and_a_wrong_key_is_not() {
+    let sdk = restricted(&[ORIGIN]).await;
+    let path = format!("/api/{}/envelope/", sdk.project);
+    let preflight =
+        async |path: &str| sdk.stack.send(sdk.stack.request("OPTIONS", path).header("origin", "http://evil.net")).await;
+    let answer = preflight(&path).await;
+    assert_eq!((answer.status, readers(&answer)), (204, Some("*")), "the request itself is refused");
+    assert_eq!(preflight(&format!("{path}?sentry_key=wrong")).await.status, 403);
 }

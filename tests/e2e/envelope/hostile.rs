@@ -49,12 +49,13 @@ async fn every_encoding_brings_the_same_incident() {
 async fn bombs_are_refused_and_noted() {
     let sdk = Sdk::start().await;
     let zeros = vec![0; 30 * MEBIBYTE];
-    for (encoding, body) in [("gzip", gzip(&zeros)), ("deflate", zlib(&zeros)), ("br", BROTLI_BOMB.to_vec())] {
-        for route in ["envelope/", "store/"] {
-            let request = sdk.request(route).header("content-encoding", encoding).body(body.clone());
-            let answer = sdk.stack.send(request).await;
-            assert_eq!(answer.status, 413, "{route} {encoding}: {answer:?}");
-        }
+    let bombs =
+        [("gzip", gzip(&zeros)), ("deflate", zlib(&zeros)), ("br", BROTLI_BOMB.to_vec()), ("gzip", gzip(&zeros))];
+    for (number, (encoding, body)) in bombs.into_iter().enumerate() {
+        let route = if number % 2 == 0 { "envelope/" } else { "store/" };
+        let answer = sdk.stack.send(sdk.request(route).header("content-encoding", encoding).body(body)).await;
+        // After three their sender is known.
+        assert_eq!(answer.status, if number < 3 { 413 } else { 429 }, "{route} {encoding}: {answer:?}");
     }
     assert_eq!(sdk.incidents().await, 0);
     let database = sdk.stack.stop().await;

@@ -7,11 +7,12 @@ mod delivery;
 mod hostile;
 mod items;
 mod lambda;
+mod public;
 
 use harness::{Answer, Database, TestStack};
 use serde_json::{Value, json};
 use shared::dsn::{KeyVersion, PublicKey};
-use shared::model::Limits;
+use shared::model::{ApplicationChanges, Limits};
 
 /// What real SDKs have sent, by name: the envelope, and whether its key came in a header.
 const CAPTURES: [(&str, &str); 8] = [
@@ -42,7 +43,7 @@ impl Sdk {
         Self::limited(Limits::default()).await
     }
 
-    async fn limited(limits: Limits) -> Self {
+    async fn limited(limits: impl Into<ApplicationChanges>) -> Self {
         let stack = TestStack::builder().start(Database::migrated().await).await;
         let project = stack.application("shop", Some("staging"), limits).await;
         let key = PublicKey::of(&TestStack::dsn_secret(), project, KeyVersion::FIRST);

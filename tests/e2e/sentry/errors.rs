@@ -159,7 +159,10 @@ async fn the_level_bears_on_the_severity() {
         ("error", "missing image", "MEDIUM"),
         ("error", "data loss", "CRITICAL"),
         ("warning", "missing image", "LOW"),
-        ("info", "all quiet", "MEDIUM"),
+        ("warning", "security breach", "MEDIUM"),
+        ("info", "security breach", "LOW"),
+        ("info", "all quiet", "LOW"),
+        ("debug", "data loss", "LOW"),
     ]
     .into_iter()
     .enumerate()

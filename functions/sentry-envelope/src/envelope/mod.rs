@@ -71,6 +71,12 @@ pub enum EnvelopeError {
 }
 
 impl EnvelopeError {
+    /// Whether its sender has made it to grow when it is decompressed.
+    #[must_use]
+    pub fn is_bomb(&self) -> bool {
+        matches!(self, Self::TooMuch(TooMuch::Ratio))
+    }
+
     /// Whether it has more of something than it may have.
     #[must_use]
     pub fn is_a_limit(&self) -> bool {
@@ -80,7 +86,7 @@ impl EnvelopeError {
 
 impl From<io::Error> for EnvelopeError {
     fn from(error: io::Error) -> Self {
-        if TooMuch::is_in(&error) { Self::TooMuch(TooMuch) } else { Self::Compression(error) }
+        TooMuch::in_error(&error).map_or_else(|| Self::Compression(error), Self::TooMuch)
     }
 }
 

@@ -42,6 +42,7 @@ fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> Report {
     report.severity = (action == "critical").then_some(Severity::Critical);
     // Nobody has said how bad an "open" is: as bad as the rules find it, and no trifle.
     report.at_least = (action == "open").then_some(Severity::Medium);
+    report.at_most = (action == "warning").then_some(Severity::Medium);
     let mut projects = items(alert, "projects").chain(items(rule, "projects")).filter_map(Value::as_str);
     report.application = projects.next().unwrap_or_default().to_owned();
     report.environment = text(rule, "environment").unwrap_or_default().to_owned();

@@ -4,6 +4,7 @@ SELECT
     application.number, application.name::text AS name, application.environment, application.key_version,
     application.removed_at IS NOT NULL AS removed,
     application.quota_burst, application.quota_hour, application.quota_month,
+    application.max_severity, application.allowed_origins, application.new_incidents_per_hour,
     coalesce(burst.accepted, 0) AS burst_accepted,
     coalesce(hour.accepted, 0) AS hour_accepted,
     coalesce(month.accepted, 0) AS month_accepted,

@@ -1,0 +1,289 @@
+//! Where bodies are decompressed and parsed: a small plain one at once, every other off the threads that serve requests,
+//! one at a time. A flood of bombs then costs one core and no request that has nothing to do with it.
+//!
+//! - Whoever waits is bounded in bytes and in time, and is told to come again.
+//! - Who has sent several bombs is refused before anything is decompressed: so many within a minute, for a minute, and
+//!   only with this application's key from this address, since many may share an address.
+//!
+//! User: `receive`.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::http::ApiError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::refusal::Refusal;
+
+/// Who sends: an application's key, and where from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Sender {
+    /// None = its key is in the body, and not known yet.
+    project: Option<i64>,
+    network: Option<IpAddr>,
+}
+
+impl Sender {
+    /// A sender. An address of IPv6 stands for its /64, which one customer has.
+    pub(crate) fn new(project: Option<i64>, address: Option<IpAddr>) -> Self {
+        let network = address.map(|address| match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        });
+        Self { project, network }
+    }
+}
+
+/// The way to the one decoder. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct Decoding {
+    turn: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    bombs: Arc<Mutex<Bombs>>,
+    patience: Duration,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+            room: Arc::new(Semaphore::new(Self::ROOM)),
+            bombs: Arc::default(),
+            patience: Self::PATIENCE,
+        }
+    }
+}
+
+impl Decoding {
+    /// Who waits longer than this for the decoder is told to come again.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    /// Bodies that wait take up to this many units …
+    const ROOM: usize = 512;
+    /// … of so many bytes, and each at least one: 32 MiB.
+    const UNIT_BYTES: usize = 64 * 1024;
+
+    /// A turn at the decoder, which nobody else has while it is held; none when it was not free in time.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.turn).acquire_owned();
+        tokio::time::timeout(self.patience, turn).await.ok()?.ok()
+    }
+
+    /// Does this work on a body of so many bytes, in its turn and on a thread of its own. `is_bomb` tells whether the body
+    /// was one.
+    ///
+    /// # Errors
+    /// 429 when the sender has sent bombs; 503 when too much waits, or has waited too long.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        sender: Sender,
+        bytes: usize,
+        now: DateTime<Utc>,
+        is_bomb: fn(&T) -> bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.check(sender, now)?;
+        let units = u32::try_from(bytes.div_ceil(Self::UNIT_BYTES).max(1)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(units).map_err(|_| busy())?;
+        let turn = self.turn().await.ok_or_else(busy)?;
+        // Those before it may have been the same sender's.
+        self.check(sender, now)?;
+        let bombs = Arc::clone(&self.bombs);
+        // Who goes away meanwhile does not end the work, so the turn goes with it.
+        let task = tokio::task::spawn_blocking(move || {
+            let done = work();
+            if is_bomb(&done) {
+                lock(&bombs).note(sender, now);
+            }
+            drop((turn, room));
+            done
+        });
+        task.await.map_err(|error| {
+            tracing::error!(%error, "a body could not be read");
+            ApiError::unavailable().into()
+        })
+    }
+
+    fn check(&self, sender: Sender, now: DateTime<Utc>) -> Result<(), Refusal> {
+        lock(&self.bombs).refused_for(sender, now).map_or(Ok(()), |time| Err(Refusal::SentBombs(time)))
+    }
+}
+
+fn busy() -> Refusal {
+    tracing::warn!("a body was refused: too many wait to be decompressed");
+    ApiError::unavailable().into()
+}
+
+fn lock(bombs: &Mutex<Bombs>) -> MutexGuard<'_, Bombs> {
+    bombs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who has sent bombs lately.
+#[derive(Default)]
+struct Bombs {
+    senders: HashMap<Sender, Sent>,
+}
+
+#[derive(Clone, Copy)]
+struct Sent {
+    count: u32,
+    last_at: DateTime<Utc>,
+}
+
+impl Bombs {
+    /// One may be an accident: a program that says the same a hundred thousand times.
+    const MOST: u32 = 3;
+    /// Bombs that are further apart don't count together, and a refusal lasts this long after the last one.
+    const MEMORY: TimeDelta = TimeDelta::minutes(1);
+    /// The most senders that are remembered.
+    const SENDERS: usize = 1_000;
+
+    fn note(&mut self, sender: Sender, now: DateTime<Utc>) {
+        if sender.network.is_none() {
+            return;
+        }
+        if self.senders.len() >= Self::SENDERS && !self.senders.contains_key(&sender) {
+            self.senders.retain(|_, sent| now - sent.last_at < Self::MEMORY);
+            let oldest = self.senders.iter().min_by_key(|(_, sent)| sent.last_at).map(|(sender, _)| *sender);
+            if let Some(oldest) = oldest.filter(|_| self.senders.len() >= Self::SENDERS) {
+                self.senders.remove(&oldest);
+            }
+        }
+        let sent = self.senders.entry(sender).or_insert(Sent { count: 0, last_at: now });
+        if now - sent.last_at >= Self::MEMORY {
+            sent.count = 0;
+        }
+        *sent = Sent { count: sent.count.saturating_add(1), last_at: now.max(sent.last_at) };
+    }
+
+    fn refused_for(&self, sender: Sender, now: DateTime<Utc>) -> Option<Duration> {
+        let sent = self.senders.get(&sender).filter(|sent| sent.count >= Self::MOST)?;
+        // A clock that was set back must not refuse anybody for longer.
+        (sent.last_at + Self::MEMORY - now).min(Self::MEMORY).to_std().ok().filter(|left| !left.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn from(last: u8) -> Sender {
+        Sender::new(Some(7), Some(IpAddr::from([192, 0, 2, last])))
+    }
+
+    fn run<T: Send + 'static>(
+        decoding: &Decoding,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> tokio::task::JoinHandle<Result<T, Refusal>> {
+        let decoding = decoding.clone();
+        tokio::spawn(async move { decoding.run(from(1), bytes, at(0), |_| false, work).await })
+    }
+
+    /// On a runtime with one thread, which hangs for ever if the work is done on it.
+    #[tokio::test]
+    async fn work_goes_on_beside_the_threads_that_serve_and_one_at_a_time() {
+        let decoding = Decoding { patience: Duration::from_secs(3_600), ..Decoding::default() };
+        let (begun, begins) = tokio::sync::mpsc::unbounded_channel();
+        let mut begins: tokio::sync::mpsc::UnboundedReceiver<usize> = begins;
+        let mut finish = Vec::new();
+        let mut tasks = Vec::new();
+        for number in 0..3_usize {
+            let (end, ended) = mpsc::channel::<()>();
+            finish.push(end);
+            let begun = begun.clone();
+            tasks.push(run(&decoding, 1, move || {
+                begun.send(number).unwrap();
+                ended.recv().unwrap();
+                number
+            }));
+        }
+        for _ in 0..3 {
+            let number = begins.recv().await.unwrap();
+            // All that could run beside it has had its chance.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(begins.try_recv().is_err() && decoding.turn.available_permits() == 0);
+            finish[number].send(()).unwrap();
+        }
+        for task in tasks {
+            assert!(task.await.unwrap().is_ok());
+        }
+        assert_eq!(decoding.room.available_permits(), Decoding::ROOM);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_or_finds_no_room_is_told_to_come_again() {
+        let decoding = Decoding::default();
+        let turn = decoding.turn().await.unwrap();
+        let large = run(&decoding, Decoding::UNIT_BYTES * (Decoding::ROOM - 1), || ());
+        let small = run(&decoding, 1, || ());
+        tokio::task::yield_now().await;
+        assert_eq!(decoding.room.available_permits(), 0);
+        assert!(matches!(run(&decoding, 1, || ()).await.unwrap(), Err(Refusal::Other(_))), "there is no room");
+        for task in [large, small] {
+            assert!(matches!(task.await.unwrap(), Err(Refusal::Other(_))), "the decoder was not free in time");
+        }
+        assert_eq!(decoding.room.available_permits(), Decoding::ROOM);
+        drop(turn);
+        assert!(run(&decoding, 1, || ()).await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_does_not_give_the_turn_away() {
+        let decoding = Decoding { patience: Duration::from_secs(3_600), ..Decoding::default() };
+        let (end, ended) = mpsc::channel::<()>();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let gone = run(&decoding, 1, move || {
+            begun.send(()).unwrap();
+            ended.recv().unwrap();
+        });
+        begins.await.unwrap();
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        assert_eq!(decoding.turn.available_permits(), 0);
+        end.send(()).unwrap();
+        assert!(decoding.turn().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn three_bombs_within_a_minute_close_the_way_for_their_sender_and_nobody_else() {
+        let decoding = Decoding::default();
+        let send = async |sender, second, is_bomb: bool| {
+            decoding.run(sender, 1, at(second), |is_bomb| *is_bomb, move || is_bomb).await
+        };
+        for second in [0, 100, 101] {
+            assert_eq!(send(from(1), second, true).await, Ok(true));
+        }
+        assert_eq!(send(from(1), 102, true).await, Ok(true), "the first was too long ago");
+        assert_eq!(send(from(1), 103, false).await, Err(Refusal::SentBombs(Duration::from_secs(59))));
+        for other in [from(2), Sender::new(Some(8), from(1).network), Sender::new(None, from(1).network)] {
+            assert_eq!(send(other, 103, false).await, Ok(false));
+        }
+        assert_eq!(send(from(1), 162, false).await, Ok(false));
+        for _ in 0..9 {
+            assert_eq!(send(Sender::new(Some(7), None), 103, true).await, Ok(true), "its address is not known");
+        }
+    }
+
+    #[test]
+    fn neighbours_of_one_64_are_one_sender_and_memory_is_bounded() {
+        let v6 = |text: &str| Sender::new(Some(7), Some(text.parse().unwrap()));
+        assert_eq!(v6("2001:db8:1:2::1"), v6("2001:db8:1:2:ffff::9"));
+        assert_ne!(v6("2001:db8:1:2::1"), v6("2001:db8:1:3::1"));
+        let mut bombs = Bombs::default();
+        for number in 0..10_000_u32 {
+            bombs.note(Sender::new(Some(7), Some(IpAddr::V4(number.into()))), at(0));
+        }
+        assert!(bombs.senders.len() <= Bombs::SENDERS);
+    }
+}
