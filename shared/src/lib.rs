@@ -10,7 +10,7 @@
 //! While the database is away, [`defer`] keeps the report in a safe place and brings it back to step 2.
 //!
 //! `model` imports nothing of ours; `redact`, `classify`, `fingerprint` and `sentry_event` are pure over it; `events` and
-//! `store` know `model`; `intake` uses all of them; `config`, `telemetry`, `http` and `tls` know no domain.
+//! `store` know `model`; `intake` uses all of them; `config`, `telemetry`, `http`, `gateway` and `tls` know no domain.
 //! SQL stands only in `store`, `std::env` only in `config`; the clock is read at the edge and passed in.
 
 pub mod address;
@@ -25,6 +25,7 @@ pub mod defer;
 pub mod dsn;
 pub mod events;
 pub mod fingerprint;
+pub mod gateway;
 pub mod heartbeat;
 pub mod http;
 #[cfg(feature = "publish")]

@@ -81,6 +81,15 @@ async fn status_answers_over_the_gateway() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_no_uri_once_it_is_decoded_crashes_no_function() {
+    let database = Database::migrated().await;
+    let lambda = Lambda::start("status", &[("DATABASE_URL", &database.url()), ("READ_TOKEN", "key")]).await;
+    for path in ["/api/incidents/a b", "/api/incidents/<%>", "/api/incidents/\u{7f}", "/api/incidents/INC?x#y"] {
+        assert_eq!(lambda.request("GET", path, None, false).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn probe_runs_on_a_scheduled_event_and_twice_is_once() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;

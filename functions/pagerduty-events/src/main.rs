@@ -4,7 +4,7 @@ use lambda_runtime::spawn_graceful_shutdown_handler;
 use pagerduty_events::App;
 use pagerduty_events::app::Config;
 use shared::config::Environment;
-use shared::{http, telemetry};
+use shared::{gateway, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -13,5 +13,5 @@ async fn main() -> Result<(), lambda_http::Error> {
     let app = App::for_lambda(environment.read(Config::read)?)?;
     let closing = app.clone();
     spawn_graceful_shutdown_handler(move || async move { closing.close().await }).await;
-    lambda_http::run(http::with_fallbacks(pagerduty_events::router(app))).await
+    gateway::serve(pagerduty_events::router(app)).await
 }

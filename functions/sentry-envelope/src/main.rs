@@ -4,7 +4,7 @@ use lambda_runtime::spawn_graceful_shutdown_handler;
 use sentry_envelope::App;
 use sentry_envelope::app::Config;
 use shared::config::Environment;
-use shared::{http, telemetry};
+use shared::{gateway, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -14,5 +14,5 @@ async fn main() -> Result<(), lambda_http::Error> {
     let closing = app.clone();
     // Both wait for somebody else: at the same time.
     tokio::join!(spawn_graceful_shutdown_handler(move || async move { closing.close().await }), app.warm_up());
-    lambda_http::run(http::with_fallbacks(sentry_envelope::router(app))).await
+    gateway::serve(sentry_envelope::router(app)).await
 }

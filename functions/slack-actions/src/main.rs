@@ -2,7 +2,7 @@
 
 use lambda_runtime::spawn_graceful_shutdown_handler;
 use shared::config::Environment;
-use shared::{http, telemetry};
+use shared::{gateway, telemetry};
 use slack_actions::App;
 use slack_actions::app::Config;
 
@@ -13,5 +13,5 @@ async fn main() -> Result<(), lambda_http::Error> {
     let app = App::for_lambda(environment.read(Config::read)?)?;
     let closing = app.clone();
     spawn_graceful_shutdown_handler(move || async move { closing.close().await }).await;
-    lambda_http::run(http::with_fallbacks(slack_actions::router(app))).await
+    gateway::serve(slack_actions::router(app)).await
 }
