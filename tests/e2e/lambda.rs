@@ -83,7 +83,7 @@ async fn status_answers_over_the_gateway() {
 #[tokio::test]
 async fn a_path_that_is_no_uri_once_it_is_decoded_crashes_no_function() {
     let database = Database::migrated().await;
-    let lambda = Lambda::start("status", &[("DATABASE_URL", &database.url()), ("READ_TOKEN", "key")]).await;
+    let lambda = Lambda::start("status", &[("DATABASE_URL", &database.url()), ("READ_TOKEN", KEY)]).await;
     for path in ["/api/incidents/a b", "/api/incidents/<%>", "/api/incidents/\u{7f}", "/api/incidents/INC?x#y"] {
         assert_eq!(lambda.request("GET", path, None, false).await.0, 404, "{path}");
     }

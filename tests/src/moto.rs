@@ -64,6 +64,13 @@ impl Moto {
         self.call("events", "AWSEvents.PutTargets", targets).await;
     }
 
+    /// Keeps a parameter in SSM's Parameter Store.
+    pub async fn parameter(&self, name: &str, value: &str) {
+        let parameter = json!({"Name": name, "Type": "String", "Value": value});
+        let made = self.call("ssm", "AmazonSSM.PutParameter", parameter).await;
+        assert!(made["Version"].is_number(), "{made}");
+    }
+
     /// The events that have arrived, as a consumer sees them.
     pub async fn events(&self) -> Vec<Value> {
         let messages = self.messages("events").await;

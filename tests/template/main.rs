@@ -2,15 +2,17 @@
 //! more. `cfn-lint` and `sam validate` (`make check`) tell whether AWS would take it; these tell whether it fits.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod api;
 mod code;
 mod deferral;
 mod environment;
 mod operation;
-mod policies;
 mod pins;
+mod policies;
 mod queues;
 mod routes;
 mod schedule;
+mod sizes;
 mod template;
 
 use std::collections::BTreeSet;

@@ -55,13 +55,30 @@ fn dead_letters_ring() {
 }
 
 #[test]
-fn every_alarm_goes_to_the_topic_if_there_is_one() {
-    for (name, alarm) in Template::read().of_type("AWS::CloudWatch::Alarm") {
-        let wanted = json!({"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
+fn every_alarm_goes_to_the_topic_and_to_the_address_if_there_is_one() {
+    let template = Template::read();
+    for (name, alarm) in template.of_type("AWS::CloudWatch::Alarm") {
+        let if_there =
+            |condition: &str, topic: &str| json!({"Fn::If": [condition, {"Ref": topic}, {"Ref": "AWS::NoValue"}]});
+        let wanted = json!([if_there("HasAlarmTopic", "AlarmTopicArn"), if_there("HasAlarmEmail", "AlarmTopic")]);
         assert_eq!((&alarm["AlarmActions"], &alarm["OKActions"]), (&wanted, &wanted), "{name}");
+    }
+    let subscription = &template.resource("AlarmTopic")["Subscription"];
+    assert_eq!(subscription, &json!([{"Protocol": "email", "Endpoint": {"Ref": "AlarmEmail"}}]));
+}
+
+#[test]
+fn a_function_that_lambda_refuses_to_run_rings() {
+    let template = Template::read();
+    for folder in code::functions() {
+        let alarm = template.resource(&code::logical_name(&folder, "ThrottlesAlarm"));
+        assert_eq!((&alarm["Namespace"], &alarm["MetricName"]), (&"AWS/Lambda".into(), &"Throttles".into()));
+        let function = code::logical_name(&folder, "Function");
+        assert_eq!(alarm["Dimensions"], json!([{"Name": "FunctionName", "Value": {"Ref": function}}]));
+        assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
     }
 }
 
-fn rings_at(alarm: &Value) -> Value {
+pub(crate) fn rings_at(alarm: &Value) -> Value {
     json!([alarm["ComparisonOperator"], alarm["Threshold"], alarm["TreatMissingData"]])
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::code;
 use crate::template::Template;
@@ -13,6 +13,14 @@ fn grants(role: &Value) -> Vec<(String, Value)> {
     let policies = role["Policies"].as_array().unwrap();
     let statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
     statements
+        // A statement that only some deployments need, and nothing instead of it.
+        .map(|statement| match statement["Fn::If"].as_array() {
+            Some(choice) => {
+                assert_eq!(choice[2], json!({"Ref": "AWS::NoValue"}));
+                &choice[1]
+            }
+            None => statement,
+        })
         .inspect(|statement| assert_eq!(statement["Effect"], "Allow"))
         .flat_map(|statement| {
             each(&statement["Action"]).into_iter().flat_map(|action| {
@@ -26,6 +34,13 @@ fn grants(role: &Value) -> Vec<(String, Value)> {
 /// A list, or the one value instead of it.
 fn each(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
+}
+
+/// What a resource is called here: the one that it refers to, or its ARN.
+fn name(resource: &Value) -> String {
+    let reference = resource["Ref"].as_str().or_else(|| resource["Fn::GetAtt"].as_str()?.strip_suffix(".Arn"));
+    let name = reference.or(resource["Fn::Sub"].as_str());
+    name.unwrap_or_else(|| panic!("{resource} names nothing")).to_owned()
 }
 
 /// The properties of the function's own role.
@@ -42,8 +57,13 @@ fn every_function_may_do_what_it_does_and_nothing_more() {
     let template = Template::read();
     for folder in code::functions() {
         let log = code::logical_name(&folder, "LogGroup");
-        let mut wanted =
-            BTreeSet::from([("logs:CreateLogStream".to_owned(), log.clone()), ("logs:PutLogEvents".to_owned(), log)]);
+        let grant = |action: &str, resource: &str| (action.to_owned(), resource.to_owned());
+        let mut wanted = BTreeSet::from([
+            grant("logs:CreateLogStream", &log),
+            grant("logs:PutLogEvents", &log),
+            // Its environment, and the queue that it reads, where they are under a key of the operator's.
+            grant("kms:Decrypt", "KmsKeyArn"),
+        ]);
         if code::variables(&folder).contains("EVENT_BUS_NAME") {
             wanted.insert(("events:PutEvents".to_owned(), "EventBus".to_owned()));
         }
@@ -57,7 +77,13 @@ fn every_function_may_do_what_it_does_and_nothing_more() {
             wanted.extend(reads.map(|action| (format!("sqs:{action}"), queue.clone())));
         }
         let granted = grants(role_of(&template, &folder)).into_iter();
-        let granted: BTreeSet<_> = granted.map(|(action, resource)| (action, template.referred(&resource).0)).collect();
+        let granted: BTreeSet<_> = granted.map(|(action, resource)| (action, name(&resource))).collect();
+        if folder == "notify" {
+            for certificate in ["DatabaseCaParameter", "SmtpCaParameter"] {
+                let account = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}";
+                wanted.insert(grant("ssm:GetParameters", &format!("{account}:parameter${{{certificate}}}")));
+            }
+        }
         assert_eq!(granted, wanted, "{folder}");
     }
 }

@@ -93,9 +93,42 @@ fn what_can_not_be_delivered_or_handled_lies_encrypted_in_dead_letters_for_two_w
         assert_eq!(template.referred(&redrive["deadLetterTargetArn"]).0, dead_letters);
         for name in [&queue, &dead_letters] {
             let queue = template.resource(name);
-            let kept = (&queue["MessageRetentionPeriod"], &queue["SqsManagedSseEnabled"]);
-            assert_eq!(kept, (&json!(RETENTION), &json!(true)), "{name}");
+            assert_eq!(queue["MessageRetentionPeriod"], RETENTION, "{name}");
+            // By SQS's own key, or by the operator's.
+            assert_eq!(queue["SqsManagedSseEnabled"], if_key(&json!({"Ref": "AWS::NoValue"}), &json!(true)), "{name}");
+            assert_eq!(queue["KmsMasterKeyId"], the_key(), "{name}");
         }
+    }
+}
+
+/// The one value with `KmsKeyArn`, the other without.
+fn if_key(with: &Value, without: &Value) -> Value {
+    json!({"Fn::If": ["HasKmsKey", with, without]})
+}
+
+/// `KmsKeyArn`, if there is one.
+fn the_key() -> Value {
+    if_key(&json!({"Ref": "KmsKeyArn"}), &json!({"Ref": "AWS::NoValue"}))
+}
+
+#[test]
+fn an_operator_s_key_encrypts_environments_and_logs_too() {
+    let template = Template::read();
+    for folder in code::functions() {
+        assert_eq!(template.function(&folder)["KmsKeyArn"], the_key(), "{folder}");
+    }
+    for (name, group) in template.of_type("AWS::Logs::LogGroup") {
+        assert_eq!(group["KmsKeyId"], the_key(), "{name}");
+    }
+}
+
+#[test]
+fn accepted_reports_outlive_the_stack() {
+    let template = Template::read();
+    for queue in ["DeferredReports", "DeferredReportsDeadLetters"] {
+        assert_eq!(template.fate(queue), (&json!("Retain"), &json!("Retain")), "{queue}");
+        // A name of its own would keep the next stack from being made.
+        assert_eq!(template.resource(queue).get("QueueName"), None);
     }
 }
 

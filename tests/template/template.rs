@@ -19,6 +19,12 @@ impl Template {
         properties
     }
 
+    /// What is done with this resource when the stack is deleted, and when it is replaced.
+    pub(crate) fn fate(&self, name: &str) -> (&Value, &Value) {
+        let resource = &self.0["Resources"][name];
+        (&resource["DeletionPolicy"], &resource["UpdateReplacePolicy"])
+    }
+
     /// Each resource of this type, with its properties.
     pub(crate) fn of_type(&self, wanted: &str) -> impl Iterator<Item = (String, &Value)> {
         let resources = self.0["Resources"].as_object().unwrap();
@@ -49,14 +55,17 @@ impl Template {
 
     /// The variables that this folder's function gets.
     pub(crate) fn variables(&self, folder: &str) -> Map<String, Value> {
-        self.function(folder)["Environment"]["Variables"].as_object().unwrap().clone()
+        let mut variables = self.function(folder)["Environment"]["Variables"].as_object().unwrap().clone();
+        variables.retain(|_, value| *value != json!({"Ref": "AWS::NoValue"}));
+        variables
     }
 }
 
-/// As SAM does: maps are merged, anything else is replaced.
+/// As SAM does: maps are merged, anything else is replaced, functions such as `Ref` too.
 fn merge(into: &mut Value, from: &Value) {
+    let is_function = from.as_object().is_some_and(|it| it.keys().all(|key| key == "Ref" || key.starts_with("Fn::")));
     match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
+        (Value::Object(into), Value::Object(from)) if !is_function => {
             for (key, value) in from {
                 merge(into.entry(key.clone()).or_insert(Value::Null), value);
             }
@@ -70,7 +79,7 @@ fn short_forms_and_globals_are_read_as_sam_reads_them() {
     let yaml = serde_norway::from_str("a: !GetAtt B.Arn\nc: !If [D, !Sub '${E}', !Ref F]").unwrap();
     let wanted = json!({"a": {"Fn::GetAtt": "B.Arn"}, "c": {"Fn::If": ["D", {"Fn::Sub": "${E}"}, {"Ref": "F"}]}});
     assert_eq!(harness::template::spelt_out(yaml), wanted);
-    let mut global = json!({"x": {"y": 1, "z": 2}, "list": [1]});
-    merge(&mut global, &json!({"x": {"y": 3}, "list": [2]}));
-    assert_eq!(global, json!({"x": {"y": 3, "z": 2}, "list": [2]}));
+    let mut global = json!({"x": {"y": 1, "z": 2}, "list": [1], "w": {"Fn::Sub": "w"}});
+    merge(&mut global, &json!({"x": {"y": 3}, "list": [2], "w": {"Ref": "W"}}));
+    assert_eq!(global, json!({"x": {"y": 3, "z": 2}, "list": [2], "w": {"Ref": "W"}}));
 }

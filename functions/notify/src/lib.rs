@@ -22,6 +22,7 @@ pub mod limits;
 mod looking;
 pub mod muting;
 pub mod notice;
+pub mod parameters;
 mod problem;
 mod refresh;
 pub mod routing;

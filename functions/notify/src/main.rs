@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use aws_lambda_events::sqs::SqsEvent;
 use chrono::Utc;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn, spawn_graceful_shutdown_handler};
-use notify::App;
 use notify::app::Config;
+use notify::{App, parameters};
 use serde_json::{Value, json};
 use shared::config::Environment;
 use shared::telemetry;
@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 async fn main() -> Result<(), Error> {
     let environment = Environment::of_process();
     telemetry::init(environment.optional("RUST_LOG").as_deref());
+    let environment = parameters::with_certificates(environment, Utc::now()).await?;
     let app = App::for_lambda(environment.read(Config::read)?)?;
     let closing = app.clone();
     spawn_graceful_shutdown_handler(move || async move { closing.close() }).await;

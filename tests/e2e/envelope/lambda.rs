@@ -12,21 +12,25 @@ use super::{Sdk, capture};
 
 /// A request as API Gateway's HTTP API brings it: what is not text comes as base64.
 async fn request(lambda: &Lambda, method: &str, project: i64, key: &str, encoding: &str, body: &[u8]) -> (u64, Value) {
-    let path = format!("/api/{project}/envelope/");
+    request_to(lambda, method, &format!("/api/{project}/envelope/"), key, encoding, body).await
+}
+
+/// The same to any path that the function's one route takes: below `/api/`, where no other route fits better.
+async fn request_to(lambda: &Lambda, method: &str, path: &str, key: &str, encoding: &str, body: &[u8]) -> (u64, Value) {
     let event = json!({
         "version": "2.0",
-        "routeKey": format!("{method} /api/{{project}}/envelope/"),
+        "routeKey": format!("{method} /api/{{proxy+}}"),
         "rawPath": path,
         "rawQueryString": format!("sentry_version=7&sentry_key={key}"),
         "headers": {
             "host": "abc.execute-api.eu-west-1.amazonaws.com", "content-encoding": encoding,
             "content-type": "application/x-sentry-envelope", "x-forwarded-for": "203.0.113.7",
         },
-        "pathParameters": {"project": project.to_string()},
+        "pathParameters": {"proxy": path.split_once("/api/").map(|(_, rest)| rest)},
         "requestContext": {
             "accountId": "123456789012", "apiId": "abc", "domainName": "abc.execute-api.eu-west-1.amazonaws.com",
-            "domainPrefix": "abc", "requestId": "JKJaXmPLvHcESHA=", "routeKey": "$default", "stage": "$default",
-            "time": "23/Nov/2026:10:00:00 +0000", "timeEpoch": 1_795_428_000_000_u64,
+            "domainPrefix": "abc", "requestId": "JKJaXmPLvHcESHA=", "routeKey": format!("{method} /api/{{proxy+}}"),
+            "stage": "$default", "time": "23/Nov/2026:10:00:00 +0000", "timeEpoch": 1_795_428_000_000_u64,
             "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "test"},
         },
         "body": BASE64.encode(body),
@@ -84,4 +88,42 @@ async fn where_neither_database_nor_bus_is_there_an_sdk_is_told_to_come_again() 
     assert_eq!(status, 200, "what is only counted needs no database: {answer}");
     let (status, _) = request(&lambda, "POST", 8, key.as_str(), "", capture("py-2").as_bytes()).await;
     assert_eq!(status, 403, "nor does a wrong key");
+}
+
+#[tokio::test]
+async fn whatever_else_falls_into_its_greedy_route_is_answered_with_404_in_our_shape() {
+    let sdk = Sdk::start().await;
+    let secret = TestStack::dsn_secret();
+    let environment = [("DATABASE_URL", sdk.stack.database.url()), ("DSN_SECRET", secret.expose().to_owned())];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let lambda = Lambda::start("sentry-envelope", &environment).await;
+    let (key, event) = (sdk.key.as_str(), capture("py-2"));
+    let project = sdk.project;
+    for path in [
+        "/api/autonomous/error/",
+        "/api/heartbeat/token/",
+        "/api/incidents",
+        "/api/incidents/INC-1/resolve/",
+        &format!("/api/{project}/envelope//"),
+        &format!("/api/{project}//envelope/"),
+        &format!("//api/{project}/envelope/"),
+        &format!("/api/{project}/envelope/x"),
+        &format!("/api/{project}/ENVELOPE/"),
+        // As an HTTP API decodes them.
+        &format!("/api/{project}/ envelope/"),
+        &format!("/api/{project}/envelope/?sentry_key={key}"),
+        "/api/<\"größe\">/\n%",
+    ] {
+        for method in ["POST", "OPTIONS"] {
+            let (status, answer) = request_to(&lambda, method, path, key, "", event.as_bytes()).await;
+            assert_eq!((status, &body(&answer)["error"]["code"]), (404, &json!("not_found")), "{method} {path}");
+        }
+    }
+    assert_eq!(sdk.incidents().await, 0);
+    // With the slash or without.
+    for path in ["envelope/", "envelope"] {
+        let path = format!("/api/{project}/{path}");
+        assert_eq!(request_to(&lambda, "POST", &path, key, "", event.as_bytes()).await.0, 200, "{path}");
+    }
+    assert_eq!(sdk.incidents().await, 1);
 }

@@ -1,5 +1,6 @@
 //! Telling people: what becomes of events in the database, and what receivers get over real HTTP.
 
+mod certificates;
 mod deliveries;
 mod escalations;
 mod groups;
