@@ -4,7 +4,8 @@
 use anyhow::{Context as _, bail};
 use refinery::{Migration, Runner};
 use shared::config::DatabaseConfig;
-use shared::store::{ConnectionSettings, Pooling};
+use shared::store::{ConnectionSettings, Pooling, agent_role};
+use tokio_postgres::error::SqlState;
 
 /// Where refinery keeps its history.
 const HISTORY_TABLE: &str = "public.watchkeeper_migrations";
@@ -18,7 +19,7 @@ macro_rules! migration {
     };
 }
 /// The files, oldest first. A test holds this list against the folder.
-pub const FILES: [(&str, &str); 19] = [
+pub const FILES: [(&str, &str); 20] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
     migration!("20261101000200_create_own_tables"),
@@ -37,6 +38,7 @@ pub const FILES: [(&str, &str); 19] = [
     migration!("20261123100000_probe_in_detail"),
     migration!("20261124000000_notify"),
     migration!("20261128000000_tell_what_comes_back_worse"),
+    migration!("20261130000000_create_agent_role"),
     migration!("20261130010000_bound_public_dsns"),
 ];
 
@@ -78,6 +80,20 @@ pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
         .collect())
 }
 
+/// Gives the role that the functions log in as what it lacks, and returns the statements that are left for a person to run:
+/// the owner of the tables may not be allowed to make roles.
+///
+/// # Errors
+/// When the database can't be reached, its schema is not up to date, or this is not the owner of the tables.
+pub async fn grant_agent(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
+    let settings = ConnectionSettings::parse(database, "watchkeeper-migrate")?;
+    let client =
+        settings.connect().await.with_context(|| format!("can't reach the database at {}", settings.place()))?;
+    // As `apply`: grants that are made at once get in each other's way.
+    client.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")).await.context("take the migration lock")?;
+    agent_role::grant(&client).await.context("grant the role watchkeeper_agent what it needs")
+}
+
 /// refinery makes its history before the transaction that secures it: a first run that was refused takes it back.
 async fn forget_empty_history(client: &tokio_postgres::Client) {
     let sql = format!(
@@ -101,7 +117,14 @@ fn refused(error: refinery::Error) -> anyhow::Error {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = next {
         if let Some(refusal) = cause.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.as_db_error()) {
-            let hint = refusal.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let hint = match refusal.hint() {
+                Some(hint) => format!(" ({hint})"),
+                None if *refusal.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+                    " (only the owner of the schema may change it: set DIRECT_URL to a connection of that role)"
+                        .to_owned()
+                }
+                None => String::new(),
+            };
             return anyhow::anyhow!("migration refused, nothing was changed: {}{hint}", refusal.message());
         }
         next = cause.source();

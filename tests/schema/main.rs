@@ -1,6 +1,7 @@
 //! The database's tests: its schema, its migrations, its guards, and the store's operations, on a real Postgres.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod agent;
 mod alerts;
 mod applications;
 mod batch;

@@ -6,7 +6,7 @@ use shared::store::{ConnectionSettings, PoolSize, Store};
 use tokio_postgres::types::{FromSqlOwned, ToSql};
 use tokio_postgres::{Client, Row};
 
-use crate::{SERVER_VARIABLE, TEMPLATE};
+use crate::{AGENT, AGENT_PASSWORD, SERVER_VARIABLE, TEMPLATE};
 
 /// A database that no other test sees.
 pub struct Database {
@@ -38,25 +38,26 @@ impl Database {
         Self { server, name, client }
     }
 
-    /// Its connection string.
+    /// Its connection string, as the owner of the tables.
     #[must_use]
     pub fn url(&self) -> String {
         url(&self.server, &self.name)
     }
 
-    /// How a program is told of it.
+    /// How the tool is told of it, which changes its schema.
     #[must_use]
     pub fn config(&self) -> DatabaseConfig {
         DatabaseConfig::at(SecretString::from(self.url()))
     }
 
-    /// A pool on it.
+    /// A pool on it, as the functions have it.
     #[must_use]
     pub fn store(&self) -> Store {
-        Store::new(&self.config(), "test", PoolSize::LOCAL).expect("the test's own connection string is usable")
+        let config = DatabaseConfig::at(SecretString::from(as_agent(&self.url())));
+        Store::new(&config, "test", PoolSize::LOCAL).expect("the test's own connection string is usable")
     }
 
-    /// A plain connection to it.
+    /// A plain connection to it, as the owner of the tables.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
@@ -97,6 +98,16 @@ impl Database {
     /// How many rows a table has, or those of it that fulfil a condition.
     pub async fn count(&self, table_and_condition: &str) -> i64 {
         self.value(&format!("SELECT count(*) FROM {table_and_condition}")).await
+    }
+}
+
+/// This connection string, as the role that the functions log in as; another server's stays as it is.
+#[must_use]
+pub(crate) fn as_agent(url: &str) -> String {
+    let owner = std::env::var(SERVER_VARIABLE).ok().and_then(|server| Some(server.rsplit_once('@')?.0.to_owned()));
+    match owner.and_then(|owner| url.strip_prefix(&owner)) {
+        Some(place) => format!("postgresql://{AGENT}:{AGENT_PASSWORD}{place}"),
+        None => url.to_owned(),
     }
 }
 

@@ -22,6 +22,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::database::as_agent;
+
 /// What [`Lambda::request`] presents.
 pub const KEY: &str = "key-of-the-tests";
 
@@ -65,7 +67,10 @@ impl Lambda {
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/test")
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "test")
-            .envs(environment.iter().copied())
+            .envs(environment.iter().map(|(name, value)| match *name {
+                "DATABASE_URL" => (*name, as_agent(value)),
+                _ => (*name, (*value).to_owned()),
+            }))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

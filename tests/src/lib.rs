@@ -27,5 +27,11 @@ pub use target::{Behaviour, Target, spec};
 /// Where `with-postgres` tells the tests their server is: a connection string without a database.
 pub const SERVER_VARIABLE: &str = "WATCHKEEPER_TEST_SERVER";
 
+/// The role that the functions log in as: [`TestStack`] and [`lambda::Lambda`] do, whatever the test itself may do.
+pub const AGENT: &str = "watchkeeper_agent";
+
+/// Its password on the test server.
+pub const AGENT_PASSWORD: &str = "agent";
+
 /// The migrated database that each test clones.
 pub const TEMPLATE: &str = "watchkeeper_template";

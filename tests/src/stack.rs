@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, VendorsConfig, listen};
 
 use crate::Database;
+use crate::database::as_agent;
 
 /// A running stack. Fires no ticks of its own: a test calls [`TestStack::check_now`].
 pub struct TestStack {
@@ -196,7 +197,7 @@ impl TestStackBuilder {
 
     /// Starts it on this database.
     pub async fn start(self, database: Database) -> TestStack {
-        let url = self.database_url.unwrap_or_else(|| database.url());
+        let url = as_agent(&self.database_url.unwrap_or_else(|| database.url()));
         let config = StackConfig {
             database: DatabaseConfig::at(SecretString::from(url)),
             access: AccessConfig { read_token: Some(SecretString::from(TestStack::READ_TOKEN)), ..self.access },

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::str::FromStr as _;
 
+use harness::{AGENT, AGENT_PASSWORD};
 use nix::sys::signal::Signal;
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
@@ -57,7 +58,8 @@ impl Pooler {
         let folder = folder();
         let database = Config::from_str(database_url).unwrap();
         let password = String::from_utf8(database.get_password().unwrap().to_vec()).unwrap();
-        let users = format!("\"{}\" \"{password}\"\n", database.get_user().unwrap());
+        let owner = database.get_user().unwrap();
+        let users = format!("\"{owner}\" \"{password}\"\n\"{AGENT}\" \"{AGENT_PASSWORD}\"\n");
         let users = write(folder.path(), "userlist.txt", &users);
         let upstream = database.get_ports()[0];
         let binary = binary();

@@ -137,7 +137,10 @@ async fn what_every_command_takes_may_stand_on_either_side_of_it() {
     let data = stack.file("");
     let before = run(watchkeeper(&["--json", "--data-dir"]).arg(&data).arg("migrate")).await.with_code(0);
     let after = run(watchkeeper(&["migrate", "--json", "--data-dir"]).arg(&data)).await.with_code(0);
-    assert_eq!((before.json(), after.json()), (json!({"applied": []}), json!({"applied": []})));
+    assert_eq!(
+        (before.json(), after.json()),
+        (json!({"applied": [], "left_to_run": []}), json!({"applied": [], "left_to_run": []}))
+    );
 }
 
 #[tokio::test]
@@ -153,7 +156,7 @@ async fn migrate_applies_everything_once() {
     }
     let second = run(&mut command).await.with_code(0);
     assert_eq!(second.stdout, "The schema is up to date.\n");
-    assert_eq!(run(command.arg("--json")).await.with_code(0).json(), json!({"applied": []}));
+    assert_eq!(run(command.arg("--json")).await.with_code(0).json(), json!({"applied": [], "left_to_run": []}));
     assert_eq!(database.count("incidents").await, 0);
 }
 
@@ -163,7 +166,17 @@ async fn migrate_as_json_lists_what_it_applied() {
     let mut command = watchkeeper(&["migrate", "--json", "--data-dir"]);
     let ended = run(command.arg(scratch.path()).env("DIRECT_URL", database.url())).await.with_code(0);
     let applied: Vec<&str> = watchkeeper::migrations::FILES.iter().map(|(name, _)| *name).collect();
-    assert_eq!(ended.json(), json!({"applied": applied}));
+    assert_eq!(ended.json(), json!({"applied": applied, "left_to_run": []}));
+}
+
+#[tokio::test]
+async fn migrate_says_what_is_left_for_a_person_to_run() {
+    let (scratch, database) = (Scratch::new(), Database::migrated().await);
+    database.execute("GRANT CREATE ON SCHEMA public TO PUBLIC").await;
+    let mut command = watchkeeper(&["migrate", "--data-dir"]);
+    let ended = run(command.arg(scratch.path()).env("DIRECT_URL", database.url())).await.with_code(0);
+    let wanted = "Left for you to run:\n  REVOKE CREATE ON SCHEMA public FROM PUBLIC;";
+    assert!(ended.stdout.contains(wanted), "{}", ended.stdout);
 }
 
 #[tokio::test]

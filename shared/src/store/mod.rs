@@ -5,6 +5,7 @@
 //!
 //! Users: `intake`, `probe`, `heartbeat`, `status`, `notify`, `admin`, the operator's tool.
 
+pub mod agent_role;
 pub mod alerts;
 pub mod applications;
 pub mod check_ins;

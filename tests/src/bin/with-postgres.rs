@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use harness::{SERVER_VARIABLE, TEMPLATE};
+use harness::{AGENT, AGENT_PASSWORD, SERVER_VARIABLE, TEMPLATE};
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
 use tokio::process::Command;
@@ -43,6 +43,12 @@ async fn run(server: &EmbeddedPostgres, command: &mut Command) -> anyhow::Result
     connection.await??;
     let template = DatabaseConfig::at(SecretString::from(server.url_for(TEMPLATE)));
     watchkeeper::migrations::apply(&template).await?;
+    let (client, connection) = tokio_postgres::connect(&server.url_for("postgres"), tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    // What a person does after the first migration.
+    client.batch_execute(&format!("ALTER ROLE {AGENT} LOGIN PASSWORD '{AGENT_PASSWORD}'")).await?;
+    drop(client);
+    connection.await??;
     let url = server.url();
     let address = url.rsplit_once('/').map_or(url, |(address, _)| address);
     let mut child = command.env(SERVER_VARIABLE, address).kill_on_drop(true).spawn().context("start the command")?;
