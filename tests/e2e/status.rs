@@ -218,7 +218,7 @@ async fn stack_with_incidents(count: u32) -> TestStack {
 }
 
 #[tokio::test]
-async fn pages_hold_every_incident_once_newest_first() {
+async fn pages_hold_every_incident_once_open_ones_first() {
     let stack = stack_with_incidents(57).await;
     let mut seen = Vec::new();
     let mut path = "/api/incidents?limit=10".to_owned();
@@ -226,7 +226,7 @@ async fn pages_hold_every_incident_once_newest_first() {
         let page = stack.get(&path).await;
         assert_eq!(page.status, 200, "{page:?}");
         for incident in page.body["incidents"].as_array().unwrap() {
-            seen.push((incident["detected_at"].as_str().unwrap().to_owned(), incident["incident_id"].clone()));
+            seen.push((incident["status"] != "resolved", incident["incident_id"].to_string()));
         }
         // What is new meanwhile does not move the pages.
         stack.report_ok(json!({"error": {"message": format!("new {}", seen.len())}})).await;
@@ -236,9 +236,116 @@ async fn pages_hold_every_incident_once_newest_first() {
         }
     }
     assert_eq!(seen.len(), 57);
-    assert!(seen.is_sorted_by(|a, b| a.0 >= b.0));
-    let distinct: std::collections::BTreeSet<String> = seen.iter().map(|(_, id)| id.to_string()).collect();
+    assert!(seen.is_sorted_by(|a, b| a.0 >= b.0), "{seen:?}");
+    let distinct: std::collections::BTreeSet<&String> = seen.iter().map(|(_, id)| id).collect();
     assert_eq!(distinct.len(), 57);
+}
+
+#[tokio::test]
+async fn an_old_outage_that_is_on_stands_before_newer_ones_that_are_over() {
+    let stack = stack_with_incidents(0).await;
+    stack
+        .database
+        .execute(
+            "INSERT INTO incidents (incident_id, title, severity, category, application, error_message, detected_at,
+                updated_at, status, resolved_at)
+            SELECT id, id, 'LOW', 'backend', 'shop', 'm', now() - began::interval, now() - changed::interval, status,
+                CASE status WHEN 'resolved' THEN now() - changed::interval END
+            FROM (VALUES
+                ('INC-OUTAGE', '3 days', '1 min', 'detected'),
+                ('INC-TAKEN', '2 days', '1 hour', 'acknowledged'),
+                ('INC-OVER', '1 hour', '1 s', 'resolved'),
+                ('INC-LONG-OVER', '4 days', '3 hours', 'resolved'),
+                ('INC-BACK', '5 days', '1 s', 'detected')
+            ) AS given (id, began, changed, status)",
+        )
+        .await;
+    let ids = async |query: &str| {
+        let page = stack.get(&format!("/api/incidents?{query}")).await.body;
+        let ids = page["incidents"].as_array().unwrap().iter();
+        ids.map(|incident| incident["incident_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(ids("").await, "INC-BACK INC-OUTAGE INC-TAKEN INC-OVER INC-LONG-OVER");
+    assert_eq!(ids("limit=2").await, "INC-BACK INC-OUTAGE");
+    assert_eq!(ids("status=resolved&limit=1").await, "INC-OVER");
+}
+
+#[tokio::test]
+async fn alerts_are_listed_page_by_page_unresolved_ones_first() {
+    let stack = TestStack::builder().read_token("r").start(Database::migrated().await).await;
+    assert_eq!(stack.get("/api/alerts").await.status, 401);
+    stack
+        .database
+        .execute(
+            "INSERT INTO alert_events (service_name, environment, alert_type, status, message, created_at)
+            SELECT 'service ' || n, (ARRAY['production', 'test'])[1 + n % 2], 'service_down',
+                (ARRAY['active', 'acknowledged', 'resolved'])[1 + n % 3], 'm', now() - (n / 3) * interval '1 min'
+            FROM generate_series(1, 31) AS n",
+        )
+        .await;
+    let get =
+        async |query: &str| stack.send(stack.request("GET", &format!("/api/alerts?{query}")).bearer_auth("r")).await;
+    let mut seen: Vec<(bool, String, String)> = Vec::new();
+    let mut query = "limit=7".to_owned();
+    loop {
+        let page = get(&query).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        for alert in page.body["alerts"].as_array().unwrap() {
+            let text = |name: &str| alert[name].as_str().unwrap().to_owned();
+            seen.push((alert["status"] != "resolved", text("created_at"), text("id")));
+        }
+        match page.body["next_cursor"].as_str() {
+            Some(cursor) => query = format!("limit=7&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
+    assert_eq!(seen.len(), 31);
+    for (query, count) in [
+        ("status=active", 10),
+        ("service=service%205", 1),
+        ("environment=test&status=resolved", 5),
+        ("service=none", 0),
+    ] {
+        let page = get(query).await;
+        assert_eq!(page.body["alerts"].as_array().map(Vec::len), Some(count), "{query}");
+    }
+    assert_eq!(get("status=open").await.status, 400);
+}
+
+#[tokio::test]
+async fn an_open_incident_makes_everything_as_bad_as_it_is() {
+    let stack = TestStack::builder().without_sweeps().start(Database::migrated().await).await;
+    let target = Target::start(Behaviour::Status(200)).await;
+    stack.apply(&[target.spec("shop", "production")]).await;
+    stack.check_now().await;
+    let standing = async || {
+        let status = stack.get("/status").await.body;
+        let metrics = stack.request("GET", "/metrics").send().await.unwrap().text().await.unwrap();
+        let word = status["status"].as_str().unwrap().to_owned();
+        let score = status["score"].as_f64().unwrap();
+        for line in [format!("watchkeeper_status{{status=\"{word}\"}} 1"), format!("watchkeeper_score {score}")] {
+            assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+        }
+        (word, score)
+    };
+    assert_eq!(standing().await, ("healthy".to_owned(), 100.0));
+    for (severity, expected) in [
+        ("LOW", ("healthy", 100.0)),
+        ("MEDIUM", ("healthy", 100.0)),
+        ("HIGH", ("degraded", 95.0)),
+        ("CRITICAL", ("unhealthy", 89.0)),
+    ] {
+        stack.report_ok(json!({"error": {"message": severity}, "severity": severity})).await;
+        assert_eq!(standing().await, (expected.0.to_owned(), expected.1), "{severity}");
+    }
+    let acknowledge = "UPDATE incidents SET status = 'acknowledged'";
+    stack.database.execute(acknowledge).await;
+    assert_eq!(standing().await.0, "unhealthy", "somebody is on it, and it is still there");
+    stack.database.execute("UPDATE incidents SET status = 'resolved' WHERE severity = 'CRITICAL'").await;
+    assert_eq!(standing().await, ("degraded".to_owned(), 95.0));
+    stack.database.execute("UPDATE incidents SET status = 'resolved'").await;
+    assert_eq!(standing().await, ("healthy".to_owned(), 100.0));
 }
 
 #[tokio::test]

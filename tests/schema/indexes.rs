@@ -47,6 +47,8 @@ unique notification_members USING btree (group_key, subject)
 unique notification_receivers USING btree (channel, recipient)
 
 incidents USING btree (detected_at DESC, id DESC)
+incidents USING btree (COALESCE(resolved_at, detected_at) DESC, id DESC) WHERE ((status)::text = 'resolved'::text)
+alert_events USING btree (((status <> 'resolved'::text)) DESC, created_at DESC, id DESC)
 inbound_deliveries USING btree (received_at)
 incidents USING btree (fingerprint) WHERE ((status)::text <> 'resolved'::text)
 incidents USING btree (fingerprint, resolved_at DESC NULLS LAST) WHERE (resolved_at IS NOT NULL)

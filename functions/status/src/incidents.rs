@@ -4,55 +4,29 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::request::Parts;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Datelike as _};
-use serde::Serialize;
+use serde_json::Value;
 use shared::http::ApiError;
-use shared::model::{Category, Incident, IncidentId, IncidentStatus, IncidentSummary, Severity};
-use shared::store::incidents::{self, Filter, Position};
-use url::form_urlencoded;
-use uuid::Uuid;
+use shared::model::{Category, Incident, IncidentId, IncidentStatus, Severity};
+use shared::store::incidents::{self, Filter};
 
 use crate::App;
+use crate::paging::{Page, read_query};
 
-const DEFAULT_LIMIT: u16 = 50;
-const MAX_LIMIT: u16 = 200;
-
-/// One page of the list. What may be long (message, stack, context) stands only in the single incident: a Lambda's
-/// answer ends at 6 MB.
-#[derive(Debug, Serialize)]
-pub struct Page {
-    /// The incidents, newest first.
-    pub incidents: Vec<IncidentSummary>,
-    /// Where the next page begins (`?cursor=`); none on the last one.
-    pub next_cursor: Option<String>,
-}
-
-/// What a caller asked for.
-#[derive(Debug, PartialEq, Eq)]
-struct Query {
-    filter: Filter,
-    after: Option<Position>,
-    limit: u16,
-}
-
-/// 200 with a [`Page`].
+/// 200 with `{"incidents": […], "next_cursor": …}`: open incidents first, the newest change first. What may be long
+/// (message, stack, context) stands only in the single incident: a Lambda's answer ends at 6 MB.
 ///
 /// # Errors
 /// 400 naming the parameter that can't be understood; 401 without the read token.
-pub async fn list(State(app): State<App>, parts: Parts, RawQuery(query): RawQuery) -> Result<Json<Page>, ApiError> {
+pub async fn list(
+    State(app): State<App>,
+    parts: Parts,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, ApiError> {
     app.gate.check(&parts)?;
-    let query = &Query::parse(query.as_deref().unwrap_or_default())?;
-    // One more than asked for tells whether there is a next page.
-    let mut incidents = app
-        .store
-        .run(|client| async move { incidents::list(&client, &query.filter, query.after, query.limit + 1).await })
-        .await?;
-    let more = incidents.len() > usize::from(query.limit);
-    incidents.truncate(usize::from(query.limit));
-    let next_cursor = incidents.last().filter(|_| more).map(cursor_after);
-    Ok(Json(Page { incidents, next_cursor }))
+    let (filter, page) = &parse(query.as_deref().unwrap_or_default())?;
+    let listed =
+        app.store.run(|client| async move { incidents::list(&client, filter, page.after, page.rows()).await }).await?;
+    Ok(page.answer("incidents", listed, |it| it.position))
 }
 
 /// 200 with an [`Incident`].
@@ -75,60 +49,26 @@ pub async fn show(
     incident.map(Json).ok_or_else(missing)
 }
 
-impl Query {
-    fn parse(query: &str) -> Result<Self, ApiError> {
-        let mut parsed = Self { filter: Filter::default(), after: None, limit: DEFAULT_LIMIT };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let wrong = |expected: &str| ApiError::invalid(format!("`{name}` must be {expected}"));
-            let text = || {
-                if value.contains('\0') { Err(wrong("text without NUL")) } else { Ok(Some(value.clone().into_owned())) }
-            };
-            match name.as_ref() {
-                "status" => {
-                    parsed.filter.status =
-                        Some(IncidentStatus::parse(&value).ok_or_else(|| wrong("detected, acknowledged or resolved"))?);
-                }
-                "severity" => {
-                    parsed.filter.severity =
-                        Some(Severity::parse(&value).ok_or_else(|| wrong("CRITICAL, HIGH, MEDIUM or LOW"))?);
-                }
-                "category" => {
-                    let known = Category::parse(&value)
-                        .ok_or_else(|| wrong("backend, frontend, database, security, infrastructure or unknown"))?;
-                    parsed.filter.category = Some(known.as_str().to_owned());
-                }
-                "application" => parsed.filter.application = text()?,
-                "environment" => parsed.filter.environment = text()?,
-                "cursor" => {
-                    parsed.after = Some(position(&value).ok_or_else(|| wrong("a next_cursor of this list"))?);
-                }
-                "limit" => {
-                    parsed.limit = value
-                        .parse()
-                        .ok()
-                        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                        .ok_or_else(|| wrong("a number from 1 to 200"))?;
-                }
-                _ => return Err(ApiError::invalid(format!("`{name}` is no parameter of this list"))),
+fn parse(query: &str) -> Result<(Filter, Page), ApiError> {
+    let (mut filter, mut page) = (Filter::default(), Page::default());
+    read_query(query, |parameter| {
+        match parameter.name {
+            "status" => {
+                filter.status = Some(parameter.word(IncidentStatus::parse, "detected, acknowledged or resolved")?);
             }
+            "severity" => filter.severity = Some(parameter.word(Severity::parse, "CRITICAL, HIGH, MEDIUM or LOW")?),
+            "category" => {
+                let known = parameter
+                    .word(Category::parse, "backend, frontend, database, security, infrastructure or unknown")?;
+                filter.category = Some(known.as_str().to_owned());
+            }
+            "application" => filter.application = Some(parameter.text()?),
+            "environment" => filter.environment = Some(parameter.text()?),
+            _ => page.read(parameter)?,
         }
-        Ok(parsed)
-    }
-}
-
-fn cursor_after(incident: &IncidentSummary) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}/{}", incident.detected_at.timestamp_micros(), incident.id))
-}
-
-fn position(cursor: &str) -> Option<Position> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    let (micros, id) = text.split_once('/')?;
-    let detected_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
-    Some(Position {
-        // No incident lies beyond these years, and Postgres knows none.
-        detected_at: Some(detected_at).filter(|instant| (1..=9999).contains(&instant.year()))?,
-        id: Uuid::try_parse(id).ok()?,
-    })
+        Ok(())
+    })?;
+    Ok((filter, page))
 }
 
 #[cfg(test)]
@@ -137,11 +77,9 @@ mod tests {
 
     #[test]
     fn filters_are_read() {
-        let query = Query::parse("status=detected&severity=high&application=my%20shop&limit=5").unwrap();
-        assert_eq!(query.filter.status, Some(IncidentStatus::Detected));
-        assert_eq!(query.filter.severity, Some(Severity::High));
-        assert_eq!(query.filter.application.as_deref(), Some("my shop"));
-        assert_eq!(query.limit, 5);
+        let (filter, page) = parse("status=detected&severity=high&application=my%20shop&limit=5").unwrap();
+        assert_eq!((filter.status, filter.severity), (Some(IncidentStatus::Detected), Some(Severity::High)));
+        assert_eq!((filter.application.as_deref(), page.limit), (Some("my shop"), 5));
     }
 
     #[test]
@@ -158,7 +96,7 @@ mod tests {
             "application=%00",
         ] {
             let name = query.split('=').next().unwrap();
-            let message = format!("{:?}", Query::parse(query).unwrap_err());
+            let message = format!("{:?}", parse(query).unwrap_err());
             assert!(message.contains(&format!("`{name}`")), "{query} → {message}");
         }
     }

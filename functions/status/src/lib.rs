@@ -5,13 +5,17 @@
 //! - Idempotency key: none needed.
 //!
 //! One file per route: [`health`], [`ready`], [`overview`] (`/status`, each service by [`service`]), [`metrics`],
-//! [`incidents`]. `warnings`: what keeps people from being told.
+//! [`incidents`], [`alerts`]. `paging`: what lists have in common. `overall` (pure): how bad all of it is. `warnings`: what
+//! keeps people from being told.
 
+pub mod alerts;
 pub mod app;
 pub mod health;
 pub mod incidents;
 pub mod metrics;
+pub mod overall;
 pub mod overview;
+mod paging;
 pub mod ready;
 pub mod service;
 mod warnings;
@@ -30,5 +34,6 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(metrics::show))
         .route("/api/incidents", get(incidents::list))
         .route("/api/incidents/{id}", get(incidents::show))
+        .route("/api/alerts", get(alerts::list))
         .with_state(app)
 }

@@ -11,9 +11,11 @@ use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use chrono::Utc;
 use shared::http::ApiError;
-use shared::store::status::{self, Outbox, Telling};
+use shared::model::Severity;
 
 use crate::App;
+use crate::overall::OverallStatus;
+use crate::overview::{self, Overview};
 
 /// 200 with the figures.
 ///
@@ -21,38 +23,55 @@ use crate::App;
 /// 401 without the read token; 503 when the database can't be used.
 pub async fn show(State(app): State<App>, parts: Parts) -> Result<impl IntoResponse, ApiError> {
     app.gate.check(&parts)?;
-    let now = Utc::now();
-    let (outbox, telling) = app
-        .store
-        .run(|client| async move { Ok((status::outbox(&client, now).await?, status::telling(&client, now).await?)) })
-        .await?;
-    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text(&outbox, &telling)))
+    let overview = overview::read(&app, Utc::now()).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text(&overview)))
 }
 
 /// A gauge: its name, what it means, and its values, each with its label.
-type Gauge<'a> = (&'a str, &'a str, Vec<(&'a str, f64)>);
+type Gauge = (&'static str, &'static str, Vec<(String, f64)>);
 
-fn text(outbox: &Outbox, telling: &Telling) -> String {
-    let gauges: [Gauge<'_>; 5] = [
-        ("watchkeeper_outbox_waiting", "Events that the bus has not taken yet.", vec![("", count(outbox.waiting))]),
-        ("watchkeeper_outbox_failing", "Those that it has refused several times.", vec![("", count(outbox.failing))]),
-        ("watchkeeper_outbox_lag_seconds", "How long the oldest of them has waited.", vec![("", outbox.lag_seconds)]),
+/// The same figures as `/status`.
+fn text(overview: &Overview) -> String {
+    let Overview { outbox, notifications: telling, .. } = overview;
+    let plain = |value| vec![(String::new(), value)];
+    let labelled = |label: &str, value: &str, figure| (format!("{{{label}=\"{value}\"}}"), figure);
+    let is_now = |status: OverallStatus| f64::from(u8::from(status == overview.status));
+    let open = |severity: Severity| count(overview.open_incidents.get(&severity).copied().unwrap_or_default());
+    let status = |name, figure| labelled("status", name, count(figure));
+    let state = |name, figure| labelled("state", name, count(figure));
+    let failing = i64::try_from(telling.failing.len()).unwrap_or(i64::MAX);
+    let gauges: [Gauge; 8] = [
+        (
+            "watchkeeper_status",
+            "1 for how everything stands, 0 for every other word.",
+            OverallStatus::ALL.map(|it| labelled("status", it.as_str(), is_now(it))).to_vec(),
+        ),
+        (
+            "watchkeeper_score",
+            "How everything stands, from 0 to 100; absent while nothing is known.",
+            overview.score.map(plain).unwrap_or_default(),
+        ),
+        (
+            "watchkeeper_open_incidents",
+            "Incidents that are not resolved.",
+            Severity::ALL.map(|severity| labelled("severity", severity.as_str(), open(severity))).to_vec(),
+        ),
+        ("watchkeeper_outbox_waiting", "Events that the bus has not taken yet.", plain(count(outbox.waiting))),
+        ("watchkeeper_outbox_failing", "Those that it has refused several times.", plain(count(outbox.failing))),
+        ("watchkeeper_outbox_lag_seconds", "How long the oldest of them has waited.", plain(outbox.lag_seconds)),
         (
             "watchkeeper_notifications",
             "Messages to people that are not sent: they wait, are being sent, or were given up.",
             vec![
-                ("{status=\"pending\"}", count(telling.pending)),
-                ("{status=\"sending\"}", count(telling.sending)),
-                ("{status=\"failed\"}", count(telling.failed)),
+                status("pending", telling.pending),
+                status("sending", telling.sending),
+                status("failed", telling.failed),
             ],
         ),
         (
             "watchkeeper_notification_receivers",
             "Receivers of messages that are configured, and those that can not be reached.",
-            vec![
-                ("{state=\"configured\"}", count(telling.receivers)),
-                ("{state=\"failing\"}", count(i64::try_from(telling.failing.len()).unwrap_or(i64::MAX))),
-            ],
+            vec![state("configured", telling.receivers), state("failing", failing)],
         ),
     ];
     let mut text = String::new();
@@ -74,24 +93,54 @@ fn count(number: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+    use shared::store::status::{Outbox, Telling};
+
     use super::*;
 
     #[test]
     fn each_figure_has_its_help_its_type_and_its_values() {
-        let outbox = Outbox { waiting: 3, failing: 1, lag_seconds: 2.5, last_error: None };
-        let telling = Telling { receivers: 4, failing: vec![], pending: 7, sending: 2, failed: 1, failed_today: 0 };
-        let text = text(&outbox, &telling);
+        let overview = Overview {
+            status: OverallStatus::Unhealthy,
+            score: Some(89.0),
+            open_incidents: [(Severity::Critical, 2)].into(),
+            environments: [].into(),
+            probing_stopped_by: None,
+            warnings: vec![],
+            outbox: Outbox { waiting: 3, failing: 1, lag_seconds: 2.5, last_error: None },
+            notifications: Telling {
+                receivers: 4,
+                failing: vec![],
+                pending: 7,
+                sending: 2,
+                failed: 1,
+                failed_today: 0,
+            },
+            timestamp: DateTime::UNIX_EPOCH,
+        };
+        let text = text(&overview);
         let wanted = "# HELP watchkeeper_outbox_waiting Events that the bus has not taken yet.\n\
             # TYPE watchkeeper_outbox_waiting gauge\nwatchkeeper_outbox_waiting 3\n";
-        assert!(text.starts_with(wanted), "{text}");
-        assert!(text.contains("\nwatchkeeper_outbox_lag_seconds 2.5\n"), "{text}");
-        assert!(text.contains("\nwatchkeeper_notifications{status=\"pending\"} 7\n"), "{text}");
-        assert!(text.ends_with("watchkeeper_notification_receivers{state=\"failing\"} 0\n"), "{text}");
+        assert!(text.contains(wanted), "{text}");
+        for line in [
+            "watchkeeper_status{status=\"unhealthy\"} 1",
+            "watchkeeper_status{status=\"healthy\"} 0",
+            "watchkeeper_score 89",
+            "watchkeeper_open_incidents{severity=\"CRITICAL\"} 2",
+            "watchkeeper_open_incidents{severity=\"LOW\"} 0",
+            "watchkeeper_outbox_lag_seconds 2.5",
+            "watchkeeper_notifications{status=\"pending\"} 7",
+            "watchkeeper_notification_receivers{state=\"failing\"} 0",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}: {text}");
+        }
         let mut typed = 0;
         for line in text.lines() {
             typed += usize::from(line.starts_with("# TYPE"));
             assert!(line.starts_with("# ") || line.split(' ').count() == 2, "{line}");
         }
-        assert_eq!(typed, 5);
+        assert_eq!(typed, 8);
+        let unknown = super::text(&Overview { score: None, ..overview });
+        assert!(!unknown.lines().any(|line| line.starts_with("watchkeeper_score")), "{unknown}");
     }
 }

@@ -8,23 +8,21 @@ use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::http::ApiError;
-use shared::model::{ServiceState, Severity};
+use shared::model::ServiceState;
 use shared::store::status::{self, Outbox, Telling};
-use shared::store::{services, settings, uptime};
+use shared::store::{StoreError, services, settings, uptime};
 
 use crate::App;
+use crate::overall::{OpenIncidents, OverallStatus, score};
 use crate::service::ServiceOverview;
 use crate::warnings::warnings;
-
-type OpenIncidents = BTreeMap<Severity, i64>;
 
 /// How everything stands.
 #[derive(Debug, Serialize)]
 pub struct Overview {
     /// The worst of the environments.
-    pub status: ServiceState,
-    /// 0 to 100: the share of the checked services that are healthy, a degraded one counting half; none when
-    /// nothing has been checked yet.
+    pub status: OverallStatus,
+    /// As [`score`] says.
     pub score: Option<f64>,
     /// Open incidents by severity.
     pub open_incidents: OpenIncidents,
@@ -45,8 +43,8 @@ pub struct Overview {
 /// How one environment stands.
 #[derive(Debug, Serialize)]
 pub struct EnvironmentOverview {
-    /// The worst of its services.
-    pub status: ServiceState,
+    /// As bad as the worst of its services and of its open incidents.
+    pub status: OverallStatus,
     /// As for the whole.
     pub score: Option<f64>,
     /// Open incidents by severity.
@@ -61,7 +59,11 @@ pub struct EnvironmentOverview {
 /// 401 without the read token; 503 when the database can't be used.
 pub async fn show(State(app): State<App>, parts: Parts) -> Result<Json<Overview>, ApiError> {
     app.gate.check(&parts)?;
-    let now = Utc::now();
+    Ok(Json(read(&app, Utc::now()).await?))
+}
+
+/// How everything stands now.
+pub(crate) async fn read(app: &App, now: DateTime<Utc>) -> Result<Overview, StoreError> {
     let (services, days, open, stopped_by) = app
         .store
         .run(|client| async move {
@@ -82,9 +84,9 @@ pub async fn show(State(app): State<App>, parts: Parts) -> Result<Json<Overview>
     let services: Vec<_> = services.collect();
     let states: Vec<ServiceState> = services.iter().map(|(_, service)| service.state).collect();
     let (open_incidents, environments) = by_environment(services, open);
-    Ok(Json(Overview {
-        status: worst(&states),
-        score: score(&states),
+    Ok(Overview {
+        status: OverallStatus::of(&states, &open_incidents),
+        score: score(&states, &open_incidents),
         open_incidents,
         environments,
         probing_stopped_by: stopped_by,
@@ -92,7 +94,7 @@ pub async fn show(State(app): State<App>, parts: Parts) -> Result<Json<Overview>
         outbox,
         notifications,
         timestamp: now,
-    }))
+    })
 }
 
 /// All open incidents, and each environment, of each service with its environment and the open incidents.
@@ -115,60 +117,14 @@ fn by_environment(
         .into_iter()
         .map(|(name, (services, open_incidents))| {
             let states: Vec<ServiceState> = services.iter().map(|service| service.state).collect();
-            let overview =
-                EnvironmentOverview { status: worst(&states), score: score(&states), open_incidents, services };
+            let overview = EnvironmentOverview {
+                status: OverallStatus::of(&states, &open_incidents),
+                score: score(&states, &open_incidents),
+                open_incidents,
+                services,
+            };
             (name, overview)
         })
         .collect();
     (all_open, environments)
-}
-
-/// Down before degraded before healthy; unknown only when nothing else is known.
-fn worst(states: &[ServiceState]) -> ServiceState {
-    [ServiceState::Down, ServiceState::Degraded, ServiceState::Healthy]
-        .into_iter()
-        .find(|state| states.contains(state))
-        .unwrap_or(ServiceState::Unknown)
-}
-
-fn score(states: &[ServiceState]) -> Option<f64> {
-    let points: Vec<f64> = states
-        .iter()
-        .filter_map(|state| match state {
-            ServiceState::Healthy => Some(100.0),
-            ServiceState::Degraded => Some(50.0),
-            ServiceState::Down => Some(0.0),
-            ServiceState::Unknown => None,
-        })
-        .collect();
-    let count = u32::try_from(points.len()).ok().filter(|count| *count > 0)?;
-    Some((points.iter().sum::<f64>() / f64::from(count) * 10.0).round() / 10.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ServiceState::{Degraded, Down, Healthy, Unknown};
-
-    #[test]
-    fn the_whole_is_as_bad_as_its_worst_part() {
-        for (states, expected) in [
-            (vec![], Unknown),
-            (vec![Unknown], Unknown),
-            (vec![Unknown, Healthy], Healthy),
-            (vec![Healthy, Degraded], Degraded),
-            (vec![Healthy, Degraded, Down, Unknown], Down),
-        ] {
-            assert_eq!(worst(&states), expected, "{states:?}");
-        }
-    }
-
-    #[test]
-    fn the_score_counts_what_was_checked() {
-        assert_eq!(score(&[]), None);
-        assert_eq!(score(&[Unknown]), None);
-        assert_eq!(score(&[Healthy, Unknown]), Some(100.0));
-        assert_eq!(score(&[Healthy, Degraded, Down]), Some(50.0));
-        assert_eq!(score(&[Healthy, Healthy, Down]), Some(66.7));
-    }
 }

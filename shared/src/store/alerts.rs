@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::paging::Position;
 use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::model::{Alert, AlertStatus, AlertType, IncidentId};
@@ -82,6 +83,61 @@ pub async fn list_active(client: &Client, service_name: Option<&str>) -> Result<
         LIMIT $2"
     );
     let rows = client.query_typed(&sql, &[(&service_name, Type::TEXT), (&LIMIT, Type::INT8)]).await?;
+    rows.iter().map(alert_of).collect()
+}
+
+/// Which alerts; `None` = any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Where they stand.
+    pub status: Option<AlertStatus>,
+    /// Which service they are about.
+    pub service: Option<String>,
+    /// Where that runs.
+    pub environment: Option<String>,
+}
+
+/// The place of an alert in [`list`].
+#[must_use]
+pub fn position(alert: &Alert) -> Position {
+    Position { open: alert.status != AlertStatus::Resolved, at: alert.created_at, id: alert.id }
+}
+
+/// Alerts that pass the filter, those that are not resolved first, the newest first, from just after `after` on; at most
+/// `limit`.
+///
+/// # Errors
+/// Any store error.
+pub async fn list(
+    client: &Client,
+    filter: &Filter,
+    after: Option<Position>,
+    limit: u16,
+) -> Result<Vec<Alert>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}
+        FROM public.alert_events
+        WHERE ($1::text IS NULL OR status = $1)
+            AND ($2::text IS NULL OR service_name = $2)
+            AND ($3::text IS NULL OR environment = $3)
+            AND ($4::bool IS NULL OR (status <> 'resolved', created_at, id) < ($4, $5, $6))
+        ORDER BY (status <> 'resolved') DESC, created_at DESC, id DESC
+        LIMIT $7"
+    );
+    let rows = client
+        .query_typed(
+            &sql,
+            &[
+                (&filter.status.map(AlertStatus::as_str), Type::TEXT),
+                (&filter.service, Type::TEXT),
+                (&filter.environment, Type::TEXT),
+                (&after.map(|position| position.open), Type::BOOL),
+                (&after.map(|position| position.at), Type::TIMESTAMPTZ),
+                (&after.map(|position| position.id), Type::UUID),
+                (&i64::from(limit), Type::INT8),
+            ],
+        )
+        .await?;
     rows.iter().map(alert_of).collect()
 }
 

@@ -1,10 +1,10 @@
 //! Incidents as operators read them.
 
-use chrono::{DateTime, Utc};
+use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use uuid::Uuid;
 
+use super::paging::Position;
 use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::model::{Incident, IncidentId, IncidentStatus, IncidentSummary, Severity};
@@ -24,13 +24,15 @@ pub struct Filter {
     pub environment: Option<String>,
 }
 
-/// The place of an incident in the list: newest first, the row's id where two began together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    /// When it began.
-    pub detected_at: DateTime<Utc>,
-    /// The row's id.
-    pub id: Uuid,
+/// An incident of a list, and its place there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listed {
+    /// The incident.
+    #[serde(flatten)]
+    pub summary: IncidentSummary,
+    /// Its place: by its last report or step while it is open, by its end when it is resolved.
+    #[serde(skip)]
+    pub position: Position,
 }
 
 const SUMMARY: &str = "
@@ -76,7 +78,16 @@ const TIMELINE: &str = "
         LIMIT 100
     ) AS entry";
 
-/// Incidents that pass the filter, newest first, from just after `after` on; at most `limit`.
+/// What a list filters by; both halves of its statement share the parameters.
+const FILTER: &str = "
+    ($1::text IS NULL OR status = $1)
+    AND ($2::text IS NULL OR severity = $2)
+    AND ($3::text IS NULL OR category = $3)
+    AND ($4::text IS NULL OR application = $4)
+    AND ($5::text IS NULL OR environment = $5)";
+
+/// Incidents that pass the filter, open ones first, the newest change first, from just after `after` on; at most `limit`.
+/// An incident that changes while somebody reads page after page moves to the front, where the next reading finds it.
 ///
 /// # Errors
 /// Any store error.
@@ -85,18 +96,33 @@ pub async fn list(
     filter: &Filter,
     after: Option<Position>,
     limit: u16,
-) -> Result<Vec<IncidentSummary>, StoreError> {
+) -> Result<Vec<Listed>, StoreError> {
+    // Two ordered halves instead of one ORDER BY: each is read by its own index, and none has to hold `updated_at`.
     let sql = format!(
-        "SELECT {SUMMARY}
-        FROM {WHOLE}
-        WHERE ($1::text IS NULL OR status = $1)
-            AND ($2::text IS NULL OR severity = $2)
-            AND ($3::text IS NULL OR category = $3)
-            AND ($4::text IS NULL OR application = $4)
-            AND ($5::text IS NULL OR environment = $5)
-            AND ($6::timestamptz IS NULL OR (detected_at, id) < ($6, $7))
-        ORDER BY detected_at DESC, id DESC
-        LIMIT $8"
+        "WITH page AS (
+            (
+                SELECT id AS incident, true AS open, coalesce(updated_at, detected_at) AS changed_at
+                FROM public.incidents
+                WHERE status <> 'resolved' AND {FILTER}
+                    AND ($6::bool IS NULL OR ($6 AND (coalesce(updated_at, detected_at), id) < ($7, $8)))
+                ORDER BY coalesce(updated_at, detected_at) DESC, id DESC
+                LIMIT $9
+            )
+            UNION ALL
+            (
+                SELECT id, false, coalesce(resolved_at, detected_at)
+                FROM public.incidents
+                WHERE status = 'resolved' AND {FILTER}
+                    AND ($6::bool IS NULL OR $6 OR (coalesce(resolved_at, detected_at), id) < ($7, $8))
+                ORDER BY coalesce(resolved_at, detected_at) DESC, id DESC
+                LIMIT $9
+            )
+        )
+        SELECT {SUMMARY}, page.open, page.changed_at
+        FROM page, {WHOLE}
+        WHERE page.incident = incidents.id
+        ORDER BY page.open DESC, page.changed_at DESC, page.incident DESC
+        LIMIT $9"
     );
     let rows = client
         .query_typed(
@@ -107,13 +133,20 @@ pub async fn list(
                 (&filter.category, Type::TEXT),
                 (&filter.application, Type::TEXT),
                 (&filter.environment, Type::TEXT),
-                (&after.map(|position| position.detected_at), Type::TIMESTAMPTZ),
+                (&after.map(|position| position.open), Type::BOOL),
+                (&after.map(|position| position.at), Type::TIMESTAMPTZ),
                 (&after.map(|position| position.id), Type::UUID),
                 (&i64::from(limit), Type::INT8),
             ],
         )
         .await?;
-    rows.iter().map(summary_of).collect()
+    rows.iter().map(listed_of).collect()
+}
+
+fn listed_of(row: &Row) -> Result<Listed, StoreError> {
+    let summary = summary_of(row)?;
+    let position = Position { open: column(row, "open")?, at: column(row, "changed_at")?, id: summary.id };
+    Ok(Listed { summary, position })
 }
 
 /// The incident of this id, if there is one.

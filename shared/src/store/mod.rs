@@ -23,6 +23,7 @@ pub mod lifecycle;
 pub mod network;
 pub mod notifications;
 pub mod outbox;
+pub mod paging;
 mod pool;
 pub mod probing;
 pub mod quotas;
