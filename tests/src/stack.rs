@@ -374,7 +374,7 @@ impl TestStack {
 
     /// A probe round of every service, now.
     pub async fn check_now(&self) -> RoundReport {
-        check_now(self.probe(), &|_, _| {}).await.expect("the round should be recorded")
+        check_now(self.probe(), std::time::Duration::ZERO, &|_, _| {}).await.expect("the round should be recorded")
     }
 
     /// Stops it.

@@ -1,6 +1,7 @@
 //! `watchkeeper check`: one probe round now, of every service.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use probe::{Checked, RoundReport};
@@ -11,43 +12,68 @@ use shared::store::{PoolSize, Store};
 
 use crate::args::Global;
 use crate::config::Config;
-use crate::output::{counted, say, shortened, table};
+use crate::output::{counted, say, shortened};
 use crate::progress::Progress;
+use crate::selection::Target;
+use crate::table::{Column, Table, cut, whole};
+
+/// Another round is waited for this long: its claims end by then, even where it died.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+const COLUMNS: [Column; 7] = [
+    whole("SERVICE"),
+    whole("ENVIRONMENT").optional(1),
+    whole("KIND").optional(3),
+    whole("STATE"),
+    whole("LATENCY").optional(2),
+    whole("INCIDENT"),
+    cut("REASON"),
+];
 
 pub(super) async fn run(global: &Global, config: Config) -> anyhow::Result<ExitCode> {
-    let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
+    let store = Store::new(&Target::of(&config, &global.data_dir)?.database()?, "watchkeeper-cli", PoolSize::LAMBDA)?;
     let publisher = Publisher::new(store.clone(), config.bus);
     let app = probe::App::new(store, publisher, config.probe)?;
     let progress = Progress::of("services");
-    let report = probe::check_now(&app, &|done, of| progress.show(done, of)).await.context("check the services")?;
+    let report =
+        probe::check_now(&app, PATIENCE, &|done, of| progress.show(done, of)).await.context("check the services")?;
     drop(progress);
+    let missed = match report.stopped_by {
+        Some(_) => 0,
+        None => report.configured.saturating_sub(report.checked.len()),
+    };
     if global.json {
         say(as_json(&report));
     } else if let Some(switch) = &report.stopped_by {
         say(format_args!("Nothing was checked: {switch} says so."));
     } else if report.configured == 0 {
         say("No services are configured: add some with `watchkeeper apply FILE.toml`.");
-    } else if report.checked.is_empty() {
-        say(format_args!("{} being checked by another round; try again.", counted(report.configured, "service")));
     } else {
-        say(as_table(&report.checked));
+        if !report.checked.is_empty() {
+            say(as_table(&report.checked));
+        }
+        if missed > 0 {
+            let waited = humantime::format_duration(PATIENCE);
+            say(format_args!(
+                "Not checked: {}, which another round did not leave for {waited}.",
+                counted(missed, "service")
+            ));
+        }
     }
     let all_well = report.checked.iter().all(|checked| checked.passed && checked.state != ServiceState::Down);
-    let missed = report.stopped_by.is_none() && report.checked.is_empty() && report.configured > 0;
-    Ok(if all_well && !missed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all_well && missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What was found, one line per service, by environment.
-pub(crate) fn as_table(checked: &[Checked]) -> comfy_table::Table {
+fn as_table(checked: &[Checked]) -> Table {
     let mut sorted: Vec<&Checked> = checked.iter().collect();
     sorted.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
-    let rows = sorted.into_iter().map(row).collect();
-    table(&["ENVIRONMENT", "SERVICE", "KIND", "STATE", "LATENCY", "INCIDENT", "REASON"], rows)
+    Table::new(&COLUMNS, sorted.into_iter().map(row).collect())
 }
 
 fn row(it: &Checked) -> Vec<String> {
-    /// As many characters of a reason as fit a line.
-    const REASON: usize = 100;
+    /// More of a reason helps nobody in a table.
+    const REASON: usize = 200;
     let held = it.held_by.as_ref().filter(|_| !it.passed).map(|by| format!("held: {by}"));
     let error = it.error.as_deref().map(|error| match it.reason {
         Some(reason) if !error.is_empty() => format!("{reason}: {error}"),
@@ -55,8 +81,8 @@ fn row(it: &Checked) -> Vec<String> {
     });
     let reason: Vec<String> = held.into_iter().chain(error).collect();
     vec![
-        it.environment.clone(),
         it.service.clone(),
+        it.environment.clone(),
         it.kind.to_string(),
         it.state.to_string(),
         // Nobody answers: a job comes to us.

@@ -21,6 +21,7 @@ use shared::store::{Store, StoreError, services};
 use crate::commands::incidents;
 use crate::output;
 use crate::remote::Remote;
+use crate::selection::ServerUrl;
 use crate::stack::Stack;
 use target::Target;
 
@@ -43,7 +44,10 @@ pub struct Keys {
 /// # Errors
 /// When a step can't be taken, or the outcome is not as it should be.
 pub async fn run(stack: &Stack, store: &Store, keys: &Keys, json: bool) -> anyhow::Result<ExitCode> {
-    let demo = Demo { stack, store, keys, remote: Remote::new(stack.url())?, json };
+    let url = ServerUrl::parse(&stack.url())?;
+    let reporting = Remote::new(url.clone(), keys.ingest.clone())?;
+    let reading = Remote::new(url, keys.read.clone())?;
+    let demo = Demo { stack, store, keys, reporting, reading, json };
     demo.send_errors().await?;
     let incident = demo.watch_a_service().await?;
     demo.show(&incident).await?;
@@ -54,7 +58,8 @@ struct Demo<'a> {
     stack: &'a Stack,
     store: &'a Store,
     keys: &'a Keys,
-    remote: Remote,
+    reporting: Remote,
+    reading: Remote,
     json: bool,
 }
 
@@ -69,7 +74,7 @@ impl Demo<'_> {
     async fn send_errors(&self) -> anyhow::Result<()> {
         self.say("\n1. Errors come in over POST /api/autonomous/error");
         for error in errors() {
-            let answer = self.remote.post("/api/autonomous/error", &error, self.keys.ingest.as_ref()).await?;
+            let answer = self.reporting.post("/api/autonomous/error", &error).await?;
             self.tell(error["error"]["message"].as_str().unwrap_or_default(), &answer);
         }
         match &self.keys.sentry {
@@ -98,7 +103,7 @@ impl Demo<'_> {
         .to_string();
         let signature = sign(secret, body.as_bytes());
         let headers = [("sentry-hook-resource", "error"), ("sentry-hook-signature", signature.as_str())];
-        let answer = self.remote.post_bytes("/webhooks/sentry", body, &headers).await?;
+        let answer = self.reporting.post_bytes("/webhooks/sentry", body, &headers).await?;
         self.tell("ZeroDivisionError: division by zero", &answer);
         Ok(())
     }
@@ -147,7 +152,7 @@ impl Demo<'_> {
 
     /// One round; what became of the demo service.
     async fn round(&self) -> anyhow::Result<(ServiceState, Option<String>)> {
-        let report = probe::check_now(self.stack.probe(), &|_, _| {}).await?;
+        let report = probe::check_now(self.stack.probe(), Duration::ZERO, &|_, _| {}).await?;
         if let Some(switch) = report.stopped_by {
             anyhow::bail!("the demo can't probe: {switch} says so");
         }
@@ -166,14 +171,13 @@ impl Demo<'_> {
     /// What an operator sees in the end.
     async fn show(&self, incident: &str) -> anyhow::Result<()> {
         self.say("\n4. What an operator sees: watchkeeper incidents");
-        let token = self.keys.read.as_ref();
-        let page = self.remote.get("/api/incidents", &[("environment", ENVIRONMENT), ("limit", "20")], token).await?;
+        let page = self.reading.get("/api/incidents", &[("environment", ENVIRONMENT), ("limit", "20")]).await?;
         if self.json {
             output::say(&page);
         } else {
             incidents::print(&page);
         }
-        let ended = self.remote.get(&format!("/api/incidents/{incident}"), &[], token).await?;
+        let ended = self.reading.get(&format!("/api/incidents/{incident}"), &[]).await?;
         ensure!(ended["status"] == "resolved", "{incident} should be resolved, but is {}", ended["status"]);
         self.say(format_args!("\nThe outage of {SERVICE} was found, told and closed: {incident}."));
         Ok(())

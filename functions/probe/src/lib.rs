@@ -22,11 +22,13 @@ mod round;
 pub mod suspicion;
 pub mod votes;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _, Utc};
 use shared::model::{FailureReason, IncidentId, Kind, ServiceState, Verdict};
+use shared::store::checks::{self, NewestCheck};
 use shared::store::probing::Round;
 use shared::store::retention;
 use tokio::sync::oneshot;
@@ -126,27 +128,78 @@ async fn second_half(
     round::run(app, Round::Due(half), Watching { progress: &|_, _| {}, half_minutes: Box::new(|_| ()) }).await
 }
 
+/// How often a round out of turn looks whether another round has left a service.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// A round out of turn: checks every service now. `progress` hears how many are done, of how many.
+///
+/// What another round is checking at the moment is waited for, for this time at most, and reported as that round found it,
+/// if it was checked since; otherwise it is checked then. What is missing in the report is still in the other's hands.
 ///
 /// # Errors
 /// When the database can't be used.
-pub async fn check_now(app: &App, progress: &(dyn Fn(usize, usize) + Sync)) -> anyhow::Result<RoundReport> {
+pub async fn check_now(
+    app: &App,
+    patience: Duration,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> anyhow::Result<RoundReport> {
     app.ensure_default_services().await?;
     let mut report = RoundReport::default();
-    let begun = Utc::now();
+    let (begun, give_up_at) = (Utc::now(), Instant::now() + patience);
     loop {
-        let watching = Watching { progress, half_minutes: Box::new(|_| ()) };
+        let already = report.checked.len();
+        let configured = report.configured;
+        let ours = |done, of: usize| progress(already + done, configured.max(already + of));
+        let watching = Watching { progress: &ours, half_minutes: Box::new(|_| ()) };
         let some = round::run(app, Round::All(begun), watching).await?;
         report.stopped_by = some.stopped_by;
         report.configured = some.configured;
         let none = some.checked.is_empty();
         report.checked.extend(some.checked);
-        if none || report.checked.len() >= report.configured {
+        if report.checked.len() >= report.configured || report.stopped_by.is_some() {
             break;
+        }
+        if none {
+            let others = checked_by_others(app, begun, &report.checked).await?;
+            let done = report.checked.len() + others.len();
+            progress(done, report.configured);
+            if done >= report.configured || Instant::now() >= give_up_at {
+                report.checked.extend(others);
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
     report.checked.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
     Ok(report)
+}
+
+/// What other rounds have found since then of services that are not among these.
+async fn checked_by_others(app: &App, since: DateTime<Utc>, ours: &[Checked]) -> anyhow::Result<Vec<Checked>> {
+    let ours: HashSet<(&str, &str)> = ours.iter().map(|it| (it.service.as_str(), it.environment.as_str())).collect();
+    let newest = app.store.run(|client| async move { checks::list_newest(&client, since).await });
+    let newest = newest.await.context("read what another round has found")?;
+    let others = newest.into_iter().filter(|it| !ours.contains(&(it.service.as_str(), it.environment.as_str())));
+    Ok(others.map(Checked::from).collect())
+}
+
+impl From<NewestCheck> for Checked {
+    fn from(found: NewestCheck) -> Self {
+        Self {
+            service: found.service,
+            environment: found.environment,
+            kind: found.kind,
+            passed: found.verdict != Verdict::Failed,
+            verdict: found.verdict,
+            state: found.state,
+            http_status: found.http_status.and_then(|status| u16::try_from(status).ok()),
+            response_time_ms: found.latency_ms.and_then(|latency| u32::try_from(latency).ok()).unwrap_or_default(),
+            reason: found.reason,
+            error: found.error,
+            incident_id: found.incident_id,
+            held_by: found.held_by,
+        }
+    }
 }
 
 /// Until maintenance exists, the probe cleans up what it writes.

@@ -62,10 +62,16 @@ impl Verdict {
             Self::Failed => "down",
         }
     }
+
+    /// The verdict of this spelling in `service_health_checks.status`.
+    #[must_use]
+    pub fn from_status(text: &str) -> Option<Self> {
+        [Self::Healthy, Self::Degraded, Self::Failed].into_iter().find(|verdict| verdict.as_status() == text)
+    }
 }
 
 /// Why a check failed, for machines; the text beside it is for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
     /// No answer in time.

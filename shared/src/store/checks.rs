@@ -3,15 +3,16 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::probing::{Breaker, Votes};
-use super::row::column;
+use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::events::OutboxEvent;
 use crate::fingerprint::Fingerprint;
-use crate::model::{CheckId, FailureReason, IncidentId, Severity, Standing};
+use crate::model::{CheckId, FailureReason, IncidentId, Kind, ServiceState, Severity, Standing, Verdict};
 
 /// One check's result with all that was decided about it. Serialised, it is one record of the statement's input.
 #[derive(Debug, Clone, Serialize)]
@@ -200,4 +201,58 @@ pub async fn insert(
             })
         })
         .collect()
+}
+
+/// What the newest check of a service found.
+#[derive(Debug, Clone)]
+pub struct NewestCheck {
+    /// The service.
+    pub service: String,
+    /// Where it runs.
+    pub environment: String,
+    /// What kind of check it is.
+    pub kind: Kind,
+    /// What the check found.
+    pub verdict: Verdict,
+    /// What the service is since.
+    pub state: ServiceState,
+    /// What it answered.
+    pub http_status: Option<i32>,
+    /// How long that took.
+    pub latency_ms: Option<i32>,
+    /// Why it failed or is degraded, for a machine.
+    pub reason: Option<FailureReason>,
+    /// The same for a person.
+    pub error: Option<String>,
+    /// Its open incident.
+    pub incident_id: Option<IncidentId>,
+    /// Why nobody is told while it fails.
+    pub held_by: Option<String>,
+}
+
+/// The newest check of each enabled service that was checked at `since` or later, by environment and name; at most 10,000.
+///
+/// # Errors
+/// Any store error.
+pub async fn list_newest(client: &Client, since: DateTime<Utc>) -> Result<Vec<NewestCheck>, StoreError> {
+    let rows = client.query_typed(include_str!("sql/newest_checks.sql"), &[(&since, Type::TIMESTAMPTZ)]).await?;
+    rows.iter().map(newest_of).collect()
+}
+
+fn newest_of(row: &Row) -> Result<NewestCheck, StoreError> {
+    let reason: Option<String> = column(row, "reason")?;
+    Ok(NewestCheck {
+        service: column(row, "service")?,
+        environment: column(row, "environment")?,
+        kind: word(row, "kind", Kind::parse)?,
+        verdict: word(row, "verdict", Verdict::from_status)?,
+        state: word(row, "state", ServiceState::parse)?,
+        http_status: column(row, "http_status")?,
+        latency_ms: column(row, "latency_ms")?,
+        // A word of a newer version is no reason to hide the check.
+        reason: reason.and_then(|word| serde_json::from_value(Value::String(word)).ok()),
+        error: column(row, "error_message")?,
+        incident_id: column::<Option<String>>(row, "incident_id")?.map(IncidentId::from_stored),
+        held_by: column(row, "held_by")?,
+    })
 }
