@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use shared::model::{
-    AllowedOrigin, ApplicationChanges, ApplicationName, Category, IncidentStatus, NameError, Severity, SeverityBound,
-    Subject,
+    AlertStatus, AllowedOrigin, ApplicationChanges, ApplicationName, Category, IncidentId, IncidentStatus, NameError,
+    Severity, SeverityBound, Subject,
 };
 use uuid::Uuid;
 
 /// The monitoring agent: errors in, health checks each minute, classified incidents in Postgres.
 #[derive(Debug, Parser)]
-#[command(name = "watchkeeper", version, arg_required_else_help = true)]
+// Of an option that is given twice the last one counts: scripts and make give defaults first.
+#[command(name = "watchkeeper", version, arg_required_else_help = true, args_override_self = true)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -48,8 +49,12 @@ pub enum Command {
     /// Make, list and remove applications that report with a DSN
     #[command(subcommand)]
     Apps(Apps),
-    /// List incidents, newest first
+    /// List incidents: open ones first, the newest change first
     Incidents(Incidents),
+    /// Show one incident whole: what is known of it, samples, timeline
+    Incident(ShowIncident),
+    /// List alerts: those that are not resolved first, newest first
+    Alerts(Alerts),
     /// Take an incident or an alert: nobody else is woken for it
     Ack(React),
     /// End an incident or an alert by hand
@@ -83,9 +88,12 @@ pub struct Apply {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove what came from a file and stands in this one no more
+    /// Remove what came from the file of this name and stands in it no more; asks before
     #[arg(long)]
     pub prune: bool,
+    /// Do not ask before something is removed
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `apps`
@@ -175,6 +183,31 @@ pub struct Incidents {
     /// Only those of this application
     #[arg(long)]
     pub application: Option<String>,
+    /// Only those of this environment
+    #[arg(long)]
+    pub environment: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub limit: u16,
+}
+
+/// `incident`
+#[derive(Debug, Args)]
+pub struct ShowIncident {
+    /// Which (INC-…)
+    #[arg(value_name = "ID", value_parser = incident)]
+    pub id: IncidentId,
+}
+
+/// `alerts`
+#[derive(Debug, Args)]
+pub struct Alerts {
+    /// Only those that are active, acknowledged or resolved
+    #[arg(long, value_parser = alert_status)]
+    pub status: Option<String>,
+    /// Only those of this service
+    #[arg(long)]
+    pub service: Option<String>,
     /// Only those of this environment
     #[arg(long)]
     pub environment: Option<String>,
@@ -310,6 +343,20 @@ fn category(word: &str) -> Result<String, String> {
     Category::parse(&word.to_ascii_lowercase())
         .map(|category| category.as_str().to_owned())
         .ok_or_else(|| "must be backend, frontend, database, security, infrastructure or unknown".to_owned())
+}
+
+fn alert_status(word: &str) -> Result<String, String> {
+    AlertStatus::parse(&word.to_ascii_lowercase())
+        .map(|status| status.as_str().to_owned())
+        .ok_or_else(|| "must be active, acknowledged or resolved".to_owned())
+}
+
+/// Ids are upper case, and people may write them as they like.
+fn incident(text: &str) -> Result<IncidentId, String> {
+    match subject(&text.trim().to_ascii_uppercase())? {
+        Subject::Incident(id) => Ok(id),
+        Subject::Alert(_) => Err("is an alert's id: `watchkeeper alerts` shows alerts".to_owned()),
+    }
 }
 
 fn subject(text: &str) -> Result<Subject, String> {

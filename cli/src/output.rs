@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Local, Utc};
-use comfy_table::{Table, presets};
+use serde_json::Value;
 use shared::model::text::{first_chars, one_line};
 
 /// Prints a line to standard output.
@@ -12,6 +12,22 @@ pub fn say(line: impl std::fmt::Display) {
     // Nothing can be done about a closed pipe, and nothing needs to be.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
+
+/// Prints a line to standard error that is no failure.
+pub fn note(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "watchkeeper: {}", harmless(&line.to_string()));
+}
+
+/// Asks on standard error; the answer comes on standard input.
+pub fn ask(question: impl std::fmt::Display) {
+    let mut out = std::io::stderr().lock();
+    let _ = write!(out, "{}", harmless(&question.to_string())).and_then(|()| out.flush());
+}
+
+/// Wrong use: exit code 2, wherever in a command it is noticed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub String);
 
 /// Prints why a command failed, with all its causes; exit code 1.
 pub fn failed(error: &anyhow::Error) -> ExitCode {
@@ -23,16 +39,6 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
 pub fn misused(reason: impl std::fmt::Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "watchkeeper: {}", harmless(&reason.to_string()));
     ExitCode::from(2)
-}
-
-/// A plain table: columns aligned, no borders.
-#[must_use]
-pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.to_vec());
-    // One line per row: what a log or a message smuggles in can't forge lines or move the cursor.
-    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| one_line(&cell)).collect::<Vec<_>>()));
-    table
 }
 
 /// `1 service`, `2 services`.
@@ -57,4 +63,24 @@ pub fn shortened(text: &str, chars: usize) -> String {
 #[must_use]
 pub fn local_time(instant: DateTime<Utc>) -> String {
     instant.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The same, of an instant in JSON; `-` where there is none.
+#[must_use]
+pub fn local_instant(value: &Value) -> String {
+    let instant = value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
+    instant.map_or_else(|| "-".to_owned(), local_time)
+}
+
+/// The text in lines of at most 80 columns: its own lines, each cut at words where it is longer; the first begins after
+/// `first` spaces, those that go on after `next`.
+#[must_use]
+pub fn wrapped(text: &str, first: usize, next: usize) -> Vec<String> {
+    let (first, next) = (" ".repeat(first), " ".repeat(next));
+    let options = textwrap::Options::new(80).initial_indent(&first).subsequent_indent(&next);
+    let own = text.trim_end().split('\n').map(one_line);
+    own.flat_map(|line| {
+        textwrap::wrap(line.trim_end(), &options).into_iter().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>()
+    })
+    .collect()
 }

@@ -15,23 +15,37 @@ use shared::store::{PoolSize, Store};
 use crate::args::{AddApp, Apps, Global, NameOrNumber, NamedApp};
 use crate::config::Config;
 use crate::output::{misused, say};
+use crate::selection::{Issuer, Target};
 
 pub(super) async fn run(apps: &Apps, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
+    let target = &Target::of(config, &global.data_dir)?;
+    // First what DSNs are made of: nothing is changed where they could not be shown.
+    let keys = || Keys::of(target);
+    let store =
+        || -> anyhow::Result<Store> { Ok(Store::new(&target.database()?, "watchkeeper-cli", PoolSize::LAMBDA)?) };
     match apps {
-        Apps::Add(wanted) => add(wanted, &store, &Keys::of(config, global)?, global).await,
-        Apps::List => list(&store, &Keys::of(config, global)?, global).await,
+        Apps::Add(wanted) => {
+            let keys = keys()?;
+            add(wanted, &store()?, &keys, global).await
+        }
+        Apps::List => {
+            let keys = keys()?;
+            list(&store()?, &keys, global).await
+        }
         Apps::RotateKey(named) => {
-            let keys = Keys::of(config, global)?;
+            let (keys, store) = (keys()?, store()?);
             match find(&store, named).await? {
                 Found::One(stored) => rotate_key(stored, &store, &keys, global).await,
                 Found::Several(which) => Ok(misused(which)),
             }
         }
-        Apps::Remove(named) => match find(&store, named).await? {
-            Found::One(stored) => remove(&stored, &store, global).await,
-            Found::Several(which) => Ok(misused(which)),
-        },
+        Apps::Remove(named) => {
+            let store = store()?;
+            match find(&store, named).await? {
+                Found::One(stored) => remove(&stored, &store, global).await,
+                Found::Several(which) => Ok(misused(which)),
+            }
+        }
     }
 }
 
@@ -42,9 +56,9 @@ struct Keys {
 }
 
 impl Keys {
-    fn of(config: &Config, global: &Global) -> anyhow::Result<Self> {
-        let secret = config.dsn_secret(&global.data_dir)?;
-        Ok(Self { secret, address: config.remote_url(&global.data_dir)? })
+    fn of(target: &Target<'_>) -> anyhow::Result<Self> {
+        let Issuer { secret, address } = target.issuer()?;
+        Ok(Self { secret, address })
     }
 
     fn dsn(&self, stored: &StoredApplication) -> String {

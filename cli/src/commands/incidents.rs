@@ -1,17 +1,29 @@
-//! `watchkeeper incidents`: the newest incidents as a table.
+//! `watchkeeper incidents`: incidents as a table, open ones first, the newest change first.
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::args::{Global, Incidents};
 use crate::config::Config;
-use crate::output::{local_time, say, shortened, table};
-use crate::remote::Remote;
+use crate::output::{local_instant, say};
+use crate::selection::{Purpose, Target};
+use crate::table::{Column, Table, cut, whole};
+
+const COLUMNS: [Column; 9] = [
+    whole("INCIDENT"),
+    whole("SEVERITY"),
+    whole("STATUS"),
+    whole("APPLICATION").optional(1),
+    whole("COUNT").optional(2),
+    whole("SINCE").optional(3),
+    whole("ENVIRONMENT").optional(4),
+    whole("CATEGORY").optional(5),
+    cut("TITLE"),
+];
 
 pub(super) async fn run(wanted: &Incidents, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let remote = Remote::new(config.remote_url(&global.data_dir)?)?;
+    let server = Target::of(config, &global.data_dir)?.server(Purpose::Read)?;
     let limit = wanted.limit.to_string();
     let mut query = vec![("limit", limit.as_str())];
     for (name, value) in [
@@ -22,7 +34,7 @@ pub(super) async fn run(wanted: &Incidents, global: &Global, config: &Config) ->
     ] {
         query.extend(value.as_deref().map(|value| (name, value)));
     }
-    let page = remote.get("/api/incidents", &query, config.read_token(&global.data_dir).as_ref()).await?;
+    let page = server.get("/api/incidents", &query).await?;
     if global.json {
         say(&page);
     } else {
@@ -38,11 +50,7 @@ pub fn print(page: &Value) {
         say("No incidents.");
         return;
     }
-    let rows = incidents.iter().map(row).collect();
-    say(table(
-        &["INCIDENT", "SEVERITY", "STATUS", "CATEGORY", "APPLICATION", "ENVIRONMENT", "COUNT", "SINCE", "TITLE"],
-        rows,
-    ));
+    say(Table::new(&COLUMNS, incidents.iter().map(row).collect()));
     if page["next_cursor"].is_string() {
         say("There are more: raise --limit, or filter.");
     }
@@ -50,19 +58,15 @@ pub fn print(page: &Value) {
 
 fn row(incident: &Value) -> Vec<String> {
     let text = |name: &str| incident[name].as_str().unwrap_or("-").to_owned();
-    let since = incident["detected_at"]
-        .as_str()
-        .and_then(|text| text.parse::<DateTime<Utc>>().ok())
-        .map_or_else(|| "-".to_owned(), local_time);
     vec![
         text("incident_id"),
         text("severity"),
         text("status"),
-        text("category"),
         text("application"),
-        text("environment"),
         incident["occurrences"].to_string(),
-        since,
-        shortened(&text("title"), 60),
+        local_instant(&incident["detected_at"]),
+        text("environment"),
+        text("category"),
+        text("title"),
     ]
 }

@@ -8,9 +8,10 @@ use crate::args::Global;
 use crate::config::Config;
 use crate::migrations;
 use crate::output::say;
+use crate::selection::Target;
 
 pub(super) async fn run(global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let database = config.migrations(&global.data_dir)?;
+    let database = Target::of(config, &global.data_dir)?.migrations()?;
     let applied = migrations::apply(&database).await?;
     let left = migrations::grant_agent(&database).await?;
     if global.json {

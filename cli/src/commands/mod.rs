@@ -1,8 +1,10 @@
 //! One file per command. Exit codes: 0 healthy or done, 1 unhealthy or failed, 2 wrong use.
 
+mod alerts;
 mod apply;
 mod apps;
 mod check;
+mod incident;
 pub mod incidents;
 mod migrate;
 mod notifications;
@@ -18,7 +20,7 @@ use shared::config::Environment;
 
 use crate::args::{Arguments, Command};
 use crate::config::Config;
-use crate::output;
+use crate::output::{self, Misuse};
 use crate::stack::logs;
 
 /// Runs the command.
@@ -30,6 +32,15 @@ pub async fn run(arguments: Arguments, environment: Environment<'_>) -> anyhow::
         Ok(config) => config,
         Err(error) => return Ok(output::misused(error)),
     };
+    let result = run_with(arguments, config).await;
+    // What was wrong use is told as that, wherever it was noticed.
+    match result {
+        Err(error) => error.downcast::<Misuse>().map(output::misused),
+        done => done,
+    }
+}
+
+async fn run_with(arguments: Arguments, config: Config) -> anyhow::Result<ExitCode> {
     let global = &arguments.global;
     if !matches!(arguments.command, Command::Start(_)) {
         logs::to_terminal(config.rust_log.as_deref());
@@ -42,6 +53,8 @@ pub async fn run(arguments: Arguments, environment: Environment<'_>) -> anyhow::
         Command::Status => status::run(global, &config).await,
         Command::Apps(apps) => apps::run(&apps, global, &config).await,
         Command::Incidents(incidents) => incidents::run(&incidents, global, &config).await,
+        Command::Incident(wanted) => incident::run(&wanted, global, &config).await,
+        Command::Alerts(wanted) => alerts::run(&wanted, global, &config).await,
         Command::Ack(react) => react::run(react::Deed::Acknowledge, &react, global, &config).await,
         Command::Resolve(react) => react::run(react::Deed::Resolve, &react, global, &config).await,
         Command::Silence(silence) => silence::run(&silence, global, &config).await,

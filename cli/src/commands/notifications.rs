@@ -11,10 +11,24 @@ use uuid::Uuid;
 
 use crate::args::{Global, Notifications, NotificationsCommand, ReplayNotification};
 use crate::config::Config;
-use crate::output::{local_time, say, shortened, table};
+use crate::output::{local_time, say, shortened};
+use crate::selection::Target;
+use crate::table::{Column, Table, cut, whole};
+
+const COLUMNS: [Column; 9] = [
+    whole("NOTIFICATION"),
+    whole("STATUS"),
+    whole("CHANNEL"),
+    whole("KIND").optional(3),
+    whole("TO").optional(4),
+    whole("TRIES").optional(5),
+    whole("CREATED").optional(6),
+    cut("ABOUT").optional(2),
+    cut("LAST ERROR").optional(1),
+];
 
 pub(super) async fn run(wanted: &Notifications, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
+    let store = Store::new(&Target::of(config, &global.data_dir)?.database()?, "watchkeeper-cli", PoolSize::LAMBDA)?;
     match &wanted.command {
         None => list(wanted, &store, global).await,
         Some(NotificationsCommand::Replay(ReplayNotification { id })) => replay(*id, &store, global).await,
@@ -32,8 +46,7 @@ async fn list(wanted: &Notifications, store: &Store, global: &Global) -> anyhow:
     } else if all.is_empty() {
         say(if wanted.failed { "No message has failed." } else { "Nobody was sent a message yet." });
     } else {
-        let header = ["NOTIFICATION", "CREATED", "CHANNEL", "TO", "KIND", "STATUS", "TRIES", "ABOUT", "LAST ERROR"];
-        say(table(&header, all.iter().map(row).collect()));
+        say(Table::new(&COLUMNS, all.iter().map(row).collect()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -46,15 +59,15 @@ fn row(message: &Listed) -> Vec<String> {
     let error: Vec<&str> = error.into_iter().flatten().collect();
     vec![
         message.id.to_string(),
-        local_time(message.created_at),
-        message.channel.clone(),
-        message.recipient.clone(),
-        message.kind.clone(),
         message.status.clone(),
+        message.channel.clone(),
+        message.kind.clone(),
+        message.recipient.clone(),
         message.attempts.to_string(),
-        shortened(&about.join(" "), 60),
+        local_time(message.created_at),
+        about.join(" "),
         // The status of what was taken is no news.
-        if message.last_error.is_some() { shortened(&error.join(" "), 80) } else { String::new() },
+        if message.last_error.is_some() { shortened(&error.join(" "), 200) } else { String::new() },
     ]
 }
 

@@ -9,7 +9,7 @@ use shared::model::text::one_line;
 use crate::args::{Global, React};
 use crate::config::Config;
 use crate::output::say;
-use crate::remote::Remote;
+use crate::selection::{Purpose, Target};
 
 /// What is done.
 #[derive(Debug, Clone, Copy)]
@@ -29,15 +29,13 @@ impl Deed {
 }
 
 pub(super) async fn run(deed: Deed, react: &React, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let remote = Remote::new(config.remote_url(&global.data_dir)?)?;
+    let server = Target::of(config, &global.data_dir)?.server(Purpose::Change)?;
     let place = match &react.subject {
         Subject::Incident(id) => format!("incidents/{id}"),
         Subject::Alert(id) => format!("alerts/{id}"),
     };
     let body = json!({ "by": config.person(react.by.as_deref()), "comment": react.comment });
-    let row = remote
-        .post(&format!("/api/{place}/{}", deed.route()), &body, config.admin_token(&global.data_dir).as_ref())
-        .await?;
+    let row = server.post(&format!("/api/{place}/{}", deed.route()), &body).await?;
     if global.json {
         say(&row);
     } else {

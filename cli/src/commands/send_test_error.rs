@@ -7,10 +7,10 @@ use serde_json::json;
 use crate::args::{Global, SendTestError};
 use crate::config::Config;
 use crate::output::say;
-use crate::remote::Remote;
+use crate::selection::{Purpose, Target};
 
 pub(super) async fn run(error: &SendTestError, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let remote = Remote::new(config.remote_url(&global.data_dir)?)?;
+    let server = Target::of(config, &global.data_dir)?.server(Purpose::Report)?;
     let mut body = json!({
         "error": { "message": error.message, "type": "TestError" },
         "context": { "application": "watchkeeper-cli", "environment": "local" },
@@ -19,7 +19,7 @@ pub(super) async fn run(error: &SendTestError, global: &Global, config: &Config)
     if let Some(severity) = &error.severity {
         body["severity"] = severity.as_str().into();
     }
-    let answer = remote.post("/api/autonomous/error", &body, config.ingest_key(&global.data_dir).as_ref()).await?;
+    let answer = server.post("/api/autonomous/error", &body).await?;
     if global.json {
         say(&answer);
     } else {

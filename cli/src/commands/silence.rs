@@ -2,15 +2,24 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::model::text::one_line;
 
 use crate::args::{AddSilence, EndSilence, Global, Silence};
 use crate::config::Config;
-use crate::output::{local_time, misused, say, shortened, table};
+use crate::output::{local_instant, misused, say};
 use crate::remote::Remote;
+use crate::selection::{Purpose, Target};
+use crate::table::{Column, Table, cut, whole};
+
+const COLUMNS: [Column; 6] = [
+    whole("SILENCE"),
+    whole("UNTIL"),
+    whole("FROM").optional(3),
+    whole("BY").optional(1),
+    cut("OF"),
+    cut("WHY").optional(2),
+];
 
 const PATH: &str = "/api/silences";
 
@@ -21,15 +30,14 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
     {
         return Ok(misused("which problems? Name an --application, --service or the like, or say --all"));
     }
-    let remote = Remote::new(config.remote_url(&global.data_dir)?)?;
-    let token = config.admin_token(&global.data_dir);
-    let token = token.as_ref();
+    // Reading silences takes the token that changes them, too.
+    let server = Target::of(config, &global.data_dir)?.server(Purpose::Change)?;
     let answer = match silence {
-        Silence::Add(wanted) => add(wanted, &remote, config, token).await?,
-        Silence::List => remote.get(PATH, &[], token).await?,
+        Silence::Add(wanted) => add(wanted, &server, config).await?,
+        Silence::List => server.get(PATH, &[]).await?,
         Silence::End(EndSilence { id, by }) => {
             let body = json!({ "by": config.person(by.as_deref()) });
-            remote.delete(&format!("{PATH}/{id}"), &body, token).await?
+            server.delete(&format!("{PATH}/{id}"), &body).await?
         }
     };
     if global.json {
@@ -38,7 +46,7 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
     }
     match silence {
         Silence::Add(_) => {
-            let (id, until) = (answer["id"].as_str().unwrap_or("-"), instant(&answer["ends_at"]));
+            let (id, until) = (answer["id"].as_str().unwrap_or("-"), local_instant(&answer["ends_at"]));
             say(one_line(&format!("Nobody is told of {} until {until}. Silence {id}", meant(&answer["matchers"]))));
         }
         Silence::List => print(&answer),
@@ -47,12 +55,7 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn add(
-    wanted: &AddSilence,
-    remote: &Remote,
-    config: &Config,
-    token: Option<&SecretString>,
-) -> anyhow::Result<Value> {
+async fn add(wanted: &AddSilence, server: &Remote, config: &Config) -> anyhow::Result<Value> {
     let body = json!({
         "matchers": matchers(wanted),
         "all": wanted.all,
@@ -60,7 +63,7 @@ async fn add(
         "author": config.person(wanted.by.as_deref()),
         "comment": wanted.comment,
     });
-    remote.post(PATH, &body, token).await
+    server.post(PATH, &body).await
 }
 
 /// What was named.
@@ -89,19 +92,14 @@ fn print(answer: &Value) {
         let text = |name: &str| silence[name].as_str().unwrap_or("-").to_owned();
         vec![
             text("id"),
-            instant(&silence["starts_at"]),
-            instant(&silence["ends_at"]),
+            local_instant(&silence["ends_at"]),
+            local_instant(&silence["starts_at"]),
             text("author"),
-            shortened(&meant(&silence["matchers"]), 60),
-            shortened(&text("comment"), 60),
+            meant(&silence["matchers"]),
+            text("comment"),
         ]
     };
-    say(table(&["SILENCE", "FROM", "UNTIL", "BY", "OF", "WHY"], silences.iter().map(row).collect()));
-}
-
-fn instant(value: &Value) -> String {
-    let instant = value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
-    instant.map_or_else(|| "-".to_owned(), local_time)
+    say(Table::new(&COLUMNS, silences.iter().map(row).collect()));
 }
 
 /// The problems that are meant, in words.

@@ -1,4 +1,5 @@
-//! `watchkeeper status`: how everything stands. Exit code 1 when something is down or degraded.
+//! `watchkeeper status`: how everything stands. Exit code 1 when something is down or degraded, or a CRITICAL or HIGH
+//! incident is open.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,12 +10,24 @@ use serde_json::Value;
 
 use crate::args::Global;
 use crate::config::Config;
-use crate::output::{local_time, say, shortened, table};
-use crate::remote::Remote;
+use crate::output::{local_time, say, shortened};
+use crate::selection::{Purpose, Target};
+use crate::table::{Column, Table, cut, whole};
+
+const COLUMNS: [Column; 8] = [
+    whole("SERVICE"),
+    whole("ENVIRONMENT").optional(1),
+    whole("STATE"),
+    whole("SINCE").optional(2),
+    whole("CHECKED").optional(5),
+    whole("LATENCY").optional(4),
+    whole("UPTIME 24 H").optional(3),
+    cut("REMARKS"),
+];
 
 pub(super) async fn run(global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let remote = Remote::new(config.remote_url(&global.data_dir)?)?;
-    let status = remote.get("/status", &[], config.read_token(&global.data_dir).as_ref()).await?;
+    let server = Target::of(config, &global.data_dir)?.server(Purpose::Read)?;
+    let status = server.get("/status", &[]).await?;
     if global.json {
         say(&status);
     } else {
@@ -41,8 +54,7 @@ fn print(status: &Value, now: DateTime<Utc>) {
         }
     }
     if !rows.is_empty() {
-        let header = ["ENVIRONMENT", "SERVICE", "STATE", "SINCE", "CHECKED", "LATENCY", "UPTIME 24 H", "REMARKS"];
-        say(table(&header, rows));
+        say(Table::new(&COLUMNS, rows));
     }
 }
 
@@ -74,8 +86,8 @@ fn row(environment: &str, service: &Value, now: DateTime<Utc>) -> Vec<String> {
     let latency = service["latency_ms"].as_i64().map_or_else(|| "-".to_owned(), |latency| format!("{latency} ms"));
     let uptime = service["uptime_24h"].as_f64().map_or_else(|| "-".to_owned(), |uptime| format!("{uptime:.2} %"));
     vec![
-        environment.to_owned(),
         text("name"),
+        environment.to_owned(),
         text("state"),
         ago("since"),
         ago("last_checked_at"),
@@ -87,8 +99,8 @@ fn row(environment: &str, service: &Value, now: DateTime<Utc>) -> Vec<String> {
 
 /// What an operator should know beside the state, most pressing first.
 fn remarks(service: &Value, now: DateTime<Utc>) -> String {
-    /// As many characters of an error as fit a line.
-    const ERROR: usize = 80;
+    /// More of an error helps nobody in a table.
+    const ERROR: usize = 200;
     /// Certificates that last longer than this need no remark.
     const DAYS: i64 = 30;
     let mut remarks = Vec::new();

@@ -17,13 +17,10 @@ pub fn env_file(data_dir: &Path) -> PathBuf {
     data_dir.join("env")
 }
 
-/// The value of a variable that the running stack left, if it did.
-///
-/// # Errors
-/// When the file can't be read.
-pub fn read_env(data_dir: &Path, name: &str) -> std::io::Result<Option<String>> {
-    let text = std::fs::read_to_string(env_file(data_dir))?;
-    Ok(text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(unquoted))
+/// The value of a variable in the text of that file.
+#[must_use]
+pub fn value(text: &str, name: &str) -> Option<String> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(unquoted)
 }
 
 /// The value, as a shell reads it: in single quotes, where there is anything in it that a shell would not take as it stands.

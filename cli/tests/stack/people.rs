@@ -81,7 +81,8 @@ async fn a_silence_is_added_listed_and_ended() {
     let matchers: Value = database.value("SELECT matchers FROM silences").await;
     assert_eq!((&matchers["application"], &matchers["severity"]), (&json!(["shop", "blog-*"]), &json!(["LOW"])));
     let listed = stack.command(&["silence", "list"]).await.with_code(0);
-    for told in ["SILENCE", "UNTIL", "ann", "application shop, blog-*", "deploying"] {
+    let id: Uuid = database.rows("SELECT id FROM silences", &[]).await[0].get(0);
+    for told in ["SILENCE", "UNTIL", "application sho", &id.to_string()] {
         assert!(listed.stdout.contains(told), "{told}: {listed:?}");
     }
     let all = ["silence", "add", "--for", "30days", "--comment", "moving", "--all", "--json"];
@@ -139,8 +140,7 @@ async fn messages_are_listed_and_sent_again() {
     assert_eq!(stack.command(&["notifications", "--failed"]).await.stdout, "No message has failed.\n");
     let (sent, failed) = (insert(&database, "sent").await, insert(&database, "failed").await);
     let listed = stack.command(&["notifications"]).await.with_code(0);
-    for told in ["NOTIFICATION", "slack", "#ops", "firing", "sent", "failed", "INC-1 boom\u{20}", "404 no such channel"]
-    {
+    for told in ["NOTIFICATION", "slack", "sent", "failed", "404 no such chan"] {
         assert!(listed.stdout.contains(told), "{told}: {listed:?}");
     }
     assert_eq!(listed.stdout.lines().count(), 3);

@@ -1,6 +1,7 @@
 //! A connection string, read with our own rules for TLS: encrypted and verified unless it is a socket, the
 //! loopback interface, or explicitly opted out.
 
+mod identity;
 mod options;
 
 use std::fmt;

@@ -1,0 +1,241 @@
+//! Which Watchkeeper a command talks to: one rule for all of them.
+//!
+//! `WATCHKEEPER_URL` names its server, `DATABASE_URL` (else `DIRECT_URL`) its database. What the environment does not name is
+//! the stack that runs in the data directory. Where a variable names that stack itself, it counts as not set. Parts of two
+//! Watchkeepers are never mixed: a command that would need to is refused, with what to set or unset.
+//!
+//! Invariants: the stack's own tokens go to its own address only; no token crosses a network in the clear.
+
+mod local;
+mod server;
+
+use std::path::Path;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use shared::config::DatabaseConfig;
+use shared::dsn::DsnSecret;
+use shared::store::ConnectionSettings;
+
+use self::local::LocalStack;
+pub use self::server::{Purpose, ServerUrl};
+use crate::config::Config;
+use crate::output::{Misuse, note};
+use crate::remote::Remote;
+
+/// A part of a Watchkeeper, as the environment names it.
+enum Part<T> {
+    /// Not at all.
+    Unnamed,
+    /// It is the running stack's.
+    Local,
+    /// It is another one.
+    Elsewhere(T),
+}
+
+/// A database that a variable names.
+struct NamedDatabase {
+    variable: &'static str,
+    config: DatabaseConfig,
+    settings: ConnectionSettings,
+}
+
+/// The Watchkeeper that a command talks to.
+pub struct Target<'a> {
+    config: &'a Config,
+    data_dir: &'a Path,
+    local: Result<LocalStack, local::Missing>,
+    server: Part<ServerUrl>,
+    database: Part<NamedDatabase>,
+}
+
+impl<'a> Target<'a> {
+    /// The Watchkeeper that the environment names, else the stack that runs in this directory. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`Misuse`] when a variable can't be understood, or names another database than the server that is named uses.
+    pub fn of(config: &'a Config, data_dir: &'a Path) -> Result<Self, Misuse> {
+        let local = LocalStack::read(data_dir);
+        let server = match config.url.as_deref().map(ServerUrl::parse).transpose()? {
+            None => Part::Unnamed,
+            Some(url) if local.as_ref().is_ok_and(|local| local.url.is_same_place(&url)) => Part::Local,
+            Some(url) => Part::Elsewhere(url),
+        };
+        let database = match NamedDatabase::of(config)? {
+            None => Part::Unnamed,
+            Some(named) if local.as_ref().is_ok_and(|local| local.uses(&named.settings, config)) => Part::Local,
+            Some(named) => Part::Elsewhere(named),
+        };
+        if let (Part::Local, Part::Elsewhere(named)) = (&server, &database) {
+            let (variable, place) = (named.variable, named.settings.database_place());
+            return Err(Misuse(format!(
+                "WATCHKEEPER_URL names the stack in {}, but {variable} names a database that it does not use ({place}): \
+                 unset one of them",
+                data_dir.display()
+            )));
+        }
+        Ok(Self { config, data_dir, local, server, database })
+    }
+
+    /// The database for queries.
+    ///
+    /// # Errors
+    /// [`Misuse`] when only the server is named; when no stack is running.
+    pub fn database(&self) -> anyhow::Result<DatabaseConfig> {
+        match (&self.database, &self.server) {
+            (Part::Elsewhere(named), _) => {
+                self.note_database(named.variable, &named.settings);
+                Ok(named.config.clone())
+            }
+            (Part::Unnamed, Part::Elsewhere(url)) => Err(Misuse(format!(
+                "WATCHKEEPER_URL names {url}, and this command needs its database: set DATABASE_URL too, or unset \
+                 WATCHKEEPER_URL"
+            ))
+            .into()),
+            (Part::Unnamed | Part::Local, _) => {
+                Ok(self.config.database(self.running("DATABASE_URL")?.database_url.clone()))
+            }
+        }
+    }
+
+    /// The database for migrations: over `DIRECT_URL`, where that is set.
+    ///
+    /// # Errors
+    /// As [`Self::database`]; [`Misuse`] when `DIRECT_URL` can't be understood.
+    pub fn migrations(&self) -> anyhow::Result<DatabaseConfig> {
+        let Some(url) = &self.config.direct_url else { return self.database() };
+        let direct = NamedDatabase::read("DIRECT_URL", url, self.config)?;
+        if matches!(self.database, Part::Elsewhere(_)) {
+            self.note_database(direct.variable, &direct.settings);
+        }
+        Ok(direct.config)
+    }
+
+    /// The server, with what is presented to it for this purpose.
+    ///
+    /// # Errors
+    /// [`Misuse`] when only a database is named, or a token would cross a network in the clear; when no stack is running.
+    pub fn server(&self, purpose: Purpose) -> anyhow::Result<Remote> {
+        match (&self.server, &self.database) {
+            (Part::Elsewhere(url), _) => {
+                note(format_args!("using the Watchkeeper at {url} (WATCHKEEPER_URL){}", self.not_the_stack()));
+                let remote = Remote::new(url.clone(), self.named_token(purpose))?;
+                Ok(remote.with_hint(self.hint(url)))
+            }
+            (Part::Unnamed, Part::Elsewhere(named)) => {
+                let (variable, place) = (named.variable, named.settings.database_place());
+                Err(Misuse(format!(
+                    "{variable} names the database {place}{}, and this command talks to a server: set WATCHKEEPER_URL to \
+                     the one that uses that database, or unset {variable}",
+                    self.not_the_one_of_the_stack()
+                ))
+                .into())
+            }
+            (Part::Unnamed | Part::Local, _) => {
+                let local = self.running("WATCHKEEPER_URL")?;
+                let token = local.tokens.of(purpose).or_else(|| purpose.token_of(&self.config.access)).cloned();
+                Remote::new(local.url.clone(), token)
+            }
+        }
+    }
+
+    /// What makes DSNs and heartbeat addresses: the secret, and the address that they point to. Prints nothing: they show
+    /// the address.
+    ///
+    /// # Errors
+    /// [`Misuse`] when the environment does not name all parts of one Watchkeeper; when no stack is running.
+    pub fn issuer(&self) -> anyhow::Result<Issuer> {
+        let url = match (&self.server, &self.database) {
+            (Part::Unnamed | Part::Local, Part::Unnamed | Part::Local) => {
+                let local = self.running("WATCHKEEPER_URL and DSN_SECRET")?;
+                return Ok(Issuer { secret: local.dsn_secret.clone(), address: local.url.to_string() });
+            }
+            (Part::Elsewhere(url), _) => url,
+            (_, Part::Elsewhere(named)) => {
+                let (variable, place) = (named.variable, named.settings.database_place());
+                return Err(Misuse(format!(
+                    "{variable} names the database {place}{}, and this command shows addresses of its server: set \
+                     WATCHKEEPER_URL and DSN_SECRET of the same Watchkeeper, or unset {variable}",
+                    self.not_the_one_of_the_stack()
+                ))
+                .into());
+            }
+        };
+        let is_the_stacks =
+            |secret: &DsnSecret| self.local.as_ref().is_ok_and(|local| local.dsn_secret.expose() == secret.expose());
+        match &self.config.dsn_secret {
+            Some(secret) if is_the_stacks(secret) && matches!(self.database, Part::Elsewhere(_)) => {
+                Err(Misuse(format!(
+                    "DSN_SECRET is the one of the stack in {}: set it to the one that {url} uses",
+                    self.data_dir.display()
+                ))
+                .into())
+            }
+            Some(secret) => Ok(Issuer { secret: secret.clone(), address: url.to_string() }),
+            None => Err(Misuse(format!("set DSN_SECRET to the one that {url} (WATCHKEEPER_URL) uses")).into()),
+        }
+    }
+
+    fn running(&self, or_set: &str) -> anyhow::Result<&LocalStack> {
+        self.local.as_ref().map_err(|missing| missing.error(self.data_dir, or_set))
+    }
+
+    /// What is presented to the server that `WATCHKEEPER_URL` names. A token that the stack here has made for itself is not.
+    fn named_token(&self, purpose: Purpose) -> Option<SecretString> {
+        let own = local::made_tokens(self.data_dir);
+        let is_own = |token: &SecretString| own.iter().any(|made| made == token.expose_secret());
+        self.config.token.as_ref().or(purpose.token_of(&self.config.access)).filter(|token| !is_own(token)).cloned()
+    }
+
+    fn note_database(&self, variable: &str, settings: &ConnectionSettings) {
+        note(format_args!("using the database of {variable} ({}){}", settings.database_place(), self.not_the_stack()));
+    }
+
+    fn not_the_stack(&self) -> String {
+        if self.local.is_ok() { format!(", not the stack in {}", self.data_dir.display()) } else { String::new() }
+    }
+
+    fn not_the_one_of_the_stack(&self) -> String {
+        match &self.local {
+            Ok(_) => format!(", which the stack in {} does not use", self.data_dir.display()),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// What may help where an address of this machine does not answer: it is left over from an earlier start.
+    fn hint(&self, url: &ServerUrl) -> Option<String> {
+        let local = self.local.as_ref().ok().filter(|_| url.is_this_machine())?;
+        let env = self.data_dir.join("env");
+        Some(format!(
+            "the stack in {} listens on {}: read {} again, or unset WATCHKEEPER_URL",
+            self.data_dir.display(),
+            local.url,
+            env.display()
+        ))
+    }
+}
+
+/// What makes DSNs and heartbeat addresses.
+pub struct Issuer {
+    /// What their keys are made with.
+    pub secret: DsnSecret,
+    /// Where they point to.
+    pub address: String,
+}
+
+impl NamedDatabase {
+    fn of(config: &Config) -> Result<Option<Self>, Misuse> {
+        let named = config.database_url.as_ref().map(|url| ("DATABASE_URL", url));
+        let named = named.or(config.direct_url.as_ref().map(|url| ("DIRECT_URL", url)));
+        named.map(|(variable, url)| Self::read(variable, url, config)).transpose()
+    }
+
+    fn read(variable: &'static str, url: &SecretString, config: &Config) -> Result<Self, Misuse> {
+        let config = config.database(url.clone());
+        let settings = ConnectionSettings::parse(&config, "watchkeeper-cli")
+            .map_err(|error| Misuse(format!("{variable} can't be used: {error}")))?;
+        Ok(Self { variable, config, settings })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The rule, over the combinations of what the environment names and what runs here.
+
+use shared::config::Environment;
+use tempfile::TempDir;
+
+use super::*;
+
+const LOCAL_URL: &str = "http://127.0.0.1:8080";
+const LOCAL_DATABASE: &str = "postgresql://watchkeeper:local-password@127.0.0.1:15001/watchkeeper";
+const LOCAL_SECRET: &str = "local-secret-of-32-characters-xx";
+const OTHER_URL: &str = "https://watchkeeper.example.com";
+const OTHER_DATABASE: &str = "postgresql://app:other-password@db.example.com/app";
+
+/// A directory with what a running stack leaves there.
+fn running() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let env = format!(
+        "DATABASE_URL={LOCAL_DATABASE}\nWATCHKEEPER_URL={LOCAL_URL}\nDSN_SECRET={LOCAL_SECRET}\n\
+         READ_TOKEN=made-read-token-of-here\nADMIN_TOKEN=made-admin-token-of-here\n"
+    );
+    std::fs::write(folder.path().join("env"), env).unwrap();
+    std::fs::write(folder.path().join("read_token"), "made-read-token-of-here\n").unwrap();
+    std::fs::write(folder.path().join("admin_token"), "made-admin-token-of-here\n").unwrap();
+    folder
+}
+
+fn config(variables: &[(&str, &str)]) -> Config {
+    let find =
+        |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
+    Environment::from_lookup(find).read(Config::read).unwrap()
+}
+
+/// What a command gets: the database, the server, and the issuer's address and secret; a refusal's words after `!`.
+fn found(variables: &[(&str, &str)], folder: &Path) -> [String; 3] {
+    let config = config(variables);
+    let told = |error: anyhow::Error| match error.downcast::<Misuse>() {
+        Ok(misuse) => format!("!{misuse}"),
+        Err(error) => error.to_string(),
+    };
+    let target = match Target::of(&config, folder) {
+        Ok(target) => target,
+        Err(misuse) => return std::array::from_fn(|_| format!("!{misuse}")),
+    };
+    [
+        target.database().map_or_else(told, |database| database.url.expose_secret().to_owned()),
+        target.server(Purpose::Read).map_or_else(told, |server| server.url().to_string()),
+        target.issuer().map_or_else(told, |issuer| format!("{} {}", issuer.address, issuer.secret.expose())),
+    ]
+}
+
+#[test]
+fn a_command_uses_one_watchkeeper_or_none() {
+    let folder = running();
+    let local = [LOCAL_DATABASE, LOCAL_URL, "http://127.0.0.1:8080 local-secret-of-32-characters-xx"];
+    let other_issuer = format!("{OTHER_URL} other-secret-of-32-characters-xx");
+    let (url, database) = (("WATCHKEEPER_URL", OTHER_URL), ("DATABASE_URL", OTHER_DATABASE));
+    let secret = |text| ("DSN_SECRET", text);
+    let no_server = "!DATABASE_URL names the database db.example.com:5432/app, which the stack in ";
+    for (variables, expected) in [
+        (&[][..], local),
+        (&[("WATCHKEEPER_URL", LOCAL_URL)], local),
+        (&[("WATCHKEEPER_URL", "http://localhost:8080/")], local),
+        // Another password: left over from an earlier stack, and the running one's is known.
+        (&[("DATABASE_URL", "postgresql://watchkeeper:old@localhost:15001/watchkeeper")], local),
+        (&[("DATABASE_URL", LOCAL_DATABASE), ("WATCHKEEPER_URL", LOCAL_URL)], local),
+        (&[database], [OTHER_DATABASE, no_server, no_server]),
+        (&[("DIRECT_URL", OTHER_DATABASE)], [OTHER_DATABASE, "!DIRECT_URL names", "!DIRECT_URL names"]),
+        (&[url], ["!WATCHKEEPER_URL names https://watchkeeper.example.com,", OTHER_URL, "!set DSN_SECRET"]),
+        (&[url, database], [OTHER_DATABASE, OTHER_URL, "!set DSN_SECRET"]),
+        (
+            &[url, database, secret("other-secret-of-32-characters-xx")],
+            [OTHER_DATABASE, OTHER_URL, other_issuer.as_str()],
+        ),
+        (&[url, database, secret(LOCAL_SECRET)], [OTHER_DATABASE, OTHER_URL, "!DSN_SECRET is the one of the stack"]),
+        (&[database, ("WATCHKEEPER_URL", LOCAL_URL)], ["!WATCHKEEPER_URL names the stack in"; 3]),
+        (&[("DATABASE_URL", "nonsense")], ["!DATABASE_URL can't be used"; 3]),
+        (&[("WATCHKEEPER_URL", "ftp://x/")], ["!WATCHKEEPER_URL must be an address"; 3]),
+        (&[("WATCHKEEPER_URL", "https://ann:s3cret@x/")], ["!WATCHKEEPER_URL must not hold a user"; 3]),
+    ] {
+        for (found, expected) in found(variables, folder.path()).iter().zip(expected) {
+            assert!(found.starts_with(expected), "{variables:?}: {found} is not {expected}");
+            let tells = found.starts_with('!') && ["-password", "s3cret"].iter().any(|secret| found.contains(secret));
+            assert!(!tells, "{found}");
+        }
+    }
+}
+
+#[test]
+fn without_a_running_stack_what_is_not_named_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let [database, server, issuer] = found(&[], folder.path());
+    for (told, variable) in [(database, "DATABASE_URL"), (server, "WATCHKEEPER_URL"), (issuer, "DSN_SECRET")] {
+        assert!(told.starts_with("no stack is running in") && told.contains(variable), "{told}");
+    }
+    let [database, server, _] = found(&[("DATABASE_URL", OTHER_DATABASE)], folder.path());
+    assert_eq!(database, OTHER_DATABASE);
+    assert!(server.starts_with("!DATABASE_URL") && server.contains("set WATCHKEEPER_URL"), "{server}");
+}
+
+fn token(variables: &[(&str, &str)], folder: &Path, purpose: Purpose) -> Result<Option<String>, String> {
+    let config = config(variables);
+    let target = Target::of(&config, folder).map_err(|misuse| misuse.to_string())?;
+    let server = target.server(purpose).map_err(|error| error.to_string())?;
+    Ok(server.token().map(|token| token.expose_secret().to_owned()))
+}
+
+#[test]
+fn tokens_of_the_stack_here_stay_here_and_none_crosses_a_network_in_the_clear() {
+    let folder = running();
+    let here = |variables: &[(&str, &str)], purpose| token(variables, folder.path(), purpose).unwrap();
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(here(&[], Purpose::Read), some("made-read-token-of-here"));
+    let elsewhere = ("WATCHKEEPER_TOKEN", "token-of-elsewhere");
+    assert_eq!(here(&[elsewhere], Purpose::Change), some("made-admin-token-of-here"));
+    let key = ("INGEST_API_KEY", "key-of-16-characters");
+    assert_eq!(here(&[key], Purpose::Report), some("key-of-16-characters"));
+    let url = ("WATCHKEEPER_URL", OTHER_URL);
+    assert_eq!(here(&[url], Purpose::Read), None);
+    // Exported by `. .local/env`, before the address was changed.
+    assert_eq!(here(&[url, ("READ_TOKEN", "made-read-token-of-here")], Purpose::Read), None);
+    let read = ("READ_TOKEN", "read-token-of-there");
+    assert_eq!(here(&[url, read], Purpose::Read), some("read-token-of-there"));
+    assert_eq!(here(&[url, read, elsewhere], Purpose::Read), some("token-of-elsewhere"));
+    for (url, refused) in [
+        ("http://watchkeeper.example.com", true),
+        ("http://10.0.0.7:8080", true),
+        ("http://localhost.example.com", true),
+        ("http://127.0.0.1:9000", false),
+        ("http://[::1]:9000", false),
+        ("https://10.0.0.7:8080", false),
+    ] {
+        let url = ("WATCHKEEPER_URL", url);
+        let found = token(&[url, elsewhere], folder.path(), Purpose::Read);
+        assert_eq!(found.is_err(), refused, "{url:?}: {found:?}");
+        assert!(!found.is_err_and(|told| told.contains("token-of-elsewhere")), "{url:?}");
+        assert_eq!(token(&[url], folder.path(), Purpose::Read), Ok(None), "{url:?}");
+    }
+}

@@ -1,0 +1,165 @@
+//! Tables that fit the terminal: one line for each row, 80 columns where standard output is no terminal.
+//!
+//! Columns that people copy from (ids, names) are always whole, so that a pipe into `grep` loses none of them; long texts end
+//! with an ellipsis; what matters least is left out first. `--json` has everything.
+
+use std::fmt;
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Width, presets};
+use shared::model::text::one_line;
+use terminal_size::terminal_size_of;
+
+/// A column: its heading, and what becomes of it where there is no room for all.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    heading: &'static str,
+    is_cut: bool,
+    /// Those of a higher rank are left out first; none = it always stays.
+    rank: Option<u8>,
+}
+
+/// A column that is always shown whole.
+#[must_use]
+pub const fn whole(heading: &'static str) -> Column {
+    Column { heading, is_cut: false, rank: None }
+}
+
+/// A column whose texts are cut where there is no room.
+#[must_use]
+pub const fn cut(heading: &'static str) -> Column {
+    Column { heading, is_cut: true, rank: None }
+}
+
+impl Column {
+    /// Left out where there is no room, before those of a lower rank.
+    #[must_use]
+    pub const fn optional(self, rank: u8) -> Self {
+        Self { rank: Some(rank), ..self }
+    }
+}
+
+/// A table for standard output.
+pub struct Table {
+    table: comfy_table::Table,
+    columns: Vec<Column>,
+    width: u16,
+}
+
+/// The width where standard output is no terminal.
+const WIDTH: u16 = 80;
+/// As wide as standard output is: its terminal's columns, or 80.
+#[must_use]
+pub fn width() -> u16 {
+    terminal_size_of(std::io::stdout()).map_or(WIDTH, |(width, _)| width.0)
+}
+
+/// Columns are so far apart.
+const GAP: u16 = 2;
+/// A column that is cut keeps at least this width.
+const CUT: u16 = 16;
+
+impl Table {
+    /// A table of these rows, as wide as the terminal.
+    #[must_use]
+    pub fn new(columns: &[Column], rows: Vec<Vec<String>>) -> Self {
+        Self::with_width(columns, rows, width())
+    }
+
+    fn with_width(columns: &[Column], rows: Vec<Vec<String>>, width: u16) -> Self {
+        let mut table = comfy_table::Table::new();
+        table.load_preset(presets::NOTHING).set_truncation_indicator("…").set_width(width);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(columns.iter().map(|column| column.heading));
+        for row in rows {
+            // One line per row: what a log or a message smuggles in can't forge lines or move the cursor.
+            let mut row = Row::from(row.iter().map(|cell| one_line(cell)).collect::<Vec<_>>());
+            row.max_height(1);
+            table.add_row(row);
+        }
+        let mut this = Self { table, columns: columns.to_vec(), width };
+        this.fit();
+        this
+    }
+
+    /// Leaves out what there is no room for, and lets only long texts be cut.
+    fn fit(&mut self) {
+        let natural = self.table.column_max_content_widths();
+        let needed = |column: &Column, width: u16| GAP + if column.is_cut { width.min(CUT) } else { width };
+        let mut shown = vec![true; self.columns.len()];
+        loop {
+            let widths = self.columns.iter().zip(&natural).zip(&shown).filter(|(_, shown)| **shown);
+            let total: u16 = widths.map(|((column, width), _)| needed(column, *width)).fold(0, u16::saturating_add);
+            let last = self.columns.iter().enumerate().filter(|(place, it)| shown[*place] && it.rank.is_some());
+            let Some((place, _)) = last.max_by_key(|(_, it)| it.rank) else { break };
+            if total.saturating_sub(GAP) <= self.width {
+                break;
+            }
+            shown[place] = false;
+        }
+        for (column, ((own, width), shown)) in
+            self.table.column_iter_mut().zip(self.columns.iter().zip(&natural).zip(&shown))
+        {
+            column.set_padding((0, GAP));
+            if !shown {
+                column.set_constraint(ColumnConstraint::Hidden);
+            } else if own.is_cut {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed((*width).min(CUT) + GAP)));
+            } else {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.table.trim_fmt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 5] =
+        [whole("ID"), whole("STATUS"), whole("APPLICATION").optional(1), whole("SINCE").optional(2), cut("TITLE")];
+
+    fn rows(title: &str) -> Vec<Vec<String>> {
+        let row = ["INC-HEALTH-MWTIGJH0-B72H1X20", "acknowledged", "shop", "2026-11-30 12:00:00", title];
+        vec![row.map(str::to_owned).to_vec()]
+    }
+
+    #[test]
+    fn every_line_fits_and_no_id_is_cut() {
+        let long = "Payment processing failed for an order that nobody remembers any more ".repeat(9);
+        for (title, width) in
+            [("short", 80), (&long, 80), (&long, 120), (&"x".repeat(500), 80), (&"漢字".repeat(90), 80)]
+        {
+            let text = Table::with_width(&COLUMNS, rows(title), width).to_string();
+            assert_eq!(text.lines().count(), 2, "{text}");
+            assert!(text.contains("INC-HEALTH-MWTIGJH0-B72H1X20"), "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
+            assert!(title.len() < 20 || text.ends_with('…'), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_matters_least_is_left_out_first() {
+        let text = |width| Table::with_width(&COLUMNS, rows("Payment processing failed"), width).to_string();
+        assert!(text(120).contains("SINCE") && text(120).contains("Payment processing failed"));
+        assert!(
+            text(80).contains("APPLICATION") == text(80).contains("shop") && !text(80).contains("SINCE"),
+            "{}",
+            text(80)
+        );
+        assert!(!text(60).contains("APPLICATION") && text(60).contains("TITLE"), "{}", text(60));
+        assert!(text(20).contains("INC-HEALTH-MWTIGJH0-B72H1X20"), "{}", text(20));
+    }
+
+    #[test]
+    fn a_row_is_one_line_whatever_is_in_it() {
+        let text = Table::with_width(&COLUMNS, rows("\u{1b}[31mred\nINC-FORGED\tx"), 200).to_string();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.chars().any(|letter| letter.is_control() && letter != '\n'), "{text:?}");
+    }
+}

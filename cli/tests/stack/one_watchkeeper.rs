@@ -1,0 +1,107 @@
+//! One shell, one Watchkeeper: what the environment names, what runs here, and that both are never mixed.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use harness::Database;
+use tokio::net::TcpListener;
+
+use crate::commands::{file, stack};
+use crate::process::{Ended, Stack, run, watchkeeper};
+use crate::scratch::Scratch;
+
+/// Runs a command on the data directory of a stack, in a shell that exports these.
+async fn with(stack: &Stack, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    let mut command = watchkeeper(arguments);
+    command.arg("--data-dir").arg(stack.file("")).envs(variables.iter().copied());
+    run(&mut command).await
+}
+
+const SERVICE: &str = "[[services]]\nname = \"shop\"\nurl = \"http://127.0.0.1:1/\"\n";
+
+#[tokio::test]
+async fn with_another_database_exported_no_command_mixes_it_with_the_stack_here() {
+    let scratch = Scratch::new();
+    let (stack, ours) = stack(&scratch).await;
+    let other = Database::migrated().await;
+    let (other_url, services) = (other.url(), file(&scratch, SERVICE));
+    let exported = [("DATABASE_URL", other_url.as_str())];
+    for arguments in [
+        &["status"][..],
+        &["incidents"],
+        &["alerts"],
+        &["send-test-error"],
+        &["ack", "INC-1"],
+        &["silence", "list"],
+        &["apps", "add", "shop"],
+        &["apps", "list"],
+    ] {
+        let refused = with(&stack, &exported, arguments).await.with_code(2);
+        for told in ["DATABASE_URL", "WATCHKEEPER_URL", "unset"] {
+            assert!(refused.stderr.contains(told), "{arguments:?} {told}: {refused:?}");
+        }
+        assert!(refused.stdout.is_empty() && refused.stderr.lines().count() == 1, "{refused:?}");
+    }
+    let applied = with(&stack, &exported, &["apply", services.to_str().unwrap()]).await.with_code(0);
+    assert!(applied.stderr.starts_with("watchkeeper: using the database of DATABASE_URL (127.0.0.1:"), "{applied:?}");
+    assert!(applied.stderr.contains("not the stack in") && !applied.stderr.contains("password"), "{applied:?}");
+    assert_eq!((ours.count("services").await, other.count("services").await), (0, 1));
+    assert_eq!(ours.count("applications").await + other.count("applications").await, 0);
+    let json = with(&stack, &exported, &["check", "--json"]).await;
+    json.json();
+    // The stack's own database, by another of its names, is no other one.
+    let own = ours.url().replace("127.0.0.1", "localhost");
+    let status = with(&stack, &[("DATABASE_URL", &own)], &["status"]).await.with_code(0);
+    assert_eq!(status.stderr, "");
+}
+
+#[tokio::test]
+async fn with_another_server_named_its_database_is_asked_for() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let services = file(&scratch, SERVICE);
+    let exported = [("WATCHKEEPER_URL", "https://watchkeeper.example.com")];
+    for arguments in [&["check"][..], &["migrate"], &["notifications"], &["apply", services.to_str().unwrap()]] {
+        let refused = with(&stack, &exported, arguments).await.with_code(2);
+        assert!(refused.stderr.contains("set DATABASE_URL too, or unset WATCHKEEPER_URL"), "{refused:?}");
+    }
+    assert_eq!(database.count("services").await, 0);
+}
+
+#[tokio::test]
+async fn an_address_that_is_left_over_from_an_earlier_start_is_told_as_that() {
+    let scratch = Scratch::new();
+    let (stack, _database) = stack(&scratch).await;
+    let ended = with(&stack, &[("WATCHKEEPER_URL", "http://127.0.0.1:1")], &["status"]).await.with_code(1);
+    for told in ["using the Watchkeeper at http://127.0.0.1:1 (WATCHKEEPER_URL)", &stack.url(), "unset WATCHKEEPER_URL"]
+    {
+        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_not_sent_in_the_clear_nor_where_a_redirect_leads() {
+    let (heard, to) = (Arc::<Mutex<Vec<String>>>::default(), "http://127.0.0.1:9/elsewhere");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let hears = Arc::clone(&heard);
+    let answer = move |request: Request| {
+        hears.lock().unwrap().push(request.uri().path().to_owned());
+        async move { (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]) }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let scratch = Scratch::new();
+    let none = scratch.path().join("none");
+    let token = "s3cret-token-of-elsewhere";
+    let command = async |url: &str| {
+        let mut command = watchkeeper(&["status", "--data-dir"]);
+        run(command.arg(&none).env("WATCHKEEPER_URL", url).env("WATCHKEEPER_TOKEN", token)).await
+    };
+    let redirected = command(&url).await.with_code(1);
+    assert!(redirected.stderr.contains("307") && redirected.stderr.contains(to), "{redirected:?}");
+    assert_eq!(*heard.lock().unwrap(), ["/status"], "it was asked once, and nothing was followed");
+    let refused = command("http://watchkeeper.example.com").await.with_code(2);
+    assert!(refused.stderr.contains("https://") && !refused.said().contains(token), "{refused:?}");
+}

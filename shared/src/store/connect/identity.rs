@@ -1,0 +1,76 @@
+//! Which database a connection string names: to compare two of them, and to tell a person.
+
+use std::net::IpAddr;
+
+use super::{ConnectionSettings, ServerAddress};
+
+impl ConnectionSettings {
+    /// Hosts, ports and the database's name, for a message (no user, no password).
+    #[must_use]
+    pub fn database_place(&self) -> String {
+        format!("{}/{}", self.place(), self.database_name())
+    }
+
+    /// Whether both name the same database: host, port, name and user agree, whatever the password is. All names of this
+    /// machine are one. The user counts because a pooler tells its projects apart by it.
+    #[must_use]
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        let servers = |of: &Self| of.servers().into_iter().map(normalized).collect::<Vec<_>>();
+        servers(self) == servers(other)
+            && self.database_name() == other.database_name()
+            && self.driver.get_user() == other.driver.get_user()
+    }
+
+    /// As Postgres has it: without a name it is the user's.
+    fn database_name(&self) -> &str {
+        self.driver.get_dbname().or(self.driver.get_user()).unwrap_or_default()
+    }
+}
+
+fn normalized(address: ServerAddress) -> ServerAddress {
+    let is_loopback = |host: &str| {
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    match address {
+        ServerAddress::Tcp(host, port) if is_loopback(&host) => ServerAddress::Tcp("localhost".to_owned(), port),
+        ServerAddress::Tcp(host, port) => ServerAddress::Tcp(host.to_ascii_lowercase(), port),
+        socket @ ServerAddress::Socket(_) => socket,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::config::DatabaseConfig;
+
+    fn parse(url: &str) -> ConnectionSettings {
+        ConnectionSettings::parse(&DatabaseConfig::at(SecretString::from(url)), "test").unwrap()
+    }
+
+    #[test]
+    fn two_strings_name_one_database_whatever_the_password_and_options_are() {
+        let given = parse("postgresql://ann:one@127.0.0.1:5432/app?sslmode=disable");
+        for (url, same) in [
+            ("postgresql://ann:two@127.0.0.1:5432/app", true),
+            ("postgres://ann:one@localhost/app?sslmode=disable", true),
+            ("postgresql://ann:one@LOCALHOST:5432/app", true),
+            ("postgresql://ann:one@127.0.0.1:5433/app", false),
+            ("postgresql://ann:one@127.0.0.1/other", false),
+            ("postgresql://ben:one@127.0.0.1/app", false),
+            ("postgresql://ann:one@db.example.com/app", false),
+        ] {
+            assert_eq!(given.is_same_database(&parse(url)), same, "{url}");
+        }
+        let project = "postgresql://postgres.a:p@aws-0-eu.pooler.supabase.com:6543/postgres";
+        assert!(!parse(project).is_same_database(&parse(&project.replace("postgres.a", "postgres.b"))));
+    }
+
+    #[test]
+    fn a_database_is_shown_without_user_and_password() {
+        let shown = |url: &str| parse(url).database_place();
+        assert_eq!(shown("postgresql://ann:s3cret@db.example.com/app"), "db.example.com:5432/app");
+        assert_eq!(shown("postgresql://ann:s3cret@127.0.0.1:15001/app"), "127.0.0.1:15001/app");
+    }
+}
