@@ -1,66 +1,98 @@
 //! `watchkeeper apply FILE.toml`: makes the services, and who is told of what, what the file says, all of it or nothing.
 
+mod report;
+
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chrono::Utc;
-use serde_json::{Value, json};
 use shared::heartbeat::HeartbeatToken;
-use shared::model::{Kind, Routing, ServiceSpec};
-use shared::store::services::{self, Applied, Configured, Wanted};
+use shared::model::{FileName, Kind, Routing, ServiceSpec};
+use shared::store::services::{self, Configured, Source, Wanted};
 use shared::store::{PoolSize, Store, settings};
 
+use self::report::Report;
 use crate::args::{Apply, Global};
 use crate::config::Config;
-use crate::output::{misused, say};
+use crate::output::{Misuse, ask, misused, note, say};
+use crate::selection::{Issuer, Target};
 use crate::services_file::changes::{Changes, Others};
 use crate::services_file::routing_changes::RoutingChanges;
 use crate::services_file::{self, ServicesFile};
 
 pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let file = match services_file::read(&apply.file) {
-        Ok(file) => file,
+    let (file, name) = match read_file(&apply.file) {
+        Ok(read) => read,
         Err(error) => return Ok(misused(format_args!("{error:#}"))),
     };
-    let store = Store::new(&config.queries(&global.data_dir)?, "watchkeeper-cli", PoolSize::LAMBDA)?;
-    let (configured, stored) = read(&store).await?;
+    let target = Target::of(config, &global.data_dir)?;
     let specs = file.specs();
+    let heartbeats = Heartbeats::of(&specs, &target)?;
+    let store = Store::new(&target.database()?, "watchkeeper-cli", PoolSize::LAMBDA)?;
+    let stored = Stored::read(&store).await?;
     let others = if apply.prune { Others::Prune } else { Others::Keep };
-    let changes = Changes::of(&specs, &configured, others);
-    if let Err(error) = check_parents(&file, &apply.file, &configured, &changes) {
+    let changes = &Changes::of(&name, &specs, &stored.services, others);
+    let routing =
+        &RoutingChanges::of(&name, file.routing.as_ref(), &stored.routing, stored.routing_file.as_ref(), others);
+    if let Err(error) = check_parents(&file, &apply.file, &stored.services, changes) {
         return Ok(misused(format_args!("{error:#}")));
     }
-    let heartbeats = Heartbeats::of(&specs, config, &global.data_dir)?;
-    let routing = RoutingChanges::of(file.routing.as_ref(), &stored, others);
-    let (changes, routing) = (&changes, &routing);
-    let told = Told { file: &apply.file, changes, routing, heartbeats: &heartbeats, dry_run: apply.dry_run };
+    let report = Report {
+        path: &apply.file,
+        file: &name,
+        changes,
+        routing,
+        heartbeats: &heartbeats.urls,
+        dry_run: apply.dry_run,
+    };
     if !global.json {
-        told.before();
+        report.before();
     }
+    let pruned = Pruned::of(changes, file.routing.is_none().then_some(routing));
     if !apply.dry_run {
-        write(&store, &specs, changes, routing, &heartbeats).await?;
+        if !apply.yes && !pruned.is_agreed(&name, changes).await? {
+            say("Nothing was changed.");
+            return Ok(ExitCode::FAILURE);
+        }
+        let source = Source { file: &name, owns_routing: file.routing.is_some() };
+        write(&store, source, &specs, changes, routing, &heartbeats).await?;
     }
     if global.json {
-        say(told.as_json());
+        say(report.as_json());
     } else {
-        told.after();
+        report.after();
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The services, and who is told of what, as they are. What somebody has written there that makes no sense is as good as
-/// nothing: it holds for nobody.
-async fn read(store: &Store) -> anyhow::Result<(Vec<Configured>, Routing)> {
-    let configured = store
-        .run(|client| async move { services::list_configured(&client).await })
-        .await
-        .context("read the services")?;
-    let routing =
-        store.run(|client| async move { settings::find_routing(&client).await }).await.context("read the routes")?;
-    let routing = routing.and_then(|routing| serde_json::from_value(routing).ok()).unwrap_or_default();
-    Ok((configured, routing))
+fn read_file(path: &Path) -> anyhow::Result<(ServicesFile, FileName)> {
+    let file = services_file::read(path)?;
+    let name = file.name(path)?;
+    Ok((file, name))
+}
+
+/// What is configured now.
+struct Stored {
+    services: Vec<Configured>,
+    routing: Routing,
+    routing_file: Option<FileName>,
+}
+
+impl Stored {
+    /// A routing that makes no sense, whoever wrote it, is as good as none: it holds for nobody.
+    async fn read(store: &Store) -> anyhow::Result<Self> {
+        let services = store.run(|client| async move { services::list_configured(&client).await });
+        let services = services.await.context("read the services")?;
+        let routing = store.run(|client| async move {
+            Ok((settings::find_routing(&client).await?, settings::find_routing_file(&client).await?))
+        });
+        let (routing, routing_file) = routing.await.context("read the routes")?;
+        let routing = routing.and_then(|routing| serde_json::from_value(routing).ok()).unwrap_or_default();
+        Ok(Self { services, routing, routing_file })
+    }
 }
 
 /// What will be there beside the file's services may be a parent too.
@@ -74,11 +106,12 @@ fn check_parents(file: &ServicesFile, path: &Path, configured: &[Configured], ch
 
 async fn write(
     store: &Store,
+    source: Source<'_>,
     specs: &[ServiceSpec],
     changes: &Changes,
     routing: &RoutingChanges,
     heartbeats: &Heartbeats,
-) -> anyhow::Result<Applied> {
+) -> anyhow::Result<()> {
     let removed: Vec<(String, String)> =
         changes.removed.iter().map(|it| (it.service.clone(), it.environment.clone())).collect();
     let token_hashes: BTreeMap<usize, String> =
@@ -87,9 +120,61 @@ async fn write(
     let wanted = &Wanted { services: specs, token_hashes: &token_hashes, removed: &removed, routing };
     let now = Utc::now();
     store
-        .run(|client| async move { services::apply(&client, wanted, now).await })
+        .run(|client| async move { services::apply_from(&client, source, wanted, now).await })
         .await
-        .context("store what the file says")
+        .context("store what the file says")?;
+    Ok(())
+}
+
+/// What `--prune` removes, by name.
+struct Pruned(Vec<String>);
+
+impl Pruned {
+    /// As many are named in a question.
+    const NAMED: usize = 20;
+
+    /// `routing` is what becomes of routes that the file does not say anything about.
+    fn of(changes: &Changes, routing: Option<&RoutingChanges>) -> Self {
+        let mut names: Vec<String> = changes.removed.iter().map(ToString::to_string).collect();
+        if let Some(routing) = routing {
+            names.extend(routing.routes.removed.iter().map(|name| format!("route {name}")));
+            names.extend(routing.escalations.removed.iter().map(|name| format!("escalation {name}")));
+        }
+        Self(names)
+    }
+
+    /// Whether somebody agrees that these go; nobody needs to where there are none.
+    ///
+    /// # Errors
+    /// [`Misuse`] when there is nobody at a terminal to ask.
+    async fn is_agreed(&self, file: &FileName, changes: &Changes) -> anyhow::Result<bool> {
+        if self.0.is_empty() {
+            return Ok(true);
+        }
+        let mut list = self.0.iter().take(Self::NAMED).cloned().collect::<Vec<_>>().join(", ");
+        if self.0.len() > Self::NAMED {
+            list = format!("{list} and {} more", self.0.len() - Self::NAMED);
+        }
+        if changes.is_replaced_whole() {
+            note(format_args!(
+                "none of the services that came from a file named {file} stands in this one: if that was another file, \
+                 give each a name of its own (name = \"…\" at its top)"
+            ));
+        }
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Err(Misuse(format!(
+                "--prune would remove {list}; nothing was changed: say --yes to remove that without being asked"
+            ))
+            .into());
+        }
+        ask(format_args!("Remove {list}? [y/N] "));
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).map(|_| line)
+        });
+        let answer = answer.await?.context("read the answer")?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
 }
 
 /// The tokens of the services that are heartbeats, by their place in the file.
@@ -101,14 +186,14 @@ struct Heartbeats {
 
 impl Heartbeats {
     /// Asks for the server's secret only where there is a heartbeat.
-    fn of(specs: &[ServiceSpec], config: &Config, data_dir: &Path) -> anyhow::Result<Self> {
+    fn of(specs: &[ServiceSpec], target: &Target<'_>) -> anyhow::Result<Self> {
         let places: Vec<usize> =
             specs.iter().enumerate().filter(|(_, spec)| spec.kind == Kind::Heartbeat).map(|(place, _)| place).collect();
         let mut heartbeats = Self { tokens: BTreeMap::new(), urls: Vec::new() };
         if places.is_empty() {
             return Ok(heartbeats);
         }
-        let (secret, address) = (config.dsn_secret(data_dir)?, config.remote_url(data_dir)?);
+        let Issuer { secret, address } = target.issuer()?;
         for place in places {
             let ServiceSpec { name, environment, .. } = &specs[place];
             let token = HeartbeatToken::of(&secret, name, environment);
@@ -116,64 +201,5 @@ impl Heartbeats {
             heartbeats.tokens.insert(place, token);
         }
         Ok(heartbeats)
-    }
-}
-
-/// What is told of it.
-struct Told<'a> {
-    file: &'a Path,
-    changes: &'a Changes,
-    routing: &'a RoutingChanges,
-    heartbeats: &'a Heartbeats,
-    dry_run: bool,
-}
-
-impl Told<'_> {
-    /// The changes, before they are made.
-    fn before(&self) {
-        for line in self.changes.lines().into_iter().chain(self.routing.lines()) {
-            say(shared::model::text::one_line(&line));
-        }
-    }
-
-    fn after(&self) {
-        let services = Some(self.changes.summary()).filter(|services| !services.is_empty());
-        let all: Vec<String> = services.into_iter().chain(self.routing.summary()).collect();
-        let summary = if all.is_empty() { "nothing".to_owned() } else { all.join("; ") };
-        if self.dry_run {
-            say(format_args!("{}: would be {summary}. Nothing was changed (--dry-run).", self.file.display()));
-        } else {
-            say(format_args!("{}: {summary}.", self.file.display()));
-        }
-        let named = |what: &'static str, all: &[String]| {
-            all.iter().map(move |name| format!("{what} {name}")).collect::<Vec<_>>()
-        };
-        let mut kept: Vec<String> = self.changes.kept.iter().map(ToString::to_string).collect();
-        kept.extend(named("route", &self.routing.routes.kept));
-        kept.extend(named("escalation", &self.routing.escalations.kept));
-        if !kept.is_empty() {
-            say(format_args!("Not in this file, and kept (--prune removes them): {}", kept.join(", ")));
-        }
-        for (service, environment, url) in &self.heartbeats.urls {
-            say(format_args!("{service} ({environment}) reports with: curl -X POST {url}"));
-        }
-    }
-
-    fn as_json(&self) -> Value {
-        let heartbeats = self.heartbeats.urls.iter();
-        let heartbeats: Vec<Value> = heartbeats
-            .map(|(service, environment, url)| json!({ "service": service, "environment": environment, "url": url }))
-            .collect();
-        json!({
-            "dry_run": self.dry_run,
-            "added": self.changes.added,
-            "changed": self.changes.changed,
-            "removed": self.changes.removed,
-            "unchanged": self.changes.unchanged,
-            "kept": self.changes.kept,
-            "routes": self.routing.routes,
-            "escalations": self.routing.escalations,
-            "heartbeats": heartbeats,
-        })
     }
 }

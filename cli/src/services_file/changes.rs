@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use serde::Serialize;
-use shared::model::{Kind, ServiceSpec};
+use shared::model::{FileName, Kind, ServiceSpec};
 use shared::store::services::{Configured, Origin};
 
 use crate::output::shortened;
@@ -64,11 +64,25 @@ pub struct Changes {
     pub removed: Vec<Which>,
     /// How many stay as they are.
     pub unchanged: usize,
-    /// What another file brought, and this one does not have: it stays.
+    /// What came from this file and stands in it no more: it stays, since it is not pruned.
     pub kept: Vec<Which>,
+    /// What came from other files: it stays, whatever this one says.
+    pub elsewhere: Vec<Elsewhere>,
+    /// What is in this file, and came from another one until now.
+    pub taken_over: Vec<Elsewhere>,
 }
 
-/// What becomes of services that came from a file and stand in this one no more.
+/// A service of another file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Elsewhere {
+    /// Which.
+    #[serde(flatten)]
+    pub which: Which,
+    /// The file that it came from; none = from no known one.
+    pub file: Option<FileName>,
+}
+
+/// What becomes of what came from this file and stands in it no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
     /// They stay.
@@ -78,9 +92,9 @@ pub enum Others {
 }
 
 impl Changes {
-    /// What this file changes about these services.
+    /// What the file of this name changes about these services.
     #[must_use]
-    pub fn of(wanted: &[ServiceSpec], configured: &[Configured], others: Others) -> Self {
+    pub fn of(file: &FileName, wanted: &[ServiceSpec], configured: &[Configured], others: Others) -> Self {
         let mut changes = Self::default();
         let known: BTreeMap<Which, &Configured> = configured.iter().map(|it| (which(&it.spec), it)).collect();
         let mut named = BTreeSet::new();
@@ -91,7 +105,10 @@ impl Changes {
                 changes.added.push(Added { which, kind: spec.kind, target: spec.target.clone() });
                 continue;
             };
-            let settings = differences(configured, spec);
+            if let Some(other) = configured.file.as_ref().filter(|other| *other != file) {
+                changes.taken_over.push(Elsewhere { which: which.clone(), file: Some(other.clone()) });
+            }
+            let settings = differences(configured, spec, file);
             if settings.is_empty() {
                 changes.unchanged += 1;
             } else {
@@ -99,7 +116,10 @@ impl Changes {
             }
         }
         let left = known.into_iter().filter(|(which, it)| it.origin == Origin::File && !named.contains(which));
-        let left: Vec<Which> = left.map(|(which, _)| which).collect();
+        let (own, elsewhere): (Vec<_>, Vec<_>) = left.partition(|(_, it)| it.file.as_ref() == Some(file));
+        changes.elsewhere =
+            elsewhere.into_iter().map(|(which, it)| Elsewhere { which, file: it.file.clone() }).collect();
+        let left: Vec<Which> = own.into_iter().map(|(which, _)| which).collect();
         match others {
             Others::Keep => changes.kept = left,
             Others::Prune => changes.removed = left,
@@ -107,6 +127,13 @@ impl Changes {
         changes.added.sort_by(|a, b| a.which.cmp(&b.which));
         changes.changed.sort_by(|a, b| a.which.cmp(&b.which));
         changes
+    }
+
+    /// Whether all that came from the file goes and something else comes: it may be another file of the same name.
+    #[must_use]
+    pub fn is_replaced_whole(&self) -> bool {
+        let stays = self.changed.len() + self.unchanged;
+        !self.removed.is_empty() && stays == 0 && !self.added.is_empty()
     }
 
     /// The lines that a person reads, one for each service and each setting of it that changes.
@@ -157,12 +184,17 @@ fn which(spec: &ServiceSpec) -> Which {
     Which { environment: spec.environment.clone(), service: spec.name.clone() }
 }
 
-fn differences(configured: &Configured, wanted: &ServiceSpec) -> Vec<Setting> {
+fn differences(configured: &Configured, wanted: &ServiceSpec, file: &FileName) -> Vec<Setting> {
     let mut old = shown(&configured.spec);
     let mut new = shown(wanted);
     if configured.origin == Origin::Environment {
         old.insert("from".to_owned(), "the environment".to_owned());
         new.insert("from".to_owned(), "this file".to_owned());
+    }
+    // A row of no known file is this file's from now on, which is no news.
+    if let Some(other) = configured.file.as_ref().filter(|other| *other != file) {
+        old.insert("file".to_owned(), other.to_string());
+        new.insert("file".to_owned(), file.to_string());
     }
     settings_between(&old, &new)
 }
@@ -234,7 +266,11 @@ mod tests {
     }
 
     fn configured(spec: ServiceSpec, origin: Origin) -> Configured {
-        Configured { spec, origin }
+        Configured { spec, origin, file: (origin == Origin::File).then(mine) }
+    }
+
+    fn mine() -> FileName {
+        FileName::parse("mine").unwrap()
     }
 
     #[test]
@@ -250,7 +286,7 @@ mod tests {
         other.check.headers.insert("apikey".to_owned(), "${PROBE_SECRET_KEY}".to_owned());
         other.interval = Some(Duration::from_secs(90));
         let wanted = [spec("new"), spec("same"), other];
-        let changes = Changes::of(&wanted, &stored, Others::Keep);
+        let changes = Changes::of(&mine(), &wanted, &stored, Others::Keep);
         assert_eq!(
             changes.lines(),
             [
@@ -263,7 +299,7 @@ mod tests {
         );
         assert_eq!(changes.summary(), "1 added, 1 changed, 1 unchanged");
         assert_eq!(changes.kept.iter().map(ToString::to_string).collect::<Vec<_>>(), ["mine (production)"]);
-        let pruned = Changes::of(&wanted, &stored, Others::Prune);
+        let pruned = Changes::of(&mine(), &wanted, &stored, Others::Prune);
         assert_eq!(pruned.lines().last().map(String::as_str), Some("- mine (production)"));
         assert_eq!((pruned.kept.len(), pruned.removed.len()), (0, 1), "what came from the environment stays");
     }
@@ -271,7 +307,26 @@ mod tests {
     #[test]
     fn a_service_of_the_environment_that_a_file_takes_over_changes() {
         let stored = [configured(spec("backend"), Origin::Environment)];
-        let changes = Changes::of(&[spec("backend")], &stored, Others::Prune);
+        let changes = Changes::of(&mine(), &[spec("backend")], &stored, Others::Prune);
         assert_eq!(changes.lines(), ["~ backend (production)", "    from: the environment → this file"]);
+    }
+
+    #[test]
+    fn what_came_from_another_file_stays_and_is_told_when_it_is_taken_over() {
+        let theirs = FileName::parse("theirs").unwrap();
+        let of = |name: &str, file: Option<&FileName>| Configured {
+            file: file.cloned(),
+            ..configured(spec(name), Origin::File)
+        };
+        let stored =
+            [of("both", Some(&theirs)), of("theirs", Some(&theirs)), of("unknown", None), of("old", Some(&mine()))];
+        let changes = Changes::of(&mine(), &[spec("both")], &stored, Others::Prune);
+        assert_eq!(changes.lines(), ["~ both (production)", "    file: theirs → mine", "- old (production)"]);
+        let elsewhere: Vec<_> =
+            changes.elsewhere.iter().map(|it| (it.which.service.as_str(), it.file.as_ref())).collect();
+        assert_eq!(elsewhere, [("theirs", Some(&theirs)), ("unknown", None)]);
+        assert_eq!(changes.taken_over.len(), 1);
+        let adopted = Changes::of(&mine(), &[spec("unknown")], &stored, Others::Keep);
+        assert_eq!((adopted.unchanged, adopted.taken_over.len()), (1, 0), "it belongs to the first that applies it");
     }
 }

@@ -34,7 +34,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context as _;
-use shared::model::{DEFAULT_ENVIRONMENT, Routing, ServiceSpec};
+use shared::model::{DEFAULT_ENVIRONMENT, FileName, Routing, ServiceSpec};
 use toml::de::DeTable;
 
 use self::fields::{Fields, get, refuse_unknown, text};
@@ -45,6 +45,8 @@ pub use self::problems::Refusal;
 /// What a file says.
 #[derive(Debug)]
 pub struct ServicesFile {
+    /// `name = "…"` at its top.
+    name: Option<FileName>,
     services: Vec<Placed>,
     /// Who is told of what; none = it says nothing about that.
     pub routing: Option<Routing>,
@@ -74,6 +76,18 @@ pub fn refused(path: &Path, refusal: &Refusal) -> anyhow::Error {
 }
 
 impl ServicesFile {
+    /// Its name: the one at its top, else its path's last part without the ending.
+    ///
+    /// # Errors
+    /// When there is none at its top, and its path's can't be one.
+    pub fn name(&self, path: &Path) -> anyhow::Result<FileName> {
+        match &self.name {
+            Some(name) => Ok(name.clone()),
+            None => FileName::parse(&path.file_stem().unwrap_or_default().to_string_lossy())
+                .map_err(|why| anyhow::anyhow!("{}: its name {why}: say name = \"…\" at its top", path.display())),
+        }
+    }
+
     /// The services.
     #[must_use]
     pub fn specs(&self) -> Vec<ServiceSpec> {
@@ -100,13 +114,20 @@ fn parse(text: &str) -> Result<ServicesFile, Refusal> {
         return Err(problems.refusal());
     }
     let document = document.get_ref();
-    let known = ["services", "routes", "escalations", "defaults", "environments"];
+    let known = ["name", "services", "routes", "escalations", "defaults", "environments"];
     refuse_unknown(document, &known, &mut problems);
+    let name = read_name(document, &mut problems);
     let layers = Layers::read(document, &mut problems);
     let services = read_services(document, &layers, &mut problems);
     refuse_twins(&services, &mut problems);
     let routing = routing::read(document, &mut problems);
-    if problems.is_none() { Ok(ServicesFile { services, routing }) } else { Err(problems.refusal()) }
+    if problems.is_none() { Ok(ServicesFile { name, services, routing }) } else { Err(problems.refusal()) }
+}
+
+fn read_name(document: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<FileName> {
+    let value = get(document, "name")?;
+    let name = value.get_ref().as_str().ok_or("must be a text").and_then(FileName::parse);
+    name.map_err(|why| problems.note(value.span().start, format_args!("name {why}"))).ok()
 }
 
 /// Where an entry finds what it does not say itself.

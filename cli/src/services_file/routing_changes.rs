@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 use serde::Serialize;
-use shared::model::{EscalationPolicy, GroupLabel, Matchers, Receiver, Route, Routing};
+use shared::model::{EscalationPolicy, FileName, GroupLabel, Matchers, Receiver, Route, Routing};
 
 use super::changes::{Others, Setting, counts, settings_between};
 
@@ -29,7 +29,7 @@ pub struct ListChanges {
     pub removed: Vec<String>,
     /// How many stay as they are.
     pub unchanged: usize,
-    /// What is there, and this file says nothing about: it stays.
+    /// What came from this file, which says nothing about it any more: it stays, since it is not pruned.
     pub kept: Vec<String>,
     /// Whether those that stay come in another order.
     pub reordered: bool,
@@ -44,14 +44,24 @@ pub struct RoutingChanges {
     pub escalations: ListChanges,
     /// What is to be stored; none = it stays as it is.
     pub wanted: Option<Routing>,
+    /// The other file that all of it came from until now, and that this one takes it from.
+    pub taken_from: Option<FileName>,
 }
 
 impl RoutingChanges {
-    /// What a file that says this changes about what is stored. What one file says of it is all there is.
+    /// What the file of this name, that says this, changes about what is stored and came from `owner`. What one file says
+    /// of it is all there is; a file that says nothing removes at most what came from itself.
     #[must_use]
-    pub fn of(wanted: Option<&Routing>, stored: &Routing, others: Others) -> Self {
+    pub fn of(
+        file: &FileName,
+        wanted: Option<&Routing>,
+        stored: &Routing,
+        owner: Option<&FileName>,
+        others: Others,
+    ) -> Self {
         let none = Routing::default();
         let wanted = match (wanted, others) {
+            (None, _) if owner != Some(file) => return Self::default(),
             (None, Others::Keep) => {
                 let mut kept = Self::default();
                 kept.routes.kept = stored.routes.iter().map(|route| route.name.clone()).collect();
@@ -71,6 +81,7 @@ impl RoutingChanges {
                 &stored.escalations.iter().map(|it| (it.name.as_str(), steps(it))).collect::<Vec<_>>(),
             ),
             wanted: (wanted != stored).then(|| wanted.clone()),
+            taken_from: owner.filter(|owner| *owner != file && *stored != none).cloned(),
         }
     }
 
@@ -196,6 +207,15 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
+    fn file(name: &str) -> FileName {
+        FileName::parse(name).unwrap()
+    }
+
+    /// What the file `mine` changes about what came from it.
+    fn changes(wanted: Option<&Routing>, stored: &Routing, others: Others) -> RoutingChanges {
+        RoutingChanges::of(&file("mine"), wanted, stored, Some(&file("mine")), others)
+    }
+
     const STORED: &str = r#"{"routes": [
             {"name": "night", "channels": ["pagerduty"], "escalation": "all", "group_wait_seconds": 30},
             {"name": "gone", "channels": ["slack"]},
@@ -211,7 +231,7 @@ mod tests {
                 {"name": "new", "channels": []}],
             "escalations": [{"name": "all", "steps": [{"after_seconds": 900, "channels": ["sms"]}]}]}"#,
         );
-        let changes = RoutingChanges::of(Some(&wanted), &routing(STORED), Others::Keep);
+        let changes = changes(Some(&wanted), &routing(STORED), Others::Keep);
         assert_eq!(
             changes.lines(),
             [
@@ -234,14 +254,26 @@ mod tests {
     #[test]
     fn a_file_that_says_nothing_of_it_leaves_it_unless_it_is_pruned() {
         let stored = routing(STORED);
-        let kept = RoutingChanges::of(None, &stored, Others::Keep);
+        let kept = changes(None, &stored, Others::Keep);
         assert_eq!((kept.lines().len(), kept.summary().len(), &kept.wanted), (0, 0, &None));
         assert_eq!(kept.routes.kept, ["night", "gone", "rest"]);
-        let pruned = RoutingChanges::of(None, &stored, Others::Prune);
+        let pruned = changes(None, &stored, Others::Prune);
         assert_eq!(pruned.lines(), ["- route night", "- route gone", "- route rest", "- escalation all"]);
         assert_eq!(pruned.wanted, Some(Routing::default()));
-        let same = RoutingChanges::of(Some(&stored), &stored, Others::Prune);
+        let same = changes(Some(&stored), &stored, Others::Prune);
         assert_eq!((same.lines().len(), same.wanted), (0, None));
-        assert_eq!(RoutingChanges::of(None, &Routing::default(), Others::Prune).wanted, None);
+        assert_eq!(changes(None, &Routing::default(), Others::Prune).wanted, None);
+    }
+
+    #[test]
+    fn routes_of_another_file_are_replaced_by_name_and_never_pruned() {
+        let (stored, theirs) = (routing(STORED), file("theirs"));
+        for owner in [Some(&theirs), None] {
+            let kept = RoutingChanges::of(&file("mine"), None, &stored, owner, Others::Prune);
+            assert_eq!(kept, RoutingChanges::default(), "{owner:?}");
+        }
+        let mine = routing(r#"{"routes": [{"name": "night", "channels": ["sms"]}]}"#);
+        let taken = RoutingChanges::of(&file("mine"), Some(&mine), &stored, Some(&theirs), Others::Keep);
+        assert_eq!((taken.taken_from, taken.wanted), (Some(theirs), Some(mine)));
     }
 }

@@ -89,7 +89,7 @@ async fn what_a_file_has_no_more_stays_until_it_is_pruned_and_what_was_open_abou
     let kept = apply(&stack, &services).await.with_code(0);
     assert!(kept.stdout.contains("Not in this file, and kept (--prune removes them): b (test)"), "{kept:?}");
     assert_eq!(database.count("services").await, 3);
-    let pruned = apply_with(&stack, &["--prune"], &services).await.with_code(0);
+    let pruned = apply_with(&stack, &["--prune", "--yes"], &services).await.with_code(0);
     assert!(pruned.stdout.contains("- b (test)") && pruned.stdout.contains("1 removed, 1 unchanged"), "{pruned:?}");
     let left: String = database.value("SELECT string_agg(name, ',' ORDER BY name) FROM services").await;
     assert_eq!(left, "a,backend");
@@ -100,7 +100,7 @@ async fn what_a_file_has_no_more_stays_until_it_is_pruned_and_what_was_open_abou
     let audited = "agent_actions WHERE action_type = 'service_removed' AND incident_id IS NOT NULL";
     assert_eq!(database.count(audited).await, 1);
     assert_eq!(database.count("service_claims").await, 2);
-    let again = apply_with(&stack, &["--prune"], &services).await.with_code(0);
+    let again = apply_with(&stack, &["--prune", "--yes"], &services).await.with_code(0);
     assert!(again.stdout.ends_with(": 1 unchanged.\n"), "{again:?}");
 }
 
@@ -299,7 +299,7 @@ async fn a_file_without_routes_leaves_them_unless_it_is_pruned() {
         (&json!(["night", "rest"]), &json!(["all"]))
     );
     assert_eq!(routing(&database).await, stored);
-    let pruned = apply_with(&stack, &["--prune"], &services).await.with_code(0);
+    let pruned = apply_with(&stack, &["--prune", "--yes"], &services).await.with_code(0);
     assert!(pruned.stdout.contains("- route night") && pruned.stdout.contains("routes: 2 removed"), "{pruned:?}");
     assert_eq!(routing(&database).await, json!({"routes": [], "escalations": []}));
 }

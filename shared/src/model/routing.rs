@@ -107,6 +107,8 @@ pub struct EscalationStep {
 impl Routing {
     /// Where `system_config` keeps it.
     pub const KEY: &str = "notification_routing";
+    /// Where `system_config` keeps which file of services it came from: `{"name": …}`.
+    pub const FILE_KEY: &str = "notification_routing_file";
     const ITEMS: usize = 100;
 
     /// The policy of this name.

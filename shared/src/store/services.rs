@@ -11,7 +11,7 @@ use tokio_postgres::types::{Json, Type};
 use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::events::Event;
-use crate::model::{Kind, RecentVerdicts, Routing, Service, ServiceSpec, ServiceState, Standing};
+use crate::model::{FileName, Kind, RecentVerdicts, Routing, Service, ServiceSpec, ServiceState, Standing};
 
 /// Who configured a service; the environment's defaults never overwrite what an operator wrote in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +46,19 @@ pub struct Wanted<'a> {
     pub services: &'a [ServiceSpec],
     /// The hashes of the tokens of those that are heartbeats, by their place among the services.
     pub token_hashes: &'a BTreeMap<usize, String>,
-    /// Those, by name and environment, that go; never any from elsewhere than a file.
+    /// Those, by name and environment, that go; never any that came from elsewhere than this file.
     pub removed: &'a [(String, String)],
     /// Who is told of what; none = that stays as it is.
     pub routing: Option<&'a Routing>,
+}
+
+/// Which file says so.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Its name, which the services and the routes remember.
+    pub file: &'a FileName,
+    /// Whether it decides who is told of what, even where that stays as it is.
+    pub owns_routing: bool,
 }
 
 /// What has become of it.
@@ -72,21 +81,35 @@ pub async fn upsert(
     now: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
     let wanted = Wanted { services, token_hashes: &BTreeMap::new(), removed: &[], routing: None };
-    Ok(write(client, &wanted, origin, now).await?.changed)
+    Ok(write(client, &wanted, None, origin, now).await?.changed)
 }
 
-/// Makes the services, and who is told of what, what a file says, all of it or nothing, in one statement. What was open about a service that goes, or
-/// is switched off, ends, and who was told that it began is told so. Harmless to repeat.
+/// Makes the services, and who is told of what, what a file without a name says, as [`apply_from`].
 ///
 /// # Errors
 /// Any store error.
 pub async fn apply(client: &Client, wanted: &Wanted<'_>, now: DateTime<Utc>) -> Result<Applied, StoreError> {
-    write(client, wanted, Origin::File, now).await
+    write(client, wanted, None, Origin::File, now).await
+}
+
+/// Makes the services, and who is told of what, what this file says, all of it or nothing, in one statement. What was open
+/// about a service that goes, or is switched off, ends, and who was told that it began is told so. Harmless to repeat.
+///
+/// # Errors
+/// Any store error.
+pub async fn apply_from(
+    client: &Client,
+    source: Source<'_>,
+    wanted: &Wanted<'_>,
+    now: DateTime<Utc>,
+) -> Result<Applied, StoreError> {
+    write(client, wanted, Some(source), Origin::File, now).await
 }
 
 async fn write(
     client: &Client,
     wanted: &Wanted<'_>,
+    source: Option<Source<'_>>,
     origin: Origin,
     now: DateTime<Utc>,
 ) -> Result<Applied, StoreError> {
@@ -109,6 +132,9 @@ async fn write(
                 (&Json(alert_resolved.into_outbox(now)), Type::JSONB),
                 (&wanted.routing.map(Json), Type::JSONB),
                 (&Routing::KEY, Type::TEXT),
+                (&source.map(|source| source.file.as_str()), Type::TEXT),
+                (&source.is_some_and(|source| source.owns_routing), Type::BOOL),
+                (&Routing::FILE_KEY, Type::TEXT),
             ],
         )
         .await?;
@@ -142,6 +168,8 @@ pub struct Configured {
     pub spec: ServiceSpec,
     /// By whom.
     pub origin: Origin,
+    /// The file that it came from; none = from no known one.
+    pub file: Option<FileName>,
 }
 
 /// Every service as it is configured, those that are switched off too, by environment and name; at most 20,000.
@@ -151,12 +179,17 @@ pub struct Configured {
 pub async fn list_configured(client: &Client) -> Result<Vec<Configured>, StoreError> {
     let sql = "
         SELECT name::text AS name, environment, application::text AS application, group_name::text AS group_name, kind,
-            target, timeout_ms, interval_seconds, enabled, settings, policy, origin
+            target, timeout_ms, interval_seconds, enabled, settings, policy, origin,
+            file_name::text AS file_name
         FROM public.services
         ORDER BY environment, name
         LIMIT 20000";
     let rows = client.query_typed(sql, &[]).await?;
-    rows.iter().map(|row| Ok(Configured { spec: spec_of(row)?, origin: word(row, "origin", Origin::parse)? })).collect()
+    let configured = |row| {
+        let file = column::<Option<String>>(row, "file_name")?.map(FileName::from_stored);
+        Ok(Configured { spec: spec_of(row)?, origin: word(row, "origin", Origin::parse)?, file })
+    };
+    rows.iter().map(configured).collect()
 }
 
 /// A service with what was seen of it last.

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::row::column;
 use super::{Client, StoreError};
-use crate::model::Routing;
+use crate::model::{FileName, Routing};
 
 /// The switch that stops the probe, if one does.
 ///
@@ -25,6 +25,17 @@ pub async fn find_routing(client: &Client) -> Result<Option<Value>, StoreError> 
     let sql = "SELECT value FROM public.system_config WHERE key = $1";
     let rows = client.query_typed(sql, &[(&Routing::KEY, Type::TEXT)]).await?;
     rows.first().map(|row| column(row, "value")).transpose()
+}
+
+/// The file of services that the routes came from; none = from no known one.
+///
+/// # Errors
+/// Any store error.
+pub async fn find_routing_file(client: &Client) -> Result<Option<FileName>, StoreError> {
+    let sql = "SELECT value ->> 'name' AS name FROM public.system_config WHERE key = $1";
+    let rows = client.query_typed(sql, &[(&Routing::FILE_KEY, Type::TEXT)]).await?;
+    let name: Option<String> = rows.first().map_or(Ok(None), |row| column(row, "name"))?;
+    Ok(name.map(FileName::from_stored))
 }
 
 /// What operators decide about errors; none = they have not.

@@ -1,6 +1,8 @@
--- Services as configured, and who is told of what ($7; NULL: that stays as it is), all of it or nothing. A row from a file is never changed by the environment's defaults; a changed address or
--- expectation keeps what is known of the service (an open outage must still be able to recover). Of one that is
--- switched off, or gone ($4), nobody asks any more whether it is well: what was open about it ends here.
+-- Services as configured, and who is told of what ($7; NULL: that stays as it is), all of it or nothing. Each row remembers
+-- the file ($9) that it came from, and so do the routes ($10, $11). A row from a file is never changed by the
+-- environment's defaults; a changed address or expectation keeps what is known of the service (an open outage must still be
+-- able to recover). Of one that is switched off, or gone ($4), nobody asks any more whether it is well: what was open about
+-- it ends here.
 WITH given AS (
     SELECT *
     FROM jsonb_to_recordset($1::jsonb) AS given (
@@ -11,11 +13,11 @@ WITH given AS (
 changed AS (
     INSERT INTO public.services AS stored (
         name, environment, application, group_name, kind, target, timeout_ms, interval_seconds, enabled, settings,
-        policy, origin, created_at, updated_at
+        policy, origin, file_name, created_at, updated_at
     )
     SELECT
         name, environment, application, group_name, kind, target, timeout_ms, interval_seconds, enabled, settings,
-        policy, $2, $3, $3
+        policy, $2, $9, $3, $3
     FROM given
     ORDER BY environment COLLATE "C", name COLLATE "C"
     ON CONFLICT (name, environment) DO UPDATE SET
@@ -29,6 +31,7 @@ changed AS (
         settings = EXCLUDED.settings,
         policy = EXCLUDED.policy,
         origin = EXCLUDED.origin,
+        file_name = EXCLUDED.file_name,
         -- What is being asked of it right now is the old question: its answer finds another revision.
         revision = stored.revision + 1,
         state = CASE WHEN EXCLUDED.enabled THEN stored.state ELSE 'unknown' END,
@@ -61,10 +64,12 @@ changed AS (
     WHERE (EXCLUDED.origin = 'file' OR stored.origin = 'environment')
         AND (
             stored.application, stored.group_name, stored.kind, stored.target, stored.timeout_ms,
-            stored.interval_seconds, stored.enabled, stored.settings, stored.policy, stored.origin
+            stored.interval_seconds, stored.enabled, stored.settings, stored.policy, stored.origin,
+            stored.file_name
         ) IS DISTINCT FROM (
             EXCLUDED.application, EXCLUDED.group_name, EXCLUDED.kind, EXCLUDED.target, EXCLUDED.timeout_ms,
-            EXCLUDED.interval_seconds, EXCLUDED.enabled, EXCLUDED.settings, EXCLUDED.policy, EXCLUDED.origin
+            EXCLUDED.interval_seconds, EXCLUDED.enabled, EXCLUDED.settings, EXCLUDED.policy, EXCLUDED.origin,
+            EXCLUDED.file_name
         )
     RETURNING id, name, environment, enabled, kind, target
 ),
@@ -72,6 +77,7 @@ removed AS (
     DELETE FROM public.services AS service
     USING jsonb_to_recordset($4::jsonb) AS gone (name text, environment text)
     WHERE service.name = gone.name AND service.environment = gone.environment AND service.origin = 'file'
+        AND service.file_name IS NOT DISTINCT FROM $9
     RETURNING service.id, service.name, service.environment
 ),
 -- Who is asked something new is asked at once.
@@ -164,6 +170,14 @@ routed AS (
         value = EXCLUDED.value,
         updated_at = EXCLUDED.updated_at,
         updated_by = EXCLUDED.updated_by
+    WHERE stored.value IS DISTINCT FROM EXCLUDED.value
+),
+routed_by AS (
+    INSERT INTO public.system_config AS stored (key, value, description, updated_at, updated_by)
+    SELECT $11, jsonb_build_object('name', $9::text), 'The file that routes and escalations came from', $3,
+        'watchkeeper apply'
+    WHERE $10
+    ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at
     WHERE stored.value IS DISTINCT FROM EXCLUDED.value
 ),
 -- The events are made elsewhere, with nothing in them of what ends here ($5, $6).

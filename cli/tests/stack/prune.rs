@@ -1,0 +1,117 @@
+//! `watchkeeper apply --prune`: what it may remove, and that nothing goes unasked.
+
+use std::path::PathBuf;
+
+use harness::Database;
+use serde_json::json;
+
+use crate::commands::stack;
+use crate::process::{Ended, Stack};
+use crate::scratch::Scratch;
+
+/// A file of this name, with these services beside the rest.
+fn file(scratch: &Scratch, name: &str, services: &[&str], rest: &str) -> PathBuf {
+    let file = scratch.path().join(name);
+    let services =
+        services.iter().map(|name| format!("[[services]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:1/\"\n"));
+    std::fs::write(&file, format!("{rest}\n{}", services.collect::<String>())).unwrap();
+    file
+}
+
+async fn apply(stack: &Stack, file: &PathBuf, options: &[&str]) -> Ended {
+    stack.command(&[&["apply", file.to_str().unwrap()], options].concat()).await
+}
+
+/// The services, each with its file.
+async fn services(database: &Database) -> String {
+    let sql =
+        "SELECT coalesce(string_agg(name || ':' || coalesce(file_name, '-'), ' ' ORDER BY name), '') FROM services";
+    database.value(sql).await
+}
+
+const ROUTES: &str = "[[routes]]\nname = \"all\"\nchannels = [\"slack\"]\n";
+
+#[tokio::test]
+async fn what_goes_is_named_and_goes_only_when_somebody_agrees() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    apply(&stack, &file(&scratch, "shop.toml", &["a", "b", "c"], ROUTES), &[]).await.with_code(0);
+    let shorter = file(&scratch, "shop.toml", &["a"], "");
+    for json in [false, true] {
+        let options: &[&str] = if json { &["--prune", "--json"] } else { &["--prune"] };
+        let refused = apply(&stack, &shorter, options).await.with_code(2);
+        for told in ["b (production)", "c (production)", "route all", "nothing was changed", "--yes"] {
+            assert!(refused.stderr.contains(told), "{told}: {refused:?}");
+        }
+    }
+    assert_eq!(services(&database).await, "a:shop b:shop c:shop");
+    apply(&stack, &shorter, &["--prune", "--dry-run"]).await.with_code(0);
+    let done = apply(&stack, &shorter, &["--prune", "--yes", "--json"]).await.with_code(0).json();
+    assert_eq!((done["removed"].as_array().unwrap().len(), &done["routes"]["removed"]), (2, &json!(["all"])));
+    assert_eq!(services(&database).await, "a:shop");
+    // With nothing to remove, nobody is asked.
+    apply(&stack, &shorter, &["--prune"]).await.with_code(0);
+}
+
+#[tokio::test]
+async fn a_file_of_routes_removes_no_service_of_another_file_and_a_file_of_services_no_route() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let shop = file(&scratch, "shop.toml", &["a", "b"], "");
+    apply(&stack, &shop, &[]).await.with_code(0);
+    let routes = file(&scratch, "routes.toml", &[], ROUTES);
+    let applied = apply(&stack, &routes, &["--prune"]).await.with_code(0);
+    assert!(applied.stdout.contains("Left alone: 2 services of the file shop"), "{applied:?}");
+    assert_eq!(services(&database).await, "a:shop b:shop");
+    apply(&stack, &shop, &["--prune"]).await.with_code(0);
+    assert_eq!(
+        database.count("system_config WHERE key = 'notification_routing' AND value -> 'routes' <> '[]'").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn two_files_that_have_the_same_service_are_told_of_each_other() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let one = file(&scratch, "one.toml", &["a", "both"], "");
+    // Its name stands in it: paths may change.
+    let two = file(&scratch, "services.toml", &["both"], "name = \"two\"");
+    apply(&stack, &one, &[]).await.with_code(0);
+    let taken = apply(&stack, &two, &["--prune"]).await.with_code(0);
+    for told in
+        ["~ both (production)", "file: one → two", "warning: both (production) came from the file one until now"]
+    {
+        assert!(taken.stdout.contains(told), "{told}: {taken:?}");
+    }
+    assert_eq!(services(&database).await, "a:one both:two");
+    let back = apply(&stack, &one, &["--json"]).await.with_code(0).json();
+    assert_eq!(back["taken_over"][0]["file"], "two");
+    // Another file of the same name: what it would remove is named, and that it may be another one.
+    let other = file(&scratch, "other.toml", &["x"], "name = \"one\"");
+    let refused = apply(&stack, &other, &["--prune"]).await.with_code(2);
+    for told in ["a (production), both (production)", "none of the services that came from a file named one"] {
+        assert!(refused.stderr.contains(told), "{told}: {refused:?}");
+    }
+    assert_eq!(services(&database).await, "a:one both:one");
+}
+
+#[tokio::test]
+async fn a_service_of_no_known_file_belongs_to_the_first_that_applies_it() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let both = file(&scratch, "shop.toml", &["a", "b"], "");
+    apply(&stack, &both, &[]).await.with_code(0);
+    // As a version left it that kept no names.
+    database.execute("UPDATE services SET file_name = NULL").await;
+    let one = file(&scratch, "shop.toml", &["a"], "");
+    let applied = apply(&stack, &one, &["--prune"]).await.with_code(0);
+    assert!(
+        applied.stdout.contains("1 unchanged") && applied.stdout.contains("1 service of no known file"),
+        "{applied:?}"
+    );
+    assert_eq!(services(&database).await, "a:shop b:-");
+    let wrong = file(&scratch, "shop.toml", &["a"], "name = \"\"");
+    let refused = apply(&stack, &wrong, &[]).await.with_code(2);
+    assert!(refused.stderr.contains("line 1: name must not be empty"), "{refused:?}");
+}
