@@ -43,13 +43,13 @@ help: ## List the targets
 setup: $(POSTGRES) $(CARGO_LAMBDA) ## Bring what running and building need: the embedded Postgres, cargo-lambda (wheels)
 
 .PHONY: run
-run: $(POSTGRES) ## Build, and run the local stack until Ctrl-C (ARGS="--port 9000" for more)
+run: prerequisites $(POSTGRES) ## Build, and run the local stack until Ctrl-C (ARGS="--port 9000" for more)
 	@echo "building (minutes the first time, seconds later)"
 	@cargo build -p watchkeeper
 	@exec $(TARGET)/watchkeeper start $(ARGS)
 
 .PHONY: demo
-demo: $(POSTGRES) ## Walk through the main job on a demo service; ends by itself
+demo: prerequisites $(POSTGRES) ## Walk through the main job on a demo service; ends by itself
 	@echo "building (minutes the first time, seconds later)"
 	@cargo build -p watchkeeper
 	@exec $(TARGET)/watchkeeper start --demo --port 0 --data-dir .local/demo $(ARGS)
@@ -66,7 +66,7 @@ watch: $(POSTGRES) $(CARGO_LAMBDA) ## Run the real Lambda binaries on the embedd
 	@$(WATCH)
 
 .PHONY: test
-test: $(POSTGRES) $(MOTO) $(AIOSMTPD) nextest ## Run every test, on a Postgres server of their own (ARGS="-E 'test(name)'" for some)
+test: prerequisites $(POSTGRES) $(MOTO) $(AIOSMTPD) nextest ## Run every test, on a Postgres server of their own (ARGS="-E 'test(name)'" for some)
 	cargo build --workspace --bins
 	cargo nextest run --workspace --no-run
 	$(TARGET)/with-postgres cargo nextest run --workspace $(ARGS)
@@ -140,6 +140,23 @@ clean: ## Remove what was built (not .local, where the stack keeps its data)
 .PHONY: clean-tools
 clean-tools: ## Remove what `make setup` brought
 	rm -rf $(TOOLS)
+
+# Before minutes of compiling: what this machine lacks for it. What is built already needs no room any more.
+DISK_GB := 4
+.PHONY: prerequisites
+prerequisites:
+	@missing=; \
+	lacks() { missing="$$missing"$$'\n'"  $$1"; }; \
+	command -v cargo >/dev/null || lacks "Rust 1.95 or newer: https://rustup.rs"; \
+	command -v "$${CC:-cc}" >/dev/null || lacks "a C compiler, $${CC:-cc} (Debian: apt-get install gcc)"; \
+	if ! command -v python3 >/dev/null; then lacks "Python 3 (Debian: apt-get install python3 python3-pip)"; \
+	elif ! python3 -c 'import pip' 2>/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then \
+	  lacks "pip or venv for python3 (Debian: apt-get install python3-pip)"; fi; \
+	place="$(TARGET)"; until [ -d "$$place" ]; do place="$$(dirname "$$place")"; done; \
+	free="$$(df -Pk "$$place" | awk 'NR == 2 { print int($$4 / 1048576) }')"; \
+	[ -e "$(TARGET)/watchkeeper" ] || [ "$${free:-0}" -ge $(DISK_GB) ] || lacks "$(DISK_GB) GB of disk in $$place ($$free GB are free)"; \
+	if [ -n "$$missing" ]; then echo "this machine lacks:$$missing" >&2; exit 1; fi; \
+	command -v psql >/dev/null || echo "psql is not here: only what you type into it needs it (Debian: apt-get install postgresql-client)"
 
 .PHONY: nextest
 nextest:

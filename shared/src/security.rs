@@ -22,6 +22,7 @@ use crate::http::{ApiError, read_body, source_ip};
 use crate::model::Severity;
 use crate::store::security_events::{self, Refusals};
 use crate::store::{Store, StoreError, chain};
+use crate::telemetry::REFUSED;
 
 /// What was wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +111,8 @@ impl Watch {
 
     /// Notes a refusal. Never fails its caller.
     pub async fn refused(&self, event: SecurityEvent, now: DateTime<Utc>) {
+        let source = event.source_ip.map(|address| address.to_string()).unwrap_or_default();
+        tracing::debug!(target: REFUSED, kind = event.kind.as_str(), source = source.as_str(), "{}", event.description);
         let is_due = {
             let mut notes = self.notes();
             notes.note(event, now);

@@ -15,6 +15,11 @@ pub fn filter(rust_log: Option<&str>) -> Targets {
     rust_log.and_then(|text| text.parse().ok()).or_else(|| DEFAULT_FILTER.parse().ok()).unwrap_or_default()
 }
 
+/// The target under which the local bus logs what happened: `detail_type`, and `detail` as JSON.
+pub const HAPPENED: &str = "watchkeeper::happened";
+/// The target under which a refused request is logged: `kind`, and `source`, an address or nothing.
+pub const REFUSED: &str = "watchkeeper::refused";
+
 /// Sends this process's logs to standard output as JSON lines. A second call does nothing.
 pub fn init(rust_log: Option<&str>) {
     let lines =

@@ -1,4 +1,7 @@
-//! `watchkeeper start`: the local stack, until Ctrl-C or SIGTERM; with `--demo`, until the demo is over.
+//! `watchkeeper start`: the local stack, until Ctrl-C, SIGTERM or the end of its terminal; with `--demo`, until the demo is
+//! over.
+
+mod signals;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,13 +16,14 @@ use shared::config::{DatabaseConfig, Statements};
 use shared::dsn::DsnSecret;
 use shared::store::{ConnectionSettings, PoolSize, Store, services};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::signals::Signals;
 use crate::args::{Global, Start};
 use crate::config::{self, Config};
 use crate::output::{counted, say};
 use crate::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use crate::stack::data_dir::{self, DataDir};
+use crate::stack::feed::Feed;
 use crate::stack::{self, AccessConfig, Stack, StackConfig, Ticks, logs, server};
 use crate::{demo, migrations};
 
@@ -33,10 +37,12 @@ pub(super) async fn run(start: Start, global: &Global, config: Config) -> anyhow
     let mut signals = Signals::listen()?;
     let data_dir = DataDir::take(&global.data_dir)?;
     let listener = stack::listen(start.port.unwrap_or(config.port)).await?;
-    logs::to_files(data_dir.path(), config.rust_log.as_deref())?;
+    // A demo tells its own story, and JSON is for programs.
+    let feed = (!start.demo && !global.json).then(Feed::start).transpose().context("start the feed")?;
+    logs::to_files(data_dir.path(), config.rust_log.as_deref(), feed.clone())?;
     // The database is started with the same limit.
     server::raise_descriptor_limit();
-    let launch = Launch { data_dir, demo: start.demo, json: global.json };
+    let launch = Launch { data_dir, demo: start.demo, json: global.json, feed };
     if !launch.json {
         say(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")));
     }
@@ -54,6 +60,8 @@ struct Launch {
     data_dir: DataDir,
     demo: bool,
     json: bool,
+    /// What happens, as people watch it.
+    feed: Option<Feed>,
 }
 
 /// Migrates, serves until it is told to stop (or the demo is over), and lets the last requests end.
@@ -97,30 +105,52 @@ async fn serve(
         sentry: SentryConfig { client_secret: sentry_secret, ..config.sentry },
         dsn_secret: dsn_secret.clone(),
         probe: config.probe,
-        notify: NotifyConfig { public_url: config.notify.public_url.or(Some(url)), ..config.notify },
+        notify: NotifyConfig { public_url: config.notify.public_url.or(Some(url.clone())), ..config.notify },
         vendors: config.vendors,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },
     };
-    let stack = Stack::start(listener, stack_config).await?;
+    // Before anything is answered: who finds the stack ready finds its file, too.
+    launch.write_env(database, &url, &dsn_secret, &access)?;
+    let code = match Stack::start(listener, stack_config).await {
+        Ok(stack) => run_stack(launch, stack, &store, database, applied.len(), &keys, signals).await,
+        Err(error) => Err(error),
+    };
+    launch.data_dir.remove_env();
+    code
+}
+
+/// Runs the stack until it is told to stop (or the demo is over), and stops it.
+async fn run_stack(
+    launch: &Launch,
+    stack: Stack,
+    store: &Store,
+    database: &Database,
+    applied: usize,
+    keys: &demo::Keys,
+    signals: &mut Signals,
+) -> anyhow::Result<ExitCode> {
     stack.probe().ensure_default_services().await?;
     let now = Utc::now();
     let services =
         store.run(|client| async move { services::list(&client, now).await }).await.context("read the services")?;
-    launch.write_env(database, &stack.url(), &dsn_secret, &access)?;
-    launch.introduce(database, applied.len(), services.len(), &stack.url(), access.ingest_key.is_some());
+    launch.introduce(database, applied, services.len(), &stack.url(), keys.ingest.is_some());
     let code = if launch.demo {
         tokio::select! {
-            code = demo::run(&stack, &store, &keys, launch.json) => code,
+            code = demo::run(&stack, store, keys, launch.json) => code,
             () = signals.stop() => Ok(ExitCode::SUCCESS),
         }
     } else {
         signals.stop().await;
         Ok(ExitCode::SUCCESS)
     };
-    if !launch.json {
-        say("stopping");
-    }
+    // Nobody is told of it any more.
     launch.data_dir.remove_env();
+    match &launch.feed {
+        // What does not read any more (a stopped terminal, a full pipe) holds up no stop.
+        Some(feed) => feed.end("stopping".to_owned()),
+        None if launch.json => {}
+        None => say("stopping"),
+    }
     stack.stop().await;
     code
 }
@@ -230,26 +260,6 @@ impl Database {
         match self.embedded {
             Some(embedded) => embedded.stop().await.context("stop the embedded Postgres"),
             None => Ok(()),
-        }
-    }
-}
-
-/// What tells the stack to stop.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Returns on Ctrl-C or SIGTERM.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

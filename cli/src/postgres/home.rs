@@ -8,10 +8,10 @@
 //! that process dies); root writes here only through files it opened without following links,
 //! since the directory belongs to an unprivileged user.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -115,6 +115,8 @@ impl Home {
         let open = || -> io::Result<(File, u64)> {
             let log = options().append(true).create(true).open(&path)?;
             self.account.own(&log)?;
+            // One that an earlier version made may be open to others.
+            log.set_permissions(Permissions::from_mode(0o600))?;
             if log.metadata()?.len() > LOG_LIMIT {
                 log.set_len(0)?;
             }

@@ -64,7 +64,9 @@ pub struct EmbeddedConfig {
 pub enum EmbeddedError {
     /// The programs are not there.
     #[error(
-        "embedded Postgres is not installed in {}: run `make setup`, or set DATABASE_URL",
+        "embedded Postgres is not installed in {} (it is looked for in .tools of the current directory, of the program's \
+         and of those above both): run `make setup` in Watchkeeper's directory and start from there, or set DATABASE_URL \
+         to a Postgres of yours",
         dir.display()
     )]
     NotInstalled {

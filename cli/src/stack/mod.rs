@@ -6,6 +6,7 @@
 
 pub mod bus;
 pub mod data_dir;
+pub mod feed;
 pub mod journal;
 pub mod logs;
 mod scheduler;

@@ -28,8 +28,12 @@ async fn the_demo_ends_by_itself_with_the_table_of_incidents_and_can_be_shown_ag
 async fn the_demo_as_json_prints_nothing_else() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let start = Start::on(&scratch).variable("DATABASE_URL", &database.url());
+    // As `make demo ARGS="--data-dir …"` does: of what is given twice, the last one counts.
+    let other = scratch.path().join("other");
+    let start = start.argument("--data-dir").argument(other.to_str().unwrap());
     let ended = start.argument("--demo").argument("--json").run().await.with_code(0);
     assert!(ended.stdout.contains("INC-HEALTH-"), "{ended:?}");
+    assert!(other.join("logs").exists() && !scratch.path().join("data").exists());
     for line in ended.stdout.lines() {
         let _: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));
     }

@@ -48,6 +48,13 @@ async fn ctrl_c_ends_everything_in_under_three_seconds() {
 }
 
 #[tokio::test]
+async fn the_end_of_its_terminal_ends_everything_in_under_three_seconds() {
+    let scratch = Scratch::new();
+    let mut stack = Start::on(&scratch).own_group().ready().await;
+    ends_with_everything(&scratch, &mut stack, |stack| killpg(stack.pid(), Signal::SIGHUP).unwrap()).await;
+}
+
+#[tokio::test]
 async fn open_sessions_and_unanswered_requests_do_not_hold_up_a_stop() {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).ready().await;

@@ -25,6 +25,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use shared::bus::{Bus, BusError, Entry, Taken, Transport};
 use shared::store::chain;
+use shared::telemetry::HAPPENED;
 use uuid::Uuid;
 
 use super::journal::{Journal, Kept, QueuedEvent};
@@ -120,6 +121,7 @@ impl LocalBus {
         let (mut queued, mut taken) = (Vec::new(), Vec::new());
         let now = Utc::now();
         for entry in entries {
+            tracing::debug!(target: HAPPENED, detail_type = &*entry.detail_type, detail = &*entry.detail);
             taken.push(self.route(entry, now).map(|events| queued.extend(events)));
         }
         // In a task of its own: a publisher that loses its patience must not leave half of it undone.

@@ -1,0 +1,65 @@
+//! How many lines are shown in a second. Pure.
+
+use std::time::{Duration, Instant};
+
+/// Counts the lines of each second.
+pub(super) struct Throttle {
+    began: Instant,
+    shown: u32,
+    hidden: u64,
+}
+
+impl Throttle {
+    const SECOND: Duration = Duration::from_secs(1);
+    /// Lines that are shown in one second.
+    const LINES: u32 = 10;
+
+    pub(super) fn new(now: Instant) -> Self {
+        Self { began: now, shown: 0, hidden: 0 }
+    }
+
+    /// How long this second lasts.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        (self.began + Self::SECOND).saturating_duration_since(now)
+    }
+
+    /// Adds lines that came to nobody; begins the next second when this one is over, and then tells how many lines of it
+    /// were not shown, if any.
+    pub(super) fn roll(&mut self, now: Instant, missed: u64) -> Option<u64> {
+        self.hidden += missed;
+        if !self.left(now).is_zero() {
+            return None;
+        }
+        let hidden = self.hidden;
+        *self = Self::new(now);
+        (hidden > 0).then_some(hidden)
+    }
+
+    /// Whether the next line is shown.
+    pub(super) fn admits(&mut self) -> bool {
+        let admits = self.shown < Self::LINES;
+        if admits {
+            self.shown += 1;
+        } else {
+            self.hidden += 1;
+        }
+        admits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_shows_ten_lines_and_the_next_one_says_how_many_more_there_were() {
+        let begun = Instant::now();
+        let mut throttle = Throttle::new(begun);
+        let shown = (0..500).filter(|_| throttle.admits()).count();
+        assert_eq!(shown, 10);
+        assert_eq!(throttle.roll(begun + Duration::from_millis(900), 5), None, "the second is not over");
+        assert_eq!(throttle.roll(begun + Duration::from_secs(1), 5), Some(500));
+        assert!(throttle.admits());
+        assert_eq!(throttle.roll(begun + Duration::from_secs(3), 0), None, "nothing was hidden");
+    }
+}
