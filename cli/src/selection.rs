@@ -21,6 +21,7 @@ pub use self::server::{Purpose, ServerUrl};
 use crate::config::Config;
 use crate::output::{Misuse, note};
 use crate::remote::Remote;
+use crate::stack::data_dir;
 
 /// A part of a Watchkeeper, as the environment names it.
 enum Part<T> {
@@ -69,7 +70,7 @@ impl<'a> Target<'a> {
             let (variable, place) = (named.variable, named.settings.database_place());
             return Err(Misuse(format!(
                 "WATCHKEEPER_URL names the stack in {}, but {variable} names a database that it does not use ({place}): \
-                 unset one of them",
+                 unset one of them, or read its env file again",
                 data_dir.display()
             )));
         }
@@ -187,7 +188,23 @@ impl<'a> Target<'a> {
     }
 
     fn note_database(&self, variable: &str, settings: &ConnectionSettings) {
-        note(format_args!("using the database of {variable} ({}){}", settings.database_place(), self.not_the_stack()));
+        // Of this machine, and not the running stack's: it may be an earlier stack's.
+        let left_over = match &self.local {
+            Ok(_) if settings.is_local() => {
+                format!(" (if it is left over from an earlier start, read {} again)", self.env_file())
+            }
+            _ => String::new(),
+        };
+        note(format_args!(
+            "using the database of {variable} ({}){}{left_over}",
+            settings.database_place(),
+            self.not_the_stack()
+        ));
+    }
+
+    /// What `. FILE` reads into a shell.
+    fn env_file(&self) -> String {
+        data_dir::env_file(self.data_dir).display().to_string()
     }
 
     fn not_the_stack(&self) -> String {
@@ -204,12 +221,11 @@ impl<'a> Target<'a> {
     /// What may help where an address of this machine does not answer: it is left over from an earlier start.
     fn hint(&self, url: &ServerUrl) -> Option<String> {
         let local = self.local.as_ref().ok().filter(|_| url.is_this_machine())?;
-        let env = self.data_dir.join("env");
         Some(format!(
             "the stack in {} listens on {}: read {} again, or unset WATCHKEEPER_URL",
             self.data_dir.display(),
             local.url,
-            env.display()
+            self.env_file()
         ))
     }
 }

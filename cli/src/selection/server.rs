@@ -40,6 +40,7 @@ impl Tokens {
             ingest_key: find("INGEST_API_KEY"),
             read_token: find("READ_TOKEN"),
             admin_token: find("ADMIN_TOKEN"),
+            ..AccessConfig::default()
         })
     }
 

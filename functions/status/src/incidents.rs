@@ -17,11 +17,7 @@ use crate::paging::{Page, read_query};
 ///
 /// # Errors
 /// 400 naming the parameter that can't be understood; 401 without the read token.
-pub async fn list(
-    State(app): State<App>,
-    parts: Parts,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Value>, ApiError> {
+pub async fn list(State(app): State<App>, parts: Parts, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
     app.gate.check(&parts)?;
     let (filter, page) = &parse(query.as_deref().unwrap_or_default())?;
     let listed =

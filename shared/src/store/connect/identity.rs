@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{ConnectionSettings, ServerAddress};
+use super::{ConnectionSettings, ServerAddress, is_local};
 
 impl ConnectionSettings {
     /// Hosts, ports and the database's name, for a message (no user, no password).
@@ -19,6 +19,12 @@ impl ConnectionSettings {
         servers(self) == servers(other)
             && self.database_name() == other.database_name()
             && self.driver.get_user() == other.driver.get_user()
+    }
+
+    /// Whether all of its servers are on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.driver.get_hosts().iter().all(is_local)
     }
 
     /// As Postgres has it: without a name it is the user's.
