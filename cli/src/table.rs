@@ -55,8 +55,10 @@ pub fn width() -> u16 {
 
 /// Columns are so far apart.
 const GAP: u16 = 2;
-/// A column that is cut keeps at least this width.
-const CUT: u16 = 16;
+/// Before a column becomes narrower than this by being cut, others are left out.
+const CUT: u16 = 24;
+/// It never becomes narrower than this.
+const NARROWEST: u16 = 12;
 
 impl Table {
     /// A table of these rows, as wide as the terminal.
@@ -100,10 +102,12 @@ impl Table {
             self.table.column_iter_mut().zip(self.columns.iter().zip(&natural).zip(&shown))
         {
             column.set_padding((0, GAP));
+            // Cut where the room ends, and not after the last whole word.
+            column.set_delimiter('\0');
             if !shown {
                 column.set_constraint(ColumnConstraint::Hidden);
             } else if own.is_cut {
-                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed((*width).min(CUT) + GAP)));
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed((*width).min(NARROWEST) + GAP)));
             } else {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }

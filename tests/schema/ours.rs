@@ -42,6 +42,7 @@ services
     down_alerted_at timestamptz
     degraded_alerted_at timestamptz
     decided_slot bigint
+    file_name varchar(100)
     votes jsonb not null default '{}'
     last_checked_at timestamptz
     last_latency_ms integer

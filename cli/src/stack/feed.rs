@@ -5,7 +5,7 @@
 //! has stopped reading, or has gone away, holds up nothing; under a storm it prints a few lines a second, and how many more
 //! there were.
 //!
-//! Steps: [`line`] (pure: what is said of an event) → [`throttle`] (pure: whether it is said now) → the printing thread.
+//! Steps: `line` (pure: what is said of an event) → `throttle` (pure: whether it is said now) → the printing thread.
 
 mod line;
 mod throttle;

@@ -82,7 +82,7 @@ async fn a_silence_is_added_listed_and_ended() {
     assert_eq!((&matchers["application"], &matchers["severity"]), (&json!(["shop", "blog-*"]), &json!(["LOW"])));
     let listed = stack.command(&["silence", "list"]).await.with_code(0);
     let id: Uuid = database.rows("SELECT id FROM silences", &[]).await[0].get(0);
-    for told in ["SILENCE", "UNTIL", "application sho", &id.to_string()] {
+    for told in ["SILENCE", "UNTIL", "application s", &id.to_string()] {
         assert!(listed.stdout.contains(told), "{told}: {listed:?}");
     }
     let all = ["silence", "add", "--for", "30days", "--comment", "moving", "--all", "--json"];

@@ -41,7 +41,7 @@ async fn what_happens_is_shown_as_it_comes_in_one_line_each() {
         request.send().await.unwrap().status().as_u16()
     };
     assert_eq!(report(key).await, 200);
-    let opened = shows(&stack, &["opened", "INC-", "CRITICAL", "shop: Database connection failed"]).await;
+    let opened = shows(&stack, &["opened", "INC-", "CRITICAL", "shop: Database"]).await;
     let id = opened.split_whitespace().find(|word| word.starts_with("INC-")).unwrap().to_owned();
     stack.command(&["ack", &id]).await.with_code(0);
     shows(&stack, &["acknowledged", &id]).await;
