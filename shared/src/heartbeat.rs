@@ -1,7 +1,10 @@
 //! Heartbeat tokens: what a job presents to say that it lives.
 //!
-//! A token is made of the service's name under a secret of the server, so that it can be told again and again and is kept
-//! nowhere; the database holds only its hash.
+//! A token is made of the service's name and a version under a secret of the server, so that it can be told again and again
+//! and is kept nowhere; the database holds only its hash. Another version is another token.
+//!
+//! Tokens of the first shape (no version, and `a/b` in `c` had that of `a` in `b/c`) hold until they are rotated: jobs have
+//! them.
 //!
 //! Users: `heartbeat`, the operator's tool.
 
@@ -10,6 +13,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::dsn::DsnSecret;
+use crate::model::ServiceSpec;
 use crate::model::text::hex;
 
 /// What a job presents. Who has it can report for this one service, and nothing else.
@@ -19,10 +23,35 @@ pub struct HeartbeatToken(String);
 impl HeartbeatToken {
     const BYTES: usize = 16;
 
-    /// The token of a service.
+    /// The first token of a service.
     #[must_use]
     pub fn of(secret: &DsnSecret, name: &str, environment: &str) -> Self {
+        Self::of_version(secret, name, environment, 1)
+    }
+
+    /// The token of a service with this version. Each part has its length before it, so that no two services share one.
+    #[must_use]
+    pub fn of_version(secret: &DsnSecret, name: &str, environment: &str, version: u32) -> Self {
+        let parts = format!("{}:{name}{}:{environment}{version}", name.len(), environment.len());
+        Self(secret.digits_of(&format!("heartbeat-token:{parts}"), Self::BYTES))
+    }
+
+    /// The token of the first shape.
+    #[must_use]
+    pub fn former(secret: &DsnSecret, name: &str, environment: &str) -> Self {
         Self(secret.digits_of(&format!("heartbeat:{name}/{environment}"), Self::BYTES))
+    }
+
+    /// The token that a service presents whose stored hash is this: one of the first shape stays as it is while the
+    /// version is 1.
+    #[must_use]
+    pub fn in_force(secret: &DsnSecret, spec: &ServiceSpec, stored_hash: Option<&str>) -> Self {
+        let ServiceSpec { name, environment, check, .. } = spec;
+        let former = Self::former(secret, name, environment);
+        if check.token_version == 1 && stored_hash.is_some_and(|stored| stored == former.hash()) {
+            return former;
+        }
+        Self::of_version(secret, name, environment, check.token_version)
     }
 
     /// The token that this text is, if it has the form of one.
@@ -75,6 +104,42 @@ mod tests {
         let told = url.strip_prefix("https://w.example/api/heartbeat/").and_then(HeartbeatToken::parse).unwrap();
         assert_eq!(told, token);
         assert!(!format!("{token:?}").contains(&url[url.len() - 32..]), "a log line must not tell it");
+    }
+
+    #[test]
+    fn no_two_services_share_a_token_and_another_version_is_another() {
+        let server = secret("a secret of a server");
+        let token = |name: &str, environment: &str, version| {
+            HeartbeatToken::of_version(&server, name, environment, version).hash()
+        };
+        let all = [
+            token("a/b", "c", 1),
+            token("a", "b/c", 1),
+            token("a", "b/c", 2),
+            token("a", "b/c", 12),
+            token("a", "b/c1", 2),
+            token("", "a/b/c", 1),
+            token("a/b/c", "", 1),
+            token("1:a", "", 1),
+            token("", "1:a", 1),
+        ];
+        let distinct: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn a_token_of_the_first_shape_holds_until_it_is_rotated() {
+        let server = secret("a secret of a server");
+        let mut spec = ServiceSpec::http("a/b", "c", "");
+        let former = HeartbeatToken::former(&server, "a/b", "c");
+        assert_eq!(former, HeartbeatToken::former(&server, "a", "b/c"), "which is why there is another shape");
+        let stored = former.hash();
+        assert_eq!(HeartbeatToken::in_force(&server, &spec, Some(&stored)), former);
+        for (stored, version) in [(None, 1), (Some("another"), 1), (Some(stored.as_str()), 2), (None, 2)] {
+            spec.check.token_version = version;
+            let token = HeartbeatToken::in_force(&server, &spec, stored);
+            assert_eq!(token, HeartbeatToken::of_version(&server, "a/b", "c", version), "{stored:?} {version}");
+        }
     }
 
     #[test]

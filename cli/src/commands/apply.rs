@@ -12,7 +12,7 @@ use chrono::Utc;
 use shared::heartbeat::HeartbeatToken;
 use shared::model::{FileName, Kind, Routing, ServiceSpec};
 use shared::store::services::{self, Configured, Source, Wanted};
-use shared::store::{PoolSize, Store, settings};
+use shared::store::{PoolSize, Store, heartbeats, settings};
 
 use self::report::Report;
 use crate::args::{Apply, Global};
@@ -30,9 +30,10 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
     };
     let target = Target::of(config, &global.data_dir)?;
     let specs = file.specs();
-    let heartbeats = Heartbeats::of(&specs, &target)?;
+    let issuer = Heartbeats::issuer(&specs, &target)?;
     let store = Store::new(&target.database()?, "watchkeeper-cli", PoolSize::LAMBDA)?;
     let stored = Stored::read(&store).await?;
+    let heartbeats = Heartbeats::of(&specs, issuer, &stored.token_hashes);
     let others = if apply.prune { Others::Prune } else { Others::Keep };
     let changes = &Changes::of(&name, &specs, &stored.services, others);
     let routing =
@@ -79,7 +80,11 @@ struct Stored {
     services: Vec<Configured>,
     routing: Routing,
     routing_file: Option<FileName>,
+    token_hashes: TokenHashes,
 }
+
+/// The hashes of heartbeats' tokens, by the name and environment of their services.
+type TokenHashes = BTreeMap<(String, String), String>;
 
 impl Stored {
     /// A routing that makes no sense, whoever wrote it, is as good as none: it holds for nobody.
@@ -91,7 +96,9 @@ impl Stored {
         });
         let (routing, routing_file) = routing.await.context("read the routes")?;
         let routing = routing.and_then(|routing| serde_json::from_value(routing).ok()).unwrap_or_default();
-        Ok(Self { services, routing, routing_file })
+        let token_hashes = store.run(|client| async move { heartbeats::list_token_hashes(&client).await });
+        let token_hashes = token_hashes.await.context("read the heartbeats")?;
+        Ok(Self { services, routing, routing_file, token_hashes })
     }
 }
 
@@ -186,20 +193,21 @@ struct Heartbeats {
 
 impl Heartbeats {
     /// Asks for the server's secret only where there is a heartbeat.
-    fn of(specs: &[ServiceSpec], target: &Target<'_>) -> anyhow::Result<Self> {
-        let places: Vec<usize> =
-            specs.iter().enumerate().filter(|(_, spec)| spec.kind == Kind::Heartbeat).map(|(place, _)| place).collect();
-        let mut heartbeats = Self { tokens: BTreeMap::new(), urls: Vec::new() };
-        if places.is_empty() {
-            return Ok(heartbeats);
+    fn issuer(specs: &[ServiceSpec], target: &Target<'_>) -> anyhow::Result<Option<Issuer>> {
+        let any = specs.iter().any(|spec| spec.kind == Kind::Heartbeat);
+        Ok(if any { Some(target.issuer()?) } else { None })
+    }
+
+    fn of(specs: &[ServiceSpec], issuer: Option<Issuer>, stored: &TokenHashes) -> Self {
+        let mut told = Self { tokens: BTreeMap::new(), urls: Vec::new() };
+        let Some(Issuer { secret, address }) = issuer else { return told };
+        let heartbeats = specs.iter().enumerate().filter(|(_, spec)| spec.kind == Kind::Heartbeat);
+        for (place, spec) in heartbeats {
+            let which = (spec.name.clone(), spec.environment.clone());
+            let token = HeartbeatToken::in_force(&secret, spec, stored.get(&which).map(String::as_str));
+            told.urls.push((which.0, which.1, token.url(&address)));
+            told.tokens.insert(place, token);
         }
-        let Issuer { secret, address } = target.issuer()?;
-        for place in places {
-            let ServiceSpec { name, environment, .. } = &specs[place];
-            let token = HeartbeatToken::of(&secret, name, environment);
-            heartbeats.urls.push((name.clone(), environment.clone(), token.url(&address)));
-            heartbeats.tokens.insert(place, token);
-        }
-        Ok(heartbeats)
+        told
     }
 }

@@ -217,7 +217,7 @@ fn shown(spec: &ServiceSpec) -> BTreeMap<String, String> {
     let seconds = |seconds: u32| time(Duration::from_secs(seconds.into()));
     let (check, policy) = (&spec.check, &spec.policy);
     let list = |items: &[String]| (!items.is_empty()).then(|| items.join(", "));
-    let settings: [(&str, Option<String>); 24] = [
+    let settings: [(&str, Option<String>); 25] = [
         ("application", Some(spec.application.clone())),
         ("group", spec.group.clone()),
         ("kind", Some(spec.kind.to_string())),
@@ -235,6 +235,7 @@ fn shown(spec: &ServiceSpec) -> BTreeMap<String, String> {
         ("record", Some(as_json(&check.dns_record))),
         ("server", check.dns_server.clone()),
         ("grace", Some(seconds(check.grace_seconds))),
+        ("token_version", Some(check.token_version.to_string())),
         ("limits", Some(as_json(&check.postgres))),
         ("failure_threshold", Some(policy.failure_threshold.to_string())),
         ("recovery_threshold", Some(policy.recovery_threshold.to_string())),

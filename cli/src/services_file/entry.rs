@@ -110,6 +110,7 @@ fn of_kind(fields: &mut Fields<'_, '_>, kind: Kind, mut base: ServiceSpec) -> Ve
         }
         Kind::Heartbeat => {
             base.check.grace_seconds = fields.read("grace", seconds).unwrap_or_default();
+            base.check.token_version = fields.read("token_version", version).unwrap_or(1);
             return vec![base];
         }
         Kind::Tcp | Kind::Tls => {}
@@ -225,6 +226,13 @@ fn condition(value: &Value<'_>, kind: Kind) -> Read<String> {
     let condition = text(value)?;
     let parsed = Conditions::parse(std::slice::from_ref(&condition)).and_then(|conditions| conditions.check_kind(kind));
     parsed.or_else(|error| wrong(value, error.to_string())).map(|()| condition)
+}
+
+fn version(value: &Value<'_>) -> Read<u32> {
+    whole(value)
+        .ok()
+        .filter(|version| *version >= 1)
+        .map_or_else(|| wrong(value, "must be a whole number from 1: another one makes another token"), Ok)
 }
 
 fn record(value: &Value<'_>) -> Read<DnsRecord> {

@@ -45,7 +45,7 @@ impl EntryKind {
             return true;
         }
         match self {
-            Self::Of(Kind::Heartbeat) => key == "grace",
+            Self::Of(Kind::Heartbeat) => ["grace", "token_version"].contains(&key),
             _ if CHECKED.contains(&key) => true,
             Self::Of(Kind::Http) => {
                 HTTP.contains(&key) || ["target", "conditions", "certificate_warning_days"].contains(&key)
@@ -82,7 +82,7 @@ const COMMON: [&str; 13] = [
 const CHECKED: [&str; 2] = ["timeout", "degraded_above"];
 
 /// What belongs to some kinds only.
-const SPECIAL: [&str; 18] = [
+const SPECIAL: [&str; 19] = [
     "target",
     "url",
     "urls",
@@ -97,6 +97,7 @@ const SPECIAL: [&str; 18] = [
     "record",
     "server",
     "grace",
+    "token_version",
     "limits",
     "project",
     "anon_key",

@@ -8,6 +8,8 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use harness::{Behaviour, Database, Target};
 use serde_json::{Value, json};
+use shared::dsn::DsnSecret;
+use shared::heartbeat::HeartbeatToken;
 use tokio::net::TcpListener;
 
 use crate::commands::{apply, file, stack};
@@ -142,6 +144,37 @@ async fn a_heartbeat_s_address_is_told_and_takes_its_beats() {
     let answer = stack.client.post(url).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(database.count("service_heartbeats WHERE beat_at IS NOT NULL AND NOT failed").await, 1);
+}
+
+#[tokio::test]
+async fn a_heartbeat_s_token_is_rotated_by_its_version_and_one_of_the_first_shape_holds_until_then() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let entry = |rest: &str| {
+        format!("[[services]]\nname = \"a/b\"\nenvironment = \"c\"\nkind = \"heartbeat\"\ninterval = \"1h\"\n{rest}")
+    };
+    let url = async |text: &str| {
+        let told = apply_with(&stack, &["--json"], &file(&scratch, text)).await.with_code(0).json();
+        told["heartbeats"][0]["url"].as_str().unwrap().to_owned()
+    };
+    let beat = async |url: &str| stack.client.post(url).send().await.unwrap().status().as_u16();
+    let first = url(&entry("")).await;
+    assert_eq!((url(&entry("token_version = 1\n")).await, beat(&first).await), (first.clone(), 200));
+    let second = url(&entry("token_version = 2\n")).await;
+    assert_eq!((beat(&first).await, beat(&second).await), (404, 200));
+    assert_eq!(url(&entry("token_version = 2\n")).await, second);
+    let refused = apply(&stack, &file(&scratch, &entry("token_version = 0\n"))).await.with_code(2);
+    assert!(refused.stderr.contains("token_version: must be a whole number from 1"), "{refused:?}");
+    // What an earlier version of the tool has handed out: jobs in the field have it.
+    let secret = std::fs::read_to_string(scratch.path().join("data/dsn_secret")).unwrap();
+    let former = HeartbeatToken::former(&DsnSecret::new(secret.trim().into()).unwrap(), "a/b", "c");
+    let hash = former.hash();
+    database.execute(&format!("UPDATE service_heartbeats SET token_hash = '{hash}'")).await;
+    let told = url(&entry("")).await;
+    assert!(told == former.url(&stack.url()) && beat(&told).await == 200, "{told}");
+    assert_eq!(database.count(&format!("service_heartbeats WHERE token_hash = '{hash}'")).await, 1);
+    assert_eq!(url(&entry("token_version = 2\n")).await, second);
+    assert_eq!(beat(&told).await, 404);
 }
 
 /// Answers as a project of Supabase does to who has its public key.

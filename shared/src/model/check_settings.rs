@@ -37,6 +37,9 @@ pub struct CheckSettings {
     pub dns_server: Option<String>,
     /// `heartbeat`: how many seconds it may be late, beyond its interval.
     pub grace_seconds: u32,
+    /// `heartbeat`: which token its job presents, from 1; another number makes another token.
+    #[serde(skip_serializing_if = "is_first")]
+    pub token_version: u32,
     /// `postgres`: what is not well any more.
     pub postgres: PostgresLimits,
 }
@@ -55,9 +58,16 @@ impl Default for CheckSettings {
             dns_record: DnsRecord::default(),
             dns_server: None,
             grace_seconds: 0,
+            token_version: 1,
             postgres: PostgresLimits::default(),
         }
     }
+}
+
+/// Left out, so that what an earlier version has stored is what this one stores.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_first(version: &u32) -> bool {
+    *version == 1
 }
 
 /// The records that a `dns` check asks for.

@@ -1,9 +1,27 @@
 //! Signs of life that jobs send us. Their tokens come with their services: [`super::services::apply`].
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::types::Type;
 
 use super::probing::Beat;
+use super::row::column;
 use super::{Client, StoreError};
+
+/// The hashes of all tokens, by the name and environment of their services; at most 20,000.
+///
+/// # Errors
+/// Any store error.
+pub async fn list_token_hashes(client: &Client) -> Result<BTreeMap<(String, String), String>, StoreError> {
+    let sql = "
+        SELECT name::text AS name, environment, token_hash
+        FROM public.service_heartbeats
+        JOIN public.services ON services.id = service_id
+        LIMIT 20000";
+    let rows = client.query_typed(sql, &[]).await?;
+    let pair = |row| Ok(((column(row, "name")?, column(row, "environment")?), column(row, "token_hash")?));
+    rows.iter().map(pair).collect()
+}
 
 /// Stores a job's sign of life as its last one; whether the token of this hash is anybody's. Harmless to repeat.
 ///
