@@ -1,7 +1,8 @@
 //! What was refused and should be seen: wrong signatures, wrong keys, oversized bodies.
 //!
-//! One row of `security_events` stands for all refusals of one kind, from one source, within one minute: an attack can
-//! fill neither the table nor our memory. The first is written at once, the others with what comes later.
+//! One row of `security_events` stands for all refusals of one kind, from one network, within one minute, and a kind has so
+//! many rows an hour: an attack can fill neither the table nor our memory. The first is written at once, the others with
+//! what comes later. Many within ten minutes open one incident.
 //!
 //! Users: `report-error`, `sentry-webhook`, `sentry-envelope`, `admin`, `slack-actions`, `pagerduty-events`, the local stack.
 
@@ -39,17 +40,20 @@ pub enum SecurityKind {
     DecompressionBomb,
     /// It came from a page that may not use this application's DSN.
     ForeignOrigin,
+    /// It is signed, but older than we remember deliveries: it may have been captured and sent again.
+    OldDelivery,
 }
 
 impl SecurityKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BadSignature,
         Self::WrongKey,
         Self::RevokedKey,
         Self::OversizedBody,
         Self::DecompressionBomb,
         Self::ForeignOrigin,
+        Self::OldDelivery,
     ];
 
     /// The spelling in the column.
@@ -62,17 +66,19 @@ impl SecurityKind {
             Self::OversizedBody => "oversized_body",
             Self::DecompressionBomb => "decompression_bomb",
             Self::ForeignOrigin => "foreign_origin",
+            Self::OldDelivery => "old_delivery",
         }
     }
 
     /// How bad it is. A bomb is made on purpose; a key that was revoked stands in some forgotten program; a body may
-    /// well be somebody's honest mistake.
+    /// well be somebody's honest mistake, an old delivery a client that was offline. No kind is critical: what is refused
+    /// has done no harm, and whoever can send requests must not be able to wake people with them.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
             Self::DecompressionBomb => Severity::High,
             Self::BadSignature | Self::WrongKey => Severity::Medium,
-            Self::RevokedKey | Self::OversizedBody | Self::ForeignOrigin => Severity::Low,
+            Self::RevokedKey | Self::OversizedBody | Self::ForeignOrigin | Self::OldDelivery => Severity::Low,
         }
     }
 }

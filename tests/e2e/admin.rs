@@ -173,7 +173,7 @@ async fn only_who_has_the_token_changes_anything_and_others_are_noted() {
     // What is not written yet is written when it stops.
     let database = stack.stop().await;
     let sql = "SELECT sum((metadata ->> 'count')::bigint)::bigint FROM security_events
-        WHERE event_type = 'wrong_key' AND source_ip = '127.0.0.1'";
+        WHERE event_type = 'wrong_key' AND source_ip = '127.0.0.0/24'";
     assert_eq!(database.value::<i64>(sql).await, 18);
 }
 

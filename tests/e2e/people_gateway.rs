@@ -52,7 +52,7 @@ async fn a_click_is_taken_in_base64_and_refused_without_a_secret() {
     assert_eq!(database.count("event_outbox").await, 1);
     let (code, _) = lambda.terminate().await;
     assert_eq!(code, Some(0));
-    let noted = "security_events WHERE event_type = 'bad_signature' AND source_ip = '203.0.113.7'";
+    let noted = "security_events WHERE event_type = 'bad_signature' AND source_ip = '203.0.113.0/24'";
     assert_eq!(database.count(noted).await, 1);
 }
 

@@ -12,7 +12,7 @@ use shared::store::security_events::{self, Refusals};
 use uuid::Uuid;
 
 /// Minutes after a full hour that has no meaning.
-fn minute(number: i64) -> DateTime<Utc> {
+pub(crate) fn minute(number: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(number)
 }
 
@@ -24,7 +24,7 @@ async fn count(store: &Store, batch: Uuid, counts: &[Counted<'_>], now: DateTime
     store.run(|client| async move { add(&client, batch, counts, now).await }).await.unwrap();
 }
 
-fn refusals(id: Uuid, count: i64, first: i64, last: i64) -> Refusals {
+pub(crate) fn refusals(id: Uuid, count: i64, first: i64, last: i64) -> Refusals {
     Refusals {
         id,
         event_type: "wrong_key",
@@ -37,7 +37,7 @@ fn refusals(id: Uuid, count: i64, first: i64, last: i64) -> Refusals {
     }
 }
 
-async fn refuse(store: &Store, batch: Uuid, rows: &[Refusals]) {
+pub(crate) async fn refuse(store: &Store, batch: Uuid, rows: &[Refusals]) {
     store.run(|client| async move { security_events::add(&client, batch, rows).await }).await.unwrap();
 }
 
@@ -79,7 +79,7 @@ async fn refusals_add_up_in_their_row_with_the_first_and_the_last() {
     let text = |name: &str| row.get::<_, String>(name);
     assert_eq!((text("event_type"), text("severity")), ("wrong_key".to_owned(), "MEDIUM".to_owned()));
     assert_eq!((text("status"), text("action_taken")), ("detected".to_owned(), "refused".to_owned()));
-    assert_eq!((text("source_ip"), text("description")), ("192.0.2.1".to_owned(), "a key that is none".to_owned()));
+    assert_eq!((text("source_ip"), text("description")), ("192.0.2.0/24".to_owned(), "a key that is none".to_owned()));
     assert_eq!(row.get::<_, DateTime<Utc>>("timestamp"), minute(4));
     let metadata: Value = row.get("metadata");
     let at = |name: &str| metadata[name].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();

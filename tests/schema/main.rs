@@ -23,3 +23,4 @@ mod reactions;
 mod reports;
 mod roles;
 mod schema;
+mod security_events;

@@ -247,4 +247,10 @@ intake_counters
     hour timestamptz not null
     count bigint not null
     last_batch uuid
+security_event_counts
+    event_type text not null
+    span text not null
+    starts_at timestamptz not null
+    count bigint not null default 0
+    batches uuid[] not null default '{}'
 ";

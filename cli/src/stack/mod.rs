@@ -357,8 +357,9 @@ fn routes(
         dsn_secret: Some(dsn_secret.clone()),
         decoding: sentry_envelope::Decoding::default(),
     };
-    let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor);
-    let status = status::App::new(store.clone(), access.read_token.clone());
+    let heartbeat_deferral = intake.deferral(Store::DEADLINE).with_budget(heartbeat::App::STORE_BUDGET);
+    let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor, heartbeat_deferral);
+    let status = status::App::new(store.clone(), watch.clone(), access.read_token.clone());
     let admin = admin::App::new(store.clone(), publisher.clone(), watch.clone(), access.admin_token.clone());
     let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone());
     let pagerduty_events =

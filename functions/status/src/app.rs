@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
 use shared::http::Gate;
+use shared::security::Watch;
 use shared::store::{PoolSize, Store};
 
 /// The function's configuration.
@@ -27,6 +28,7 @@ impl Config {
 pub struct App {
     pub(crate) gate: Gate,
     pub(crate) store: Store,
+    pub(crate) watch: Watch,
 }
 
 impl App {
@@ -37,17 +39,19 @@ impl App {
     pub fn for_lambda(config: Config) -> anyhow::Result<Self> {
         let store = Store::new(&config.database, "watchkeeper-status", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
-        Ok(Self::new(store, config.read_token))
+        let watch = Watch::new(store.clone());
+        Ok(Self::new(store, watch, config.read_token))
     }
 
     /// An App on a store that is there already.
     #[must_use]
-    pub fn new(store: Store, read_token: Option<SecretString>) -> Self {
-        Self { gate: Gate::reading(read_token), store }
+    pub fn new(store: Store, watch: Watch, read_token: Option<SecretString>) -> Self {
+        Self { gate: Gate::reading(read_token), store, watch }
     }
 
-    /// Hangs up politely: the process is about to end.
-    pub fn close(&self) {
+    /// Writes down what is left and hangs up politely: the process is about to end.
+    pub async fn close(&self) {
+        self.watch.flush().await;
         self.store.close();
     }
 }

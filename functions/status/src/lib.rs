@@ -1,7 +1,7 @@
 //! `status`: how things stand, for people and machines.
 //!
 //! - Trigger: `GET` routes (API Gateway HTTP API, or the local stack).
-//! - Guarantees: reads only; `/health` touches nothing.
+//! - Guarantees: reads only, but for wrong tokens, which are noted; `/health` touches nothing.
 //! - Idempotency key: none needed.
 //!
 //! One file per route: [`health`], [`ready`], [`overview`] (`/status`, each service by [`service`]), [`metrics`],
@@ -21,7 +21,15 @@ pub mod service;
 mod warnings;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::get;
+use chrono::Utc;
+use shared::http::source_ip;
+use shared::security::{SecurityEvent, SecurityKind};
 
 pub use app::App;
 
@@ -35,5 +43,19 @@ pub fn router(app: App) -> Router {
         .route("/api/incidents", get(incidents::list))
         .route("/api/incidents/{id}", get(incidents::show))
         .route("/api/alerts", get(alerts::list))
+        .route_layer(from_fn_with_state(app.clone(), note_wrong_tokens))
         .with_state(app)
+}
+
+/// Notes who has shown a token that is not ours. Who has shown none is asked for one first, as browsers are.
+async fn note_wrong_tokens(State(app): State<App>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let has_token = headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key");
+    let source_ip = source_ip(headers, request.extensions());
+    let response = next.run(request).await;
+    if has_token && response.status() == StatusCode::UNAUTHORIZED {
+        let description = "read routes: the token is wrong".to_owned();
+        app.watch.refused(SecurityEvent { kind: SecurityKind::WrongKey, source_ip, description }, Utc::now()).await;
+    }
+    response
 }

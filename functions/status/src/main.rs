@@ -12,6 +12,6 @@ async fn main() -> Result<(), lambda_http::Error> {
     telemetry::init(environment.optional("RUST_LOG").as_deref());
     let app = App::for_lambda(environment.read(Config::read)?)?;
     let closing = app.clone();
-    spawn_graceful_shutdown_handler(move || async move { closing.close() }).await;
+    spawn_graceful_shutdown_handler(move || async move { closing.close().await }).await;
     gateway::serve(status::router(app)).await
 }

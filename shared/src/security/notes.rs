@@ -1,34 +1,34 @@
 //! What one process has refused and not yet written: adds up, and touches nothing.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{SecurityEvent, SecurityKind};
 use crate::batches::Batches;
+use crate::model::Network;
 use crate::model::text::{first_chars, one_line};
 use crate::store::security_events::Refusals;
 
 /// Repeats are written when the oldest of them is this old.
 const WRITE_AFTER: TimeDelta = TimeDelta::seconds(5);
-/// Sources of a minute that get rows of their own; the rest share one for each kind, without a source.
-const SOURCES: usize = 200;
+/// Networks of a minute that are told apart; the rest share one row for each kind, without a network.
+const NETWORKS: usize = 100;
 /// The most that waits for a database that is away; what comes after is not noted.
 const ROWS: usize = 2_000;
 /// A description is cut to this many characters.
-const CHARS: usize = 300;
+const CHARS: usize = 200;
 
 /// What stands in one row.
-type Key = (DateTime<Utc>, SecurityKind, Option<IpAddr>);
+type Key = (DateTime<Utc>, SecurityKind, Option<Network>);
 
 /// What was refused and is not yet written.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) refusals: Batches<Key, Sum>,
     /// Who has been refused for what, in this minute and those beside it: requests come in any order.
-    seen: HashMap<DateTime<Utc>, HashSet<(SecurityKind, Option<IpAddr>)>>,
+    seen: HashMap<DateTime<Utc>, HashSet<(SecurityKind, Option<Network>)>>,
     /// Whether something new waits.
     is_urgent: bool,
 }
@@ -47,8 +47,8 @@ impl Notes {
         let minute = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
         self.seen.retain(|other, _| (*other - minute).abs() <= TimeDelta::minutes(1));
         let seen = self.seen.entry(minute).or_default();
-        let mut source = event.source_ip.map(|address| address.to_canonical());
-        if !seen.contains(&(event.kind, source)) && seen.len() >= SOURCES {
+        let mut source = event.source_ip.map(Network::of);
+        if !seen.contains(&(event.kind, source)) && seen.len() >= NETWORKS {
             source = None;
         }
         let is_new = seen.insert((event.kind, source));
@@ -57,7 +57,7 @@ impl Notes {
             return;
         }
         if is_new {
-            let from = source.map_or_else(|| "somewhere".to_owned(), |address| address.to_string());
+            let from = event.source_ip.map_or_else(|| "somewhere".to_owned(), |address| address.to_string());
             tracing::warn!(kind = event.kind.as_str(), source.ip = %from, "refused {}", event.kind.as_str());
             self.is_urgent = true;
         }
@@ -83,13 +83,13 @@ impl Notes {
 }
 
 fn row((minute, kind, source): &Key, sum: &Sum) -> Refusals {
-    let from = source.map(|address| address.to_string()).unwrap_or_default();
+    let from = source.map(|network| network.to_string()).unwrap_or_default();
     let name = format!("watchkeeper-security:{kind}:{from}:{}", minute.timestamp(), kind = kind.as_str());
     Refusals {
         id: Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()),
         event_type: kind.as_str(),
         severity: kind.severity(),
-        source_ip: *source,
+        source_ip: source.map(Network::first),
         description: sum.description.clone(),
         count: sum.count,
         first_at: sum.first_at,
@@ -99,6 +99,8 @@ fn row((minute, kind, source): &Key, sum: &Sum) -> Refusals {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -156,17 +158,17 @@ mod tests {
         let mut notes = Notes::default();
         for number in 0..10_000_u16 {
             let [high, low] = number.to_be_bytes();
-            notes.note(refused(SecurityKind::BadSignature, Some([10, 0, high, low])), at("10:00:00"));
+            notes.note(refused(SecurityKind::BadSignature, Some([10, high, low, 1])), at("10:00:00"));
         }
         let rows = notes.take().unwrap().1;
-        assert_eq!(rows.len(), SOURCES + 1);
+        assert_eq!(rows.len(), NETWORKS + 1);
         let rest = rows.iter().find(|row| row.source_ip.is_none()).unwrap();
-        assert_eq!(rest.count, 10_000 - i64::try_from(SOURCES).unwrap());
+        assert_eq!(rest.count, 10_000 - i64::try_from(NETWORKS).unwrap());
         for minute in 0..60 {
             for number in 0..300_u16 {
                 let [high, low] = number.to_be_bytes();
                 notes
-                    .note(refused(SecurityKind::WrongKey, Some([10, 0, high, low])), at(&format!("11:{minute:02}:00")));
+                    .note(refused(SecurityKind::WrongKey, Some([10, high, low, 1])), at(&format!("11:{minute:02}:00")));
             }
         }
         assert!(notes.refusals.len() <= ROWS && notes.seen.len() <= 2);

@@ -1,4 +1,4 @@
-//! What has been kept long enough: results of checks and their roll-ups, deleted in pieces.
+//! What has been kept long enough: results of checks and their roll-ups, and what was refused; deleted in pieces.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
@@ -9,8 +9,8 @@ use super::{Client, StoreError};
 /// As many rows of one table go at once.
 pub const PIECE: i64 = 5_000;
 
-/// Deletes at most [`PIECE`] rows of each table that holds what the probe writes: results older than
-/// `check_retention_days` (30), roll-ups older than `rollup_retention_days` (400), as `system_config` says. Returns the most
+/// Deletes at most [`PIECE`] rows of each table: results older than `check_retention_days` (30), roll-ups older than
+/// `rollup_retention_days` (400), security events older than `security_event_retention_days` (90), as `system_config` says. Returns the most
 /// that went from one table: less than a piece means that nothing is left to delete.
 ///
 /// # Errors

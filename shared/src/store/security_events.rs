@@ -1,24 +1,35 @@
-//! `security_events`: what was refused, one row for each kind, source and minute.
+//! `security_events`: what was refused, one row for each kind, network and minute, and so many an hour; and the incident
+//! of a burst.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::types::Type;
+use serde_json::{Value, json};
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
+use super::network::APPLICATION;
 use super::{Client, StoreError};
-use crate::model::Severity;
+use crate::events::Event;
+use crate::model::{Category, DEFAULT_ENVIRONMENT, IncidentId, Network, Severity};
 
-/// Refusals of one kind, from one source, within one minute.
+/// So many refusals of one kind within ten minutes are a burst.
+pub const BURST: i64 = 50;
+
+/// A kind has so many rows with a network in an hour. What is beyond them is counted without its network.
+pub const ROWS_PER_HOUR: i64 = 60;
+
+/// Refusals of one kind, from one network, within one minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusals {
-    /// Their row: the same for the same kind, source and minute.
+    /// Their row: the same for the same kind, network and minute.
     pub id: Uuid,
     /// What was wrong.
     pub event_type: &'static str,
     /// How bad that is.
     pub severity: Severity,
-    /// Where they came from.
+    /// Where they came from: an address of the network. Its first 24 bits (64 of IPv6) are kept.
     pub source_ip: Option<IpAddr>,
     /// One line for a person.
     pub description: String,
@@ -30,8 +41,8 @@ pub struct Refusals {
     pub last_at: DateTime<Utc>,
 }
 
-/// Adds these refusals to their rows, all or none. A batch that is sent again, because its answer was lost, adds nothing
-/// (unless another process's came in between). Each row may be named once.
+/// Adds these refusals to their rows, all or none, and opens the incident of a kind of which there are many at once. A batch
+/// that is sent again, because its answer was lost, adds nothing. Each row may be named once.
 ///
 /// # Errors
 /// Any store error.
@@ -46,14 +57,57 @@ pub async fn add(client: &Client, batch: Uuid, refusals: &[Refusals]) -> Result<
                 (&each(refusals, |it| format!("SEC-{}", it.id)), Type::TEXT_ARRAY),
                 (&each(refusals, |it| it.event_type), Type::TEXT_ARRAY),
                 (&each(refusals, |it| it.severity.as_str()), Type::TEXT_ARRAY),
-                (&each(refusals, |it| it.source_ip.map(|address| address.to_string())), Type::TEXT_ARRAY),
+                (&each(refusals, |it| it.source_ip.map(|address| Network::of(address).to_string())), Type::TEXT_ARRAY),
                 (&each(refusals, |it| it.description.clone()), Type::TEXT_ARRAY),
                 (&each(refusals, |it| it.count), Type::INT8_ARRAY),
                 (&each(refusals, |it| it.first_at), Type::TIMESTAMPTZ_ARRAY),
                 (&each(refusals, |it| it.last_at), Type::TIMESTAMPTZ_ARRAY),
                 (&batch, Type::UUID),
+                (&Json(incidents(refusals)), Type::JSONB),
+                (&BURST, Type::INT8),
+                (&ROWS_PER_HOUR, Type::INT8),
             ],
         )
         .await?;
     Ok(())
+}
+
+/// For each kind the incident that a burst of it would open. As bad as the kind is, and never more than MEDIUM: what was
+/// refused has done no harm, and whoever can send requests must not wake people with them. It is about Watchkeeper itself,
+/// which serves every environment.
+fn incidents(refusals: &[Refusals]) -> Value {
+    let mut kinds: BTreeMap<&str, (Severity, DateTime<Utc>)> = BTreeMap::new();
+    for it in refusals {
+        let (_, last_at) = kinds.entry(it.event_type).or_insert((it.severity, it.last_at));
+        *last_at = it.last_at.max(*last_at);
+    }
+    kinds.into_iter().map(|(kind, (severity, at))| incident(kind, severity, at)).collect()
+}
+
+fn incident(kind: &str, severity: Severity, at: DateTime<Utc>) -> Value {
+    let (incident_id, severity) = (IncidentId::for_report(at), severity.min(Severity::Medium));
+    let title = format!("Many requests are refused: {}", kind.replace('_', " "));
+    let opened = Event::IncidentOpened {
+        incident_id: &incident_id,
+        severity,
+        category: Category::Security,
+        application: APPLICATION,
+        environment: DEFAULT_ENVIRONMENT,
+        title: &title,
+        detected_at: at,
+    };
+    json!({
+        "event_type": kind,
+        "incident_id": incident_id,
+        "severity": severity.as_str(),
+        "application": APPLICATION,
+        "environment": DEFAULT_ENVIRONMENT,
+        "fingerprint": format!("security:{kind}"),
+        "title": title,
+        "message": format!(
+            "At least {BURST} requests were refused within ten minutes ({kind}). Nothing of them was taken in. \
+             security_events tells from which networks they come."
+        ),
+        "opened": opened.into_outbox(at),
+    })
 }

@@ -160,7 +160,7 @@ impl Served {
             dsn_secret: Some(TestStack::dsn_secret()),
             decoding: decoding.clone(),
         };
-        let status = status::App::new(store, None);
+        let status = status::App::new(store.clone(), shared::security::Watch::new(store), None);
         let router: Router = sentry_envelope::router(app).merge(status::router(status));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

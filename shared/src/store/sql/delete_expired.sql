@@ -3,14 +3,15 @@
 WITH kept AS (
     SELECT
         coalesce(max(days) FILTER (WHERE key = 'check_retention_days'), 30) AS checks,
-        coalesce(max(days) FILTER (WHERE key = 'rollup_retention_days'), 400) AS rollups
+        coalesce(max(days) FILTER (WHERE key = 'rollup_retention_days'), 400) AS rollups,
+        coalesce(max(days) FILTER (WHERE key = 'security_event_retention_days'), 90) AS security_events
     FROM (
         SELECT key, CASE
             WHEN jsonb_typeof(value -> 'value') = 'number'
             THEN least(greatest((value ->> 'value')::numeric, 1), 10000)::int
         END AS days
         FROM public.system_config
-        WHERE key IN ('check_retention_days', 'rollup_retention_days')
+        WHERE key IN ('check_retention_days', 'rollup_retention_days', 'security_event_retention_days')
     ) AS settings
 ),
 health_checks AS (
@@ -56,8 +57,31 @@ days AS (
         FOR UPDATE SKIP LOCKED
     )
     RETURNING 1
+),
+security_events AS (
+    DELETE FROM public.security_events
+    WHERE id IN (
+        SELECT id FROM public.security_events
+        WHERE "timestamp" < $1 - make_interval(days => (SELECT security_events FROM kept))
+        ORDER BY "timestamp"
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING 1
+),
+-- A counter is looked at for an hour; what was noted late counts in its own time.
+security_counts AS (
+    DELETE FROM public.security_event_counts
+    WHERE (event_type, span, starts_at) IN (
+        SELECT event_type, span, starts_at FROM public.security_event_counts
+        WHERE starts_at < $1 - interval '1 day'
+        ORDER BY starts_at
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING 1
 )
 SELECT greatest(
     (SELECT count(*) FROM health_checks), (SELECT count(*) FROM checks), (SELECT count(*) FROM hours),
-    (SELECT count(*) FROM days)
+    (SELECT count(*) FROM days), (SELECT count(*) FROM security_events), (SELECT count(*) FROM security_counts)
 ) AS most
