@@ -1,11 +1,12 @@
 //! The minute's sweep: counts that were left beside incidents, keys that nobody repeats any more; and the queue of changes.
 
 use chrono::{TimeDelta, Utc};
-use dispatch::{KEEP_DELIVERIES, Sweep, handle};
+use dispatch::{Sweep, handle};
 use harness::lambda::Lambda;
 use harness::{Database, TestStack};
 use serde_json::json;
 use shared::publish::{BusConfig, Publisher};
+use shared::store::deliveries::KEEP_REPORTS;
 
 /// A sweep's App that tells nobody.
 fn app(database: &Database) -> dispatch::App {
@@ -59,7 +60,7 @@ async fn a_key_is_forgotten_when_nobody_can_repeat_it_any_more() {
     }
     stack.database.execute("UPDATE inbound_deliveries SET received_at = now() WHERE created = false").await;
     let app = app(&stack.database);
-    let later = Utc::now() + KEEP_DELIVERIES - TimeDelta::days(28);
+    let later = Utc::now() + KEEP_REPORTS - TimeDelta::days(28);
     assert_eq!(handle(&app, later).await.unwrap().forgotten, 1);
     assert_eq!(stack.database.count("inbound_deliveries").await, 1);
 }

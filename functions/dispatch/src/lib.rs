@@ -4,7 +4,8 @@
 //!   whose messages come 30 s after a service has changed ([`announce_for`]).
 //! - Guarantees: within a minute of its time an alert is announced that was kept back for a while, unless it is over by
 //!   then; the next step of a ladder is told, unless somebody has reacted; an event is told again that the bus did not take;
-//!   counts that were left beside incidents in a storm are in them. A delivery's key is kept for [`KEEP_DELIVERIES`].
+//!   counts that were left beside incidents in a storm are in them. A delivery's key is kept for
+//!   [`deliveries::KEEP_REPORTS`], a step's for [`deliveries::KEEP_STEPS`].
 //! - Idempotency key: none is needed. What one run has claimed, moved or deleted, another does not find; two at once share
 //!   the work. An event that is told twice (after a crash) has the same id.
 
@@ -12,16 +13,12 @@ pub mod app;
 
 use anyhow::Context as _;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use shared::publish::Published;
 use shared::store::escalations::Climbed;
 use shared::store::{alerts, chain, deliveries, escalations, incidents};
 
 pub use app::App;
-
-/// A delivery may be repeated this long: a queue keeps a message for 14 days, and what lies in its dead letters for 14
-/// more is sent again by people.
-pub const KEEP_DELIVERIES: TimeDelta = TimeDelta::days(30);
 
 /// A sweep counts and deletes in pieces; this many at most, so that it ends well before the next one begins.
 const FOLDS: usize = 50;
@@ -150,10 +147,9 @@ pub async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<Published>
 }
 
 async fn forget(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
-    let before = now - KEEP_DELIVERIES;
     let mut forgotten = 0;
     for _ in 0..DELETES {
-        let piece = app.store.run(|client| async move { deliveries::delete_older_than(&client, before).await });
+        let piece = app.store.run(|client| async move { deliveries::delete_old(&client, now).await });
         match piece.await.context("forget old deliveries")? {
             0 => break,
             some => forgotten += some,

@@ -8,6 +8,9 @@ use shared::store::lifecycle::Touched;
 /// Why our own errors are not taken.
 pub(crate) const OWN_PROJECT: &str = "this is the project that Watchkeeper reports its own errors to";
 
+/// Why a delivery is not taken whose key may be forgotten.
+pub(crate) const TOO_OLD: &str = "what this delivery tells of is older than deliveries are remembered";
+
 /// Nothing was stored.
 pub(crate) fn ignored(reason: &str) -> Response {
     Json(json!({ "ignored": reason })).into_response()

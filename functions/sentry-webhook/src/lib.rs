@@ -7,10 +7,11 @@
 //! - Idempotency key: from signed content only (the event's id, the state, the alert's), because Sentry sends a
 //!   new `Request-ID` with each retry. All the signed deliveries of one event share it.
 //!
-//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`resource`] (one file per kind, to a report or a step in
+//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`age`] (what may be a captured delivery is noted only) → [`resource`] (one file per kind, to a report or a step in
 //! an incident's life) → `shared::intake`, or `steps` (one statement each) → answer. The plugin's way in is
 //! [`legacy`].
 
+pub mod age;
 mod answers;
 pub mod app;
 pub mod legacy;
@@ -72,7 +73,7 @@ impl App {
         let body = read_body(body).await?;
         let way = Way::of(&parts.headers);
         self.verify(way, parts, &body)?;
-        let meaning = match way {
+        let (happened_at, meaning) = match way {
             Way::Integration => {
                 let delivery = Delivery::parse(&parts.headers, body)?;
                 let kind = resource::kind_of(delivery.resource(), delivery.action());
@@ -80,7 +81,7 @@ impl App {
                 if self.is_own(resource::project_of(&delivery)) {
                     return Ok(answers::ignored(answers::OWN_PROJECT));
                 }
-                resource::meaning(&delivery, now)
+                (age::of_delivery(&delivery), resource::meaning(&delivery, now))
             }
             Way::ServiceHook => {
                 let body = read_json(&body)?;
@@ -88,9 +89,12 @@ impl App {
                 if self.is_own(service_hook::project_of(&body)) {
                     return Ok(answers::ignored(answers::OWN_PROJECT));
                 }
-                service_hook::meaning(&body, now)
+                (age::of_service_hook(&body), service_hook::meaning(&body, now))
             }
         };
+        if age::is_too_old(happened_at, &meaning, now) {
+            return Ok(self.leave_old(parts, now).await);
+        }
         self.act(meaning).await
     }
 
@@ -112,6 +116,15 @@ impl App {
             };
             Refusal::suspicious(SecurityKind::BadSignature, message)
         })
+    }
+
+    /// A delivery whose key may be forgotten is counted and noted, and nothing else.
+    async fn leave_old(&self, parts: &Parts, now: DateTime<Utc>) -> Response {
+        tracing::warn!("ignored: {}", answers::TOO_OLD);
+        self.means.counters.count("sentry", "too_old", now).await;
+        let description = format!("Sentry's webhooks: {}", answers::TOO_OLD);
+        self.means.watch.refused_request(SecurityKind::OldDelivery, description, parts, now).await;
+        answers::ignored(answers::TOO_OLD)
     }
 
     async fn act(&self, meaning: Meaning) -> Result<Response, Refusal> {

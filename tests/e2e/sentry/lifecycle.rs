@@ -3,7 +3,7 @@
 use harness::{Answer, TestStack};
 use serde_json::{Value, json};
 
-use super::{ERROR, ISSUE, changed, deliver, fixture, occurrences, stack, webhook};
+use super::{ERROR, ISSUE, changed, deliver, fixture, occurrences, stack, webhook, yesterday};
 
 /// A step of the issue, as of a minute long ago. What tells the steps of one minute apart is `count`.
 fn step(action: &str, minute: u32, count: u32) -> String {
@@ -16,7 +16,7 @@ fn step(action: &str, minute: u32, count: u32) -> String {
         it["action"] = json!(action);
         let issue = &mut it["data"]["issue"];
         issue["status"] = json!(status);
-        issue["lastSeen"] = json!(format!("2020-01-01T10:{minute:02}:00.000000Z"));
+        issue["lastSeen"] = json!(format!("{}T10:{minute:02}:00.000000Z", yesterday()));
         issue["count"] = json!(count.to_string());
     })
 }

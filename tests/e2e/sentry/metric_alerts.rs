@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{METRIC_ALERT, changed, deliver, occurrences, stack};
+use super::{METRIC_ALERT, changed, deliver, occurrences, stack, yesterday};
 
 #[tokio::test]
 async fn a_metric_alert_becomes_an_incident_and_a_step_of_it_stays_in_it() {
@@ -34,7 +34,7 @@ async fn a_rule_that_fires_again_is_still_one_incident() {
 
 /// A firing's step, as Sentry dates it: minutes long ago.
 fn firing(action: &str, id: &str, detected: u32, closed: Option<u32>) -> String {
-    let date = |minute: u32| format!("2020-01-01T10:{minute:02}:00Z");
+    let date = |minute: u32| format!("{}T10:{minute:02}:00Z", yesterday());
     changed(METRIC_ALERT, |it| {
         it["action"] = json!(action);
         let alert = &mut it["data"]["metric_alert"];

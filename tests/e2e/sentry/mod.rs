@@ -1,5 +1,6 @@
 //! `POST /webhooks/sentry` and `/webhooks/sentry/{secret}`.
 
+mod age;
 mod authenticity;
 mod errors;
 mod gateway;
@@ -10,6 +11,9 @@ mod noted;
 mod service_hooks;
 mod unsigned;
 
+use std::sync::OnceLock;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use harness::{Answer, Database, TestStack};
 use secrecy::SecretString;
 use sentry_webhook::app::SentryConfig;
@@ -45,8 +49,21 @@ async fn stack_of(config: SentryConfig) -> TestStack {
     TestStack::builder().sentry(config).start(Database::migrated().await).await
 }
 
-/// Sends a body as Sentry does: signed, with its resource.
+/// Yesterday, the same day throughout a run, as a date: what is older than deliveries are remembered is not taken.
+fn yesterday() -> &'static str {
+    static DAY: OnceLock<String> = OnceLock::new();
+    DAY.get_or_init(|| (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%d").to_string())
+}
+
+/// A body with the fixtures' day moved to yesterday.
+fn fresh(body: &str) -> String {
+    let received = format!("{}T09:15:02Z", yesterday()).parse::<DateTime<Utc>>().unwrap().timestamp();
+    body.replace("2026-11-23T", &format!("{}T", yesterday())).replace("1795425302", &received.to_string())
+}
+
+/// Sends a body as Sentry does: signed, with its resource, and of yesterday.
 fn webhook(stack: &TestStack, resource: &str, body: &str) -> reqwest::RequestBuilder {
+    let body = fresh(body);
     stack
         .request("POST", "/webhooks/sentry")
         .header("content-type", "application/json")
@@ -54,7 +71,7 @@ fn webhook(stack: &TestStack, resource: &str, body: &str) -> reqwest::RequestBui
         .header("sentry-hook-resource", resource)
         .header("sentry-hook-timestamp", "1795425303")
         .header("sentry-hook-signature", sign(&SecretString::from(SECRET), body.as_bytes()))
-        .body(body.to_owned())
+        .body(body)
 }
 
 async fn deliver(stack: &TestStack, resource: &str, body: &str) -> Answer {
@@ -63,12 +80,13 @@ async fn deliver(stack: &TestStack, resource: &str, body: &str) -> Answer {
 
 /// A body as a service hook sends it.
 async fn deliver_hook(stack: &TestStack, body: &str) -> Answer {
+    let body = fresh(body);
     let request = stack
         .request("POST", "/webhooks/sentry")
         .header("x-servicehook-timestamp", "1795425303")
         .header("x-servicehook-guid", uuid::Uuid::new_v4().simple().to_string())
         .header("x-servicehook-signature", sign(&SecretString::from(HOOK_SECRET), body.as_bytes()))
-        .body(body.to_owned());
+        .body(body);
     stack.send(request).await
 }
 

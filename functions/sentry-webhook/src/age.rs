@@ -1,0 +1,160 @@
+//! How old what a delivery tells of is, by its signed content. Pure.
+//!
+//! Sentry signs no time of sending, so whoever has captured a delivery may send it again for ever. Its key stops that as
+//! long as it is kept; what is older is not taken. Lost by that: what reaches us for the first time after so long.
+//!
+//! Not known is the age of what tells no time (`seer`, `installation`, `preprod_artifact`, `activity_alert`, unknown kinds).
+//! Those are only noted: they count nothing and change no incident.
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use serde_json::Value;
+use shared::store::deliveries;
+
+use crate::payload::{Delivery, text};
+use crate::resource::Meaning;
+
+/// Clocks differ, and a key is kept from when the delivery came.
+const MARGIN: TimeDelta = TimeDelta::days(1);
+
+/// Whether the key of this delivery may be forgotten already. An error counts, a step changes what is known: their keys are
+/// kept for different times.
+#[must_use]
+pub fn is_too_old(happened_at: Option<DateTime<Utc>>, meaning: &Meaning, now: DateTime<Utc>) -> bool {
+    let kept = match meaning {
+        Meaning::Report(..) | Meaning::Return(..) => deliveries::KEEP_REPORTS,
+        Meaning::Step(..) => deliveries::KEEP_STEPS,
+        Meaning::Ignored(_) => return false,
+    };
+    happened_at.is_some_and(|at| now - at > kept - MARGIN)
+}
+
+/// When what a webhook tells of happened.
+///
+/// - An event: when Sentry received it. A client that was offline sends its errors late, with their own time.
+/// - An issue: when it was last seen, the only time that changes. Sentry resolves by itself what was not seen for up to 30
+///   days, which is why the keys of steps are kept for longer.
+/// - A metric alert: when it ended, or was detected. One that became worse after a month is not taken.
+/// - A comment: when it was written or changed.
+#[must_use]
+pub fn of_delivery(delivery: &Delivery) -> Option<DateTime<Utc>> {
+    match delivery.resource() {
+        "error" => of_event(delivery.data("error")),
+        "event_alert" => of_event(delivery.data("event")),
+        "issue" => first(delivery.data("issue"), &["lastSeen", "firstSeen"]),
+        "metric_alert" if delivery.action() == "resolved" => first(delivery.data("metric_alert"), &["date_closed"]),
+        "metric_alert" => {
+            first(delivery.data("metric_alert"), &["date_detected", "date_created", "date_started", "dateStarted"])
+        }
+        "comment" => first(delivery.whole(), &["timestamp"]),
+        _ => None,
+    }
+}
+
+/// When the event of a service hook was received.
+#[must_use]
+pub fn of_service_hook(body: &Value) -> Option<DateTime<Utc>> {
+    of_event(body.get("event").unwrap_or(&Value::Null))
+}
+
+fn of_event(event: &Value) -> Option<DateTime<Utc>> {
+    first(event, &["received", "dateReceived", "timestamp", "datetime", "dateCreated"])
+}
+
+/// The first of these that is a time, as text or as seconds since 1970.
+fn first(value: &Value, names: &[&str]) -> Option<DateTime<Utc>> {
+    names.iter().find_map(|name| match value.get(name)? {
+        Value::Number(seconds) => {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "fractions of a second do not matter, nor does saturation"
+            )]
+            let seconds = seconds.as_f64()? as i64;
+            DateTime::from_timestamp(seconds, 0)
+        }
+        _ => {
+            let told = text(value, name)?;
+            let zoned = DateTime::parse_from_rfc3339(told).map(|told| told.to_utc());
+            // Without a zone it is UTC.
+            zoned.or_else(|_| told.parse::<NaiveDateTime>().map(|told| told.and_utc())).ok()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn delivery(resource: &str, action: &str, data: &Value) -> Delivery {
+        let headers = HeaderMap::from_iter([(
+            axum::http::HeaderName::from_static("sentry-hook-resource"),
+            resource.parse().unwrap(),
+        )]);
+        Delivery::parse(&headers, json!({"action": action, "data": data}).to_string().into()).unwrap()
+    }
+
+    #[test]
+    fn each_kind_tells_its_time_in_signed_content() {
+        let wanted: DateTime<Utc> = "2026-11-23T09:15:02Z".parse().unwrap();
+        let later = "2027-01-01T00:00:00Z";
+        for (resource, action, data) in [
+            ("error", "created", json!({"error": {"received": 1_795_425_302.55, "timestamp": 1.0}})),
+            ("error", "created", json!({"error": {"received": null, "timestamp": 1_795_425_302.123}})),
+            ("error", "created", json!({"error": {"datetime": "2026-11-23T09:15:02.000000Z"}})),
+            ("event_alert", "triggered", json!({"event": {"timestamp": "2026-11-23T10:15:02+01:00"}})),
+            ("event_alert", "triggered", json!({"event": {"timestamp": "2026-11-23T09:15:02"}})),
+            (
+                "issue",
+                "resolved",
+                json!({"issue": {"lastSeen": "2026-11-23T09:15:02Z", "firstSeen": "2020-01-01T00:00:00Z"}}),
+            ),
+            (
+                "metric_alert",
+                "critical",
+                json!({"metric_alert": {"date_detected": "2026-11-23T09:15:02Z", "date_closed": later}}),
+            ),
+            (
+                "metric_alert",
+                "resolved",
+                json!({"metric_alert": {"date_closed": "2026-11-23T09:15:02Z", "date_detected": later}}),
+            ),
+            ("comment", "created", json!({"comment_id": 1, "timestamp": "2026-11-23T09:15:02Z"})),
+        ] {
+            let at = of_delivery(&delivery(resource, action, &data)).unwrap();
+            assert_eq!(at.timestamp(), wanted.timestamp(), "{resource} {data}");
+        }
+        let hook = json!({"event": {"dateReceived": "2026-11-23T09:15:02Z", "dateCreated": later}});
+        assert_eq!(of_service_hook(&hook), Some(wanted));
+        for data in [json!({}), json!({"error": {}}), json!({"error": {"received": "soon", "datetime": [1]}})] {
+            assert_eq!(of_delivery(&delivery("error", "created", &data)), None, "{data}");
+        }
+        let huge = json!({"error": {"received": 1e300}});
+        assert_eq!(of_delivery(&delivery("error", "created", &huge)), None);
+        assert_eq!(of_delivery(&delivery("seer", "coding_completed", &json!({"run_id": 1, "timestamp": later}))), None);
+    }
+
+    #[test]
+    fn what_is_older_than_its_key_is_kept_is_too_old() {
+        let now: DateTime<Utc> = "2026-11-23T09:15:02Z".parse().unwrap();
+        let ago = |days: i64| Some(now - TimeDelta::days(days));
+        let error = json!({"error": {"event_id": "a", "message": "boom"}});
+        let report = crate::resource::meaning(&delivery("error", "created", &error), now);
+        let step = crate::resource::meaning(&delivery("issue", "resolved", &json!({"issue": {"id": "1"}})), now);
+        let back = crate::resource::meaning(&delivery("issue", "unresolved", &json!({"issue": {"id": "1"}})), now);
+        for (meaning, days, too_old) in [
+            (&report, 28, false),
+            (&report, 30, true),
+            (&back, 28, false),
+            (&back, 30, true),
+            (&step, 88, false),
+            (&step, 90, true),
+            (&Meaning::Ignored("nothing"), 1_000, false),
+        ] {
+            assert_eq!(is_too_old(ago(days), meaning, now), too_old, "{days} {meaning:?}");
+        }
+        assert!(!is_too_old(None, &report, now), "nobody knows");
+        assert!(!is_too_old(ago(-365), &report, now), "a clock that is ahead");
+    }
+}
