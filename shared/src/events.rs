@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::model::{AlertType, Category, IncidentId, Report, ServiceState, Severity};
+use crate::defer::Deferred;
+use crate::model::{AlertType, Category, IncidentId, ServiceState, Severity};
 
 /// The shape of every detail; raised when a field changes its meaning.
 pub(crate) const VERSION: u32 = 1;
@@ -135,14 +136,15 @@ pub enum Event<'a> {
         /// When it ended.
         finished_at: DateTime<Utc>,
     },
-    /// Reports wait for a database that is away. Never in the outbox, which is there: `defer` puts it on the bus.
+    /// Reports, steps, check-ins and heartbeats wait for a database that is away. Never in the outbox, which is there:
+    /// `defer` puts it on the bus.
     ReportDeferred {
-        /// The reports, where they fit …
+        /// What waits, where it fits …
         #[serde(skip_serializing_if = "Option::is_none")]
-        reports: Option<&'a [Report]>,
+        records: Option<&'a [Deferred]>,
         /// … or the same JSON array, gzip in base64.
         #[serde(skip_serializing_if = "Option::is_none")]
-        reports_gzip: Option<&'a str>,
+        records_gzip: Option<&'a str>,
     },
 }
 

@@ -60,6 +60,11 @@ impl Publisher {
         self.bus.as_ref()
     }
 
+    /// How long a caller waits for the bus.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Publishes those of these events that the outbox holds. Never fails its caller: what was not told is logged,
     /// and stays in the outbox.
     pub async fn publish(&self, ids: &[Uuid]) {

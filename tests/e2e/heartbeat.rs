@@ -313,3 +313,22 @@ async fn on_lambda_it_answers_over_the_gateway() {
     let (_, failed, message) = last(&database, "nightly").await;
     assert_eq!((failed, message.as_deref()), (true, Some("[redacted] is full")));
 }
+
+#[tokio::test]
+async fn after_a_missed_look_a_job_that_is_late_has_ten_minutes_for_what_may_be_deferred() {
+    let stack = hourly().await;
+    assert_eq!(post(&stack, &path("hourly"), "").await.status, 200);
+    let state = async || stack.check_now().await.checked[0].state;
+    assert_eq!(state().await, ServiceState::Healthy);
+    // One look was missed: its sign of life may wait in a queue.
+    stack.database.execute("UPDATE services SET last_checked_at = now() - interval '2 minutes'").await;
+    stack.database.execute("UPDATE service_heartbeats SET beat_at = now() - interval '70 minutes'").await;
+    for look in 0..2 {
+        assert_eq!(state().await, ServiceState::Healthy, "look {look}");
+    }
+    stack.database.execute("UPDATE service_heartbeats SET resumed_at = resumed_at - interval '9 minutes'").await;
+    assert_eq!(state().await, ServiceState::Healthy);
+    // Nothing came: not an hour later, as after a long pause, but now.
+    stack.database.execute("UPDATE service_heartbeats SET resumed_at = resumed_at - interval '2 minutes'").await;
+    assert_eq!(state().await, ServiceState::Down);
+}

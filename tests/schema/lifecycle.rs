@@ -23,7 +23,7 @@ fn step(key: &str) -> Step {
     Step {
         delivery_key: DeliveryKey::derived("test", key.as_bytes()),
         source: "sentry".to_owned(),
-        agent: Agent { id: "test", kind: "intake" },
+        agent: Agent::new("test", "intake"),
         target: group(),
         as_of: None,
         action_type: "test_step".to_owned(),

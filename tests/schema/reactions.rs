@@ -42,7 +42,7 @@ async fn take(database: &Database, change: Change, minute: i64) {
     let step = &Step {
         delivery_key: DeliveryKey::unique("test", at(minute)),
         source: "sentry".to_owned(),
-        agent: Agent { id: "test", kind: "intake" },
+        agent: Agent::new("test", "intake"),
         target: Target::Group(Fingerprint::of_group(&group)),
         as_of: None,
         action_type: "test_step".to_owned(),

@@ -361,9 +361,11 @@ fn routes(
     let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor, heartbeat_deferral);
     let status = status::App::new(store.clone(), watch.clone(), access.read_token.clone());
     let admin = admin::App::new(store.clone(), publisher.clone(), watch.clone(), access.admin_token.clone());
-    let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone());
+    let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone())
+        .with_store_budget(intake.store_budget());
     let pagerduty_events =
-        pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone())?;
+        pagerduty_events::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.pagerduty.clone())?
+            .with_store_budget(intake.store_budget());
     let email_events = email_events::App::new(store.clone(), watch.clone(), vendors.sendgrid.clone());
     Ok(with_fallbacks(
         Router::new()

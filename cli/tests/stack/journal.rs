@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use chrono::Utc;
-use shared::defer::Defer as _;
+use shared::defer::{Defer as _, Deferred};
 use shared::model::{DeliveryKey, Report};
 use watchkeeper::stack::journal::Journal;
 
@@ -21,9 +21,9 @@ async fn deferred(scratch: &Scratch, count: i64) {
     let journal = Journal::open(&data.join("journal")).unwrap();
     let report = |number: i64| {
         let key = DeliveryKey::named("test", &number.to_le_bytes());
-        Report::new(key, "test", MESSAGE.to_owned(), Utc::now()).storable()
+        Report::new(key, "test", MESSAGE.to_owned(), Utc::now()).storable().into()
     };
-    let reports: Vec<Report> = (0..count).map(report).collect();
+    let reports: Vec<Deferred> = (0..count).map(report).collect();
     journal.defer(&reports).await.unwrap();
 }
 

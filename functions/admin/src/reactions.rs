@@ -96,7 +96,7 @@ impl App {
             deed,
             by: told.by(),
             comment: told.comment,
-            agent: Agent { id: "admin", kind: "operator" },
+            agent: Agent::new("admin", "operator"),
             at: now,
             done_at: None,
         };

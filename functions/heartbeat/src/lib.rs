@@ -2,22 +2,29 @@
 //!
 //! - Trigger: `POST /api/heartbeat/{token}` (API Gateway HTTP API, or the local stack). Not `GET`: what previews links
 //!   must not keep a dead job alive.
-//! - Guarantees: what was answered with 200 is committed, in one statement; the last sign of life counts.
+//! - Guarantees: what was answered with 200 is committed, in one statement; with 202 it is safe until the database is
+//!   back, and counts with the time at which it came. The last sign of life counts.
 //! - Idempotency key: none needed: the same again says the same.
 //!
-//! Steps: [`parse`] (query and body to what the job says) → `shared::store::heartbeats`.
+//! Steps: [`parse`] (query and body to what the job says) → `shared::store::heartbeats`, or `shared::defer` while the
+//! database is away ([`tokens`]: whose then).
 
 pub mod app;
 pub mod parse;
+pub mod tokens;
+
+use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
+use shared::defer::{Deferred, DeferredBeat, Kept};
 use shared::heartbeat::HeartbeatToken;
 use shared::http::{ApiError, read_body_within};
 use shared::security::SecurityKind;
@@ -38,7 +45,7 @@ async fn receive(
     State(app): State<App>,
     token: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let (now, (parts, body)) = (Utc::now(), request.into_parts());
     // What is no text is no token either.
     let token = token.ok().and_then(|Path(token)| HeartbeatToken::parse(&token));
@@ -50,8 +57,22 @@ async fn receive(
     let said = parse::said(parts.uri.query(), &body)?;
     let message = said.message.map(|message| app.redactor.text(&message).into_owned());
     let (hash, beat) = (&token.hash(), &Beat { at: now, failed: said.failed, message });
-    let known = app.store.run(|client| async move { heartbeats::beat(&client, hash, beat).await }).await?;
-    if known { Ok(Json(json!({ "received": true }))) } else { Err(app.seen(unknown(), &parts, now).await) }
+    let store = |client: Arc<_>| async move { heartbeats::beat(&client, hash, beat).await };
+    let otherwise = || app.tokens.may_wait(hash, now).then(|| deferred(hash, beat));
+    match app.deferral.store(&app.store, store, otherwise).await? {
+        Kept::Stored(true) => {
+            app.tokens.remember(hash);
+            Ok(Json(json!({ "received": true })).into_response())
+        }
+        Kept::Stored(false) => Err(app.seen(unknown(), &parts, now).await),
+        Kept::Deferred => {
+            Ok((StatusCode::ACCEPTED, Json(json!({ "received": true, "deferred": true }))).into_response())
+        }
+    }
+}
+
+fn deferred(token_hash: &str, beat: &Beat) -> Deferred {
+    Deferred::Beat(DeferredBeat { token_hash: token_hash.to_owned(), beat: beat.clone() })
 }
 
 fn unknown() -> ApiError {

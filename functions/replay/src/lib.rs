@@ -1,11 +1,14 @@
-//! `replay`: stores the reports that were deferred while the database was away.
+//! `replay`: stores what was deferred while the database was away: reports, steps, check-ins, heartbeats.
 //!
 //! - Trigger: the SQS queue that the bus puts `ReportDeferred` into, in batches.
-//! - Guarantees: a message leaves the queue only when all of its reports are stored. While the database is away all
+//! - Guarantees: a message leaves the queue only when all of its records are stored. While the database is away all
 //!   messages come again; one that can never be stored fails alone, and SQS puts it aside when it has come too often.
-//! - Idempotency key: each report's own delivery key: a message that comes twice counts once. Order does not matter.
+//! - Idempotency key: each record's own (a delivery key; of signs of life the later one holds): a message that comes
+//!   twice counts once.
+//! - Order: that of the times at which records came, within a batch. A step that overtakes the report of its incident
+//!   waits for it for half an hour.
 //!
-//! Steps: [`app`] → [`message`] (a body to reports, pure) → `shared::defer::settle` (the write) → the failures.
+//! Steps: [`app`] → [`message`] (a body to records, pure) → `shared::defer::settle` (the write) → the failures.
 
 pub mod app;
 pub mod message;
@@ -13,8 +16,9 @@ pub mod message;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::defer::Deferred;
 use shared::defer::settle::{Settled, settle};
-use shared::model::Report;
 use shared::store::chain;
 
 pub use app::App;
@@ -22,17 +26,21 @@ pub use app::App;
 /// No statement is begun after this time: the function has 60 s, and a statement may take 10 s (5 s and one retry).
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Stores the reports of a batch, and names the messages that have to come again.
+/// A step whose incident is not known yet comes again until it is this old: the report that opens it may be in another
+/// message, which is tried for as long.
+const OVERTAKEN: TimeDelta = TimeDelta::minutes(30);
+
+/// Stores the records of a batch, and names the messages that have to come again.
 pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
     let until = Instant::now() + PATIENCE;
     let mut response = SqsBatchResponse::default();
-    let mut reports: Vec<Report> = Vec::new();
+    let mut records: Vec<Deferred> = Vec::new();
     let mut messages = Vec::with_capacity(batch.records.len());
     for message in batch.records {
-        match message::reports(message.body.as_deref().unwrap_or_default()) {
+        match message::records(message.body.as_deref().unwrap_or_default()) {
             Ok(some) => {
                 messages.push((id_of(message), some.len()));
-                reports.extend(some);
+                records.extend(some);
             }
             Err(error) => {
                 let id = id_of(message);
@@ -41,7 +49,9 @@ pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
             }
         }
     }
-    let mut settled = settle(&app.intake, &reports, until).await.into_iter();
+    let settled = settle(&app.intake, &records, until).await;
+    let now = Utc::now();
+    let mut settled = records.iter().zip(settled).map(|(record, settled)| in_time(record, settled, now));
     let mut waiting = 0_usize;
     for (id, count) in messages {
         let (later, refused) = look_at(&id, settled.by_ref().take(count));
@@ -50,22 +60,31 @@ pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
             response.add_failure(id);
         }
     }
-    let (taken, failed) = (reports.len(), response.batch_item_failures.len());
+    let (taken, failed) = (records.len(), response.batch_item_failures.len());
     tracing::info!(
         taken,
         waiting,
         failed,
-        "{taken} deferred reports came, {waiting} wait on; {failed} messages failed"
+        "{taken} deferred records came, {waiting} wait on; {failed} messages failed"
     );
     response
 }
 
-/// How many of a message's reports have to wait, and how many will never be stored. Logs why.
+/// What became of a record, after a step that may have overtaken its report was told to wait.
+fn in_time(record: &Deferred, settled: Settled, now: DateTime<Utc>) -> Settled {
+    match settled {
+        Settled::Unknown if now - record.received_at() < OVERTAKEN => Settled::Later(None),
+        Settled::Unknown => Settled::Stored,
+        settled => settled,
+    }
+}
+
+/// How many of a message's records have to wait, and how many will never be stored. Logs why.
 fn look_at(id: &str, settled: impl Iterator<Item = Settled>) -> (usize, usize) {
     let (mut later, mut refused) = (0, 0);
     for settled in settled {
         match settled {
-            Settled::Stored => {}
+            Settled::Stored | Settled::Unknown => {}
             Settled::Later(reason) => {
                 later += 1;
                 if let (1, Some(error)) = (later, reason) {

@@ -1,9 +1,9 @@
-//! From a message to the reports in it. Pure.
+//! From a message to the records in it. Pure.
 
 use serde_json::Value;
+use shared::defer::Deferred;
 use shared::defer::json::{self, Unreadable};
 use shared::defer::packing::{self, UnpackError};
-use shared::model::Report;
 
 /// The one event that belongs into our queue.
 const DETAIL_TYPE: &str = "ReportDeferred";
@@ -17,16 +17,16 @@ pub enum MessageError {
     /// It is another event.
     #[error("the message is not {DETAIL_TYPE}")]
     OtherEvent,
-    /// It holds no reports that we can read.
+    /// It holds no records that we can read.
     #[error("the event can't be read")]
     Detail(#[from] UnpackError),
 }
 
-/// The reports of a message whose body is the event as EventBridge puts it into a queue.
+/// The records of a message whose body is the event as EventBridge puts it into a queue.
 ///
 /// # Errors
 /// When it is anything else.
-pub fn reports(body: &str) -> Result<Vec<Report>, MessageError> {
+pub fn records(body: &str) -> Result<Vec<Deferred>, MessageError> {
     let mut event = json::read(body.as_bytes())?;
     if event["detail-type"] != DETAIL_TYPE {
         return Err(MessageError::OtherEvent);
@@ -43,11 +43,11 @@ mod tests {
 
     #[test]
     fn the_event_of_the_bus_gives_its_reports() {
-        let reports = reports(EVENT).unwrap();
-        let messages: Vec<&str> = reports.iter().map(|report| report.message.as_str()).collect();
-        assert_eq!(messages, ["Database connection failed", "cut \u{FFFD}"]);
-        assert_eq!(reports[0].delivery_key.as_str(), "api:0193a5e6-0000-7000-8000-000000000001");
-        assert_eq!(reports[0].context["order"], 1017);
+        let records = records(EVENT).unwrap();
+        let [Deferred::Report(first), Deferred::Report(second)] = records.as_slice() else { panic!("{records:?}") };
+        assert_eq!([&first.message, &second.message], ["Database connection failed", "cut \u{FFFD}"]);
+        assert_eq!(first.delivery_key.as_str(), "api:0193a5e6-0000-7000-8000-000000000001");
+        assert_eq!(first.context["order"], 1017);
     }
 
     #[test]
@@ -65,11 +65,11 @@ mod tests {
             (EVENT.replace("\"received_at\"", "\"x\""), "can't be read"),
             (EVENT.replace("\"occurrence\"", "\"else\""), "can't be read"),
         ] {
-            let error = reports(&body).unwrap_err().to_string();
+            let error = records(&body).unwrap_err().to_string();
             assert!(error.contains(why), "{body:.60} → {error}");
         }
         for cut in 0..EVENT.trim_end().len() {
-            assert!(EVENT.get(..cut).is_none_or(|body| reports(body).is_err()), "{cut}");
+            assert!(EVENT.get(..cut).is_none_or(|body| records(body).is_err()), "{cut}");
         }
     }
 }

@@ -53,7 +53,7 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         let watch = Watch::new(store.clone());
-        let intake = BusDeferral::attach(Intake::new(store, publisher.clone(), config.intake), publisher.bus());
+        let intake = BusDeferral::attach(Intake::new(store, publisher.clone(), config.intake), &publisher);
         Ok(Self::new(intake, watch, config.ingest_key, Exposure::Public))
     }
 

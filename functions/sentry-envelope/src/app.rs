@@ -72,7 +72,7 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         Ok(Self {
-            intake: BusDeferral::attach(Intake::new(store.clone(), publisher.clone(), config.intake), publisher.bus()),
+            intake: BusDeferral::attach(Intake::new(store.clone(), publisher.clone(), config.intake), &publisher),
             directory: Directory::new(store.clone()),
             counters: Counters::new(store.clone()),
             watch: Watch::new(store.clone()),

@@ -1,5 +1,7 @@
 //! A request, from its headers to its answer.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::applications::{Admission, Application};
+use shared::defer::{Allowance, Deferred};
 use shared::dsn::KeyVersion;
 use shared::http::{read_body_within, source_ip};
 use shared::model::text::first_chars;
@@ -30,6 +33,10 @@ use crate::{credentials, store_body};
 
 /// A body may have this many bytes as it is sent: a Lambda's request ends at 6 MB, base64 included.
 const BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// Check-ins that may be deferred in a minute. No quota is for them, and DSNs are public: whoever has one must not fill the
+/// place where errors wait.
+static WAITING: Allowance = Allowance::new(600);
 
 /// What these counts are filed under.
 const COUNTED_AS: &str = "sentry-envelope";
@@ -212,9 +219,9 @@ async fn keep(
             }
         }
     }
-    // Last: no other place takes a check-in while the database is away, and no report is lost for that.
     for check_in in contents.check_ins {
-        if let Err(error) = keep_check_in(app, &redacted(check_in, app.intake.redactor())).await {
+        let check_in = check_ins::storable_check_in(redacted(check_in, app.intake.redactor()));
+        if let Err(error) = keep_check_in(app, &check_in).await {
             refusal = Some(error.into());
         }
     }
@@ -235,7 +242,8 @@ fn attributed(mut report: Report, application: Option<Application>) -> Report {
 }
 
 async fn keep_check_in(app: &App, check_in: &CheckIn) -> Result<(), StoreError> {
-    let budget = app.intake.store_budget();
-    app.store.run_within(budget, |client| async move { check_ins::upsert(&client, check_in).await }).await?;
-    Ok(())
+    let deferral = app.intake.deferral(app.intake.store_budget());
+    let upsert = |client: Arc<_>| async move { check_ins::upsert(&client, check_in).await };
+    let otherwise = || WAITING.take(check_in.received_at).then(|| Deferred::CheckIn(Box::new(check_in.clone())));
+    deferral.store(&app.store, upsert, otherwise).await.map(drop)
 }

@@ -115,7 +115,7 @@ impl App {
         let publisher = Publisher::new(store.clone(), config.bus);
         let intake = Intake::new(store.clone(), publisher.clone(), config.intake);
         let means = Means {
-            intake: BusDeferral::attach(intake, publisher.bus()),
+            intake: BusDeferral::attach(intake, &publisher),
             publisher,
             counters: Counters::new(store.clone()),
             watch: Watch::new(store.clone()),

@@ -3,7 +3,7 @@
 //! - Trigger: `POST /webhooks/sentry` (signed), `POST /webhooks/sentry/{secret}` (the plugin, which signs nothing),
 //!   over API Gateway's HTTP API or the local stack.
 //! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; what was answered with 200 is
-//!   committed; a delivery counts once; what is authentic is never refused for being unknown.
+//!   committed, with 202 safe until it is; a delivery counts once; what is authentic is never refused for being unknown.
 //! - Idempotency key: from signed content only (the event's id, the state, the alert's), because Sentry sends a
 //!   new `Request-ID` with each retry. All the signed deliveries of one event share it.
 //!
@@ -37,7 +37,7 @@ use shared::security::SecurityKind;
 pub use app::App;
 use payload::Delivery;
 use refusal::Refusal;
-use resource::{Change, Meaning, service_hook};
+use resource::{Meaning, service_hook};
 use signature::{SignatureError, Way};
 
 /// The function's routes.
@@ -131,10 +131,9 @@ impl App {
         match meaning {
             Meaning::Report(report, None) => self.record(*report).await,
             Meaning::Report(report, Some(step)) => {
-                let outcome = self.means.intake.record(*report).await?;
-                if matches!(outcome, Outcome::Stored(_)) {
-                    self.take_step(Change::Note, *step).await?;
-                }
+                let outcome = self.means.intake.record(report.as_ref().clone()).await?;
+                let is_deferred = matches!(outcome, Outcome::Deferred(_));
+                self.take_following(*step, is_deferred.then_some(*report)).await?;
                 Ok(outcome.into_response())
             }
             Meaning::Step(change, step) => self.take_step(change, *step).await,

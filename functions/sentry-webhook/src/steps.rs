@@ -1,18 +1,21 @@
-//! Steps in an incident's life, taken: redacted, stored in one statement, told to the bus, answered. Every text that is
-//! kept of a delivery that is no report passes here.
+//! Steps in an incident's life, taken: redacted, stored in one statement, told to the bus, answered. What the database
+//! does not take in time is deferred like a report: Sentry does not send it again. Every text that is kept of a delivery
+//! that is no report passes here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
+use shared::defer::{Deferred, DeferredStep, Kept};
+use shared::intake::Outcome;
 use shared::model::Report;
 use shared::model::text::first_chars;
 use shared::redact::Redactor;
 use shared::store::StoreError;
-use shared::store::lifecycle::{self, Earlier, Step, Touched};
+use shared::store::lifecycle::{self, Change, Earlier, Step, Taken};
 
 use crate::refusal::Refusal;
-use crate::resource::Change;
 use crate::{App, answers};
 
 /// A text in a step's details is cut to this many characters.
@@ -21,57 +24,63 @@ const DETAIL_CHARS: usize = 1_000;
 /// A note with more bytes of JSON than this is kept as text, cut to a quarter as many characters.
 const NOTE_BYTES: usize = 16 * 1024;
 
-/// What became of a step.
-enum Taken {
-    /// What it did to the incident that it is about, if one is known.
-    Done(Option<Touched>),
-    /// Nothing: no incident is known, and nothing was kept.
-    Unknown,
-}
-
-/// A step can't be deferred, and Sentry waits for one second: a database that takes longer is away.
+/// Where nothing can be deferred: Sentry waits for one second, so a database that takes longer is away.
 const PATIENCE: Duration = Duration::from_millis(800);
 
 impl App {
     /// Takes a step and answers.
     pub(crate) async fn take_step(&self, change: Change, step: Step) -> Result<Response, Refusal> {
-        Ok(match self.take(change, step).await? {
-            Taken::Done(touched) => answers::step(touched.as_ref()),
-            Taken::Unknown => answers::step(None),
+        let key = step.delivery_key.clone();
+        Ok(match self.take(self.alone(change, step)).await? {
+            Kept::Stored(Taken::New(touched)) => answers::step(touched.first()),
+            Kept::Stored(Taken::Before(Earlier { touched })) => answers::step(touched.as_ref()),
+            Kept::Stored(Taken::Unknown) => answers::step(None),
+            Kept::Deferred => Outcome::Deferred(key).into_response(),
         })
+    }
+
+    /// Takes the step that follows a report. The report is stored or deferred already: where it is deferred, the step
+    /// brings it along, so that neither has to be replayed first.
+    pub(crate) async fn take_following(&self, step: Step, report: Option<Report>) -> Result<(), Refusal> {
+        let after = report.map(|report| Box::new(self.means.intake.presentable(report)));
+        self.take(DeferredStep { after, ..self.alone(Change::Note, step) }).await?;
+        Ok(())
     }
 
     /// Reopens what the step is about; where nothing is known, stores the report instead.
     pub(crate) async fn take_return(&self, step: Step, report: Option<Report>) -> Result<Response, Refusal> {
-        match (self.take(Change::Reopen, step).await?, report) {
-            (Taken::Done(Some(touched)), _) => Ok(answers::step(Some(&touched))),
+        let key = step.delivery_key.clone();
+        let otherwise = report.clone().map(|report| Box::new(self.means.intake.presentable(report)));
+        let taken = self.take(DeferredStep { otherwise, ..self.alone(Change::Reopen, step) }).await?;
+        let touched = match taken {
+            Kept::Stored(Taken::New(touched)) => touched.into_iter().next(),
+            Kept::Stored(Taken::Before(Earlier { touched })) => touched,
+            Kept::Stored(Taken::Unknown) => None,
+            Kept::Deferred => return Ok(Outcome::Deferred(key).into_response()),
+        };
+        match (touched, report) {
+            (Some(touched), _) => Ok(answers::step(Some(&touched))),
             // A repetition of a delivery that was stored as this report finds its answer there.
-            (Taken::Done(None) | Taken::Unknown, Some(report)) => self.record(report).await,
-            (Taken::Done(None) | Taken::Unknown, None) => Ok(answers::step(None)),
+            (None, Some(report)) => self.record(report).await,
+            (None, None) => Ok(answers::step(None)),
         }
     }
 
-    async fn take(&self, change: Change, step: Step) -> Result<Taken, StoreError> {
-        let step = &presentable(step, self.means.intake.redactor());
-        let store = &self.means.store;
-        let done = store.run_within(PATIENCE, |client| async move {
-            match change {
-                Change::Resolve => lifecycle::resolve_group(&client, step).await,
-                Change::Reopen => lifecycle::reopen_group(&client, step).await,
-                Change::Acknowledge => lifecycle::acknowledge_group(&client, step).await,
-                Change::Note => lifecycle::note_group(&client, step).await,
-            }
-        });
-        let Some(touched) = done.await? else {
-            let key = &step.delivery_key;
-            let earlier =
-                store.run_within(PATIENCE, |client| async move { lifecycle::find_earlier(&client, key).await });
-            let earlier = earlier.await?;
-            return Ok(earlier.map_or(Taken::Unknown, |Earlier { touched }| Taken::Done(touched)));
-        };
+    /// A step that belongs to no report.
+    fn alone(&self, change: Change, step: Step) -> DeferredStep {
+        let step = presentable(step, self.means.intake.redactor());
+        DeferredStep { change, step, after: None, otherwise: None }
+    }
+
+    async fn take(&self, wanted: DeferredStep) -> Result<Kept<Taken>, StoreError> {
+        let DeferredStep { change, step, .. } = &wanted;
+        let take = |client: Arc<_>| async move { lifecycle::take_step(&client, *change, step).await };
+        let deferral = self.means.intake.deferral(PATIENCE.max(self.means.intake.store_budget()));
+        let kept = deferral.store(&self.means.store, take, || Some(Deferred::Step(Box::new(wanted.clone())))).await?;
+        let kind = &step.action_type;
+        let Kept::Stored(Taken::New(touched)) = &kept else { return Ok(kept) };
         let events: Vec<_> = touched.iter().filter_map(|touched| touched.event_id).collect();
         self.means.publisher.publish(&events).await;
-        let kind = &step.action_type;
         match touched.first() {
             Some(first) => {
                 let id = &first.incident_id;
@@ -79,7 +88,7 @@ impl App {
             }
             None => tracing::info!(kind, "{kind} is kept; no incident is known for it"),
         }
-        Ok(Taken::Done(touched.into_iter().next()))
+        Ok(kept)
     }
 }
 

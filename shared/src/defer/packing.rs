@@ -1,7 +1,7 @@
-//! Reports as the detail of an event `ReportDeferred`, and back. Pure.
+//! Records as the detail of an event `ReportDeferred`, and back. Pure.
 //!
-//! Plain JSON where it fits, so that a person can read what waits in a queue; else gzip in base64. Several reports share
-//! an event as far as they fit.
+//! Plain JSON where it fits, so that a person can read what waits in a queue; else gzip in base64. Several records share
+//! an event as far as they fit. Details of before, which hold bare reports, are read too.
 //!
 //! Users: `bus`, `replay`.
 
@@ -15,8 +15,8 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
-use super::DeferError;
 use super::json::{self, Unreadable};
+use super::{DeferError, Deferred};
 use crate::events::{self, Event, OutboxEvent};
 use crate::model::Report;
 
@@ -29,33 +29,33 @@ const UNPACKED_BYTES: usize = 16 * 1024 * 1024;
 /// Deeper JSON than this is packed even when it is small: the services on its way read it too.
 const PLAIN_LEVELS: usize = 32;
 
-/// Why a detail gives no reports.
+/// Why a detail gives no records.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
     /// It is not of the version that this program knows.
     #[error("the detail is not of version {}", events::VERSION)]
     Version,
-    /// It holds no reports.
-    #[error("the detail holds no reports")]
+    /// It holds no records.
+    #[error("the detail holds no records")]
     Missing,
-    /// A report is not of the known shape. The parser's own words are left out: they show what it holds.
-    #[error("a report has an unknown shape")]
+    /// A record is not of the known shape. The parser's own words are left out: they show what it holds.
+    #[error("a record has an unknown shape")]
     Shape,
     /// What is packed can't be unpacked.
-    #[error("the packed reports can't be unpacked")]
+    #[error("the packed records can't be unpacked")]
     Packed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The events that hold these reports, as few as fit.
+/// The events that hold these records, as few as fit.
 ///
 /// # Errors
-/// When one of the reports does not fit into an event by itself.
-pub(crate) fn pack(reports: &[Report], now: DateTime<Utc>) -> Result<Vec<OutboxEvent>, DeferError> {
-    match (pack_together(reports, now), reports.len()) {
+/// When one of the records does not fit into an event by itself.
+pub(crate) fn pack(records: &[Deferred], now: DateTime<Utc>) -> Result<Vec<OutboxEvent>, DeferError> {
+    match (pack_together(records, now), records.len()) {
         (Ok(event), _) => Ok(vec![event]),
         (Err(error), 0 | 1) => Err(error),
         (Err(_), count) => {
-            let (first, second) = reports.split_at(count / 2);
+            let (first, second) = records.split_at(count / 2);
             let mut events = pack(first, now)?;
             events.extend(pack(second, now)?);
             Ok(events)
@@ -63,12 +63,12 @@ pub(crate) fn pack(reports: &[Report], now: DateTime<Utc>) -> Result<Vec<OutboxE
     }
 }
 
-fn pack_together(reports: &[Report], now: DateTime<Utc>) -> Result<OutboxEvent, DeferError> {
+fn pack_together(records: &[Deferred], now: DateTime<Utc>) -> Result<OutboxEvent, DeferError> {
     let unavailable = |error: Box<dyn std::error::Error + Send + Sync>| DeferError::Unavailable(error);
     let limit = ENTRY_BYTES - FRAME_BYTES;
-    let text = serde_json::to_vec(reports).map_err(|error| unavailable(error.into()))?;
+    let text = serde_json::to_vec(records).map_err(|error| unavailable(error.into()))?;
     if text.len() <= limit && json::levels(&text) <= PLAIN_LEVELS {
-        return Ok(Event::ReportDeferred { reports: Some(reports), reports_gzip: None }.into_outbox(now));
+        return Ok(Event::ReportDeferred { records: Some(records), records_gzip: None }.into_outbox(now));
     }
     if text.len() > UNPACKED_BYTES {
         return Err(DeferError::TooLarge { bytes: text.len(), limit: UNPACKED_BYTES });
@@ -77,7 +77,7 @@ fn pack_together(reports: &[Report], now: DateTime<Utc>) -> Result<OutboxEvent, 
     if packed.len() > limit {
         return Err(DeferError::TooLarge { bytes: packed.len(), limit });
     }
-    Ok(Event::ReportDeferred { reports: None, reports_gzip: Some(&packed) }.into_outbox(now))
+    Ok(Event::ReportDeferred { records: None, records_gzip: Some(&packed) }.into_outbox(now))
 }
 
 fn compress(text: &[u8]) -> std::io::Result<String> {
@@ -87,21 +87,27 @@ fn compress(text: &[u8]) -> std::io::Result<String> {
     Ok(BASE64.encode(encoder.finish()?))
 }
 
-/// The reports that an event's detail holds.
+/// The records that an event's detail holds.
 ///
 /// # Errors
 /// When it is not what was packed: never to be tried again.
-pub fn unpack(mut detail: Value) -> Result<Vec<Report>, UnpackError> {
+pub fn unpack(mut detail: Value) -> Result<Vec<Deferred>, UnpackError> {
     // Not by index: that panics where there is no object.
     let mut take = |name: &str| detail.get_mut(name).map(Value::take);
     if take("version").is_none_or(|version| version != events::VERSION) {
         return Err(UnpackError::Version);
     }
-    let reports = match take("reports_gzip") {
-        Some(Value::String(packed)) => decompress(&packed)?,
-        _ => take("reports").ok_or(UnpackError::Missing)?,
+    let mut list = |plain: &str, packed: &str| match take(packed) {
+        Some(Value::String(packed)) => decompress(&packed).map(Some),
+        _ => Ok(take(plain)),
     };
-    serde_json::from_value(reports).map_err(|_| UnpackError::Shape)
+    if let Some(records) = list("records", "records_gzip")? {
+        return serde_json::from_value(records).map_err(|_| UnpackError::Shape);
+    }
+    // What was deferred before there were other records than reports.
+    let reports = list("reports", "reports_gzip")?.ok_or(UnpackError::Missing)?;
+    let reports: Vec<Report> = serde_json::from_value(reports).map_err(|_| UnpackError::Shape)?;
+    Ok(reports.into_iter().map(Deferred::from).collect())
 }
 
 fn decompress(packed: &str) -> Result<Value, UnpackError> {
@@ -125,8 +131,12 @@ mod tests {
     use super::*;
     use crate::model::DeliveryKey;
 
-    fn report(message: &str) -> Report {
+    fn bare(message: &str) -> Report {
         Report::new(DeliveryKey::named("api", message.as_bytes()), "api", message.to_owned(), Utc::now())
+    }
+
+    fn report(message: &str) -> Deferred {
+        bare(message).into()
     }
 
     /// Text without any pattern, in letters of base64, which packing can't make smaller.
@@ -145,32 +155,32 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked_as_it_was() {
-        let mut deep = report("deep");
+        let mut deep = bare("deep");
         deep.context.insert("a".to_owned(), nested(125));
-        for (reports, is_packed) in [
+        for (records, is_packed) in [
             (vec![report("boom")], false),
             (vec![report("boom"), report("bang \u{1F9E8} \u{202e}")], false),
             (vec![report(&"x".repeat(1_000_000))], true),
             (vec![report(&random().take(120_000).map(|byte| format!("{byte:02x}")).collect::<String>())], true),
-            (vec![deep], true),
+            (vec![deep.into()], true),
         ] {
-            let events = pack(&reports, Utc::now()).unwrap();
+            let events = pack(&records, Utc::now()).unwrap();
             assert_eq!(events.len(), 1);
             let text = events[0].detail.to_string();
             assert!(text.len() < ENTRY_BYTES, "{}", text.len());
-            assert_eq!((events[0].detail_type, text.contains("reports_gzip")), ("ReportDeferred", is_packed));
-            assert_eq!(unpack(json::read(text.as_bytes()).unwrap()).unwrap(), reports);
+            assert_eq!((events[0].detail_type, text.contains("records_gzip")), ("ReportDeferred", is_packed));
+            assert_eq!(unpack(json::read(text.as_bytes()).unwrap()).unwrap(), records);
         }
     }
 
     #[test]
     fn reports_that_do_not_fit_together_travel_apart() {
-        let reports: Vec<Report> = (0..5).map(|number| report(&format!("{number}{}", noise(190_000)))).collect();
+        let reports: Vec<Deferred> = (0..5).map(|number| report(&format!("{number}{}", noise(190_000)))).collect();
         let events = pack(&reports, Utc::now()).unwrap();
         assert!(events.iter().all(|event| event.detail.to_string().len() < ENTRY_BYTES));
         let ids: std::collections::BTreeSet<_> = events.iter().map(|event| event.id).collect();
         assert_eq!(ids.len(), events.len());
-        let back: Vec<Report> = events.into_iter().flat_map(|event| unpack(event.detail).unwrap()).collect();
+        let back: Vec<Deferred> = events.into_iter().flat_map(|event| unpack(event.detail).unwrap()).collect();
         assert_eq!(back, reports);
     }
 
@@ -199,17 +209,30 @@ mod tests {
             with("version", json!(2)),
             with("version", json!("1")),
             with("version", Value::Null),
-            with("reports", json!({})),
-            with("reports", json!([{}])),
-            with("reports", json!([null])),
-            with("reports_gzip", json!("!")),
-            with("reports_gzip", json!("AAAA")),
-            with("reports_gzip", json!(BASE64.encode([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]))),
-            with("reports_gzip", json!(compress(b"[").unwrap())),
-            with("reports_gzip", json!(compress("[".repeat(100_000).as_bytes()).unwrap())),
-            with("reports_gzip", json!(bomb)),
+            with("records", json!({})),
+            with("records", json!([{}])),
+            with("records", json!([null])),
+            with("records_gzip", json!("!")),
+            with("records_gzip", json!("AAAA")),
+            with("records_gzip", json!(BASE64.encode([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]))),
+            with("records_gzip", json!(compress(b"[").unwrap())),
+            with("records_gzip", json!(compress("[".repeat(100_000).as_bytes()).unwrap())),
+            with("records_gzip", json!(bomb)),
         ] {
             assert!(unpack(detail.clone()).is_err(), "{detail:.100}");
+        }
+    }
+
+    #[test]
+    fn what_was_deferred_as_bare_reports_is_read_too() {
+        let reports = vec![bare("boom"), bare("bang")];
+        let packed = compress(&serde_json::to_vec(&reports).unwrap()).unwrap();
+        let wanted: Vec<Deferred> = reports.iter().cloned().map(Deferred::from).collect();
+        for detail in [json!({"version": 1, "reports": reports}), json!({"version": 1, "reports_gzip": packed})] {
+            assert_eq!(unpack(detail).unwrap(), wanted);
+        }
+        for reports in [json!({}), json!([{}]), json!([null])] {
+            assert!(unpack(json!({"version": 1, "reports": reports})).is_err(), "{reports}");
         }
     }
 }

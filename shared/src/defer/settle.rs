@@ -1,54 +1,155 @@
-//! The way back: reports that were deferred, into the database.
+//! The way back: what was deferred, into the database.
 //!
 //! What was accepted must not be lost, so there is no refusal any more but that of the database itself: a caller who
 //! used one `Idempotency-Key` for two errors would have got 422, but was told 202.
+//!
+//! Order: reports and steps are taken in the order in which they came, so that an error is known before its end. Check-ins
+//! and heartbeats need none: of two the later one holds, whichever is stored first.
 //!
 //! Users: `replay`, the local stack's journal.
 
 use std::time::Instant;
 
+use super::{Deferred, DeferredStep};
 use crate::intake::{Intake, IntakeError};
 use crate::model::{DeliveryKey, Report};
+use crate::store::lifecycle::{self, Earlier, Taken};
 use crate::store::reports::{MAX_BATCH, Receipt};
+use crate::store::{check_ins, heartbeats};
 
-/// What became of a report that was deferred.
+/// What became of a record that was deferred.
 #[derive(Debug)]
 pub enum Settled {
-    /// It is stored, now or before.
+    /// It is stored, now or before; or there is nobody any more whom it is about.
     Stored,
+    /// A step whose incident nobody knows (yet). Nothing was kept of it.
+    Unknown,
     /// Not now: the database is still away, for this reason; none = there was no time left.
     Later(Option<IntakeError>),
     /// Never: the database refuses it, or what we make of it.
     Refused(IntakeError),
 }
 
-/// Stores these reports, and says of each in turn what became of it. Begins nothing after this instant; the first that
-/// the database is not there for ends it too, so that an outage costs one attempt and not one for each report.
-pub async fn settle(intake: &Intake, reports: &[Report], until: Instant) -> Vec<Settled> {
-    let mut settled = Vec::with_capacity(reports.len());
-    let mut is_away = false;
-    for chunk in reports.chunks(MAX_BATCH) {
-        if is_away || Instant::now() >= until {
-            settled.extend(chunk.iter().map(|_| Settled::Later(None)));
-        } else {
-            let some = settle_chunk(intake, chunk).await;
-            is_away = some.iter().any(|it| matches!(it, Settled::Later(_)));
-            settled.extend(some);
+impl Settled {
+    fn is_later(&self) -> bool {
+        matches!(self, Self::Later(_))
+    }
+}
+
+/// Stores these records, and says of each in turn what became of it. Begins nothing after this instant; the first that
+/// the database is not there for ends it too, so that an outage costs one attempt and not one for each record.
+pub async fn settle(intake: &Intake, records: &[Deferred], until: Instant) -> Vec<Settled> {
+    let mut settled: Vec<Settled> = records.iter().map(|_| Settled::Later(None)).collect();
+    for run in runs(records) {
+        if Instant::now() >= until {
+            break;
+        }
+        let answers = match &records[run[0]] {
+            Deferred::Report(_) => settle_reports(intake, records, &run).await,
+            other => vec![settle_one(intake, other).await],
+        };
+        let is_away = answers.iter().any(Settled::is_later);
+        for (place, answer) in run.into_iter().zip(answers) {
+            settled[place] = answer;
+        }
+        if is_away {
+            break;
         }
     }
     settled
 }
 
-async fn settle_chunk(intake: &Intake, reports: &[Report]) -> Vec<Settled> {
-    let answers = intake.record_all(reports.to_vec()).await;
+/// The places of the records in the order in which they are stored: reports that follow each other together, everything
+/// else by itself.
+fn runs(records: &[Deferred]) -> Vec<Vec<usize>> {
+    let mut places: Vec<usize> = (0..records.len()).collect();
+    let is_ordered = |record: &Deferred| matches!(record, Deferred::Report(_) | Deferred::Step(_));
+    // Stable: what came at one instant stays in the order in which it was kept.
+    places.sort_by_key(|place| {
+        let record = &records[*place];
+        (!is_ordered(record), is_ordered(record).then(|| record.received_at()))
+    });
+    let is_report = |place: usize| matches!(records[place], Deferred::Report(_));
+    let mut runs: Vec<Vec<usize>> = Vec::new();
+    for place in places {
+        match runs.last_mut() {
+            Some(run) if is_report(place) && is_report(run[0]) && run.len() < MAX_BATCH => run.push(place),
+            _ => runs.push(vec![place]),
+        }
+    }
+    runs
+}
+
+async fn settle_reports(intake: &Intake, records: &[Deferred], places: &[usize]) -> Vec<Settled> {
+    let reports: Vec<&Report> = places
+        .iter()
+        .filter_map(|place| match &records[*place] {
+            Deferred::Report(report) => Some(report.as_ref()),
+            _ => None,
+        })
+        .collect();
+    let answers = intake.record_all(reports.iter().map(|report| (*report).clone()).collect()).await;
     let mut settled = Vec::with_capacity(reports.len());
-    for (report, answer) in reports.iter().zip(answers) {
+    for (report, answer) in reports.into_iter().zip(answers) {
         settled.push(match answer {
             Err(IntakeError::KeyReused) => store_under_another_key(intake, report).await,
-            answer => Settled::from(answer),
+            answer => Settled::from(answer.map(drop)),
         });
     }
     settled
+}
+
+async fn settle_one(intake: &Intake, record: &Deferred) -> Settled {
+    let store = intake.store();
+    let stored = match record {
+        Deferred::Report(report) => return settle_report(intake, report).await,
+        Deferred::Step(step) => return settle_step(intake, step).await,
+        Deferred::CheckIn(check_in) => {
+            store.run(|client| async move { check_ins::upsert(&client, check_in).await }).await
+        }
+        Deferred::Beat(beat) => {
+            let (hash, beat) = (&beat.token_hash, &beat.beat);
+            store.run(|client| async move { heartbeats::beat(&client, hash, beat).await }).await
+        }
+    };
+    if let Ok(false) = stored {
+        let kind = record.kind();
+        tracing::info!(
+            kind,
+            "a deferred {kind} changed nothing: a later one is known, or nobody is known by its token"
+        );
+    }
+    Settled::from(stored.map(drop).map_err(IntakeError::from))
+}
+
+async fn settle_report(intake: &Intake, report: &Report) -> Settled {
+    match intake.record_all(vec![report.clone()]).await.pop() {
+        Some(Err(IntakeError::KeyReused)) => store_under_another_key(intake, report).await,
+        answer => answer.map_or(Settled::Later(None), |answer| Settled::from(answer.map(drop))),
+    }
+}
+
+async fn settle_step(intake: &Intake, deferred: &DeferredStep) -> Settled {
+    let DeferredStep { change, step, after, otherwise } = deferred;
+    if let Some(report) = after {
+        let settled = settle_report(intake, report).await;
+        if !matches!(settled, Settled::Stored) {
+            return settled;
+        }
+    }
+    let taken = intake.store().run(|client| async move { lifecycle::take_step(&client, *change, step).await }).await;
+    match (taken, otherwise) {
+        (Err(error), _) => Settled::from(Err(error.into())),
+        (Ok(Taken::New(touched)), _) if !touched.is_empty() => {
+            let events: Vec<_> = touched.iter().filter_map(|touched| touched.event_id).collect();
+            intake.publish(&events).await;
+            Settled::Stored
+        }
+        (Ok(Taken::Before(Earlier { touched: Some(_) })), _) => Settled::Stored,
+        (Ok(_), Some(report)) => settle_report(intake, report).await,
+        (Ok(Taken::Unknown), None) => Settled::Unknown,
+        (Ok(_), None) => Settled::Stored,
+    }
 }
 
 async fn store_under_another_key(intake: &Intake, report: &Report) -> Settled {
@@ -56,13 +157,14 @@ async fn store_under_another_key(intake: &Intake, report: &Report) -> Settled {
     // Made of the report, so that its next time is the same delivery.
     let told = format!("{} {}", report.delivery_key, report.content_hash());
     report.delivery_key = DeliveryKey::derived("reused", told.as_bytes());
-    intake.record_all(vec![report]).await.pop().map_or(Settled::Later(None), Settled::from)
+    let answer: Option<Result<Receipt, IntakeError>> = intake.record_all(vec![report]).await.pop();
+    answer.map_or(Settled::Later(None), |answer| Settled::from(answer.map(drop)))
 }
 
-impl From<Result<Receipt, IntakeError>> for Settled {
-    fn from(answer: Result<Receipt, IntakeError>) -> Self {
+impl From<Result<(), IntakeError>> for Settled {
+    fn from(answer: Result<(), IntakeError>) -> Self {
         match answer {
-            Ok(_) => Self::Stored,
+            Ok(()) => Self::Stored,
             Err(error) if error.is_transient() => Self::Later(Some(error)),
             Err(error) => Self::Refused(error),
         }

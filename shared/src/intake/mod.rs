@@ -19,13 +19,14 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use uuid::Uuid;
 
 pub use self::config::IntakeConfig;
 use self::queue::Queue;
 use self::settings::Settings;
 use self::writer::Writer;
 use crate::classify::Classifier;
-use crate::defer::{Defer, DeferError};
+use crate::defer::{Defer, DeferError, Deferral};
 use crate::events::Event;
 use crate::fingerprint::Fingerprint;
 use crate::http::ApiError;
@@ -172,6 +173,30 @@ impl Intake {
         self.config.store_budget
     }
 
+    /// Where what is no report goes while the database is away: to the same place, after the same time. Without a place
+    /// the database gets this long.
+    #[must_use]
+    pub fn deferral(&self, without_place: Duration) -> Deferral {
+        match &self.deferral {
+            Some(place) => Deferral::to(Arc::clone(place), self.config.store_budget),
+            None => Deferral::without_place(without_place),
+        }
+    }
+
+    /// The report as it may be kept: redacted, and without what Postgres refuses.
+    #[must_use]
+    pub fn presentable(&self, report: Report) -> Report {
+        self.config.redactor.report(report).storable()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.writer.store()
+    }
+
+    pub(crate) async fn publish(&self, events: &[Uuid]) {
+        self.writer.publish(events).await;
+    }
+
     /// What never gets further, for those who keep something else than reports.
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
@@ -194,17 +219,17 @@ impl Intake {
     /// # Errors
     /// When the key was used for another error, or the report could be neither stored nor deferred.
     pub async fn record(&self, report: Report) -> Result<Outcome, IntakeError> {
-        let report = self.config.redactor.report(report).storable();
+        let report = self.presentable(report);
         let Some(deferral) = &self.deferral else {
-            return self.store(report, None).await.map(Outcome::Stored);
+            return self.write(report, None).await.map(Outcome::Stored);
         };
-        match self.store(report.clone(), Some(self.config.store_budget)).await {
+        match self.write(report.clone(), Some(self.config.store_budget)).await {
             Ok(receipt) => Ok(Outcome::Stored(receipt)),
             // Also what went wrong on our side: once accepted, somebody can look at it.
             Err(error) if !error.is_about_the_report() => {
                 let key = report.delivery_key.clone();
                 tracing::warn!(report.id = %key, error = %chain(&error), "report {key} is kept for later");
-                let kept = deferral.defer(&[report]).await;
+                let kept = deferral.defer(&[report.into()]).await;
                 kept.map(|()| Outcome::Deferred(key)).map_err(|error| IntakeError::NotDeferred(Arc::new(error)))
             }
             Err(error) => Err(error),
@@ -229,7 +254,7 @@ impl Intake {
         answers
     }
 
-    async fn store(&self, mut report: Report, budget: Option<Duration>) -> Result<Receipt, IntakeError> {
+    async fn write(&self, mut report: Report, budget: Option<Duration>) -> Result<Receipt, IntakeError> {
         let settings = self.settings.current().await;
         let named = self.writer.name_projects(std::slice::from_mut(&mut report), budget.unwrap_or(Store::DEADLINE));
         named.await?;

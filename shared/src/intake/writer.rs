@@ -32,6 +32,10 @@ impl Writer {
         Self { store, publisher }
     }
 
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub(super) fn close(&self) {
         self.store.close();
     }

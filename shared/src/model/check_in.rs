@@ -1,10 +1,12 @@
 //! A job's sign of life, as Sentry's SDKs send it: it has begun, it has ended well, it has failed.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What a job says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CheckInStatus {
     /// It has begun.
     InProgress,
@@ -42,7 +44,7 @@ impl CheckInStatus {
 }
 
 /// A job's sign of life. Texts may be anything; what is longer than its column is cut.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckIn {
     /// Number of the application whose DSN was used.
     pub application: i64,

@@ -6,9 +6,12 @@
 //! by the teller's own clock: what is older than the newest that was heard changes nothing. Of two with the same
 //! instant the one that arrives last holds.
 //!
-//! Users: `sentry-webhook`; [`super::reactions`] for what people do.
+//! Users: `sentry-webhook`, `defer::settle`; [`super::reactions`] for what people do.
+
+use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -21,8 +24,23 @@ use crate::fingerprint::Fingerprint;
 use crate::model::text::{first_chars, storable, storable_object, storable_value};
 use crate::model::{DeliveryKey, IncidentId, IncidentStatus, uuid_at};
 
+/// What a step does to its incidents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// They are over.
+    Resolve,
+    /// The newest is open again.
+    Reopen,
+    /// Somebody has seen them.
+    Acknowledge,
+    /// Nothing: it stands on the timeline.
+    Note,
+}
+
 /// Which incidents a step is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Target {
     /// Those of one fingerprint, such as Sentry's group `sentry:4711`.
     Group(Fingerprint),
@@ -33,16 +51,24 @@ pub enum Target {
 }
 
 /// Who takes a step, as the audit names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
     /// `agent_actions.agent_id`.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// `agent_actions.agent_type`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
+}
+
+impl Agent {
+    /// An agent of these names.
+    #[must_use]
+    pub const fn new(id: &'static str, kind: &'static str) -> Self {
+        Self { id: Cow::Borrowed(id), kind: Cow::Borrowed(kind) }
+    }
 }
 
 /// One step, as somebody told it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Recognises a redelivery.
     pub delivery_key: DeliveryKey,
@@ -86,6 +112,35 @@ pub struct Touched {
 pub struct Earlier {
     /// What it did as a step, if it was one and an incident was known. Its event is not to be published again.
     pub touched: Option<Touched>,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It is kept, and has done this to the incidents that it is about, the newest first; none are known if it is empty.
+    New(Vec<Touched>),
+    /// It was delivered before.
+    Before(Earlier),
+    /// No incident is known, and nothing was kept.
+    Unknown,
+}
+
+/// Takes a step. Harmless to repeat.
+///
+/// # Errors
+/// As [`resolve_group`].
+pub async fn take_step(client: &Client, change: Change, step: &Step) -> Result<Taken, StoreError> {
+    let to = match change {
+        Change::Resolve => Some(IncidentStatus::Resolved),
+        Change::Reopen => Some(IncidentStatus::Detected),
+        Change::Acknowledge => Some(IncidentStatus::Acknowledged),
+        Change::Note => None,
+    };
+    if let Some(touched) = take(client, to, step).await? {
+        return Ok(Taken::New(touched));
+    }
+    let earlier = find_earlier(client, &step.delivery_key).await?;
+    Ok(earlier.map_or(Taken::Unknown, Taken::Before))
 }
 
 /// The longest a description gets, in characters.
@@ -167,8 +222,8 @@ async fn take(client: &Client, to: Option<IncidentStatus>, step: &Step) -> Resul
                 (&to.map(IncidentStatus::as_str), Type::TEXT),
                 (&step.as_of, Type::TIMESTAMPTZ),
                 (&step.keep_unknown, Type::BOOL),
-                (&step.agent.id, Type::TEXT),
-                (&step.agent.kind, Type::TEXT),
+                (&step.agent.id.as_ref(), Type::TEXT),
+                (&step.agent.kind.as_ref(), Type::TEXT),
                 (&step.action_type, Type::TEXT),
                 (&first_chars(&description, DESCRIPTION_CHARS), Type::TEXT),
                 (&Value::Object(storable_object(step.details.clone())).to_string(), Type::TEXT),

@@ -101,7 +101,7 @@ impl Vote {
 }
 
 /// A job's last sign of life.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
     /// When it came.
     pub at: DateTime<Utc>,

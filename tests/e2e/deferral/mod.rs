@@ -4,6 +4,7 @@ mod bus;
 mod journal;
 mod journey;
 mod local;
+mod others;
 mod replay;
 
 pub(crate) use bus::client;

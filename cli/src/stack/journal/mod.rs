@@ -1,12 +1,12 @@
-//! The journal: reports that wait on this machine's disk while the database is away, and events on their way from the bus
-//! to their consumers. Each is safe (`fsync`) before its caller has an answer, and survives a crash of this process and
-//! of the machine. A report is stored as soon as the database takes it, under its own delivery key.
+//! The journal: what waits on this machine's disk while the database is away (reports, steps, check-ins, heartbeats), and
+//! events on their way from the bus to their consumers. Each is safe (`fsync`) before its caller has an answer, and survives a crash of this process and
+//! of the machine. A record is stored as soon as the database takes it, under its own delivery key.
 //!
 //! - `record`: one line per record, with its checksum (pure). `segments`: the files.
 //! - `writer`: appends, one `fsync` for all who wait. `replay`: the way into the database.
 //! - `state`: what waits where. `events`: what the bus keeps here.
 //!
-//! Invariants: a segment is deleted only when each of its reports is stored, each of its events delivered, or set aside in
+//! Invariants: a segment is deleted only when each of its records is stored, each of its events delivered, or set aside in
 //! `refused.jsonl`; nothing is appended to a segment of another run. What was delivered may be delivered again after a
 //! crash, since only whole segments are forgotten. One process at a time: the data directory's lock sees to that.
 //!
@@ -26,8 +26,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
-use shared::defer::{Defer, DeferError};
-use shared::model::Report;
+use shared::defer::{Defer, DeferError, Deferred};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use events::Kept;
@@ -98,7 +97,7 @@ impl Journal {
         let (sealed, bytes) = folder.look().with_context(problem)?;
         let next_number = sealed.last().map_or(1, |last| last.saturating_add(1));
         if !sealed.is_empty() {
-            tracing::warn!(bytes, "reports or events of the last run wait in the journal");
+            tracing::warn!(bytes, "deferred records or events of the last run wait in the journal");
         }
         let state = Arc::new(State::new(sealed, bytes));
         let (commands, asked) = mpsc::channel(Self::WAITING);
@@ -119,10 +118,10 @@ impl Journal {
         self.folder.refused()
     }
 
-    async fn append(&self, reports: &[Report]) -> Result<(), DeferError> {
+    async fn append(&self, records: &[Deferred]) -> Result<(), DeferError> {
         let mut lines = Vec::new();
-        for report in reports {
-            let line = record::line_of(report).map_err(|error| DeferError::Unavailable(error.into()))?;
+        for deferred in records {
+            let line = record::line_of(deferred).map_err(|error| DeferError::Unavailable(error.into()))?;
             if line.len() > record::LINE_BYTES {
                 return Err(DeferError::TooLarge { bytes: line.len(), limit: record::LINE_BYTES });
             }
@@ -152,7 +151,10 @@ impl Journal {
 }
 
 impl Defer for Journal {
-    fn defer<'a>(&'a self, reports: &'a [Report]) -> Pin<Box<dyn Future<Output = Result<(), DeferError>> + Send + 'a>> {
-        Box::pin(self.append(reports))
+    fn defer<'a>(
+        &'a self,
+        records: &'a [Deferred],
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeferError>> + Send + 'a>> {
+        Box::pin(self.append(records))
     }
 }

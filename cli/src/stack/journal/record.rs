@@ -1,17 +1,17 @@
 //! A line of the journal: the checksum of a JSON document, and the document. Pure.
 //!
 //! `89abcdef {"kind":"report_deferred","report":{…}}`: eight hexadecimal digits of the CRC-32 of what follows the space.
-//! The kind says what it is: a report that waits for the database, or an event that waits for a function of ours.
+//! The kind says what it is: something that waits for the database (`report`, or `step`, `check_in`, `beat`), or an event
+//! that waits for a function of ours.
 
 use serde::Serialize;
 use serde_json::Value;
-use shared::defer::json;
-use shared::model::Report;
+use shared::defer::{Deferred, json};
 
 /// A line may have this many bytes; a report has at most some 3 MB.
 pub(super) const LINE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The kind of a deferred report, and of an event on its way.
+/// The kind of what is deferred (named when that was reports only), and of an event on its way.
 const REPORT_DEFERRED: &str = "report_deferred";
 const EVENT: &str = "event";
 
@@ -31,7 +31,7 @@ pub(crate) struct QueuedEvent {
 #[derive(Debug, PartialEq)]
 pub(super) enum Record {
     /// It waits for the database.
-    Report(Box<Report>),
+    Deferred(Deferred),
     /// It waits for its consumer.
     Event(QueuedEvent),
 }
@@ -52,14 +52,15 @@ pub(super) enum LineError {
     Shape,
 }
 
-/// The line of a deferred report, its end included.
-pub(super) fn line_of(report: &Report) -> serde_json::Result<Vec<u8>> {
+/// The line of what is deferred, its end included.
+pub(super) fn line_of(deferred: &Deferred) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Fields<'a> {
         kind: &'static str,
-        report: &'a Report,
+        #[serde(flatten)]
+        deferred: &'a Deferred,
     }
-    line(&Fields { kind: REPORT_DEFERRED, report })
+    line(&Fields { kind: REPORT_DEFERRED, deferred })
 }
 
 /// The line of an event, its end included.
@@ -91,9 +92,13 @@ pub(super) fn record_in(line: &[u8]) -> Result<Record, LineError> {
     }
     let mut record = json::read(text)?;
     let mut take = |name: &str| record.get_mut(name).map(Value::take).unwrap_or_default();
-    match take("kind").as_str() {
+    let kind = take("kind");
+    match kind.as_str() {
         Some(REPORT_DEFERRED) => {
-            serde_json::from_value(take("report")).map(Record::Report).map_err(|_| LineError::Shape)
+            if let Value::Object(fields) = &mut record {
+                fields.remove("kind");
+            }
+            serde_json::from_value(record).map(Record::Deferred).map_err(|_| LineError::Shape)
         }
         Some(EVENT) => match (take("queue"), take("event")) {
             (Value::String(queue), event @ Value::Object(_)) => Ok(Record::Event(QueuedEvent { queue, event })),
@@ -107,7 +112,9 @@ pub(super) fn record_in(line: &[u8]) -> Result<Record, LineError> {
 mod tests {
     use chrono::Utc;
     use serde_json::json;
-    use shared::model::DeliveryKey;
+    use shared::defer::DeferredBeat;
+    use shared::model::{DeliveryKey, Report};
+    use shared::store::probing::Beat;
 
     use super::*;
 
@@ -124,12 +131,25 @@ mod tests {
         let mut deep = report("deep");
         deep.context.insert("a".to_owned(), (1..125).fold(json!([]), |inner, _| json!([inner])));
         for report in [report("boom"), report("a\nb\r\n\u{2028}\0\u{1F9E8}"), report(""), deep] {
+            let report = Deferred::from(report);
             let line = line_of(&report).unwrap();
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
-            let wanted = Record::Report(Box::new(report));
+            let wanted = Record::Deferred(report);
             assert_eq!(record_in(&line).unwrap(), wanted);
             assert_eq!(record_in(line.strip_suffix(b"\n").unwrap()).unwrap(), wanted);
         }
+    }
+
+    #[test]
+    fn a_line_says_what_it_holds_and_a_report_s_reads_as_it_always_did() {
+        let report = report("boom");
+        let text = json!({"kind": "report_deferred", "report": &report}).to_string();
+        assert_eq!(record_in(&line(&text)).unwrap(), Record::Deferred(report.into()));
+        let beat = Beat { at: Utc::now(), failed: true, message: Some("a\nb".to_owned()) };
+        let beat = Deferred::Beat(DeferredBeat { token_hash: "0".repeat(64), beat });
+        let line = line_of(&beat).unwrap();
+        assert!(String::from_utf8_lossy(&line).contains(r#"{"kind":"report_deferred","beat":{"#), "{line:?}");
+        assert_eq!(record_in(&line).unwrap(), Record::Deferred(beat));
     }
 
     #[test]
@@ -143,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_torn_or_changed_line_is_known_by_its_checksum() {
-        let whole = line_of(&report("boom")).unwrap();
+        let whole = line_of(&report("boom").into()).unwrap();
         for end in 0..whole.len() - 1 {
             assert!(matches!(record_in(&whole[..end]), Err(LineError::Checksum)), "cut at {end}");
         }
@@ -171,6 +191,7 @@ mod tests {
             r#"{"kind": "event", "queue": "Notices", "event": []}"#,
             r#"{"kind": "report_deferred", "report": []}"#,
             r#"{"kind": "report_deferred", "report": {"message": 1}}"#,
+            r#"{"kind": "report_deferred", "else": {}}"#,
             &"[".repeat(100_000),
         ] {
             let refused = record_in(&line(text));

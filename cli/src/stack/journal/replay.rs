@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::json;
+use shared::defer::Deferred;
 use shared::defer::settle::{Settled, settle};
 use shared::intake::Intake;
-use shared::model::Report;
 use shared::store::chain;
 use tokio::sync::watch;
 
@@ -28,7 +28,7 @@ const LAST_REPLAY: Duration = Duration::from_millis(500);
 /// What a replay did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Replayed {
-    /// Reports that are stored.
+    /// Records that are stored.
     pub stored: usize,
     /// Records that were set aside.
     pub refused: usize,
@@ -57,7 +57,7 @@ impl Journal {
         if self.is_waiting() {
             let last = self.replay(intake, Instant::now() + LAST_REPLAY);
             if tokio::time::timeout(LAST_REPLAY, last).await.is_err() || self.is_waiting() {
-                tracing::warn!("deferred reports wait in the journal for the next start");
+                tracing::warn!("deferred records wait in the journal for the next start");
             }
         }
     }
@@ -87,7 +87,11 @@ impl Journal {
             }
             if self.state.is_over_now() {
                 let Progress { stored, refused, .. } = std::mem::take(&mut *progress);
-                tracing::info!(stored, refused, "no report waits any more: {stored} stored, {refused} set aside");
+                tracing::info!(
+                    stored,
+                    refused,
+                    "nothing deferred waits any more: {stored} stored, {refused} set aside"
+                );
             }
         }
         replayed.is_done = !self.is_waiting();
@@ -167,20 +171,21 @@ impl Journal {
 
     /// How many were stored and how many set aside; none when some have to wait, and so the chunk has to come again.
     async fn replay_chunk(&self, chunk: Chunk, intake: &Intake, until: Instant) -> io::Result<Option<(usize, usize)>> {
-        let settled = settle(intake, &chunk.reports, until).await;
+        let settled = settle(intake, &chunk.deferred, until).await;
         let mut refused = Vec::new();
-        for (report, settled) in chunk.reports.iter().zip(settled) {
+        for (deferred, settled) in chunk.deferred.iter().zip(settled) {
             match settled {
-                Settled::Stored => {}
+                // Here what came first is stored first: nobody will know the incident of a step that is unknown now.
+                Settled::Stored | Settled::Unknown => {}
                 Settled::Later(reason) => {
                     let reason = reason.map_or_else(|| "no time left".to_owned(), |error| chain(&error));
-                    tracing::debug!(reason, "deferred reports wait on: {reason}");
+                    tracing::debug!(reason, "deferred records wait on: {reason}");
                     return Ok(None);
                 }
-                Settled::Refused(error) => refused.push(refused_report(report, &chain(&error))),
+                Settled::Refused(error) => refused.push(refused_record(deferred, &chain(&error))),
             }
         }
-        let stored = chunk.reports.len() - refused.len();
+        let stored = chunk.deferred.len() - refused.len();
         for (line, error) in &chunk.unreadable {
             refused.push(refused_line(line, &chain(error)));
         }
@@ -199,8 +204,12 @@ impl Journal {
 }
 
 /// As it is set aside: a JSON document on one line.
-fn refused_report(report: &Report, reason: &str) -> String {
-    json!({ "at": Utc::now(), "reason": reason, "report": report }).to_string()
+fn refused_record(deferred: &Deferred, reason: &str) -> String {
+    // `{"report": {…}}`, or what else it is.
+    let mut line = json!(deferred);
+    line["at"] = json!(Utc::now());
+    line["reason"] = reason.into();
+    line.to_string()
 }
 
 fn refused_line(line: &[u8], reason: &str) -> String {

@@ -8,7 +8,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use shared::model::Report;
+use shared::defer::Deferred;
 
 use super::record::{LINE_BYTES, LineError, QueuedEvent, Record, record_in};
 
@@ -23,8 +23,8 @@ pub(super) struct Folder(PathBuf);
 /// Some lines of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// The reports, each with its line.
-    pub(super) reports: Vec<Report>,
+    /// What is deferred.
+    pub(super) deferred: Vec<Deferred>,
     /// The events.
     pub(super) events: Vec<QueuedEvent>,
     /// Lines that are no record, and why.
@@ -129,7 +129,7 @@ impl Folder {
 impl Chunk {
     fn take(&mut self, line: Vec<u8>) {
         match record_in(&line) {
-            Ok(Record::Report(report)) => self.reports.push(*report),
+            Ok(Record::Deferred(deferred)) => self.deferred.push(deferred),
             Ok(Record::Event(event)) => self.events.push(event),
             // Only the last line of a file can have no end.
             Err(_) if line.last() != Some(&b'\n') && line.len() <= LINE_BYTES => self.torn = line.len(),

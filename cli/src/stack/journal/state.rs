@@ -69,7 +69,7 @@ impl State {
         }
         files.open_reports = true;
         if !std::mem::replace(&mut files.is_waiting, true) {
-            tracing::warn!("the database is away: reports are deferred to the journal");
+            tracing::warn!("the database is away: what comes in is deferred to the journal");
         }
         drop(files);
         self.arrived.notify_one();

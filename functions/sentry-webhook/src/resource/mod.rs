@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use shared::fingerprint::Fingerprint;
 use shared::model::{DeliveryKey, Report, UpstreamGroup};
 use shared::sentry_event::apply_level;
+pub use shared::store::lifecycle::Change;
 use shared::store::lifecycle::{Agent, Step, Target};
 use url::Url;
 
@@ -31,7 +32,7 @@ pub use vocabulary::kind_of;
 const SOURCE: &str = "sentry";
 
 /// Who writes steps down.
-const AGENT: Agent = Agent { id: "sentry-webhook", kind: "intake" };
+const AGENT: Agent = Agent::new("sentry-webhook", "intake");
 
 /// What a delivery means.
 #[derive(Debug)]
@@ -44,19 +45,6 @@ pub enum Meaning {
     Return(Box<Step>, Option<Box<Report>>),
     /// Nothing to store, for this reason.
     Ignored(&'static str),
-}
-
-/// What a step does to its incidents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// They are over.
-    Resolve,
-    /// The newest is open again.
-    Reopen,
-    /// Somebody has seen them.
-    Acknowledge,
-    /// Nothing: it stands on the timeline.
-    Note,
 }
 
 /// What this delivery means.

@@ -93,17 +93,30 @@ taken AS (
 mine AS (
     SELECT service_id FROM fresh UNION ALL SELECT service_id FROM taken
 ),
--- A job that was well when it was last looked at, which is long ago: nobody was there to hear it.
+-- A job that was well when it was last looked at, and since when its silence counts. If that look is long ago, nobody was
+-- there to hear it: since now. If only a look was missed, or the server has started since, the database was away for a
+-- moment: what the job said meanwhile may be deferred, and a queue tries that again after six minutes. So it is not judged
+-- for ten minutes.
 unheard AS (
-    SELECT service.id
+    SELECT
+        service.id,
+        CASE
+            WHEN service.last_checked_at < $3 - interval '3 minutes' THEN $3
+            ELSE $3 - greatest(
+                make_interval(secs => coalesce(service.interval_seconds, 60)) - interval '10 minutes', interval '0'
+            )
+        END AS since
     FROM mine
     JOIN public.services AS service ON service.id = mine.service_id
     WHERE service.kind = 'heartbeat' AND service.state <> 'down' AND service.consecutive_failures = 0
-        AND service.last_checked_at < $3 - interval '3 minutes'
+        AND (
+            service.last_checked_at < $3 - interval '100 seconds'
+            OR pg_postmaster_start_time() BETWEEN service.last_checked_at AND $3
+        )
 ),
 -- Nobody waits here: who holds the row is a beat, or notes the same.
 resuming AS (
-    SELECT beat.service_id
+    SELECT beat.service_id, unheard.since
     FROM public.service_heartbeats AS beat
     JOIN unheard ON unheard.id = beat.service_id
     ORDER BY beat.service_id
@@ -111,7 +124,7 @@ resuming AS (
 ),
 resumed AS (
     UPDATE public.service_heartbeats AS beat
-    SET resumed_at = $3
+    SET resumed_at = greatest(beat.resumed_at, resuming.since)
     FROM resuming
     WHERE beat.service_id = resuming.service_id
 ),
@@ -127,7 +140,7 @@ claimed AS (
         -- A job's silence begins with its configuration, and again whenever we were away.
         greatest(
             coalesce(beat.beat_at, beat.created_at), beat.resumed_at,
-            CASE WHEN beat.service_id IS NOT NULL AND service.id IN (SELECT id FROM unheard) THEN $3 END
+            CASE WHEN beat.service_id IS NOT NULL THEN unheard.since END
         ) AS beat_at, beat.failed AS beat_failed, beat.message AS beat_message,
         breaker.state AS breaker_state, breaker.failures AS breaker_failures,
         breaker.backoff_seconds AS breaker_backoff_seconds, breaker.opened_at AS breaker_opened_at,
@@ -159,6 +172,7 @@ claimed AS (
     JOIN public.services AS service ON service.id = mine.service_id
     JOIN asked ON asked.id = service.id
     LEFT JOIN public.service_heartbeats AS beat ON beat.service_id = service.id
+    LEFT JOIN unheard ON unheard.id = service.id
     LEFT JOIN public.circuit_breakers AS breaker ON breaker.key = 'service:' || service.id
 )
 SELECT
