@@ -98,11 +98,10 @@ async fn a_service_that_flaps_is_one_incident() {
 
 #[tokio::test]
 async fn a_slow_service_is_degraded_and_no_incident() {
-    let target = Target::start(Behaviour::Slow(Duration::from_millis(150))).await;
+    let target = Target::start(Behaviour::Slow(Duration::from_millis(1_500))).await;
     let stack = TestStack::start().await;
     let mut service = target.spec("shop", "production");
-    service.timeout = Duration::from_secs(2);
-    service.check.degraded_above_ms = Some(100);
+    service.check.degraded_above_ms = Some(1_000);
     stack.apply(&[service]).await;
     for _ in 0..3 {
         stack.check_now().await;

@@ -162,7 +162,5 @@ async fn while_the_database_is_away_the_person_sees_that_it_failed() {
     let vendors = VendorsConfig { slack: Some(SecretString::from(SECRET)), ..VendorsConfig::default() };
     let builder = TestStack::builder().vendors(vendors).database_url(nowhere);
     let stack = builder.start(Database::empty().await).await;
-    let began = std::time::Instant::now();
     assert_eq!(click(&stack, &payload("acknowledge", "INC-HEALTH-1")).await, 503);
-    assert!(began.elapsed().as_secs() < 3, "Slack waits for three seconds: {:?}", began.elapsed());
 }

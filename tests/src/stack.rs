@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::Utc;
 use notify::app::NotifyConfig;
@@ -61,8 +62,11 @@ impl Answer {
     }
 }
 
+/// What the database and the bus get in a test where production gives them some hundred milliseconds: a machine that is busy
+/// with other things needs more, and no test is about that. Where one waits until the budget is over, it sets a short one.
+const BUDGET: Duration = Duration::from_secs(10);
+
 /// How a stack differs from the usual one: errors are reported without a key, and nobody may change anything.
-#[derive(Default)]
 pub struct TestStackBuilder {
     access: AccessConfig,
     notify: NotifyConfig,
@@ -77,6 +81,26 @@ pub struct TestStackBuilder {
     journal: Option<PathBuf>,
     folder: Option<TempDir>,
     is_still: bool,
+}
+
+impl Default for TestStackBuilder {
+    fn default() -> Self {
+        Self {
+            access: AccessConfig::default(),
+            notify: NotifyConfig::default(),
+            vendors: VendorsConfig::default(),
+            intake: IntakeConfig { store_budget: BUDGET, ..IntakeConfig::default() },
+            sentry: SentryConfig::default(),
+            event_bus_name: None,
+            default_services: Vec::new(),
+            secrets: None,
+            name_servers: Vec::new(),
+            database_url: None,
+            journal: None,
+            folder: None,
+            is_still: false,
+        }
+    }
 }
 
 impl TestStackBuilder {
@@ -120,6 +144,13 @@ impl TestStackBuilder {
     #[must_use]
     pub fn redact_patterns(mut self, patterns: &[&str]) -> Self {
         self.intake.redactor = Redactor::with_patterns(patterns).expect("the patterns should be good");
+        self
+    }
+
+    /// The database gets this long where what comes can wait elsewhere.
+    #[must_use]
+    pub fn store_budget(mut self, budget: Duration) -> Self {
+        self.intake.store_budget = budget;
         self
     }
 
@@ -201,7 +232,7 @@ impl TestStackBuilder {
         let config = StackConfig {
             database: DatabaseConfig::at(SecretString::from(url)),
             access: AccessConfig { read_token: Some(SecretString::from(TestStack::READ_TOKEN)), ..self.access },
-            bus: BusConfig { event_bus_name: self.event_bus_name, ..BusConfig::default() },
+            bus: BusConfig { event_bus_name: self.event_bus_name, publish_budget: BUDGET, ..BusConfig::default() },
             journal: self.journal,
             intake: self.intake,
             sentry: self.sentry,

@@ -70,19 +70,19 @@ impl Target {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// A specification of it with a short time-out.
+    /// A specification of it.
     #[must_use]
     pub fn spec(&self, name: &str, environment: &str) -> ServiceSpec {
         spec(name, environment, self.url())
     }
 }
 
-/// A specification of a service at any address, with a short time-out.
+/// A specification of a service at any address. Its time-out is long: only a test of time-outs waits for one, and sets it.
 #[must_use]
 pub fn spec(name: &str, environment: &str, url: String) -> ServiceSpec {
     ServiceSpec {
         application: format!("{name}-app"),
-        timeout: Duration::from_millis(400),
+        timeout: Duration::from_secs(20),
         ..ServiceSpec::http(name, environment, &url)
     }
 }

@@ -32,6 +32,7 @@ pub(crate) struct Alerts {
     client: reqwest::Client,
     api: Address,
     token: SecretString,
+    pub(crate) patience: Duration,
 }
 
 /// Why the alerts are not known.
@@ -58,13 +59,13 @@ impl Alerts {
             .no_proxy()
             .build()
             .context("set up the HTTP client")?;
-        Ok(Self { client, api, token })
+        Ok(Self { client, api, token, patience: PATIENCE })
     }
 
     /// The keys of this incident's alerts, each once.
     pub(crate) async fn keys(&self, incident: &str) -> Result<Vec<String>, AlertsError> {
         let late = |_| AlertsError::Later("it did not answer in time".to_owned());
-        tokio::time::timeout(PATIENCE, self.list(incident)).await.map_err(late)?
+        tokio::time::timeout(self.patience, self.list(incident)).await.map_err(late)?
     }
 
     async fn list(&self, incident: &str) -> Result<Vec<String>, AlertsError> {

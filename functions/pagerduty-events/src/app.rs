@@ -1,5 +1,7 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use secrecy::SecretString;
 use shared::address::Address;
@@ -70,9 +72,14 @@ pub struct App {
     pub(crate) webhook_secret: Option<SecretString>,
     /// None: no incident is asked about.
     pub(crate) alerts: Option<Alerts>,
+    /// How long the database gets.
+    pub(crate) patience: Duration,
 }
 
 impl App {
+    /// `PagerDuty` waits for five seconds, and sends again what failed.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
     /// The App of a Lambda environment: a pool of its own.
     ///
     /// # Errors
@@ -93,7 +100,17 @@ impl App {
         let PagerDutyConfig { webhook_secret, api_token, api } = config;
         let api = api.unwrap_or(Address::of_vendor(PagerDutyConfig::API));
         let alerts = api_token.map(|token| Alerts::new(api, token)).transpose()?;
-        Ok(Self { store, publisher, watch, webhook_secret, alerts })
+        Ok(Self { store, publisher, watch, webhook_secret, alerts, patience: Self::PATIENCE })
+    }
+
+    /// The same with at least this time for the database, and for PagerDuty's own answers.
+    #[must_use]
+    pub fn with_store_budget(mut self, budget: Duration) -> Self {
+        self.patience = self.patience.max(budget);
+        if let Some(alerts) = &mut self.alerts {
+            alerts.patience = alerts.patience.max(budget);
+        }
+        self
     }
 
     /// Writes down what is left and hangs up politely: the process is about to end.

@@ -13,8 +13,6 @@ pub mod app;
 pub mod payload;
 pub mod signature;
 
-use std::time::Duration;
-
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -32,9 +30,6 @@ use shared::store::subjects;
 use alerts::AlertsError;
 pub use app::App;
 use payload::{About, Done, Meaning};
-
-/// `PagerDuty` waits for five seconds, and sends again what failed.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The function's routes.
 pub fn router(app: App) -> Router {
@@ -95,7 +90,7 @@ impl App {
             Err(why) => return Ok(Json(json!({ "ignored": why }))),
         };
         let keys = keys.as_slice();
-        let reacted = self.store.run_within(PATIENCE, |client| async move {
+        let reacted = self.store.run_within(self.patience, |client| async move {
             let mut all = Vec::new();
             for subject in subjects::list_of_dedup_keys(&client, keys, done.at).await? {
                 let reacted = reactions::react(&client, &subject, &reaction(done, &subject, now)).await?;
@@ -130,7 +125,7 @@ fn reaction(done: &Done, subject: &Subject, now: DateTime<Utc>) -> Reaction {
         deed: done.deed,
         by: done.by.clone(),
         comment: None,
-        agent: Agent { id: "pagerduty-events", kind: "operator" },
+        agent: Agent::new("pagerduty-events", "operator"),
         at: now,
         done_at: done.at,
     }

@@ -7,9 +7,9 @@
 //! - Idempotency key: from signed content only (the event's id, the state, the alert's), because Sentry sends a
 //!   new `Request-ID` with each retry. All the signed deliveries of one event share it.
 //!
-//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`age`] (what may be a captured delivery is noted only) → [`resource`] (one file per kind, to a report or a step in
-//! an incident's life) → `shared::intake`, or `steps` (one statement each) → answer. The plugin's way in is
-//! [`legacy`].
+//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`resource`] (one file per kind, to a report or a step in
+//! an incident's life) → [`age`] (what may have been captured is only noted) → `shared::intake`, or `steps` (one
+//! statement each) → answer. The plugin's way in is [`legacy`].
 
 pub mod age;
 mod answers;

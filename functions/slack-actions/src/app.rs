@@ -1,5 +1,7 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use secrecy::SecretString;
 use shared::config::{DatabaseConfig, Environment};
@@ -36,9 +38,14 @@ pub struct App {
     pub(crate) publisher: Publisher,
     pub(crate) watch: Watch,
     pub(crate) signing_secret: Option<SecretString>,
+    /// How long the database gets.
+    pub(crate) patience: Duration,
 }
 
 impl App {
+    /// Slack waits for three seconds.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
     /// The App of a Lambda environment: a pool of its own.
     ///
     /// # Errors
@@ -54,7 +61,13 @@ impl App {
     /// An App with means that are there already.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher, watch: Watch, signing_secret: Option<SecretString>) -> Self {
-        Self { store, publisher, watch, signing_secret }
+        Self { store, publisher, watch, signing_secret, patience: Self::PATIENCE }
+    }
+
+    /// The same with at least this time for the database.
+    #[must_use]
+    pub fn with_store_budget(self, budget: Duration) -> Self {
+        Self { patience: self.patience.max(budget), ..self }
     }
 
     /// Writes down what is left and hangs up politely: the process is about to end.

@@ -13,8 +13,6 @@ pub mod app;
 pub mod payload;
 pub mod signature;
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -28,9 +26,6 @@ use shared::store::reactions::{self, Reacted, Reaction};
 
 pub use app::App;
 use payload::Click;
-
-/// Of Slack's three seconds, as many as the database may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The function's routes.
 pub fn router(app: App) -> Router {
@@ -60,12 +55,12 @@ impl App {
     /// Does what the button says, and tells the bus.
     async fn take(&self, click: Click, now: DateTime<Utc>) -> Result<(), ApiError> {
         let Click { delivery_key, deed, subject, by } = click;
-        let agent = Agent { id: "slack-actions", kind: "operator" };
+        let agent = Agent::new("slack-actions", "operator");
         let (subject, reaction) =
             (&subject, &Reaction { delivery_key, deed, by, comment: None, agent, at: now, done_at: None });
         let reacted = self
             .store
-            .run_within(PATIENCE, |client| async move { reactions::react(&client, subject, reaction).await })
+            .run_within(self.patience, |client| async move { reactions::react(&client, subject, reaction).await })
             .await?;
         let by = &reaction.by;
         match reacted {

@@ -107,7 +107,7 @@ impl Inbox {
     pub(crate) async fn wait_for(&self, count: usize) {
         let began = Instant::now();
         while self.got().len() < count {
-            assert!(began.elapsed() < Duration::from_secs(10), "only {:?}", self.got());
+            assert!(began.elapsed() < Duration::from_secs(90), "only {:?}", self.got());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

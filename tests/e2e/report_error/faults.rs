@@ -1,7 +1,5 @@
 //! The database is away, dies between two requests, or is not migrated.
 
-use std::time::{Duration, Instant};
-
 use harness::{Database, TestStack};
 use serde_json::json;
 
@@ -9,12 +7,10 @@ use serde_json::json;
 async fn without_a_database_the_answer_is_503_with_retry_after() {
     let nowhere = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable".to_owned();
     let stack = TestStack::builder().database_url(nowhere).start(Database::empty().await).await;
-    let started = Instant::now();
     let answer = stack.report(json!({"error": {"message": "boom"}})).await;
     assert_eq!(answer.status, 503);
     assert!(answer.headers.contains_key("retry-after"));
     assert!(!answer.body.to_string().contains("127.0.0.1"), "a 5xx shows no detail: {}", answer.body);
-    assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(stack.get("/health").await.status, 200, "liveness touches nothing");
     assert_eq!(stack.get("/ready").await.status, 503);
 }
