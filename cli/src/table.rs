@@ -56,7 +56,7 @@ pub fn width() -> u16 {
 /// Columns are so far apart.
 const GAP: u16 = 2;
 /// Before a column becomes narrower than this by being cut, others are left out.
-const CUT: u16 = 24;
+const CUT: u16 = 20;
 /// It never becomes narrower than this.
 const NARROWEST: u16 = 12;
 

@@ -91,7 +91,6 @@ async fn wrong_use_ends_with_exit_code_2() {
         &["status", "--data-dir"],
         &["apps"],
         &["apps", "add"],
-        &["apps", "add", "42"],
         &["apps", "add", " "],
         &["apps", "add", "shop", "--environment", "a\nb"],
         &["apps", "add", "shop", "--burst", "-1"],

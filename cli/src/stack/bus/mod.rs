@@ -121,7 +121,7 @@ impl LocalBus {
         let (mut queued, mut taken) = (Vec::new(), Vec::new());
         let now = Utc::now();
         for entry in entries {
-            tracing::debug!(target: HAPPENED, detail_type = &*entry.detail_type, detail = &*entry.detail);
+            tracing::debug!(target: HAPPENED, detail_type = &*entry.detail_type, detail = &*entry.detail, "taken by the bus");
             taken.push(self.route(entry, now).map(|events| queued.extend(events)));
         }
         // In a task of its own: a publisher that loses its patience must not leave half of it undone.
