@@ -56,7 +56,7 @@ async fn mistakes(client: &Client) -> Vec<String> {
         WHERE relkind IN ('r', 'p', 'v', 'm') AND has_table_privilege('{AGENT}', oid, action) <> wanted
         UNION ALL
         SELECT concat_ws(' ', relname, 'is a sequence that it can not use') FROM relation
-        WHERE relkind = 'S' AND NOT has_sequence_privilege('{AGENT}', oid, 'USAGE')
+        WHERE CASE WHEN relkind = 'S' THEN NOT has_sequence_privilege('{AGENT}', oid, 'USAGE') ELSE false END
         UNION ALL
         SELECT concat_ws(' ', proname, 'is a function that it may', CASE WHEN wanted THEN 'not' END, 'call')
         FROM (

@@ -218,12 +218,12 @@ applications
     created_at timestamptz not null default now()
     updated_at timestamptz not null default now()
     max_severity text
-    allowed_origins ARRAY not null default '{}'::text[]
+    allowed_origins text[] not null default '{}'::text[]
     new_incidents_per_hour integer not null default 100
 new_incident_slots
     application bigint not null
     slot integer not null
-    taken_at timestamptz not null default '-infinity'::timestamp with time zone
+    taken_at timestamptz not null default '-infinity'
 quota_counters
     application bigint not null
     quota text not null

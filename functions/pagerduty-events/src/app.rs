@@ -103,7 +103,7 @@ impl App {
         Ok(Self { store, publisher, watch, webhook_secret, alerts, patience: Self::PATIENCE })
     }
 
-    /// The same with at least this time for the database, and for PagerDuty's own answers.
+    /// The same with at least this time for the database, and for `PagerDuty`'s answers.
     #[must_use]
     pub fn with_store_budget(mut self, budget: Duration) -> Self {
         self.patience = self.patience.max(budget);
