@@ -80,7 +80,8 @@ async fn a_plain_role_measures_too() {
 #[tokio::test]
 async fn a_backend_that_waits_for_another_s_lock_is_not_well() {
     let database = Database::empty().await;
-    database.execute("CREATE TABLE things (id int)").await;
+    // The store has the functions' role.
+    database.execute("CREATE TABLE things (id int); GRANT SELECT ON things TO PUBLIC").await;
     database.execute("BEGIN; LOCK TABLE things IN ACCESS EXCLUSIVE MODE").await;
     let store = database.store();
     let waiting = tokio::spawn(async move {
