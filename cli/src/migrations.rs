@@ -19,7 +19,7 @@ macro_rules! migration {
     };
 }
 /// The files, oldest first. A test holds this list against the folder.
-pub const FILES: [(&str, &str); 22] = [
+pub const FILES: [(&str, &str); 23] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
     migration!("20261101000200_create_own_tables"),
@@ -40,6 +40,7 @@ pub const FILES: [(&str, &str); 22] = [
     migration!("20261128000000_tell_what_comes_back_worse"),
     migration!("20261130000000_create_agent_role"),
     migration!("20261130010000_bound_public_dsns"),
+    migration!("20261130020000_bound_security_events"),
     migration!("20261130030000_order_lists_by_change"),
     migration!("20261130030100_name_service_files"),
 ];

@@ -129,7 +129,7 @@ mod tests {
         assert!(first[0].description.chars().count() <= CHARS && !first[0].description.contains(char::is_control));
         for event in [
             refused(SecurityKind::BadSignature, Some([192, 0, 2, 1])),
-            refused(SecurityKind::WrongKey, Some([192, 0, 2, 2])),
+            refused(SecurityKind::WrongKey, Some([198, 51, 100, 1])),
             refused(SecurityKind::WrongKey, None),
         ] {
             notes.note(event, at("10:00:07"));
