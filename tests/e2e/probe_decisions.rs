@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use harness::{Behaviour, Database, Target, TestStack, spec};
 use serde_json::{Value, json};
-use shared::model::{AlertPolicy, MaintenanceWindow, ServiceState};
+use shared::model::{AlertPolicy, MaintenanceWindow, ServiceSpec, ServiceState};
 use tokio::net::{TcpListener, UdpSocket};
 
 fn this_minute() -> DateTime<Utc> {
@@ -125,9 +125,11 @@ async fn a_run_in_which_most_fails_for_want_of_a_network_is_told_of_once_and_bla
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let name_servers = vec![silent.local_addr().unwrap()];
     let stack = TestStack::builder().name_servers(name_servers).start(Database::migrated().await).await;
-    let services: Vec<_> = (0..8)
-        .map(|number| spec(&format!("s{number}"), "production", format!("http://host-{number}.example/")))
-        .collect();
+    let unanswered = |number| ServiceSpec {
+        timeout: Duration::from_secs(1),
+        ..spec(&format!("s{number}"), "production", format!("http://host-{number}.example/"))
+    };
+    let services: Vec<_> = (0..8).map(unanswered).collect();
     stack.apply(&services).await;
     for _ in 0..2 {
         let tick = this_minute();
