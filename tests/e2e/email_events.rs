@@ -266,7 +266,7 @@ async fn nobody_else_is_believed() {
         .value("SELECT sum((metadata ->> 'count')::bigint)::bigint FROM security_events WHERE event_type = 'bad_signature'")
         .await;
     assert_eq!(seen, 7);
-    assert_eq!(database.count("security_events WHERE event_type = 'oversized_body'").await, 1);
+    assert_eq!(database.networks_refused("WHERE event_type = 'oversized_body'").await, 1);
 }
 
 #[tokio::test]

@@ -86,5 +86,5 @@ async fn on_lambda_admin_is_closed_without_a_token() {
     assert_eq!(incident(&database).await, ("acknowledged".to_owned(), Some("ann".to_owned())));
     let (code, _) = lambda.terminate().await;
     assert_eq!(code, Some(0));
-    assert_eq!(database.count("security_events WHERE event_type = 'wrong_key'").await, 1);
+    assert_eq!(database.networks_refused("WHERE event_type = 'wrong_key'").await, 1);
 }

@@ -252,5 +252,5 @@ security_event_counts
     span text not null
     starts_at timestamptz not null
     count bigint not null default 0
-    batches uuid[] not null default '{}'
+    batches uuid[] not null default '{}'::uuid[]
 ";

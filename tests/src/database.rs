@@ -95,6 +95,12 @@ impl Database {
             .unwrap_or_else(|_| panic!("never: {sql}"));
     }
 
+    /// How many networks were refused something, for each kind of refusal; rows of two minutes count once.
+    pub async fn networks_refused(&self, condition: &str) -> i64 {
+        self.count(&format!("(SELECT DISTINCT event_type, source_ip FROM security_events {condition}) AS refused"))
+            .await
+    }
+
     /// How many rows a table has, or those of it that fulfil a condition.
     pub async fn count(&self, table_and_condition: &str) -> i64 {
         self.value(&format!("SELECT count(*) FROM {table_and_condition}")).await

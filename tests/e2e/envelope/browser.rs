@@ -136,7 +136,7 @@ async fn only_pages_of_allowed_origins_may_report_and_read_the_answer() {
     let occurrences: i64 = sdk.stack.database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
     assert_eq!(occurrences, 2 * 3);
     let database = sdk.stack.stop().await;
-    assert_eq!(database.count("security_events WHERE event_type = 'foreign_origin'").await, 1);
+    assert_eq!(database.networks_refused("WHERE event_type = 'foreign_origin'").await, 1);
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn bombs_are_refused_and_noted() {
     }
     assert_eq!(sdk.incidents().await, 0);
     let database = sdk.stack.stop().await;
-    assert_eq!(database.count("security_events WHERE event_type = 'decompression_bomb'").await, 1);
+    assert_eq!(database.networks_refused("WHERE event_type = 'decompression_bomb'").await, 1);
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_body_may_have_four_mebibytes_and_an_event_one() {
     let small = sdk.stack.database.count("incidents WHERE error_message = 'the small one'").await;
     assert_eq!(small, 1, "what is too large harms nobody else");
     let database = sdk.stack.stop().await;
-    assert_eq!(database.count("security_events WHERE event_type = 'oversized_body'").await, 1);
+    assert_eq!(database.networks_refused("WHERE event_type = 'oversized_body'").await, 1);
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn the_signature_is_that_of_the_bytes_whatever_the_gateway_wraps_them_in()
     let (code, logs) = lambda.terminate().await;
     assert_eq!(code, Some(0));
     assert!(!logs.concat().contains("/webhooks/sentry/"), "a path may hold the secret: {logs:?}");
-    assert_eq!(database.count("security_events WHERE source_ip IS NOT NULL").await, 2);
+    assert_eq!(database.networks_refused("WHERE source_ip IS NOT NULL").await, 2);
     assert_eq!(database.count("intake_counters WHERE kind IN ('error.created', 'legacy')").await, 2);
 }
 

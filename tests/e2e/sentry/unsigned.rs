@@ -49,7 +49,7 @@ async fn only_the_secret_opens_it() {
     }
     assert_eq!(stack.database.count("incidents").await, 0);
     let database = stack.stop().await;
-    assert_eq!(database.count("security_events WHERE event_type = 'wrong_key'").await, 1);
+    assert_eq!(database.networks_refused("WHERE event_type = 'wrong_key'").await, 1);
     let all: String = database.value("SELECT string_agg(e::text, '') FROM security_events e").await;
     assert!(!all.contains("path_secre"), "{all}");
 }
