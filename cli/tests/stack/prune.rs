@@ -1,6 +1,6 @@
 //! `watchkeeper apply --prune`: what it may remove, and that nothing goes unasked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use harness::Database;
 use serde_json::json;
@@ -18,7 +18,7 @@ fn file(scratch: &Scratch, name: &str, services: &[&str], rest: &str) -> PathBuf
     file
 }
 
-async fn apply(stack: &Stack, file: &PathBuf, options: &[&str]) -> Ended {
+async fn apply(stack: &Stack, file: &Path, options: &[&str]) -> Ended {
     stack.command(&[&["apply", file.to_str().unwrap()], options].concat()).await
 }
 
