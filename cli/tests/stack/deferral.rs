@@ -97,7 +97,7 @@ async fn accounted_for(stack: &Stack, told: &Told) {
 #[tokio::test]
 async fn a_database_killed_under_load_costs_no_report() {
     let scratch = Scratch::new();
-    let stack = Start::on(&scratch).ready().await;
+    let stack = Start::on(&scratch).production_budget().ready().await;
     let load = Load::on(&stack).await;
     for _ in 0..2 {
         let killed = stack.postmaster();
@@ -116,12 +116,12 @@ async fn a_database_killed_under_load_costs_no_report() {
 #[tokio::test]
 async fn stack_and_database_killed_under_load_lose_nothing_that_was_accepted() {
     let scratch = Scratch::new();
-    let mut stack = Start::on(&scratch).ready().await;
+    let mut stack = Start::on(&scratch).production_budget().ready().await;
     let load = Load::on(&stack).await;
     kill(stack.postmaster(), Signal::SIGKILL).unwrap();
     deferring(&stack).await;
     stack.kill().await;
     let told = load.end().await;
-    let stack = Start::on(&scratch).ready().await;
+    let stack = Start::on(&scratch).production_budget().ready().await;
     accounted_for(&stack, &told).await;
 }

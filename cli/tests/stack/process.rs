@@ -25,9 +25,10 @@ pub(crate) fn watchkeeper<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command
     command
 }
 
-/// Takes our environment away from a command, and lets it end with the test.
+/// Takes our environment away from a command, and lets it end with the test. The database gets more time than in production:
+/// on a busy machine a report would be deferred, and only tests of outages are about that ([`Start::production_budget`]).
 pub(crate) fn clear(command: &mut Command) -> &mut Command {
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("STORE_BUDGET_MS", "5000");
     command.stdin(Stdio::null()).kill_on_drop(true)
 }
 
@@ -122,6 +123,11 @@ impl Start {
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// With reports that are deferred as soon as in production.
+    pub(crate) fn production_budget(self) -> Self {
+        self.variable("STORE_BUDGET_MS", "300")
     }
 
     /// In a process group of its own, as a shell starts a command.

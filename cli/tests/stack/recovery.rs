@@ -56,7 +56,7 @@ async fn kill_database(stack: &Stack) -> Duration {
 #[tokio::test]
 async fn a_killed_database_comes_back_within_seconds_and_reports_meanwhile_wait() {
     let scratch = Scratch::new();
-    let stack = Start::on(&scratch).ready().await;
+    let stack = Start::on(&scratch).production_budget().ready().await;
     let (url, database) = (stack.url(), stack.env("DATABASE_URL"));
     let stop = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..4)
