@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use super::page;
 use crate::args::{Alerts, Global};
 use crate::config::Config;
 use crate::output::{local_instant, say};
@@ -23,14 +24,13 @@ const COLUMNS: [Column; 8] = [
 
 pub(super) async fn run(wanted: &Alerts, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
     let server = Target::of(config, &global.data_dir)?.server(Purpose::Read)?;
-    let limit = wanted.limit.to_string();
-    let mut query = vec![("limit", limit.as_str())];
-    for (name, value) in
-        [("status", &wanted.status), ("service", &wanted.service), ("environment", &wanted.environment)]
-    {
-        query.extend(value.as_deref().map(|value| (name, value)));
-    }
-    let page = server.get("/api/alerts", &query).await?;
+    let page = page::get(
+        &server,
+        "/api/alerts",
+        wanted.limit,
+        &[("status", &wanted.status), ("service", &wanted.service), ("environment", &wanted.environment)],
+    )
+    .await?;
     if global.json {
         say(&page);
     } else {
@@ -46,9 +46,7 @@ fn print(page: &Value) {
         return;
     }
     say(Table::new(&COLUMNS, alerts.iter().map(row).collect()));
-    if page["next_cursor"].is_string() {
-        say("There are more: raise --limit, or filter.");
-    }
+    page::say_whether_more(page);
 }
 
 fn row(alert: &Value) -> Vec<String> {

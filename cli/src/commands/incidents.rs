@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use super::page;
 use crate::args::{Global, Incidents};
 use crate::config::Config;
 use crate::output::{local_instant, say};
@@ -24,17 +25,18 @@ const COLUMNS: [Column; 9] = [
 
 pub(super) async fn run(wanted: &Incidents, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
     let server = Target::of(config, &global.data_dir)?.server(Purpose::Read)?;
-    let limit = wanted.limit.to_string();
-    let mut query = vec![("limit", limit.as_str())];
-    for (name, value) in [
-        ("status", &wanted.status),
-        ("severity", &wanted.severity),
-        ("application", &wanted.application),
-        ("environment", &wanted.environment),
-    ] {
-        query.extend(value.as_deref().map(|value| (name, value)));
-    }
-    let page = server.get("/api/incidents", &query).await?;
+    let page = page::get(
+        &server,
+        "/api/incidents",
+        wanted.limit,
+        &[
+            ("status", &wanted.status),
+            ("severity", &wanted.severity),
+            ("application", &wanted.application),
+            ("environment", &wanted.environment),
+        ],
+    )
+    .await?;
     if global.json {
         say(&page);
     } else {
@@ -51,9 +53,7 @@ pub fn print(page: &Value) {
         return;
     }
     say(Table::new(&COLUMNS, incidents.iter().map(row).collect()));
-    if page["next_cursor"].is_string() {
-        say("There are more: raise --limit, or filter.");
-    }
+    page::say_whether_more(page);
 }
 
 fn row(incident: &Value) -> Vec<String> {

@@ -8,6 +8,7 @@ mod incident;
 pub mod incidents;
 mod migrate;
 mod notifications;
+mod page;
 mod react;
 mod send_test_error;
 mod silence;

@@ -1,0 +1,29 @@
+//! One page of a list that the server gives, for the commands that show it: `incidents`, `alerts`.
+
+use serde_json::Value;
+
+use crate::output::say;
+use crate::remote::Remote;
+
+/// The first page at this path: at most `limit` rows, and of those only the ones that pass the filters that are set.
+///
+/// # Errors
+/// When the server can't be reached or refuses.
+pub(super) async fn get(
+    server: &Remote,
+    path: &str,
+    limit: u16,
+    filters: &[(&str, &Option<String>)],
+) -> anyhow::Result<Value> {
+    let limit = limit.to_string();
+    let mut query = vec![("limit", limit.as_str())];
+    query.extend(filters.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
+    server.get(path, &query).await
+}
+
+/// Says so where the list goes on after this page.
+pub(super) fn say_whether_more(page: &Value) {
+    if page["next_cursor"].is_string() {
+        say("There are more: raise --limit, or filter.");
+    }
+}
