@@ -12,6 +12,7 @@
 //! - [`proxy::Proxy`]: a Postgres proxy that counts, and that loses answers on demand.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't be set up has failed")]
 
+mod answer;
 mod database;
 pub mod lambda;
 pub mod moto;
@@ -20,8 +21,9 @@ mod stack;
 mod target;
 pub mod template;
 
+pub use answer::Answer;
 pub use database::Database;
-pub use stack::{Answer, TestStack, TestStackBuilder};
+pub use stack::{TestStack, TestStackBuilder};
 pub use target::{Behaviour, Target, spec};
 
 /// Where `with-postgres` tells the tests their server is: a connection string without a database.

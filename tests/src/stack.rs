@@ -25,8 +25,8 @@ use shared::store::services::{self, Origin};
 use tempfile::TempDir;
 use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, VendorsConfig, listen};
 
-use crate::Database;
 use crate::database::as_agent;
+use crate::{Answer, Database};
 
 /// A running stack. Fires no ticks of its own: a test calls [`TestStack::check_now`].
 pub struct TestStack {
@@ -35,31 +35,6 @@ pub struct TestStack {
     stack: Stack,
     http: reqwest::Client,
     _folder: Option<TempDir>,
-}
-
-/// An HTTP answer.
-#[derive(Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The headers.
-    pub headers: reqwest::header::HeaderMap,
-    /// The JSON body; null when there is none.
-    pub body: Value,
-}
-
-impl Answer {
-    /// A text field of the body.
-    #[must_use]
-    pub fn text(&self, name: &str) -> &str {
-        self.body[name].as_str().unwrap_or_else(|| panic!("no text {name:?} in {}", self.body))
-    }
-
-    /// The message of an error answer.
-    #[must_use]
-    pub fn error(&self) -> &str {
-        self.body["error"]["message"].as_str().unwrap_or_else(|| panic!("no error in {}", self.body))
-    }
 }
 
 /// What the database and the bus get in a test where production gives them some hundred milliseconds: a machine that is busy
