@@ -10,6 +10,7 @@ mod email_events;
 mod envelope;
 mod escalation;
 mod heartbeat;
+mod incident_lists;
 mod lambda;
 mod notify;
 mod outbox;
