@@ -2,6 +2,7 @@
 //! one at a time. A flood of bombs then costs one core and no request that has nothing to do with it.
 //!
 //! - Whoever waits is bounded in bytes and in time, and is told to come again.
+//! - A body whose key is inside waits elsewhere until the key is known: strangers take no turn from an application.
 //! - Who has sent several bombs is refused before anything is decompressed: so many within a minute, for a minute, and
 //!   only with this application's key from this address, since many may share an address.
 //!
@@ -12,6 +13,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::http::ApiError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -40,17 +42,32 @@ impl Sender {
 /// The way to the one decoder. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct Decoding {
-    turn: Arc<Semaphore>,
-    room: Arc<Semaphore>,
+    /// Of senders whose key is known.
+    known: Lane,
+    /// Of those whose key is inside the body.
+    unknown: Lane,
     bombs: Arc<Mutex<Bombs>>,
     patience: Duration,
+}
+
+/// One at a time, and bounded in bytes.
+#[derive(Clone)]
+struct Lane {
+    turn: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+}
+
+impl Lane {
+    fn of_units(units: usize) -> Self {
+        Self { turn: Arc::new(Semaphore::new(1)), room: Arc::new(Semaphore::new(units)) }
+    }
 }
 
 impl Default for Decoding {
     fn default() -> Self {
         Self {
-            turn: Arc::new(Semaphore::new(1)),
-            room: Arc::new(Semaphore::new(Self::ROOM)),
+            known: Lane::of_units(Self::ROOM),
+            unknown: Lane::of_units(Self::ROOM / 4),
             bombs: Arc::default(),
             patience: Self::PATIENCE,
         }
@@ -67,7 +84,11 @@ impl Decoding {
 
     /// A turn at the decoder, which nobody else has while it is held; none when it was not free in time.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let turn = Arc::clone(&self.turn).acquire_owned();
+        self.turn_of(&self.known).await
+    }
+
+    async fn turn_of(&self, lane: &Lane) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&lane.turn).acquire_owned();
         tokio::time::timeout(self.patience, turn).await.ok()?.ok()
     }
 
@@ -86,8 +107,9 @@ impl Decoding {
     ) -> Result<T, Refusal> {
         self.check(sender, now)?;
         let units = u32::try_from(bytes.div_ceil(Self::UNIT_BYTES).max(1)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(units).map_err(|_| busy())?;
-        let turn = self.turn().await.ok_or_else(busy)?;
+        let lane = if sender.project.is_some() { &self.known } else { &self.unknown };
+        let room = Arc::clone(&lane.room).try_acquire_many_owned(units).map_err(|_| busy())?;
+        let turn = self.turn_of(lane).await.ok_or_else(busy)?;
         // Those before it may have been the same sender's.
         self.check(sender, now)?;
         let bombs = Arc::clone(&self.bombs);
@@ -113,7 +135,7 @@ impl Decoding {
 
 fn busy() -> Refusal {
     tracing::warn!("a body was refused: too many wait to be decompressed");
-    ApiError::unavailable().into()
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many bodies wait to be decompressed; try again").into()
 }
 
 fn lock(bombs: &Mutex<Bombs>) -> MutexGuard<'_, Bombs> {
@@ -212,13 +234,13 @@ mod tests {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
-            assert!(begins.try_recv().is_err() && decoding.turn.available_permits() == 0);
+            assert!(begins.try_recv().is_err() && decoding.known.turn.available_permits() == 0);
             finish[number].send(()).unwrap();
         }
         for task in tasks {
             assert!(task.await.unwrap().is_ok());
         }
-        assert_eq!(decoding.room.available_permits(), Decoding::ROOM);
+        assert_eq!(decoding.known.room.available_permits(), Decoding::ROOM);
     }
 
     #[tokio::test]
@@ -228,11 +250,20 @@ mod tests {
         assert!(matches!(run(&decoding, 1, || ()).await.unwrap(), Err(Refusal::Other(_))), "the decoder is not free");
         drop(turn);
         let waiting = u32::try_from(Decoding::ROOM - 1).unwrap();
-        let _waiting = Arc::clone(&decoding.room).try_acquire_many_owned(waiting).unwrap();
+        let _waiting = Arc::clone(&decoding.known.room).try_acquire_many_owned(waiting).unwrap();
         let large = run(&decoding, Decoding::UNIT_BYTES + 1, || ()).await.unwrap();
         assert!(matches!(large, Err(Refusal::Other(_))), "there is room for one unit");
         assert!(run(&decoding, Decoding::UNIT_BYTES, || ()).await.unwrap().is_ok());
-        assert_eq!(decoding.room.available_permits(), 1);
+        assert_eq!(decoding.known.room.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_has_no_key_yet_takes_no_turn_from_an_application() {
+        let decoding = Decoding { patience: Duration::ZERO, ..Decoding::default() };
+        let _turn = decoding.turn_of(&decoding.unknown).await.unwrap();
+        let stranger = Sender::new(None, from(1).network);
+        assert!(decoding.run(stranger, 1, at(0), |_| false, || ()).await.is_err());
+        assert!(run(&decoding, 1, || ()).await.unwrap().is_ok());
     }
 
     #[tokio::test]
@@ -247,7 +278,7 @@ mod tests {
         begins.await.unwrap();
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
-        assert_eq!(decoding.turn.available_permits(), 0);
+        assert_eq!(decoding.known.turn.available_permits(), 0);
         end.send(()).unwrap();
         assert!(decoding.turn().await.is_some());
     }

@@ -1,5 +1,6 @@
 //! A request, from its headers to its answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -43,19 +44,18 @@ const COUNTED_AS: &str = "sentry-envelope";
 
 /// `POST /api/{project}/envelope/`.
 pub(crate) async fn envelope(State(app): State<App>, Path(project): Path<String>, request: Request) -> Response {
-    answer(&app, &project, request, read_envelope).await
+    answer(&app, &project, request, Route { find_key: key_of_envelope, read: read_envelope }).await
 }
 
 /// `POST /api/{project}/store/`.
 pub(crate) async fn store(State(app): State<App>, Path(project): Path<String>, request: Request) -> Response {
-    answer(&app, &project, request, read_store).await
+    answer(&app, &project, request, Route { find_key: key_of_store, read: read_store }).await
 }
 
 /// What was sent, before it is decompressed.
+#[derive(Clone)]
 struct Sent {
     project: i64,
-    /// The key that headers or query have presented; none where only the body may have one.
-    version: Option<KeyVersion>,
     encoding: Encoding,
     body: Bytes,
     now: DateTime<Utc>,
@@ -64,6 +64,8 @@ struct Sent {
 impl Sent {
     /// A plain body of up to this many bytes is read where it is: that takes less than going elsewhere.
     const SMALL_BYTES: usize = 64 * 1024;
+    /// A key inside the body stands in so many bytes, as sent: whoever has none costs no more than these.
+    const KEY_BYTES: usize = 64 * 1024;
 
     fn is_read_at_once(&self) -> bool {
         // A body of `/store/` that is no JSON may be a compressed one.
@@ -71,11 +73,16 @@ impl Sent {
             && self.body.len() <= Self::SMALL_BYTES
             && self.body.trim_ascii_start().starts_with(b"{")
     }
+
+    /// Enough of it to find a key in.
+    fn beginning(&self) -> Self {
+        Self { body: self.body.slice(..self.body.len().min(Self::KEY_BYTES)), ..self.clone() }
+    }
 }
 
 /// What a body was found to be.
 struct Found {
-    result: Result<(KeyVersion, Contents), Refusal>,
+    result: Result<Contents, Refusal>,
     is_bomb: bool,
 }
 
@@ -85,13 +92,19 @@ impl From<Refusal> for Found {
     }
 }
 
-type Read = fn(&App, &Sent) -> Found;
+/// How a route reads its bodies.
+#[derive(Clone, Copy)]
+struct Route {
+    /// The key inside a body, where headers and query have presented none.
+    find_key: fn(&App, &Sent) -> Result<KeyVersion, Refusal>,
+    read: fn(&Sent) -> Found,
+}
 
-async fn answer(app: &App, project: &str, request: Request, read: Read) -> Response {
+async fn answer(app: &App, project: &str, request: Request, route: Route) -> Response {
     let now = Utc::now();
     let (parts, body) = request.into_parts();
     let mut readers = Readers::Any;
-    let mut response = match take(app, project, &parts, body, read, now, &mut readers).await {
+    let mut response = match take(app, project, &parts, body, route, now, &mut readers).await {
         Ok(id) => Json(json!({ "id": id.simple().to_string() })).into_response(),
         Err(refusal) => {
             if let Some(kind) = refusal.security_kind() {
@@ -118,7 +131,7 @@ async fn take(
     project: &str,
     parts: &Parts,
     body: Body,
-    read: Read,
+    route: Route,
     now: DateTime<Utc>,
     readers: &mut Readers,
 ) -> Result<Uuid, Refusal> {
@@ -132,56 +145,68 @@ async fn take(
     }
     let encoding = Encoding::of(&parts.headers)?;
     let body = read_body_within(body, BODY_BYTES).await?;
-    let sent = Sent { project, version, encoding, body, now };
-    let sender = Sender::new(version.map(|_| project), source_ip(&parts.headers, &parts.extensions));
-    let found = if sent.is_read_at_once() {
-        read(app, &sent)
-    } else {
-        let (app, bytes) = (app.clone(), sent.body.len());
-        let decoding = app.decoding.clone();
-        decoding.run(sender, bytes, now, |found: &Found| found.is_bomb, move || read(&app, &sent)).await?
+    let sent = Sent { project, encoding, body, now };
+    let address = source_ip(&parts.headers, &parts.extensions);
+    let version = match version {
+        Some(version) => version,
+        None => {
+            let version = find_key(app, &sent, address, route).await?;
+            *readers = app.readers(project, version, &parts.headers, now).await?;
+            version
+        }
     };
-    if found.is_bomb && version.is_some() {
+    let found = if sent.is_read_at_once() {
+        (route.read)(&sent)
+    } else {
+        let (sender, bytes) = (Sender::new(Some(project), address), sent.body.len());
+        app.decoding.run(sender, bytes, now, |found: &Found| found.is_bomb, move || (route.read)(&sent)).await?
+    };
+    if found.is_bomb {
         app.directory.charge_bomb(project, now);
     }
-    let (found_version, contents) = found.result?;
-    if version.is_none() {
-        *readers = app.readers(project, found_version, &parts.headers, now).await?;
+    keep(app, project, version, found.result?, now).await
+}
+
+async fn find_key(app: &App, sent: &Sent, address: Option<IpAddr>, route: Route) -> Result<KeyVersion, Refusal> {
+    if sent.is_read_at_once() {
+        return (route.find_key)(app, sent);
     }
-    keep(app, project, found_version, contents, now).await
+    let (other, beginning) = (app.clone(), sent.beginning());
+    let (sender, bytes) = (Sender::new(None, address), beginning.body.len());
+    app.decoding.run(sender, bytes, sent.now, |_| false, move || (route.find_key)(&other, &beginning)).await?
 }
 
-fn read_envelope(app: &App, sent: &Sent) -> Found {
-    let Sent { project, version, encoding, ref body, now } = *sent;
-    let envelope = Envelope::open(encoding.decode(body));
-    let is_bomb = matches!(&envelope, Err(error) if error.is_bomb());
-    // Who has no key is told that before anything else.
-    let version = match (version, &envelope) {
-        (Some(version), _) => Ok(version),
-        (None, Ok(envelope)) => {
-            let dsn = envelope.header().dsn.as_deref();
-            let key = dsn.map(|dsn| credentials::in_dsn(dsn, project).unwrap_or_default());
-            app.verify(key.as_deref(), project)
+fn key_of_envelope(app: &App, sent: &Sent) -> Result<KeyVersion, Refusal> {
+    let Ok(envelope) = Envelope::open(sent.encoding.decode(&sent.body)) else {
+        // Who has no key is told that before anything else.
+        return app.verify(None, sent.project);
+    };
+    let key = envelope.header().dsn.as_deref().map(|dsn| credentials::in_dsn(dsn, sent.project).unwrap_or_default());
+    app.verify(key.as_deref(), sent.project)
+}
+
+fn key_of_store(app: &App, sent: &Sent) -> Result<KeyVersion, Refusal> {
+    app.verify(None, sent.project)
+}
+
+fn read_envelope(sent: &Sent) -> Found {
+    let Sent { project, encoding, ref body, now } = *sent;
+    match Envelope::open(encoding.decode(body)) {
+        Ok(envelope) => {
+            let contents = Contents::of_envelope(envelope, project, now);
+            Found { is_bomb: contents.is_bomb, result: Ok(contents) }
         }
-        (None, Err(_)) => app.verify(None, project),
-    };
-    let opened = version.and_then(|version| Ok((version, envelope.map_err(|error| Refusal::from(&error))?)));
-    let result = opened.map(|(version, envelope)| (version, Contents::of_envelope(envelope, project, now)));
-    let is_bomb = is_bomb || matches!(&result, Ok((_, contents)) if contents.is_bomb);
-    Found { result, is_bomb }
+        Err(error) => Found { is_bomb: error.is_bomb(), result: Err(Refusal::from(&error)) },
+    }
 }
 
-fn read_store(app: &App, sent: &Sent) -> Found {
-    let Sent { project, version, encoding, ref body, now } = *sent;
-    let version = match version.map_or_else(|| app.verify(None, project), Ok) {
-        Ok(version) => version,
-        Err(refusal) => return refusal.into(),
-    };
+fn read_store(sent: &Sent) -> Found {
+    let Sent { project, encoding, ref body, now } = *sent;
     match store_body::read(encoding, body) {
         Ok(payload) => {
             let mut contents = Contents::default();
             contents.take(Item { number: 1, kind: ItemKind::Event, payload }, None, project, now);
-            Found { result: Ok((version, contents)), is_bomb: false }
+            Found { result: Ok(contents), is_bomb: false }
         }
         Err(error) => Refusal::from(&error).into(),
     }

@@ -23,7 +23,7 @@ const WRITE_AFTER: TimeDelta = TimeDelta::seconds(1);
 /// … or there are this many.
 const WRITE_EVENTS: i64 = 100;
 /// What a decompression bomb costs of the burst's quota: a tenth of the default.
-const BOMB_EVENTS: i64 = Limits::DEFAULT_BURST / 10;
+const BOMBS_A_BURST: i64 = 100;
 /// The most that is remembered. Numbers come from strangers.
 const APPLICATIONS: usize = 10_000;
 const WINDOWS: usize = 3_000;
@@ -157,12 +157,14 @@ impl Ledger {
         limit.is_some_and(|limit| stored.saturating_add(counted) >= limit)
     }
 
-    /// Counts a body that was made to grow without end: as so many events of the burst's quota, and as one refused event
-    /// of the longer ones. Those stay for errors.
+    /// Counts a body that was made to grow without end: as a hundredth of the burst's quota, since whoever has a public key
+    /// must not use up what errors need, and as one refused event of the longer ones.
     pub(super) fn charge_bomb(&mut self, project: i64, now: DateTime<Utc>) {
         let windows = Quota::ALL.map(|quota| Window { application: project, quota, start: quota.window_start(now) });
         let (burst, longer) = windows.split_at(1);
-        self.count(burst, Counted { accepted: BOMB_EVENTS, refused: 1 }, now);
+        let found = self.known.get(&project).and_then(|known| known.found.as_ref());
+        let limit = found.and_then(|found| found.stored.limits.of(Quota::Burst)).unwrap_or(Limits::DEFAULT_BURST);
+        self.count(burst, Counted { accepted: (limit / BOMBS_A_BURST).max(1), refused: 1 }, now);
         self.count(longer, Counted { accepted: 0, refused: 1 }, now);
     }
 
@@ -275,16 +277,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_costs_a_tenth_of_the_default_burst_and_nothing_of_the_longer_quotas() {
+    fn a_bomb_costs_a_hundredth_of_the_burst_and_nothing_of_the_longer_quotas() {
         let mut ledger = ledger(limits(1_000, 400, 400), [0, 0, 0], "10:00:00");
-        ledger.charge_bomb(1, at("10:00:00"));
+        (0..99).for_each(|_| ledger.charge_bomb(1, at("10:00:00")));
         assert!(is_admitted(&ledger.decide(1, KEY, at("10:00:00"))));
         ledger.charge_bomb(1, at("10:00:00"));
         assert_eq!(ledger.decide(1, KEY, at("10:00:00")), refused(Quota::Burst, 300));
         assert!(is_admitted(&ledger.decide(1, KEY, at("10:05:00"))));
         let counts = ledger.batch().unwrap().counts;
         let month = counts.iter().find(|(window, _)| window.quota == Quota::Month).unwrap();
-        assert_eq!(month.1, Counted { accepted: 2, refused: 3 });
+        assert_eq!(month.1, Counted { accepted: 2, refused: 101 });
     }
 
     #[test]

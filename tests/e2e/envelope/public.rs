@@ -230,7 +230,7 @@ async fn who_sends_bombs_is_refused_before_anything_is_decompressed_and_may_send
 
 #[tokio::test]
 async fn a_bomb_costs_the_burst_quota() {
-    let served = Served::start(Limits { burst: Some(500), ..Limits::default() }).await;
+    let served = Served::start(Limits { burst: Some(2), ..Limits::default() }).await;
     let body = envelope(&[("event", &event("honest").to_string())]);
     assert_eq!(served.send("identity", body.clone()).await, 200);
     assert_eq!(served.send("br", BROTLI_BOMB).await, 413);
