@@ -21,11 +21,26 @@ const MARGIN: TimeDelta = TimeDelta::days(1);
 #[must_use]
 pub fn is_too_old(happened_at: Option<DateTime<Utc>>, meaning: &Meaning, now: DateTime<Utc>) -> bool {
     let kept = match meaning {
-        Meaning::Report(..) | Meaning::Return(..) => deliveries::KEEP_REPORTS,
-        Meaning::Step(..) => deliveries::KEEP_STEPS,
+        Meaning::Report(..) => deliveries::KEEP_REPORTS,
+        Meaning::Step(..) | Meaning::Return(..) => deliveries::KEEP_STEPS,
         Meaning::Ignored(_) => return false,
     };
     happened_at.is_some_and(|at| now - at > kept - MARGIN)
+}
+
+/// The meaning without what could count twice: an issue that is unresolved again after a month reopens its incident, and
+/// opens none, since the key of such a report may be forgotten.
+#[must_use]
+pub fn without_old_report(happened_at: Option<DateTime<Utc>>, meaning: Meaning, now: DateTime<Utc>) -> Meaning {
+    match meaning {
+        Meaning::Return(mut step, Some(_))
+            if happened_at.is_some_and(|at| now - at > deliveries::KEEP_REPORTS - MARGIN) =>
+        {
+            step.keep_unknown = true;
+            Meaning::Return(step, None)
+        }
+        meaning => meaning,
+    }
 }
 
 /// When what a webhook tells of happened.
@@ -146,8 +161,8 @@ mod tests {
         for (meaning, days, too_old) in [
             (&report, 28, false),
             (&report, 30, true),
-            (&back, 28, false),
-            (&back, 30, true),
+            (&back, 88, false),
+            (&back, 90, true),
             (&step, 88, false),
             (&step, 90, true),
             (&Meaning::Ignored("nothing"), 1_000, false),
@@ -156,5 +171,17 @@ mod tests {
         }
         assert!(!is_too_old(None, &report, now), "nobody knows");
         assert!(!is_too_old(ago(-365), &report, now), "a clock that is ahead");
+    }
+
+    #[test]
+    fn an_issue_that_returns_after_a_month_reopens_its_incident_and_opens_none() {
+        let now: DateTime<Utc> = "2026-11-23T09:15:02Z".parse().unwrap();
+        let issue = json!({"issue": {"id": "1", "title": "boom"}});
+        for (days, opens) in [(28, true), (30, false), (88, false)] {
+            let meaning = crate::resource::meaning(&delivery("issue", "unresolved", &issue), now);
+            let happened_at = Some(now - TimeDelta::days(days));
+            let Meaning::Return(step, report) = without_old_report(happened_at, meaning, now) else { panic!("{days}") };
+            assert_eq!((report.is_some(), step.keep_unknown), (opens, !opens), "{days}");
+        }
     }
 }

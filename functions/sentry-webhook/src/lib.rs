@@ -95,7 +95,7 @@ impl App {
         if age::is_too_old(happened_at, &meaning, now) {
             return Ok(self.leave_old(parts, now).await);
         }
-        self.act(meaning).await
+        self.act(age::without_old_report(happened_at, meaning, now)).await
     }
 
     /// Lets pass what Sentry has signed.

@@ -51,7 +51,7 @@ async fn a_delivery_older_than_its_key_is_kept_is_answered_noted_and_nothing_els
         ("event_alert", EVENT_ALERT.to_owned(), 31),
         ("issue", ISSUE.to_owned(), 31),
         ("metric_alert", METRIC_ALERT.to_owned(), 31),
-        ("issue", fixture("issue-unresolved"), 31),
+        ("issue", fixture("issue-unresolved"), 91),
         ("issue", fixture("issue-resolved"), 91),
         ("issue", fixture("issue-ignored"), 91),
         ("metric_alert", fixture("metric-alert-resolved"), 91),
@@ -84,6 +84,21 @@ async fn a_captured_end_of_an_issue_does_not_end_it_again_when_its_key_is_forgot
     // Sentry resolves by itself what it has not seen for 30 days.
     let late = told_at(&fixture("issue-resolved"), days_ago(31));
     assert_eq!(deliver(&stack, "issue", &late).await.body["changed"], true);
+}
+
+#[tokio::test]
+async fn an_issue_that_is_unresolved_again_after_a_month_reopens_its_incident_and_opens_none() {
+    let stack = stack().await;
+    let issue = |name: &str| told_at(&fixture(name), days_ago(40));
+    let unknown = deliver(&stack, "issue", &issue("issue-unresolved")).await;
+    assert!(unknown.body["noted"].is_string(), "{unknown:?}");
+    assert_eq!(stack.database.count("incidents").await, 0);
+    deliver(&stack, "error", &told_at(ERROR, Utc::now())).await;
+    assert_eq!(deliver(&stack, "issue", &issue("issue-resolved")).await.body["changed"], true);
+    // Another status of the same issue, told by hand.
+    let again = changed(&issue("issue-unresolved"), |it| it["data"]["issue"]["substatus"] = "regressed".into());
+    assert_eq!(deliver(&stack, "issue", &again).await.body["changed"], true);
+    assert_eq!(stack.database.count("incidents WHERE status = 'detected'").await, 1);
 }
 
 #[tokio::test]
