@@ -62,6 +62,7 @@ async fn receive(
     match app.deferral.store(&app.store, store, otherwise).await? {
         Kept::Stored(true) => {
             app.tokens.remember(hash);
+            app.load_tokens().await;
             Ok(Json(json!({ "received": true })).into_response())
         }
         Kept::Stored(false) => Err(app.seen(unknown(), &parts, now).await),
@@ -80,6 +81,17 @@ fn unknown() -> ApiError {
 }
 
 impl App {
+    /// Remembers the tokens of all jobs, once in a process: while the database is away nobody can look.
+    pub async fn load_tokens(&self) {
+        if self.tokens.is_loaded() {
+            return;
+        }
+        // What fails is tried again with the next heartbeat.
+        if let Ok(hashes) = self.store.run(|client| async move { heartbeats::list_token_hashes(&client).await }).await {
+            self.tokens.remember_all(hashes.values());
+        }
+    }
+
     /// Notes a refusal that an attack may be behind, and passes it on.
     async fn seen(&self, refusal: ApiError, parts: &Parts, now: DateTime<Utc>) -> ApiError {
         let kind = match refusal.status() {

@@ -1,9 +1,10 @@
 //! Whose sign of life may wait while the database is away and nobody can look whether a token is known. Pure.
 //!
-//! A token that this process has seen accepted may, always. Others may too, since a process may have started a moment
-//! ago, but only so many in a minute: whoever makes tokens up must not fill the place where they wait.
+//! A token that the database knew when this process first reached it may, always, and so may one that was accepted since.
+//! Others may too, since a process may have started while the database was away, but only so many in a minute: whoever makes tokens up must not fill the place where they wait.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -19,12 +20,13 @@ const KNOWN: usize = 10_000;
 #[derive(Debug)]
 pub struct Tokens {
     known: Mutex<HashSet<String>>,
+    is_loaded: AtomicBool,
     unknown: Allowance,
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { known: Mutex::default(), unknown: Allowance::new(UNKNOWN_PER_MINUTE) }
+        Self { known: Mutex::default(), is_loaded: AtomicBool::new(false), unknown: Allowance::new(UNKNOWN_PER_MINUTE) }
     }
 }
 
@@ -35,6 +37,17 @@ impl Tokens {
         if known.len() < KNOWN && !known.contains(hash) {
             known.insert(hash.to_owned());
         }
+    }
+
+    /// Whether the tokens of all jobs were remembered.
+    pub fn is_loaded(&self) -> bool {
+        self.is_loaded.load(Ordering::Relaxed)
+    }
+
+    /// The database knows these, and no others now.
+    pub fn remember_all<'a>(&self, hashes: impl IntoIterator<Item = &'a String>) {
+        hashes.into_iter().for_each(|hash| self.remember(hash));
+        self.is_loaded.store(true, Ordering::Relaxed);
     }
 
     /// Whether a sign of life with the token of this hash may wait. One with an unknown token is counted.
@@ -55,5 +68,14 @@ mod tests {
             assert!(tokens.may_wait(&format!("made up {number}"), now), "{number}");
         }
         assert!(!tokens.may_wait("one more", now) && tokens.may_wait("known", now));
+    }
+
+    #[test]
+    fn a_job_that_has_not_reported_yet_waits_beside_a_flood_of_made_up_tokens() {
+        let (tokens, now) = (Tokens::default(), DateTime::UNIX_EPOCH);
+        tokens.remember_all(&["daily".to_owned()]);
+        assert!(tokens.is_loaded());
+        (0..=UNKNOWN_PER_MINUTE).for_each(|number| _ = tokens.may_wait(&format!("made up {number}"), now));
+        assert!(!tokens.may_wait("one more", now) && tokens.may_wait("daily", now));
     }
 }
