@@ -1,8 +1,8 @@
 //! The data directory: one stack at a time, and the `env` file that tells scripts and other commands where it is.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -117,6 +117,7 @@ impl DataDir {
     /// The secret in the file of this name; 256 random bits where there is none yet.
     fn secret(&self, name: &str) -> anyhow::Result<(PathBuf, String)> {
         let file = self.path.join(name);
+        keep_private(&file)?;
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text.trim().to_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -160,5 +161,47 @@ impl DataDir {
         if let Err(error) = std::fs::remove_file(env_file(&self.path)) {
             tracing::debug!(%error, "no env file to remove");
         }
+    }
+}
+/// Takes a file of a secret away from other users of the machine: one that they can read becomes private, one that they
+/// could have written is refused.
+fn keep_private(file: &Path) -> anyhow::Result<()> {
+    let metadata = match std::fs::metadata(file) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("read {}", file.display())),
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    if !metadata.is_file() {
+        bail!("{} is no file: remove it, and a new one is made", file.display());
+    }
+    if mode & 0o022 != 0 {
+        bail!("{} can be written by others (mode {mode:o}): remove it, and a new one is made", file.display());
+    }
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(file, Permissions::from_mode(0o600))
+            .with_context(|| format!("make {} private (mode 600)", file.display()))?;
+        tracing::warn!("{} could be read by others (mode {mode:o}): it is private now", file.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_others_can_read_becomes_private_and_one_that_they_can_write_is_refused() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("read_token");
+        assert!(keep_private(&file).is_ok(), "there is none yet");
+        std::fs::write(&file, "secret").unwrap();
+        for (mode, is_taken) in [(0o600, true), (0o644, true), (0o640, true), (0o666, false), (0o620, false)] {
+            std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(keep_private(&file).is_ok(), is_taken, "{mode:o}");
+            let mode_now = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode_now == 0o600, is_taken, "{mode:o}");
+        }
+        assert!(keep_private(folder.path()).is_err(), "a folder");
     }
 }

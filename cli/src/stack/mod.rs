@@ -239,12 +239,12 @@ impl Stack {
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
         let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch))).transpose()?;
         // What the last run has left comes out here: reports to the intake, events to the bus.
-        let replay = journal.map(|journal| Replay::start(journal, intake.clone()));
+        let replay = journal.clone().map(|journal| Replay::start(journal, intake.clone()));
         let sweeps = (config.ticks != Ticks::NoneAndNoSweeps).then(|| {
             tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify.clone(), common.directory.clone()))
         });
         let scheduler = (config.ticks == Ticks::EachMinute)
-            .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, intake, stopped)));
+            .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, (intake, journal), stopped)));
         Ok(Self { address, common, probe, stop, server, scheduler, sweeps, notify, replay, delivery })
     }
 
@@ -359,6 +359,8 @@ fn routes(
     };
     let heartbeat_deferral = intake.deferral(Store::DEADLINE).with_budget(heartbeat::App::STORE_BUDGET);
     let heartbeat = heartbeat::App::new(store.clone(), watch.clone(), redactor, heartbeat_deferral);
+    let jobs = heartbeat.clone();
+    tokio::spawn(async move { jobs.load_tokens().await });
     let status = status::App::new(store.clone(), watch.clone(), access.read_token.clone());
     let admin = admin::App::new(store.clone(), publisher.clone(), watch.clone(), access.admin_token.clone());
     let slack_actions = slack_actions::App::new(store.clone(), publisher.clone(), watch.clone(), vendors.slack.clone())

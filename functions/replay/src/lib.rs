@@ -6,7 +6,7 @@
 //! - Idempotency key: each record's own (a delivery key; of signs of life the later one holds): a message that comes
 //!   twice counts once.
 //! - Order: that of the times at which records came, within a batch. A step that overtakes the report of its incident
-//!   waits for it for half an hour.
+//!   waits for it for 23 hours, and is then kept without an incident.
 //!
 //! Steps: [`app`] → [`message`] (a body to records, pure) → `shared::defer::settle` (the write) → the failures.
 
@@ -26,9 +26,9 @@ pub use app::App;
 /// No statement is begun after this time: the function has 60 s, and a statement may take 10 s (5 s and one retry).
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A step whose incident is not known yet comes again until it is this old: the report that opens it may be in another
-/// message, which is tried for as long.
-const OVERTAKEN: TimeDelta = TimeDelta::minutes(30);
+/// A step whose incident is not known yet is retried until it is this old: the report that opens the incident may be in
+/// another message, which the queue delivers for a day. Then the step is kept without an incident.
+const OVERTAKEN: TimeDelta = TimeDelta::hours(23);
 
 /// Stores the records of a batch, and names the messages that have to come again.
 pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
@@ -49,7 +49,7 @@ pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
             }
         }
     }
-    let settled = settle(&app.intake, &records, until).await;
+    let settled = settle(&app.intake, &records, until, OVERTAKEN).await;
     let now = Utc::now();
     let mut settled = records.iter().zip(settled).map(|(record, settled)| in_time(record, settled, now));
     let mut waiting = 0_usize;

@@ -76,8 +76,7 @@ impl App {
         let DeferredStep { change, step, .. } = &wanted;
         let take = |client: Arc<_>| async move { lifecycle::take_step(&client, *change, step).await };
         let deferral = self.means.intake.deferral(PATIENCE.max(self.means.intake.store_budget()));
-        let kept =
-            deferral.store(&self.means.store, take, || Some(Deferred::Step(Box::new(in_queue(&wanted))))).await?;
+        let kept = deferral.store(&self.means.store, take, || Some(Deferred::Step(Box::new(wanted.clone())))).await?;
         let kind = &step.action_type;
         let Kept::Stored(Taken::New(touched)) = &kept else { return Ok(kept) };
         let events: Vec<_> = touched.iter().filter_map(|touched| touched.event_id).collect();
@@ -91,14 +90,6 @@ impl App {
         }
         Ok(kept)
     }
-}
-
-/// The step as it waits in a queue, where it may overtake its report: a change then waits for that report, instead of being
-/// kept for an incident that is unknown so far.
-fn in_queue(wanted: &DeferredStep) -> DeferredStep {
-    let mut waiting = wanted.clone();
-    waiting.step.keep_unknown &= matches!(wanted.change, Change::Note);
-    waiting
 }
 
 /// The step without secrets, and no longer than what a timeline can show. Redacted first: half a secret is not found.

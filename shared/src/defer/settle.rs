@@ -10,10 +10,12 @@
 
 use std::time::Instant;
 
+use chrono::{TimeDelta, Utc};
+
 use super::{Deferred, DeferredStep};
 use crate::intake::{Intake, IntakeError};
 use crate::model::{DeliveryKey, Report};
-use crate::store::lifecycle::{self, Earlier, Taken};
+use crate::store::lifecycle::{self, Change, Earlier, Step, Taken};
 use crate::store::reports::{MAX_BATCH, Receipt};
 use crate::store::{check_ins, heartbeats};
 
@@ -38,7 +40,10 @@ impl Settled {
 
 /// Stores these records, and says of each in turn what became of it. Begins nothing after this instant; the first that
 /// the database is not there for ends it too, so that an outage costs one attempt and not one for each record.
-pub async fn settle(intake: &Intake, records: &[Deferred], until: Instant) -> Vec<Settled> {
+///
+/// A queue may deliver a step before the report of its incident: a change that is younger than `overtaken` and finds no
+/// incident is [`Settled::Unknown`], and keeps nothing. An older one is stored as the step itself says.
+pub async fn settle(intake: &Intake, records: &[Deferred], until: Instant, overtaken: TimeDelta) -> Vec<Settled> {
     let mut settled: Vec<Settled> = records.iter().map(|_| Settled::Later(None)).collect();
     for run in runs(records) {
         if Instant::now() >= until {
@@ -46,7 +51,7 @@ pub async fn settle(intake: &Intake, records: &[Deferred], until: Instant) -> Ve
         }
         let answers = match &records[run[0]] {
             Deferred::Report(_) => settle_reports(intake, records, &run).await,
-            other => vec![settle_one(intake, other).await],
+            other => vec![settle_one(intake, other, overtaken).await],
         };
         let is_away = answers.iter().any(Settled::is_later);
         for (place, answer) in run.into_iter().zip(answers) {
@@ -99,11 +104,11 @@ async fn settle_reports(intake: &Intake, records: &[Deferred], places: &[usize])
     settled
 }
 
-async fn settle_one(intake: &Intake, record: &Deferred) -> Settled {
+async fn settle_one(intake: &Intake, record: &Deferred, overtaken: TimeDelta) -> Settled {
     let store = intake.store();
     let stored = match record {
         Deferred::Report(report) => return settle_report(intake, report).await,
-        Deferred::Step(step) => return settle_step(intake, step).await,
+        Deferred::Step(step) => return settle_step(intake, step, overtaken).await,
         Deferred::CheckIn(check_in) => {
             store.run(|client| async move { check_ins::upsert(&client, check_in).await }).await
         }
@@ -129,7 +134,7 @@ async fn settle_report(intake: &Intake, report: &Report) -> Settled {
     }
 }
 
-async fn settle_step(intake: &Intake, deferred: &DeferredStep) -> Settled {
+async fn settle_step(intake: &Intake, deferred: &DeferredStep, overtaken: TimeDelta) -> Settled {
     let DeferredStep { change, step, after, otherwise } = deferred;
     if let Some(report) = after {
         let settled = settle_report(intake, report).await;
@@ -137,6 +142,8 @@ async fn settle_step(intake: &Intake, deferred: &DeferredStep) -> Settled {
             return settled;
         }
     }
+    let may_be_early = *change != Change::Note && Utc::now() - step.received_at < overtaken;
+    let step = &Step { keep_unknown: step.keep_unknown && !may_be_early, ..step.clone() };
     let taken = intake.store().run(|client| async move { lifecycle::take_step(&client, *change, step).await }).await;
     match (taken, otherwise) {
         (Err(error), _) => Settled::from(Err(error.into())),

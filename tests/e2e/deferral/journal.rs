@@ -250,3 +250,13 @@ async fn a_stack_that_stops_while_its_database_says_nothing_keeps_what_waits() {
     let database = stack.stop().await;
     assert_eq!(replayed(&place.journal(), &intake(&database)).await.stored, 1);
 }
+
+#[tokio::test]
+async fn a_drain_stores_what_waits_and_gives_up_in_time_while_the_database_is_away() {
+    let (place, database) = (Place::new(), Database::migrated().await);
+    let journal = Journal::open(&place.journal()).unwrap();
+    journal.defer(&[report("one").into()]).await.unwrap();
+    assert!(!journal.drain(&intake_without_database(), Duration::from_millis(300)).await);
+    assert!(journal.drain(&intake(&database), Duration::from_secs(30)).await);
+    assert_eq!(occurrences(&database, "one").await, 1);
+}

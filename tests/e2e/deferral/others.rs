@@ -205,15 +205,15 @@ async fn a_step_is_taken_after_the_report_that_came_before_it_in_whatever_order_
 }
 
 #[tokio::test]
-async fn a_step_whose_incident_is_never_known_waits_for_half_an_hour_and_not_for_ever() {
+async fn a_step_whose_incident_is_never_known_waits_for_its_report_and_is_kept_in_the_end() {
     let [_, Deferred::Step(mut step)] = report_and_step().await else { panic!("a step") };
-    step.step.keep_unknown = false;
     let database = Database::migrated().await;
     let function = replay(&database).await;
-    for (age, wanted) in [(29, vec!["step"]), (31, vec![])] {
-        step.step.received_at = Utc::now() - TimeDelta::minutes(age);
+    for (age, failures, deliveries) in [(2, vec!["step"], 0), (24, vec![], 1)] {
+        step.step.received_at = Utc::now() - TimeDelta::hours(age);
         let answer = function.invoke(batch(&[("step", message(&[Deferred::Step(step.clone())]))])).await.unwrap();
-        assert_eq!(failed(&answer), wanted, "{age} minutes");
+        assert_eq!(failed(&answer), failures, "{age} hours");
+        assert_eq!(database.count("inbound_deliveries").await, deliveries, "{age} hours");
     }
 }
 
@@ -274,6 +274,6 @@ async fn a_heartbeat_of_nobody_is_over_once_the_database_can_tell() {
     let beat = Beat { at: Utc::now(), failed: false, message: None };
     let record = Deferred::Beat(DeferredBeat { token_hash: "nobody's".to_owned(), beat });
     let until = Instant::now() + Duration::from_secs(30);
-    let settled = settle(&intake(&database), &[record], until).await;
+    let settled = settle(&intake(&database), &[record], until, TimeDelta::zero()).await;
     assert!(matches!(settled.as_slice(), [Settled::Stored]), "{settled:?}");
 }

@@ -66,9 +66,13 @@ pub struct Journal {
 /// Why the journal does not take something.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum JournalError {
-    #[error("the journal is full: it holds {bytes} bytes")]
+    #[error(
+        "the journal (the data directory's `journal`) is full: it holds {bytes} bytes, and is emptied once the database is back"
+    )]
     Full { bytes: u64 },
-    #[error("the journal can't be written")]
+    #[error(
+        "the journal (the data directory's `journal`) can't be written: free disk space, and let this user write there"
+    )]
     Write(#[source] Arc<io::Error>),
     #[error("the journal has ended")]
     Ended,

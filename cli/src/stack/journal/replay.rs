@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use serde_json::json;
 use shared::defer::Deferred;
 use shared::defer::settle::{Settled, settle};
@@ -20,6 +20,8 @@ use super::{Journal, Kept};
 
 /// While the database is away it is tried this often.
 const RETRY: Duration = Duration::from_secs(2);
+/// Somebody waits for the journal to be empty.
+const DRAIN_RETRY: Duration = Duration::from_millis(200);
 /// A replay begins no statement after this time; the next one goes on from there.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a stop waits for the last replay. What is not stored then waits for the next start.
@@ -98,6 +100,20 @@ impl Journal {
         replayed
     }
 
+    /// Replays until nothing waits any more, for at most this long; whether nothing does.
+    pub async fn drain(&self, intake: &Intake, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            if self.replay(intake, until).await.is_done {
+                return true;
+            }
+            if Instant::now() + DRAIN_RETRY >= until {
+                return false;
+            }
+            tokio::time::sleep(DRAIN_RETRY).await;
+        }
+    }
+
     /// Whether the database took all that it was given.
     async fn replay_sealed(
         &self,
@@ -171,11 +187,11 @@ impl Journal {
 
     /// How many were stored and how many set aside; none when some have to wait, and so the chunk has to come again.
     async fn replay_chunk(&self, chunk: Chunk, intake: &Intake, until: Instant) -> io::Result<Option<(usize, usize)>> {
-        let settled = settle(intake, &chunk.deferred, until).await;
+        // The journal keeps the order: no step overtakes the report of its incident.
+        let settled = settle(intake, &chunk.deferred, until, TimeDelta::zero()).await;
         let mut refused = Vec::new();
         for (deferred, settled) in chunk.deferred.iter().zip(settled) {
             match settled {
-                // Here what came first is stored first: nobody will know the incident of a step that is unknown now.
                 Settled::Stored | Settled::Unknown => {}
                 Settled::Later(reason) => {
                     let reason = reason.map_or_else(|| "no time left".to_owned(), |error| chain(&error));
