@@ -1,4 +1,5 @@
-//! The stack that runs in a data directory, as its `env` file tells of it.
+//! The stack that runs in a data directory, as its `env` file tells of it. A file that a killed stack left is not believed:
+//! its address may be anybody's by now.
 
 use std::fs;
 use std::io;
@@ -25,12 +26,17 @@ pub(super) struct LocalStack {
 pub(super) enum Missing {
     /// There is none.
     NotRunning,
-    /// Its file can't be read, or lacks something.
+    /// Its file (or its lock) can't be read, or lacks something.
     Unreadable(String),
 }
 
 impl LocalStack {
     pub(super) fn read(folder: &Path) -> Result<Self, Missing> {
+        match data_dir::is_taken(folder) {
+            Ok(true) => {}
+            Ok(false) => return Err(Missing::NotRunning),
+            Err(error) => return Err(Missing::Unreadable(format!("its lock can't be looked at: {error}"))),
+        }
         let text = match fs::read_to_string(data_dir::env_file(folder)) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Missing::NotRunning),

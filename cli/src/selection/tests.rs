@@ -4,6 +4,7 @@ use shared::config::Environment;
 use tempfile::TempDir;
 
 use super::*;
+use crate::stack::data_dir::DataDir;
 
 const LOCAL_URL: &str = "http://127.0.0.1:8080";
 const LOCAL_DATABASE: &str = "postgresql://watchkeeper:local-password@127.0.0.1:15001/watchkeeper";
@@ -11,9 +12,22 @@ const LOCAL_SECRET: &str = "local-secret-of-32-characters-xx";
 const OTHER_URL: &str = "https://watchkeeper.example.com";
 const OTHER_DATABASE: &str = "postgresql://app:other-password@db.example.com/app";
 
-/// A directory with what a running stack leaves there.
-fn running() -> TempDir {
+/// A directory of a stack that runs, until this is dropped.
+struct Running {
+    folder: TempDir,
+    _stack: DataDir,
+}
+
+impl Running {
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A directory with what a running stack has there.
+fn running() -> Running {
     let folder = tempfile::tempdir().unwrap();
+    let stack = DataDir::take(folder.path()).unwrap();
     let env = format!(
         "DATABASE_URL={LOCAL_DATABASE}\nWATCHKEEPER_URL={LOCAL_URL}\nDSN_SECRET={LOCAL_SECRET}\n\
          READ_TOKEN=made-read-token-of-here\nADMIN_TOKEN=made-admin-token-of-here\n"
@@ -21,7 +35,7 @@ fn running() -> TempDir {
     std::fs::write(folder.path().join("env"), env).unwrap();
     std::fs::write(folder.path().join("read_token"), "made-read-token-of-here\n").unwrap();
     std::fs::write(folder.path().join("admin_token"), "made-admin-token-of-here\n").unwrap();
-    folder
+    Running { folder, _stack: stack }
 }
 
 fn config(variables: &[(&str, &str)]) -> Config {
@@ -95,6 +109,27 @@ fn without_a_running_stack_what_is_not_named_is_missing() {
     let [database, server, _] = found(&[("DATABASE_URL", OTHER_DATABASE)], folder.path());
     assert_eq!(database, OTHER_DATABASE);
     assert!(server.starts_with("!DATABASE_URL") && server.contains("set WATCHKEEPER_URL"), "{server}");
+}
+
+#[test]
+fn a_stack_that_was_killed_is_not_running_whatever_it_left() {
+    let Running { folder, _stack: stack } = running();
+    // As the system does it: the lock is released, the files stay.
+    drop(stack);
+    assert!(folder.path().join("env").exists());
+    for told in found(&[], folder.path()) {
+        assert!(told.starts_with("no stack is running in"), "{told}");
+    }
+    assert_eq!(
+        token(&[], folder.path(), Purpose::Change).map_err(|told| told.contains("no stack is running")),
+        Err(true)
+    );
+    // With its env file read into the shell, its address gets none of its tokens.
+    let exported = [("WATCHKEEPER_URL", LOCAL_URL), ("READ_TOKEN", "made-read-token-of-here")];
+    assert_eq!(token(&exported, folder.path(), Purpose::Read), Ok(None));
+    let again = DataDir::take(folder.path()).unwrap();
+    assert!(!folder.path().join("env").exists(), "while it starts, nobody is sent to the old address");
+    drop(again);
 }
 
 fn token(variables: &[(&str, &str)], folder: &Path, purpose: Purpose) -> Result<Option<String>, String> {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use secrecy::SecretString;
@@ -37,6 +38,36 @@ fn unquoted(value: &str) -> String {
     }
 }
 
+/// Whether a stack runs in this directory: a process holds its lock, which the system releases however that process ends.
+///
+/// # Errors
+/// When the lock can't be looked at.
+pub fn is_taken(data_dir: &Path) -> std::io::Result<bool> {
+    let lock = match File::open(data_dir.join("lock")) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // Shared: those who look don't see each other.
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Takes the lock. Who only looks whether it is taken ([`is_taken`]) holds it for a moment, which is waited for.
+fn take_lock(lock: &File) -> Result<(), TryLockError> {
+    const ATTEMPTS: u32 = 10;
+    for _ in 1..ATTEMPTS {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+            done => return done,
+        }
+    }
+    lock.try_lock()
+}
+
 /// A data directory that belongs to this process until it ends.
 pub struct DataDir {
     path: PathBuf,
@@ -44,7 +75,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory if there is none, and takes it.
+    /// Makes the directory if there is none, and takes it. No `env` file is in it then.
     ///
     /// # Errors
     /// When another stack has it, or it can't be written to.
@@ -64,7 +95,7 @@ impl DataDir {
             .mode(0o600)
             .open(&file)
             .with_context(|| format!("open {}", file.display()))?;
-        match lock.try_lock() {
+        match take_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
@@ -83,7 +114,10 @@ impl DataDir {
         lock.set_len(0)?;
         lock.rewind()?;
         write!(lock, "{}", std::process::id())?;
-        Ok(Self { path, _lock: lock })
+        let this = Self { path, _lock: lock };
+        // What a stack left that was killed names an address that may be anybody's by now.
+        this.remove_env();
+        Ok(this)
     }
 
     /// The directory, as an absolute path.

@@ -71,6 +71,22 @@ async fn with_another_server_named_its_database_is_asked_for() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_to_who_has_the_port_of_a_stack_that_was_killed() {
+    let scratch = Scratch::new();
+    let (mut stack, _database) = stack(&scratch).await;
+    let place = stack.url().strip_prefix("http://").unwrap().to_owned();
+    stack.kill().await;
+    let stranger = TcpListener::bind(&place).await.unwrap();
+    assert!(stack.file("env").exists(), "nobody was there to remove it");
+    for arguments in [&["status"][..], &["ack", "INC-1"], &["check"], &["apps", "add", "shop"]] {
+        let ended = stack.command(arguments).await.with_code(1);
+        assert!(ended.stderr.starts_with("watchkeeper: no stack is running in "), "{arguments:?}: {ended:?}");
+    }
+    let heard = tokio::time::timeout(std::time::Duration::from_millis(200), stranger.accept()).await;
+    assert!(heard.is_err(), "{heard:?}");
+}
+
+#[tokio::test]
 async fn an_address_that_is_left_over_from_an_earlier_start_is_told_as_that() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;
