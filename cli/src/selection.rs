@@ -80,18 +80,28 @@ impl<'a> Target<'a> {
     /// The database for queries.
     ///
     /// # Errors
-    /// [`Misuse`] when only the server is named; when no stack is running.
+    /// [`Misuse`] when another server is named than the database's; when no stack is running.
     pub fn database(&self) -> anyhow::Result<DatabaseConfig> {
         match (&self.database, &self.server) {
             (Part::Elsewhere(named), _) => {
                 self.note_database(named.variable, &named.settings);
                 Ok(named.config.clone())
             }
-            (Part::Unnamed, Part::Elsewhere(url)) => Err(Misuse(format!(
-                "WATCHKEEPER_URL names {url}, and this command needs its database: set DATABASE_URL too, or unset \
-                 WATCHKEEPER_URL"
-            ))
-            .into()),
+            (Part::Unnamed | Part::Local, Part::Elsewhere(url)) => {
+                let variable = if self.config.database_url.is_some() { "DATABASE_URL" } else { "DIRECT_URL" };
+                let instead = match self.database {
+                    Part::Local => format!(
+                        "{variable} is the one of the stack in {}: set it to the one of that server",
+                        self.data_dir.display()
+                    ),
+                    _ => "set DATABASE_URL too".to_owned(),
+                };
+                Err(Misuse(format!(
+                    "WATCHKEEPER_URL names {url}, and this command needs its database: {instead}, or unset \
+                     WATCHKEEPER_URL"
+                ))
+                .into())
+            }
             (Part::Unnamed | Part::Local, _) => {
                 Ok(self.config.database(self.running("DATABASE_URL")?.database_url.clone()))
             }
@@ -101,13 +111,34 @@ impl<'a> Target<'a> {
     /// The database for migrations: over `DIRECT_URL`, where that is set.
     ///
     /// # Errors
-    /// As [`Self::database`]; [`Misuse`] when `DIRECT_URL` can't be understood.
+    /// As [`Self::database`]; [`Misuse`] when `DIRECT_URL` can't be understood, or leads away from this machine where the
+    /// stack's database is on it.
     pub fn migrations(&self) -> anyhow::Result<DatabaseConfig> {
         let Some(url) = &self.config.direct_url else { return self.database() };
         let direct = NamedDatabase::read("DIRECT_URL", url, self.config)?;
         if matches!(self.database, Part::Elsewhere(_)) {
             self.note_database(direct.variable, &direct.settings);
+            return Ok(direct.config);
         }
+        // Refuses a server that is not the stack's.
+        let queries = self.database()?;
+        let local = self.running("DATABASE_URL")?;
+        if local.uses(&direct.settings, self.config) {
+            return Ok(queries);
+        }
+        // A stack that was started on a database elsewhere may reach that one by two names.
+        if ConnectionSettings::parse(&queries, "watchkeeper-cli").is_ok_and(|own| own.is_local())
+            && !direct.settings.is_local()
+        {
+            return Err(Misuse(format!(
+                "DATABASE_URL names the database of the stack in {}, and DIRECT_URL another one ({}): set both to the same \
+                 Watchkeeper's, or unset one of them",
+                self.data_dir.display(),
+                direct.settings.database_place()
+            ))
+            .into());
+        }
+        note(format_args!("using the database of DIRECT_URL ({})", direct.settings.database_place()));
         Ok(direct.config)
     }
 
@@ -164,13 +195,11 @@ impl<'a> Target<'a> {
         let is_the_stacks =
             |secret: &DsnSecret| self.local.as_ref().is_ok_and(|local| local.dsn_secret.expose() == secret.expose());
         match &self.config.dsn_secret {
-            Some(secret) if is_the_stacks(secret) && matches!(self.database, Part::Elsewhere(_)) => {
-                Err(Misuse(format!(
-                    "DSN_SECRET is the one of the stack in {}: set it to the one that {url} uses",
-                    self.data_dir.display()
-                ))
-                .into())
-            }
+            Some(secret) if is_the_stacks(secret) => Err(Misuse(format!(
+                "DSN_SECRET is the one of the stack in {}: set it to the one that {url} uses",
+                self.data_dir.display()
+            ))
+            .into()),
             Some(secret) => Ok(Issuer { secret: secret.clone(), address: url.to_string() }),
             None => Err(Misuse(format!("set DSN_SECRET to the one that {url} (WATCHKEEPER_URL) uses")).into()),
         }

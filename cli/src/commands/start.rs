@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use self::signals::Signals;
 use crate::args::{Global, Start};
 use crate::config::{self, Config};
-use crate::output::{counted, say};
+use crate::output::{counted, note, say};
 use crate::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use crate::stack::data_dir::{self, DataDir};
 use crate::stack::feed::Feed;
@@ -236,10 +236,21 @@ impl Database {
     async fn bring_up(config: &Config, data_dir: &Path) -> anyhow::Result<Self> {
         if let Some(url) = &config.database_url {
             let queries = config.database(url.clone());
-            let place =
-                ConnectionSettings::parse(&queries, "watchkeeper").context("DATABASE_URL can't be used")?.place();
-            let direct = config.direct_url.as_ref().unwrap_or(url);
-            return Ok(Self { embedded: None, migrations: config.database(direct.clone()), queries, place });
+            let place = |database: &DatabaseConfig, variable: &'static str| {
+                let settings = ConnectionSettings::parse(database, "watchkeeper");
+                settings.map(|it| it.database_place()).with_context(|| format!("{variable} can't be used"))
+            };
+            let named = place(&queries, "DATABASE_URL")?;
+            let migrations = config.database(config.direct_url.as_ref().unwrap_or(url).clone());
+            // It may be exported for something else, and is migrated now.
+            note(match &config.direct_url {
+                Some(_) => {
+                    let direct = place(&migrations, "DIRECT_URL")?;
+                    format!("using the database of DATABASE_URL ({named}), migrated over DIRECT_URL ({direct})")
+                }
+                None => format!("using the database of DATABASE_URL ({named})"),
+            });
+            return Ok(Self { embedded: None, migrations, queries, place: named });
         }
         let embedded = EmbeddedPostgres::start(EmbeddedConfig {
             install_dir: config::embedded_postgres_dir(),

@@ -44,13 +44,17 @@ fn config(variables: &[(&str, &str)]) -> Config {
     Environment::from_lookup(find).read(Config::read).unwrap()
 }
 
-/// What a command gets: the database, the server, and the issuer's address and secret; a refusal's words after `!`.
-fn found(variables: &[(&str, &str)], folder: &Path) -> [String; 3] {
-    let config = config(variables);
-    let told = |error: anyhow::Error| match error.downcast::<Misuse>() {
+/// A refusal's words, after `!` where it is wrong use.
+fn told(error: anyhow::Error) -> String {
+    match error.downcast::<Misuse>() {
         Ok(misuse) => format!("!{misuse}"),
         Err(error) => error.to_string(),
-    };
+    }
+}
+
+/// What a command gets: the database, the server, and the issuer's address and secret.
+fn found(variables: &[(&str, &str)], folder: &Path) -> [String; 3] {
+    let config = config(variables);
     let target = match Target::of(&config, folder) {
         Ok(target) => target,
         Err(misuse) => return std::array::from_fn(|_| format!("!{misuse}")),
@@ -86,6 +90,17 @@ fn a_command_uses_one_watchkeeper_or_none() {
             [OTHER_DATABASE, OTHER_URL, other_issuer.as_str()],
         ),
         (&[url, database, secret(LOCAL_SECRET)], [OTHER_DATABASE, OTHER_URL, "!DSN_SECRET is the one of the stack"]),
+        // `. .local/env`, and then another address.
+        (
+            &[url, ("DATABASE_URL", LOCAL_DATABASE), secret(LOCAL_SECRET)],
+            [
+                "!WATCHKEEPER_URL names https://watchkeeper.example.com, and this command needs its database: DATABASE_URL is \
+                 the one of the stack in ",
+                OTHER_URL,
+                "!DSN_SECRET is the one of the stack",
+            ],
+        ),
+        (&[url, secret(LOCAL_SECRET)], ["!WATCHKEEPER_URL", OTHER_URL, "!DSN_SECRET is the one of the stack"]),
         (&[database, ("WATCHKEEPER_URL", LOCAL_URL)], ["!WATCHKEEPER_URL names the stack in"; 3]),
         (&[("DATABASE_URL", "nonsense")], ["!DATABASE_URL can't be used"; 3]),
         (&[("WATCHKEEPER_URL", "ftp://x/")], ["!WATCHKEEPER_URL must be an address"; 3]),
@@ -96,6 +111,33 @@ fn a_command_uses_one_watchkeeper_or_none() {
             let tells = found.starts_with('!') && ["-password", "s3cret"].iter().any(|secret| found.contains(secret));
             assert!(!tells, "{found}");
         }
+    }
+}
+
+#[test]
+fn migrations_go_to_the_database_that_the_command_would_use_or_nowhere() {
+    let folder = running();
+    let migrated = |variables: &[(&str, &str)]| {
+        let config = config(variables);
+        let target = Target::of(&config, folder.path()).unwrap();
+        target.migrations().map_or_else(told, |database| database.url.expose_secret().to_owned())
+    };
+    let direct = |url| ("DIRECT_URL", url);
+    let (local, other) = (("DATABASE_URL", LOCAL_DATABASE), ("DATABASE_URL", OTHER_DATABASE));
+    let beside = "postgresql://watchkeeper:p@127.0.0.1:15002/watchkeeper";
+    for (variables, expected) in [
+        (&[][..], LOCAL_DATABASE),
+        (&[local, direct(LOCAL_DATABASE)], LOCAL_DATABASE),
+        (&[direct("postgresql://watchkeeper:old@localhost:15001/watchkeeper")], LOCAL_DATABASE),
+        (&[direct(OTHER_DATABASE)], OTHER_DATABASE),
+        (&[other, direct("postgresql://app:p@direct.example.com/app")], "postgresql://app:p@direct.example.com/app"),
+        // A tunnel, or a pooler on this machine: it is told.
+        (&[local, direct(beside)], beside),
+        (&[local, direct(OTHER_DATABASE)], "!DATABASE_URL names the database of the stack in "),
+        (&[("WATCHKEEPER_URL", OTHER_URL), local, direct(LOCAL_DATABASE)], "!WATCHKEEPER_URL names"),
+    ] {
+        let found = migrated(variables);
+        assert!(found.starts_with(expected), "{variables:?}: {found} is not {expected}");
     }
 }
 

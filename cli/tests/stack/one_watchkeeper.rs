@@ -87,6 +87,18 @@ async fn nothing_is_sent_to_who_has_the_port_of_a_stack_that_was_killed() {
 }
 
 #[tokio::test]
+async fn a_start_on_a_database_that_is_exported_names_it_before_it_is_migrated() {
+    let scratch = Scratch::new();
+    let (mut stack, database) = stack(&scratch).await;
+    let url = database.url();
+    let (_, place) = url.split_once('@').unwrap();
+    let place = place.split('?').next().unwrap();
+    assert_eq!(stack.stderr(), format!("watchkeeper: using the database of DATABASE_URL ({place})\n"));
+    assert!(stack.stdout().contains(&format!("  database   {place} (")), "{}", stack.stdout());
+    stack.stop().await;
+}
+
+#[tokio::test]
 async fn an_address_that_is_left_over_from_an_earlier_start_is_told_as_that() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;

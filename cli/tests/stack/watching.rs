@@ -56,7 +56,9 @@ async fn what_happens_is_shown_as_it_comes_in_one_line_each() {
     stack.command(&["check"]).await.with_code(1);
     shows(&stack, &["down", "mail, was unknown"]).await;
     let ended = stack.stop().await;
-    assert!(ended.stdout.lines().last() == Some("stopping") && ended.stderr.is_empty(), "{ended:?}");
+    assert!(ended.stdout.lines().last() == Some("stopping"), "{ended:?}");
+    assert!(stack.stderr().starts_with("watchkeeper: using the database of DATABASE_URL"), "{ended:?}");
+    assert_eq!(stack.stderr().lines().count(), 1, "{ended:?}");
     assert!(!ended.said().contains(key) && !ended.said().contains("a-wrong-key"), "{ended:?}");
     assert!(ended.stdout.chars().all(|letter| letter == '\n' || !letter.is_control()), "{ended:?}");
     // Once in a minute; the test may have met the end of one.
