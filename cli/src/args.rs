@@ -88,10 +88,10 @@ pub struct Apply {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove what came from the file of this name and stands in it no more; asks before
+    /// Remove services (and routes) that came from the file of this name and stand in it no more; asks before
     #[arg(long)]
     pub prune: bool,
-    /// Do not ask before something is removed
+    /// Do not ask before something is removed, or a file takes the place of another one of its name
     #[arg(long)]
     pub yes: bool,
 }

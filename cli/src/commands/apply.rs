@@ -1,9 +1,9 @@
 //! `watchkeeper apply FILE.toml`: makes the services, and who is told of what, what the file says, all of it or nothing.
 
+mod removal;
 mod report;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,17 +14,18 @@ use shared::model::{FileName, Kind, Routing, ServiceSpec};
 use shared::store::services::{self, Configured, Source, Wanted};
 use shared::store::{PoolSize, Store, heartbeats, settings};
 
+use self::removal::Removal;
 use self::report::Report;
 use crate::args::{Apply, Global};
 use crate::config::Config;
-use crate::output::{Misuse, ask, misused, note, say};
+use crate::output::{misused, say};
 use crate::selection::{Issuer, Target};
 use crate::services_file::changes::{Changes, Others};
 use crate::services_file::routing_changes::RoutingChanges;
 use crate::services_file::{self, ServicesFile};
 
 pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
-    let (file, name) = match read_file(&apply.file) {
+    let (file, name) = match read_file(&apply.file, apply.prune) {
         Ok(read) => read,
         Err(error) => return Ok(misused(format_args!("{error:#}"))),
     };
@@ -41,6 +42,7 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
     if let Err(error) = check_parents(&file, &apply.file, &stored.services, changes) {
         return Ok(misused(format_args!("{error:#}")));
     }
+    removal::refuse_another(&file, apply, &name, &stored)?;
     let report = Report {
         path: &apply.file,
         file: &name,
@@ -52,9 +54,8 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
     if !global.json {
         report.before();
     }
-    let pruned = Pruned::of(changes, file.routing.is_none().then_some(routing));
     if !apply.dry_run {
-        if !apply.yes && !pruned.is_agreed(&name, changes).await? {
+        if !apply.yes && !Removal::of(changes, routing).is_agreed().await? {
             say("Nothing was changed.");
             return Ok(ExitCode::FAILURE);
         }
@@ -69,8 +70,11 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_file(path: &Path) -> anyhow::Result<(ServicesFile, FileName)> {
+fn read_file(path: &Path, prune: bool) -> anyhow::Result<(ServicesFile, FileName)> {
     let file = services_file::read(path)?;
+    if prune && !file.has_name(path) {
+        anyhow::bail!("--prune needs to know which file {} is: say name = \"…\" at its top", path.display());
+    }
     let name = file.name(path)?;
     Ok((file, name))
 }
@@ -131,57 +135,6 @@ async fn write(
         .await
         .context("store what the file says")?;
     Ok(())
-}
-
-/// What `--prune` removes, by name.
-struct Pruned(Vec<String>);
-
-impl Pruned {
-    /// As many are named in a question.
-    const NAMED: usize = 20;
-
-    /// `routing` is what becomes of routes that the file does not say anything about.
-    fn of(changes: &Changes, routing: Option<&RoutingChanges>) -> Self {
-        let mut names: Vec<String> = changes.removed.iter().map(ToString::to_string).collect();
-        if let Some(routing) = routing {
-            names.extend(routing.routes.removed.iter().map(|name| format!("route {name}")));
-            names.extend(routing.escalations.removed.iter().map(|name| format!("escalation {name}")));
-        }
-        Self(names)
-    }
-
-    /// Whether somebody agrees that these go; nobody needs to where there are none.
-    ///
-    /// # Errors
-    /// [`Misuse`] when there is nobody at a terminal to ask.
-    async fn is_agreed(&self, file: &FileName, changes: &Changes) -> anyhow::Result<bool> {
-        if self.0.is_empty() {
-            return Ok(true);
-        }
-        let mut list = self.0.iter().take(Self::NAMED).cloned().collect::<Vec<_>>().join(", ");
-        if self.0.len() > Self::NAMED {
-            list = format!("{list} and {} more", self.0.len() - Self::NAMED);
-        }
-        if changes.is_replaced_whole() {
-            note(format_args!(
-                "none of the services that came from a file named {file} stands in this one: if that was another file, \
-                 give each a name of its own (name = \"…\" at its top)"
-            ));
-        }
-        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-            return Err(Misuse(format!(
-                "--prune would remove {list}; nothing was changed: say --yes to remove that without being asked"
-            ))
-            .into());
-        }
-        ask(format_args!("Remove {list}? [y/N] "));
-        let answer = tokio::task::spawn_blocking(|| {
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line).map(|_| line)
-        });
-        let answer = answer.await?.context("read the answer")?;
-        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-    }
 }
 
 /// The tokens of the services that are heartbeats, by their place in the file.

@@ -129,13 +129,6 @@ impl Changes {
         changes
     }
 
-    /// Whether all that came from the file goes and something else comes: it may be another file of the same name.
-    #[must_use]
-    pub fn is_replaced_whole(&self) -> bool {
-        let stays = self.changed.len() + self.unchanged;
-        !self.removed.is_empty() && stays == 0 && !self.added.is_empty()
-    }
-
     /// The lines that a person reads, one for each service and each setting of it that changes.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

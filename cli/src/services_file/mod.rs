@@ -88,6 +88,12 @@ impl ServicesFile {
         }
     }
 
+    /// Whether it has a name that means this file the next time, too. The path of a pipe names whatever is in it.
+    #[must_use]
+    pub fn has_name(&self, path: &Path) -> bool {
+        self.name.is_some() || !["/dev", "/proc"].iter().any(|streams| path.starts_with(streams))
+    }
+
     /// The services.
     #[must_use]
     pub fn specs(&self) -> Vec<ServiceSpec> {

@@ -30,6 +30,7 @@ async fn services(database: &Database) -> String {
 }
 
 const ROUTES: &str = "[[routes]]\nname = \"all\"\nchannels = [\"slack\"]\n";
+const STEP: &str = "steps = [{ after = \"10m\", channels = [\"sms\"] }]\n";
 
 #[tokio::test]
 async fn what_goes_is_named_and_goes_only_when_somebody_agrees() {
@@ -87,13 +88,76 @@ async fn two_files_that_have_the_same_service_are_told_of_each_other() {
     assert_eq!(services(&database).await, "a:one both:two");
     let back = apply(&stack, &one, &["--json"]).await.with_code(0).json();
     assert_eq!(back["taken_over"][0]["file"], "two");
-    // Another file of the same name: what it would remove is named, and that it may be another one.
-    let other = file(&scratch, "other.toml", &["x"], "name = \"one\"");
-    let refused = apply(&stack, &other, &["--prune"]).await.with_code(2);
-    for told in ["a (production), both (production)", "none of the services that came from a file named one"] {
-        assert!(refused.stderr.contains(told), "{told}: {refused:?}");
-    }
     assert_eq!(services(&database).await, "a:one both:one");
+}
+
+#[tokio::test]
+async fn another_file_of_the_same_name_is_refused_until_it_has_one_of_its_own() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    for folder in ["shop", "mail"] {
+        std::fs::create_dir(scratch.path().join(folder)).unwrap();
+    }
+    apply(&stack, &file(&scratch, "shop/services.toml", &["a", "b"], ROUTES), &[]).await.with_code(0);
+    let mail = file(&scratch, "mail/services.toml", &["c"], "");
+    for options in [&[][..], &["--prune"], &["--json"]] {
+        let refused = apply(&stack, &mail, options).await.with_code(2);
+        for told in ["another file named `services` was applied to this database", "name = …", "--yes"] {
+            assert!(refused.stderr.contains(told), "{told}: {refused:?}");
+        }
+        assert_eq!(refused.stdout, "");
+    }
+    let shown = apply(&stack, &mail, &["--dry-run"]).await.with_code(0);
+    assert!(shown.stderr.contains("another file named `services`"), "{shown:?}");
+    assert_eq!(services(&database).await, "a:services b:services");
+    // One that still has anything of it is that file.
+    let route_only = file(&scratch, "mail/services.toml", &["c"], ROUTES);
+    apply(&stack, &route_only, &["--dry-run"]).await.with_code(0);
+    let named = file(&scratch, "mail/services.toml", &["c"], "name = \"mail\"");
+    apply(&stack, &named, &["--prune"]).await.with_code(0);
+    assert_eq!(services(&database).await, "a:services b:services c:mail");
+    let replacing = file(&scratch, "mail/services.toml", &["d"], "name = \"mail\"");
+    apply(&stack, &replacing, &["--prune", "--yes"]).await.with_code(0);
+    assert_eq!(services(&database).await, "a:services b:services d:mail");
+}
+
+#[tokio::test]
+async fn what_comes_through_a_pipe_has_no_name_that_would_prune() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let piped = async |file: &Path, options: &[&str]| {
+        let mut command = crate::process::watchkeeper(&["apply", "/dev/stdin"]);
+        command.args(options).arg("--data-dir").arg(stack.file("")).stdin(std::fs::File::open(file).unwrap());
+        crate::process::run(&mut command).await
+    };
+    piped(&file(&scratch, "one.toml", &["a"], ""), &[]).await.with_code(0);
+    let other = file(&scratch, "other.toml", &["b"], "");
+    let refused = piped(&other, &["--prune", "--yes"]).await.with_code(2);
+    assert!(refused.stderr.contains("say name = \"…\" at its top"), "{refused:?}");
+    piped(&other, &[]).await.with_code(0);
+    assert_eq!(services(&database).await, "a:stdin b:stdin");
+    piped(&file(&scratch, "other.toml", &["b"], "name = \"b\""), &["--prune"]).await.with_code(0);
+    assert_eq!(services(&database).await, "a:stdin b:b");
+}
+
+#[tokio::test]
+async fn routes_of_another_file_go_only_when_somebody_agrees() {
+    let scratch = Scratch::new();
+    let (stack, database) = stack(&scratch).await;
+    let all = format!("{ROUTES}escalation = \"people\"\n[[escalations]]\nname = \"people\"\n{STEP}");
+    apply(&stack, &file(&scratch, "routes.toml", &[], &all), &[]).await.with_code(0);
+    let other = file(&scratch, "shop.toml", &["a"], "[[routes]]\nname = \"mine\"\nchannels = [\"slack\"]\n");
+    for options in [&[][..], &["--json"]] {
+        let refused = apply(&stack, &other, options).await.with_code(2);
+        for told in ["route all", "escalation people", "nothing was changed", "--yes"] {
+            assert!(refused.stderr.contains(told), "{told}: {refused:?}");
+        }
+    }
+    assert_eq!(services(&database).await, "");
+    let routes = "SELECT value -> 'routes' -> 0 ->> 'name' FROM system_config WHERE key = 'notification_routing'";
+    assert_eq!(database.value(routes).await, "all");
+    apply(&stack, &other, &["--yes"]).await.with_code(0);
+    assert_eq!(database.value(routes).await, "mine");
 }
 
 #[tokio::test]

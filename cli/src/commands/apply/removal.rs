@@ -1,0 +1,98 @@
+//! What `watchkeeper apply` removes: somebody agrees to it, by name.
+
+use std::io::{BufRead as _, IsTerminal as _};
+
+use anyhow::Context as _;
+use shared::model::{FileName, ServiceSpec};
+use shared::store::services::Origin;
+
+use super::Stored;
+use crate::args::Apply;
+use crate::output::{Misuse, ask, note};
+use crate::services_file::ServicesFile;
+use crate::services_file::changes::Changes;
+use crate::services_file::routing_changes::RoutingChanges;
+
+/// Refuses a file in which nothing stands of what came from one of its name: it is another one. A dry run only tells it.
+///
+/// # Errors
+/// [`Misuse`] where nobody has said yes.
+pub(super) fn refuse_another(
+    file: &ServicesFile,
+    apply: &Apply,
+    name: &FileName,
+    stored: &Stored,
+) -> Result<(), Misuse> {
+    // Any stream may say anything; it owns nothing that would be removed.
+    if apply.yes || !file.has_name(&apply.file) || !is_another(file, name, stored) {
+        return Ok(());
+    }
+    let path = apply.file.display();
+    let told = format!(
+        "another file named `{name}` was applied to this database: nothing of it stands in {path}; give this file a \
+         `name = …` of its own, or say --yes if it replaces that one"
+    );
+    if apply.dry_run {
+        note(told);
+        return Ok(());
+    }
+    Err(Misuse(format!("{told}. Nothing was changed")))
+}
+
+/// Whether something came from a file of this name, and none of it stands in this one.
+fn is_another(file: &ServicesFile, name: &FileName, stored: &Stored) -> bool {
+    let specs = file.specs();
+    let own = stored.services.iter().filter(|it| it.origin == Origin::File && it.file.as_ref() == Some(name));
+    let stands =
+        |own: &ServiceSpec| specs.iter().any(|spec| (&spec.name, &spec.environment) == (&own.name, &own.environment));
+    let mut own: Vec<bool> = own.map(|it| stands(&it.spec)).collect();
+    if stored.routing_file.as_ref() == Some(name) {
+        let wanted = file.routing.clone().unwrap_or_default();
+        let (routes, policies) = (&stored.routing.routes, &stored.routing.escalations);
+        own.extend(routes.iter().map(|own| wanted.routes.iter().any(|it| it.name == own.name)));
+        own.extend(policies.iter().map(|own| wanted.escalations.iter().any(|it| it.name == own.name)));
+    }
+    !own.is_empty() && !own.contains(&true)
+}
+
+/// What goes, by name.
+pub(super) struct Removal(Vec<String>);
+
+impl Removal {
+    /// As many are named in a question.
+    const NAMED: usize = 20;
+
+    pub(super) fn of(changes: &Changes, routing: &RoutingChanges) -> Self {
+        let mut names: Vec<String> = changes.removed.iter().map(ToString::to_string).collect();
+        names.extend(routing.routes.removed.iter().map(|name| format!("route {name}")));
+        names.extend(routing.escalations.removed.iter().map(|name| format!("escalation {name}")));
+        Self(names)
+    }
+
+    /// Whether somebody agrees that these go; nobody needs to where there are none.
+    ///
+    /// # Errors
+    /// [`Misuse`] when there is nobody at a terminal to ask.
+    pub(super) async fn is_agreed(&self) -> anyhow::Result<bool> {
+        if self.0.is_empty() {
+            return Ok(true);
+        }
+        let mut list = self.0.iter().take(Self::NAMED).cloned().collect::<Vec<_>>().join(", ");
+        if self.0.len() > Self::NAMED {
+            list = format!("{list} and {} more", self.0.len() - Self::NAMED);
+        }
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Err(Misuse(format!(
+                "this would remove {list}; nothing was changed: say --yes to remove that without being asked"
+            ))
+            .into());
+        }
+        ask(format_args!("Remove {list}? [y/N] "));
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).map(|_| line)
+        });
+        let answer = answer.await?.context("read the answer")?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+}
