@@ -1,4 +1,4 @@
-//! Tables that fit the terminal: one line for each row, 80 columns where standard output is no terminal.
+//! Tables that fit the terminal, and are as wide as they need where standard output is none: one line for each row.
 //!
 //! Columns that people copy from (ids, names) are always whole, so that a pipe into `grep` loses none of them; long texts end
 //! with an ellipsis; what matters least is left out first. `--json` has everything.
@@ -16,18 +16,20 @@ pub struct Column {
     is_cut: bool,
     /// Those of a higher rank are left out first; none = it always stays.
     rank: Option<u8>,
+    /// Whether it always stays where rows differ in it.
+    tells_apart: bool,
 }
 
 /// A column that is always shown whole.
 #[must_use]
 pub const fn whole(heading: &'static str) -> Column {
-    Column { heading, is_cut: false, rank: None }
+    Column { heading, is_cut: false, rank: None, tells_apart: false }
 }
 
 /// A column whose texts are cut where there is no room.
 #[must_use]
 pub const fn cut(heading: &'static str) -> Column {
-    Column { heading, is_cut: true, rank: None }
+    Column { heading, is_cut: true, rank: None, tells_apart: false }
 }
 
 impl Column {
@@ -35,6 +37,12 @@ impl Column {
     #[must_use]
     pub const fn optional(self, rank: u8) -> Self {
         Self { rank: Some(rank), ..self }
+    }
+
+    /// Part of what tells rows apart: left out only where all of them have the same there.
+    #[must_use]
+    pub const fn optional_if_same(self, rank: u8) -> Self {
+        Self { rank: Some(rank), tells_apart: true, ..self }
     }
 }
 
@@ -45,12 +53,10 @@ pub struct Table {
     width: u16,
 }
 
-/// The width where standard output is no terminal.
-const WIDTH: u16 = 80;
-/// As wide as standard output is: its terminal's columns, or 80.
+/// As wide as standard output is: its terminal's columns; none where it is no terminal.
 #[must_use]
-pub fn width() -> u16 {
-    terminal_size_of(std::io::stdout()).map_or(WIDTH, |(width, _)| width.0)
+pub fn width() -> Option<u16> {
+    terminal_size_of(std::io::stdout()).map(|(width, _)| width.0)
 }
 
 /// Columns are so far apart.
@@ -61,13 +67,19 @@ const CUT: u16 = 20;
 const NARROWEST: u16 = 12;
 
 impl Table {
-    /// A table of these rows, as wide as the terminal.
+    /// A table of these rows, at most as wide as the terminal.
     #[must_use]
     pub fn new(columns: &[Column], rows: Vec<Vec<String>>) -> Self {
-        Self::with_width(columns, rows, width())
+        Self::with_width(columns, rows, width().unwrap_or(u16::MAX))
     }
 
     fn with_width(columns: &[Column], rows: Vec<Vec<String>>, width: u16) -> Self {
+        let differ = |place: usize| rows.windows(2).any(|pair| pair[0].get(place) != pair[1].get(place));
+        let columns = columns.iter().enumerate().map(|(place, column)| {
+            let rank = column.rank.filter(|_| !(column.tells_apart && differ(place)));
+            Column { rank, ..*column }
+        });
+        let columns: Vec<Column> = columns.collect();
         let mut table = comfy_table::Table::new();
         table.load_preset(presets::NOTHING).set_truncation_indicator("…").set_width(width);
         table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -78,7 +90,7 @@ impl Table {
             row.max_height(1);
             table.add_row(row);
         }
-        let mut this = Self { table, columns: columns.to_vec(), width };
+        let mut this = Self { table, columns, width };
         this.fit();
         this
     }
@@ -158,6 +170,21 @@ mod tests {
         );
         assert!(!text(60).contains("APPLICATION") && text(60).contains("TITLE"), "{}", text(60));
         assert!(text(20).contains("INC-HEALTH-MWTIGJH0-B72H1X20"), "{}", text(20));
+    }
+
+    #[test]
+    fn what_tells_rows_apart_stays_and_without_a_terminal_everything_does() {
+        let columns = [whole("SERVICE"), whole("ENVIRONMENT").optional_if_same(1), cut("REASON")];
+        let text = |environments: [&str; 2], width| {
+            let row = |environment: &str| vec!["s".repeat(60), environment.to_owned(), "x".repeat(300)];
+            Table::with_width(&columns, environments.map(row).to_vec(), width).to_string()
+        };
+        assert!(!text(["production", "production"], 80).contains("ENVIRONMENT"));
+        let differ = text(["production", "test"], 80);
+        assert!(differ.contains("ENVIRONMENT") && differ.contains("production") && differ.contains("test"), "{differ}");
+        let whole = text(["production", "production"], u16::MAX);
+        assert!(whole.contains("ENVIRONMENT") && whole.contains(&"x".repeat(300)), "{whole}");
+        assert!(whole.lines().all(|line| line.chars().count() < 400), "{whole}");
     }
 
     #[test]

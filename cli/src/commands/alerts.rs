@@ -16,7 +16,7 @@ const COLUMNS: [Column; 8] = [
     whole("STATUS"),
     whole("TYPE"),
     whole("SERVICE"),
-    whole("ENVIRONMENT").optional(1),
+    whole("ENVIRONMENT").optional_if_same(1),
     whole("SINCE").optional(2),
     whole("INCIDENT").optional(3),
     cut("MESSAGE").optional(4),

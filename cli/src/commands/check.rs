@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 const COLUMNS: [Column; 7] = [
     whole("SERVICE"),
-    whole("ENVIRONMENT").optional(1),
+    whole("ENVIRONMENT").optional_if_same(1),
     whole("KIND").optional(3),
     whole("STATE"),
     whole("LATENCY").optional(2),

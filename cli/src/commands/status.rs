@@ -16,7 +16,7 @@ use crate::table::{Column, Table, cut, whole};
 
 const COLUMNS: [Column; 8] = [
     whole("SERVICE"),
-    whole("ENVIRONMENT").optional(1),
+    whole("ENVIRONMENT").optional_if_same(1),
     whole("STATE"),
     whole("SINCE").optional(2),
     whole("CHECKED").optional(5),

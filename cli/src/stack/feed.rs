@@ -59,6 +59,8 @@ impl Feed {
     const WAITING: usize = 1_000;
     /// As many different texts are remembered in a minute; others are not said in it.
     const TEXTS: usize = 200;
+    /// The longest line where standard output is no terminal.
+    const WIDTH: u16 = 80;
     /// The last lines get this long.
     const LAST_LINES: Duration = Duration::from_millis(200);
 
@@ -103,7 +105,7 @@ impl Feed {
 
     fn tell(&self, told: Told, now: DateTime<Utc>) {
         if !told.repeats || self.is_new(&told.text, now) {
-            self.hand_over(Line::Happened(told.line(now, crate::table::width())));
+            self.hand_over(Line::Happened(told.line(now, crate::table::width().unwrap_or(Self::WIDTH))));
         }
     }
 

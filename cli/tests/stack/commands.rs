@@ -215,7 +215,7 @@ async fn check_is_unhealthy_while_a_service_fails_and_healthy_after() {
     for told in ["SERVICE", "shop", "production", "down", "status: ", "INC-HEALTH-"] {
         assert!(ended.stdout.contains(told), "{told}: {ended:?}");
     }
-    assert!(ended.stdout.lines().all(|line| line.chars().count() <= 80), "{ended:?}");
+    assert!(!ended.stdout.contains('…'), "in a pipe nothing is cut: {ended:?}");
     assert_eq!(ended.stderr, "", "a failing service is no failure of ours");
     let checked = stack.command(&["check", "--json"]).await.with_code(1).json()["checked"][0].clone();
     assert_eq!((&checked["service"], &checked["environment"]), (&json!("shop"), &json!("production")));

@@ -89,7 +89,7 @@ async fn incidents_are_filtered_and_listed_open_first_and_the_newest_change_firs
     for told in ["INCIDENT", "SEVERITY", "api timeout", "HIGH", "Database connect", "There are more"] {
         assert!(table.contains(told), "{told}: {table}");
     }
-    assert!(!table.contains("missing image") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(!table.contains("missing image") && !table.contains('…'), "in a pipe nothing is cut: {table}");
 }
 
 #[tokio::test]
