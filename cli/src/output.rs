@@ -1,16 +1,41 @@
-//! What the tool prints. A reader that has gone away (`watchkeeper incidents | head`) is no error.
+//! What the tool prints. A reader that has gone away (`watchkeeper incidents | head`) is no error; output that could not be
+//! written for another reason (a full disk) is one, at the command's end.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use anyhow::Context as _;
 
 use chrono::{DateTime, Local, Utc};
 use serde_json::Value;
 use shared::model::text::{first_chars, one_line};
 
-/// Prints a line to standard output.
+/// Why standard output is not whole: the first error.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a line to standard output. What becomes of it is told by [`check_written`].
 pub fn say(line: impl std::fmt::Display) {
+    keep_error(writeln!(io::stdout(), "{line}"));
+}
+
+/// Whether all that was said has been written, as far as somebody reads it.
+///
+/// # Errors
+/// Why not.
+pub fn check_written() -> anyhow::Result<()> {
+    keep_error(io::stdout().flush());
+    LOST.get().map_or(Ok(()), |error| Err(error).context("write to standard output"))
+}
+
+fn keep_error(written: io::Result<()>) {
     // Nothing can be done about a closed pipe, and nothing needs to be.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // Later ones follow from the first.
+        let _ = LOST.set(error);
+    }
 }
 
 /// Prints a line to standard error that is no failure.

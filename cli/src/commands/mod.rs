@@ -33,7 +33,10 @@ pub async fn run(arguments: Arguments, environment: Environment<'_>) -> anyhow::
         Ok(config) => config,
         Err(error) => return Ok(output::misused(error)),
     };
+    // A stack outlives its terminal's output: what it says is kept in its logs.
+    let is_stack = matches!(arguments.command, Command::Start(_));
     let result = run_with(arguments, config).await;
+    let result = result.and_then(|code| if is_stack { Ok(code) } else { output::check_written().map(|()| code) });
     // What was wrong use is told as that, wherever it was noticed.
     match result {
         Err(error) => error.downcast::<Misuse>().map(output::misused),

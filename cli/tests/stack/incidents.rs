@@ -135,6 +135,19 @@ async fn a_reader_that_has_gone_is_no_reason_to_panic() {
     }
 }
 
+#[tokio::test]
+async fn output_that_can_not_be_written_is_an_error() {
+    let scratch = Scratch::new();
+    let (stack, _database) = crate::commands::stack(&scratch).await;
+    stack.report_message("Database connection failed").await;
+    for arguments in [&["incidents", "--json"][..], &["incidents"], &["status", "--json"], &["apps", "list"]] {
+        let mut full = Command::new("sh");
+        full.args(["-c", "exec \"$0\" \"$@\" >/dev/full", PROGRAM]).args(arguments);
+        let ended = run(clear(&mut full).arg("--data-dir").arg(stack.file(""))).await.with_code(1);
+        assert!(ended.stderr.starts_with("watchkeeper: write to standard output: No space left"), "{ended:?}");
+    }
+}
+
 /// Text that would recolour, ring, move the cursor, forge lines and set the window's title.
 const HOSTILE: &str = "\u{1b}[31mred\u{1b}[0m\u{7}\u{8}\r\nINC-FORGED \u{9b}2J\u{1b}]0;owned\u{7}\u{7f}\u{85}end";
 
