@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::{Global, SendTestError};
 use crate::config::Config;
@@ -23,9 +23,34 @@ pub(super) async fn run(error: &SendTestError, global: &Global, config: &Config)
     if global.json {
         say(&answer);
     } else {
-        let text = |name: &str| answer[name].as_str().unwrap_or("-").to_owned();
-        let what = if answer["created"] == true { "opened" } else { "counted in" };
-        say(format_args!("{what} {} ({}, {})", text("incident_id"), text("severity"), text("category")));
+        say(told(&answer));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What became of the report.
+fn told(answer: &Value) -> String {
+    let text = |name: &str| answer[name].as_str().unwrap_or("-").to_owned();
+    if answer["deferred"] == true {
+        return format!("kept for later as {}", text("report_id"));
+    }
+    let what = if answer["created"] == true { "opened" } else { "counted in" };
+    format!("{what} {} ({}, {})", text("incident_id"), text("severity"), text("category"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_report_is_told_also_where_no_incident_is_known_yet() {
+        let incident = |created: bool| json!({"incident_id": "INC-1", "created": created, "severity": "MEDIUM", "category": "unknown"});
+        for (answer, expected) in [
+            (incident(true), "opened INC-1 (MEDIUM, unknown)"),
+            (incident(false), "counted in INC-1 (MEDIUM, unknown)"),
+            (json!({"deferred": true, "report_id": "api:01a20b57"}), "kept for later as api:01a20b57"),
+        ] {
+            assert_eq!(told(&answer), expected);
+        }
+    }
 }
