@@ -82,32 +82,54 @@ impl Keys {
 }
 
 async fn add(wanted: &AddApp, store: &Store, keys: &Keys, global: &Global) -> anyhow::Result<ExitCode> {
-    let (stored, created) = match (&wanted.name, &wanted.environment) {
-        (NameOrNumber::Name(name), Some(environment)) => make(name, Some(environment), wanted, store).await?,
-        (NameOrNumber::Name(name), None) => match candidates(store, name.as_str()).await?.as_slice() {
-            [] => make(name, None, wanted, store).await?,
-            [only] => (change(only.application.number, wanted, store).await?, false),
-            several => return Ok(misused(which_of(several))),
-        },
-        (NameOrNumber::Number(number), None) => (change(*number, wanted, store).await?, false),
+    let (stored, before) = match (&wanted.name, &wanted.environment) {
+        (NameOrNumber::Name(name), environment) => {
+            let mut same = candidates(store, name.as_str()).await?;
+            if let Some(environment) = environment {
+                same.retain(|it| it.application.environment.as_deref() == Some(environment.as_str()));
+            }
+            match (environment, same.as_slice()) {
+                (Some(_), _) | (None, []) => {
+                    let (stored, created) = make(name, environment.as_ref(), wanted, store).await?;
+                    // Somebody may have made it meanwhile: then nothing is known of before.
+                    (stored.clone(), if created { None } else { Some(same.pop().unwrap_or(stored)) })
+                }
+                (None, [only]) => (change(only.application.number, wanted, store).await?, same.pop()),
+                (None, several) => return Ok(misused(which_of(several))),
+            }
+        }
+        (NameOrNumber::Number(number), None) => {
+            let before = candidates(store, &number.to_string()).await?.pop();
+            let stored = change(*number, wanted, store).await?;
+            (stored.clone(), Some(before.unwrap_or(stored)))
+        }
         (NameOrNumber::Number(_), Some(_)) => {
             return Ok(misused("an application's number says which one it is: leave --environment out"));
         }
     };
     if global.json {
         let mut answer = keys.as_json(&stored);
-        answer["created"] = created.into();
+        answer["created"] = before.is_none().into();
         say(answer);
     } else {
-        let what = if created { "added" } else { "was there already" };
-        let name = one_line(&titled(&stored.application));
-        say(format_args!("{name} {what} as application {}.", stored.application.number));
-        if stored.max_severity.is_some() || !stored.application.allowed_origins.is_any() {
-            bounds(&stored).into_iter().for_each(say);
-        }
+        tell_added(&stored, before.as_ref());
         say(keys.dsn(&stored));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was made, or what changed of what was there.
+fn tell_added(stored: &StoredApplication, before: Option<&StoredApplication>) {
+    let what = if before.is_none() { "added" } else { "was there already" };
+    let name = one_line(&titled(&stored.application));
+    say(format_args!("{name} {what} as application {}.", stored.application.number));
+    match before {
+        Some(before) => differences(before, stored).into_iter().for_each(say),
+        None if stored.max_severity.is_some() || !stored.application.allowed_origins.is_any() => {
+            bounds(stored).into_iter().for_each(say);
+        }
+        None => {}
+    }
 }
 
 /// What the flags set.
@@ -177,18 +199,35 @@ fn entry(usage: &Usage, keys: &Keys) -> Vec<String> {
     lines
 }
 
-/// What bounds an application's reports.
-fn bounds(stored: &StoredApplication) -> Vec<String> {
+/// What bounds an application's reports, each by its name.
+fn settings(stored: &StoredApplication) -> [(&'static str, Vec<String>); 6] {
+    let quota = |quota| stored.limits.of(quota).map_or("any number of".to_owned(), |limit| format!("at most {limit}"));
     let severity = stored.max_severity.map_or("any".to_owned(), |severity| format!("at most {severity}"));
-    let mut lines = vec![
-        format!("  severity    {severity}"),
-        format!("  new         at most {} incidents an hour", stored.new_incidents_per_hour),
-    ];
     let origins = stored.application.allowed_origins.texts();
-    let first = if origins.is_empty() { "any".to_owned() } else { one_line(&origins[0]) };
-    lines.push(format!("  origins     {first}"));
-    lines.extend(origins.iter().skip(1).map(|origin| format!("              {}", one_line(origin))));
-    lines
+    let origins = if origins.is_empty() { vec!["any".to_owned()] } else { origins };
+    [
+        ("burst", vec![format!("{} events in five minutes", quota(Quota::Burst))]),
+        ("hour", vec![format!("{} events", quota(Quota::Hour))]),
+        ("month", vec![format!("{} events", quota(Quota::Month))]),
+        ("severity", vec![severity]),
+        ("new", vec![format!("at most {} incidents an hour", stored.new_incidents_per_hour)]),
+        ("origins", origins.iter().map(|origin| one_line(origin)).collect()),
+    ]
+}
+
+/// The same, in lines.
+fn bounds(stored: &StoredApplication) -> Vec<String> {
+    let lines = settings(stored).into_iter().flat_map(|(name, texts)| {
+        let names = std::iter::once(name).chain(std::iter::repeat(""));
+        names.zip(texts).map(|(name, text)| format!("  {name:10}  {text}")).collect::<Vec<_>>()
+    });
+    lines.collect()
+}
+
+/// What of it has become different, in lines.
+fn differences(before: &StoredApplication, now: &StoredApplication) -> Vec<String> {
+    let both = settings(before).into_iter().zip(settings(now)).filter(|(before, now)| before != now);
+    both.map(|((name, before), (_, now))| format!("  {name:10}  {} → {}", before.join(", "), now.join(", "))).collect()
 }
 
 async fn rotate_key(

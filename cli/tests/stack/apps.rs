@@ -62,6 +62,16 @@ async fn quotas_are_set_when_they_are_named_and_stay_otherwise() {
     assert_eq!((&first["environment"], &first["created"]), (&json!("test"), &json!(true)));
     let second = stack.command(&[&add[..], &["--per-hour", "0"]].concat()).await.with_code(0).json();
     assert_eq!(second["quotas"], json!({"burst": 5, "hour": 0, "month": 100}));
+    for named in [&["shop"][..], &["1"], &["shop", "--environment", "test"]] {
+        let third = stack.command(&[&["apps", "add"], named, &["--burst", "7"]].concat()).await.with_code(0).stdout;
+        let told = "shop (test) was there already as application 1.\n\
+            \x20 burst       at most 5 events in five minutes → at most 7 events in five minutes\n";
+        assert!(third.starts_with(told), "{third}");
+        assert_eq!(third.lines().count(), 3, "{third}");
+        let same = stack.command(&[&["apps", "add"], named, &["--burst", "7"]].concat()).await.with_code(0).stdout;
+        assert_eq!(same.lines().count(), 2, "{same}");
+        stack.command(&[&add[..], &["--burst", "5"]].concat()).await.with_code(0);
+    }
 }
 
 #[tokio::test]
@@ -90,6 +100,9 @@ async fn the_list_shows_who_sent_what() {
         "1 shop\n",
         "2 shop (test)\n",
         "1234 events, 56 refused",
+        "burst       at most 5000 events in five minutes\n",
+        "hour        at most 20000 events\n",
+        "month       any number of events\n",
         "severity    at most HIGH\n",
         "new         at most 20 incidents an hour\n",
         "origins     https://shop.example.com\n              *.example.org\n",
