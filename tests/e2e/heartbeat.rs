@@ -332,3 +332,26 @@ async fn after_a_missed_look_a_job_that_is_late_has_ten_minutes_for_what_may_be_
     stack.database.execute("UPDATE service_heartbeats SET resumed_at = resumed_at - interval '2 minutes'").await;
     assert_eq!(state().await, ServiceState::Down);
 }
+
+#[tokio::test]
+async fn a_job_that_is_silent_is_noticed_also_where_every_look_comes_late() {
+    let stack = jobs(&["hourly"]).await;
+    let interval = Some(Duration::from_mins(10));
+    stack.apply(&[ServiceSpec { interval, ..spec("hourly") }]).await;
+    assert_eq!(post(&stack, &path("hourly"), "").await.status, 200);
+    assert_eq!(stack.check_now().await.checked[0].state, ServiceState::Healthy);
+    let mut down_at = None;
+    for minute in (2..=40).step_by(2) {
+        let pass = "UPDATE services SET last_checked_at = last_checked_at - interval '2 minutes'";
+        stack.database.execute(pass).await;
+        let pass = "UPDATE service_heartbeats
+            SET beat_at = beat_at - interval '2 minutes', resumed_at = resumed_at - interval '2 minutes'";
+        stack.database.execute(pass).await;
+        if stack.check_now().await.checked[0].state == ServiceState::Down {
+            down_at = Some(minute);
+            break;
+        }
+    }
+    // The first late look has given it ten minutes more.
+    assert!(down_at.is_some_and(|minute| (12..=16).contains(&minute)), "{down_at:?}");
+}

@@ -96,22 +96,32 @@ mine AS (
 -- A job that was well when it was last looked at, and since when its silence counts. If that look is long ago, nobody was
 -- there to hear it: since now. If only a look was missed, or the server has started since, the database was away for a
 -- moment: what the job said meanwhile may be deferred, and a queue tries that again after six minutes. So it is not judged
--- for ten minutes.
+-- for ten minutes; but once in twenty, or a job would never be judged where looks are always that far apart.
 unheard AS (
     SELECT
         service.id,
         CASE
             WHEN service.last_checked_at < $3 - interval '3 minutes' THEN $3
-            ELSE $3 - greatest(
-                make_interval(secs => coalesce(service.interval_seconds, 60)) - interval '10 minutes', interval '0'
-            )
+            ELSE excused.since
         END AS since
     FROM mine
     JOIN public.services AS service ON service.id = mine.service_id
+    JOIN public.service_heartbeats AS beat ON beat.service_id = service.id
+    CROSS JOIN LATERAL (
+        SELECT $3 - greatest(
+            make_interval(secs => coalesce(service.interval_seconds, 60)) - interval '10 minutes', interval '0'
+        ) AS since
+    ) AS excused
     WHERE service.kind = 'heartbeat' AND service.state <> 'down' AND service.consecutive_failures = 0
         AND (
-            service.last_checked_at < $3 - interval '100 seconds'
-            OR pg_postmaster_start_time() BETWEEN service.last_checked_at AND $3
+            service.last_checked_at < $3 - interval '3 minutes'
+            OR (
+                (
+                    service.last_checked_at < $3 - interval '100 seconds'
+                    OR pg_postmaster_start_time() BETWEEN service.last_checked_at AND $3
+                )
+                AND (beat.resumed_at IS NULL OR beat.resumed_at < excused.since - interval '20 minutes')
+            )
         )
 ),
 -- Nobody waits here: who holds the row is a beat, or notes the same.
