@@ -1,17 +1,25 @@
 //! Applies `migrations/*.sql` over a direct connection, under an advisory lock: any number of runs, at any time, by
-//! anybody, leave the same schema. All pending files are one transaction.
+//! anybody, leave the same schema. All pending files are one transaction, which waits for nobody's lock for long: what it
+//! has locked already stops the intake of errors meanwhile.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use refinery::{Migration, Runner};
 use shared::config::DatabaseConfig;
 use shared::store::{ConnectionSettings, Pooling, agent_role};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 /// Where refinery keeps its history.
 const HISTORY_TABLE: &str = "public.watchkeeper_migrations";
 
 /// The advisory lock's key: "watchkpr" in ASCII.
 const LOCK: i64 = 0x7761_7463_686b_7072;
+
+/// How long a statement waits for a lock that somebody else holds (a `pg_dump`, say), and how often all is tried.
+const LOCK_TIMEOUT: &str = "5s";
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
 
 macro_rules! migration {
     ($name:literal) => {
@@ -69,11 +77,18 @@ pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
         .context("read the migrations")?;
     let mut runner = Runner::new(&migrations).set_grouped(true).set_abort_missing(false);
     runner.set_migration_table_name(HISTORY_TABLE);
-    let report = match runner.run_async(&mut client).await {
-        Ok(report) => report,
-        Err(error) => {
-            forget_empty_history(&client).await;
-            return Err(refused(error));
+    client.batch_execute(&format!("SET lock_timeout = '{LOCK_TIMEOUT}'")).await.context("bound the wait for locks")?;
+    let mut tries = 0;
+    let report = loop {
+        tries += 1;
+        match runner.run_async(&mut client).await {
+            Ok(report) => break report,
+            Err(error) if is_locked_out(&error) && tries < TRIES => tokio::time::sleep(PAUSE).await,
+            Err(error) => {
+                let holder = if is_locked_out(&error) { Some(holder(&client).await) } else { None };
+                forget_empty_history(&client).await;
+                return Err(refused(error, holder));
+            }
         }
     };
     Ok(report
@@ -115,24 +130,55 @@ fn refinery_name(name: &str) -> String {
     format!("V{}", name.replacen('_', "__", 1))
 }
 
-/// What Postgres itself says, instead of the wrappings around it.
-fn refused(error: refinery::Error) -> anyhow::Error {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+/// Whether it gave up waiting for somebody else's lock.
+fn is_locked_out(error: &refinery::Error) -> bool {
+    refusal(error).is_some_and(|refusal| *refusal.code() == SqlState::LOCK_NOT_AVAILABLE)
+}
+
+/// Who holds a lock on one of our tables: of several the one that has begun first.
+async fn holder(client: &tokio_postgres::Client) -> String {
+    let sql = "
+        SELECT format('%I.%I (process %s %s)', space.nspname, held.relname, lock.pid, session.application_name)
+        FROM pg_catalog.pg_locks AS lock
+        JOIN pg_catalog.pg_class AS held ON held.oid = lock.relation AND held.relkind IN ('r', 'p')
+        JOIN pg_catalog.pg_namespace AS space ON space.oid = held.relnamespace AND space.nspname = 'public'
+        JOIN pg_catalog.pg_stat_activity AS session ON session.pid = lock.pid
+        WHERE lock.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+            AND lock.granted AND lock.pid <> pg_backend_pid()
+        ORDER BY session.xact_start, held.relname
+        LIMIT 1";
+    let found = client.query_opt(sql, &[]).await.ok().flatten();
+    found.and_then(|row| row.try_get(0).ok()).unwrap_or_else(|| "a table".to_owned())
+}
+
+/// What Postgres itself says.
+fn refusal(error: &refinery::Error) -> Option<&DbError> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
         if let Some(refusal) = cause.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.as_db_error()) {
-            let hint = match refusal.hint() {
-                Some(hint) => format!(" ({hint})"),
-                None if *refusal.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
-                    " (only the owner of the schema may change it: set DIRECT_URL to a connection of that role)"
-                        .to_owned()
-                }
-                None => String::new(),
-            };
-            return anyhow::anyhow!("migration refused, nothing was changed: {}{hint}", refusal.message());
+            return Some(refusal);
         }
         next = cause.source();
     }
-    anyhow::Error::new(error).context("migrate")
+    None
+}
+
+/// What Postgres itself says, instead of the wrappings around it.
+fn refused(error: refinery::Error, holder: Option<String>) -> anyhow::Error {
+    if let Some(holder) = holder {
+        return anyhow::anyhow!(
+            "migration refused, nothing was changed: another session holds a lock on {holder}: try again when it has ended"
+        );
+    }
+    let Some(refusal) = refusal(&error) else { return anyhow::Error::new(error).context("migrate") };
+    let hint = match refusal.hint() {
+        Some(hint) => format!(" ({hint})"),
+        None if *refusal.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+            " (only the owner of the schema may change it: set DIRECT_URL to a connection of that role)".to_owned()
+        }
+        None => String::new(),
+    };
+    anyhow::anyhow!("migration refused, nothing was changed: {}{hint}", refusal.message())
 }
 
 #[cfg(test)]

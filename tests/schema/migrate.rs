@@ -55,6 +55,24 @@ async fn a_value_that_an_operator_has_set_survives_every_run() {
 }
 
 #[tokio::test]
+async fn a_run_that_meets_somebody_else_s_lock_gives_up_names_it_and_changes_nothing() {
+    let database = Database::migrated().await;
+    database.execute("DROP TABLE watchkeeper_migrations").await;
+    let before = snapshot(database.client()).await;
+    // As a pg_dump does.
+    database.execute("BEGIN; LOCK TABLE public.incidents IN ACCESS SHARE MODE").await;
+    let error = apply(&database.config()).await.unwrap_err().to_string();
+    assert!(
+        error.contains("nothing was changed: another session holds a lock on public.incidents (process"),
+        "{error}"
+    );
+    assert!(error.ends_with("try again when it has ended"), "{error}");
+    database.execute("COMMIT").await;
+    assert_eq!(snapshot(database.client()).await, before);
+    assert_eq!(apply(&database.config()).await.unwrap(), all_files());
+}
+
+#[tokio::test]
 async fn psql_applies_the_files_twice_and_the_tool_once_more_without_a_difference() {
     let database = Database::empty().await;
     psql_all(&database).await;
