@@ -79,6 +79,22 @@ fn a_function_that_lambda_refuses_to_run_rings() {
     }
 }
 
+#[test]
+fn what_the_bus_can_not_put_into_a_queue_rings() {
+    let template = Template::read();
+    for rule in ["DeferredReportsRule", "NoticesRule"] {
+        let arn = json!({"Fn::GetAtt": format!("{rule}.Arn")});
+        let name = json!({"Fn::Select": [2, {"Fn::Split": ["/", arn]}]});
+        for (alarm, metric) in [("Failed", "FailedInvocations"), ("Lost", "InvocationsFailedToBeSentToDlq")] {
+            let alarm = template.resource(&format!("{rule}{alarm}Alarm"));
+            assert_eq!((&alarm["Namespace"], &alarm["MetricName"]), (&"AWS/Events".into(), &metric.into()));
+            let bus = json!({"Name": "EventBusName", "Value": {"Ref": "EventBus"}});
+            assert_eq!(alarm["Dimensions"], json!([bus, {"Name": "RuleName", "Value": name}]));
+            assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+        }
+    }
+}
+
 pub(crate) fn rings_at(alarm: &Value) -> Value {
     json!([alarm["ComparisonOperator"], alarm["Threshold"], alarm["TreatMissingData"]])
 }

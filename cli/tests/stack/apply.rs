@@ -139,7 +139,7 @@ async fn a_heartbeat_s_address_is_told_and_takes_its_beats() {
     let again = apply_with(&stack, &["--json"], &services).await.with_code(0).json();
     assert_eq!(again["unchanged"], 1);
     let url = again["heartbeats"][0]["url"].as_str().unwrap();
-    assert!(told.stdout.contains(&format!("curl -X POST {url}")), "{told:?}");
+    assert!(told.stdout.contains(&format!("curl --retry 5 --retry-all-errors -fsS -X POST {url}")), "{told:?}");
     assert!(url.starts_with(&stack.url()), "{url}");
     let answer = stack.client.post(url).send().await.unwrap();
     assert_eq!(answer.status(), 200);

@@ -52,7 +52,8 @@ impl Report<'_> {
             say(one_line(&line));
         }
         for (service, environment, url) in self.heartbeats {
-            say(one_line(&format!("{service} ({environment}) reports with: curl -X POST {url}")));
+            let curl = format!("curl --retry 5 --retry-all-errors -fsS -X POST {url}");
+            say(one_line(&format!("{service} ({environment}) reports with: {curl}")));
         }
     }
 
