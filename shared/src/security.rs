@@ -70,6 +70,13 @@ impl SecurityKind {
         }
     }
 
+    /// Whether many of a kind open an incident. What Sentry sends of issues that are resolved in bulk is authentic, and may
+    /// well be old.
+    #[must_use]
+    pub fn opens_incident(self) -> bool {
+        self != Self::OldDelivery
+    }
+
     /// How bad it is. A bomb is made on purpose; a key that was revoked stands in some forgotten program; a body may
     /// well be somebody's honest mistake, an old delivery a client that was offline. No kind is critical: what is refused
     /// has done no harm, and whoever can send requests must not be able to wake people with them.

@@ -125,6 +125,15 @@ async fn an_incident_of_refusals_that_was_resolved_is_not_opened_again_within_th
     assert_eq!(database.count("incidents WHERE status <> 'resolved'").await, 1);
 }
 
+#[tokio::test]
+async fn many_old_deliveries_are_noted_and_no_burst() {
+    let database = Database::migrated().await;
+    refuse(&database.store(), Uuid::new_v4(), &scan("old_delivery", 0..60, 5)).await;
+    assert_eq!((refused(&database).await, database.count("incidents").await), (60, 0));
+    refuse(&database.store(), Uuid::new_v4(), &scan("bad_signature", 0..60, 5)).await;
+    assert_eq!((refused(&database).await, database.count("incidents").await), (120, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_is_seen_across_processes_that_each_refuse_a_little() {
     let database = Database::migrated().await;

@@ -13,6 +13,7 @@ use super::network::APPLICATION;
 use super::{Client, StoreError};
 use crate::events::Event;
 use crate::model::{Category, DEFAULT_ENVIRONMENT, IncidentId, Network, Severity};
+use crate::security::SecurityKind;
 
 /// So many refusals of one kind within ten minutes are a burst.
 pub const BURST: i64 = 50;
@@ -77,7 +78,9 @@ pub async fn add(client: &Client, batch: Uuid, refusals: &[Refusals]) -> Result<
 /// which serves every environment.
 fn incidents(refusals: &[Refusals]) -> Value {
     let mut kinds: BTreeMap<&str, (Severity, DateTime<Utc>)> = BTreeMap::new();
-    for it in refusals {
+    let is_noted_only = |kind: &SecurityKind| !kind.opens_incident();
+    let noted_only: Vec<&str> = SecurityKind::ALL.into_iter().filter(is_noted_only).map(SecurityKind::as_str).collect();
+    for it in refusals.iter().filter(|it| !noted_only.contains(&it.event_type)) {
         let (_, last_at) = kinds.entry(it.event_type).or_insert((it.severity, it.last_at));
         *last_at = it.last_at.max(*last_at);
     }
