@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
 use serde_json::{Value, json};
-use shared::model::{ApplicationChanges, ApplicationName, CheckIn, CheckInStatus};
+use shared::model::{ApplicationChanges, ApplicationName, CheckIn, CheckInStatus, SeverityBound};
 use shared::store::Store;
 use shared::store::{applications, check_ins};
 
@@ -36,6 +36,25 @@ fn check_in(application: i64, run: &str, status: CheckInStatus, at: i64) -> Chec
         config: None,
         received_at: minute(at),
     }
+}
+
+#[tokio::test]
+async fn an_application_with_a_public_dsn_answers_for_no_job() {
+    let database = Database::migrated().await;
+    let store = database.store();
+    let name = &ApplicationName::parse("page").unwrap();
+    let (severity, new_incidents_per_hour) = ApplicationChanges::BROWSER;
+    let browser = &ApplicationChanges {
+        max_severity: Some(SeverityBound::AtMost(severity)),
+        new_incidents_per_hour: Some(new_incidents_per_hour),
+        ..ApplicationChanges::default()
+    };
+    let made = store.run(|client| async move { applications::upsert(&client, name, None, browser, minute(0)).await });
+    let page = made.await.unwrap().0.application.number;
+    assert!(!keep(&store, &check_in(page, "a", CheckInStatus::Ok, 1)).await);
+    let server = application(&store).await;
+    assert!(keep(&store, &check_in(server, "a", CheckInStatus::Ok, 1)).await);
+    assert_eq!(database.count("check_ins").await, 1);
 }
 
 async fn keep(store: &Store, check_in: &CheckIn) -> bool {

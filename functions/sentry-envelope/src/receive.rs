@@ -1,7 +1,7 @@
 //! A request, from its headers to its answer.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use axum::Json;
 use axum::body::Body;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::applications::{Admission, Application};
-use shared::defer::{Allowance, Deferred};
+use shared::defer::{Allowance, Deferred, Kept};
 use shared::dsn::KeyVersion;
 use shared::http::{read_body_within, source_ip};
 use shared::model::text::first_chars;
@@ -266,9 +266,18 @@ fn attributed(mut report: Report, application: Option<Application>) -> Report {
     report
 }
 
+/// Tells once of a process that check-ins are dropped: a sender goes on for as long as its page is open.
+static DROPPED: Once = Once::new();
+
 async fn keep_check_in(app: &App, check_in: &CheckIn) -> Result<(), StoreError> {
     let deferral = app.intake.deferral(app.intake.store_budget());
     let upsert = |client: Arc<_>| async move { check_ins::upsert(&client, check_in).await };
     let otherwise = || WAITING.take(check_in.received_at).then(|| Deferred::CheckIn(Box::new(check_in.clone())));
-    deferral.store(&app.store, upsert, otherwise).await.map(drop)
+    if deferral.store(&app.store, upsert, otherwise).await? == Kept::Stored(false) {
+        DROPPED.call_once(|| {
+            let project = check_in.application;
+            tracing::info!(project, "dropped a check-in: a later one is known, or the application's DSN is public");
+        });
+    }
+    Ok(())
 }

@@ -31,7 +31,7 @@ pub fn storable_check_in(check_in: CheckIn) -> CheckIn {
 }
 
 /// Keeps a sign of life, and tells whether it changed anything: not if a later one is known already, nor if the
-/// application does not exist or has too many jobs.
+/// application does not exist, has too many jobs, or has a public DSN.
 ///
 /// # Errors
 /// Any store error.

@@ -1,10 +1,11 @@
 -- The last sign of life of a job. It is the newest by the time it came in; but what has ended does not begin again,
 -- however late its beginning arrives. A good end counts for `last_ok_at` even when it is no longer the newest.
+-- An application whose severity is bounded has a public DSN: no job reports with it, and nobody may answer for one.
 INSERT INTO public.check_ins AS stored (
     application, environment, monitor_slug, check_in_id, status, duration_ms, last_ok_at, received_at, config
 )
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb
-WHERE EXISTS (SELECT FROM public.applications WHERE number = $1)
+WHERE EXISTS (SELECT FROM public.applications WHERE number = $1 AND max_severity IS NULL)
     AND (
         EXISTS (SELECT FROM public.check_ins WHERE application = $1 AND environment = $2 AND monitor_slug = $3)
         OR (SELECT count(*) FROM (SELECT FROM public.check_ins WHERE application = $1 LIMIT $10) AS jobs) < $10
