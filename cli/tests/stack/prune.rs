@@ -155,7 +155,7 @@ async fn routes_of_another_file_go_only_when_somebody_agrees() {
     }
     assert_eq!(services(&database).await, "");
     let routes = "SELECT value -> 'routes' -> 0 ->> 'name' FROM system_config WHERE key = 'notification_routing'";
-    assert_eq!(database.value(routes).await, "all");
+    assert_eq!(database.value::<String>(routes).await, "all");
     apply(&stack, &other, &["--yes"]).await.with_code(0);
     assert_eq!(database.value(routes).await, "mine");
 }
