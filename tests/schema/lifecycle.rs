@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use shared::fingerprint::Fingerprint;
 use shared::model::{DeliveryKey, IncidentId, UpstreamGroup};
 use shared::store::lifecycle::{
-    Agent, Step, Target, Touched, acknowledge_group, find_earlier, note_group, reopen_group, resolve_group,
+    self, Agent, Arrival, Step, Taken, Target, Touched, acknowledge_group, find_earlier, note_group, reopen_group,
+    resolve_group,
 };
 use tokio::task::JoinSet;
 
@@ -98,7 +99,7 @@ async fn a_resolved_incident_tells_by_whom_and_how_long_it_took() {
     let audit: Value = database.value("SELECT to_jsonb(a) FROM agent_actions a").await;
     assert_eq!((&audit["agent_id"], &audit["agent_type"]), (&json!("test"), &json!("intake")));
     assert_eq!((&audit["action_type"], &audit["action_description"]), (&json!("test_step"), &json!("step 1")));
-    assert_eq!(audit["action_details"], json!({"told": "1", "changed": true, "stale": false}));
+    assert_eq!(audit["action_details"], json!({"told": "1", "changed": true, "stale": false, "to": "resolved"}));
     let event: Value = database.value("SELECT to_jsonb(e) FROM event_outbox e").await;
     assert_eq!(event["detail_type"], "IncidentResolved");
     let detail = &event["detail"];
@@ -177,6 +178,63 @@ async fn what_is_older_than_the_newest_word_changes_nothing() {
     assert!(changed(&database, Change::Reopen, &step("without a time")).await, "is always the newest");
     let heard: DateTime<Utc> = database.value("SELECT upstream_changed_at FROM incidents").await;
     assert_eq!(heard, at(20));
+}
+
+/// What a step of the sixtieth minute does that was deferred and is stored now: whether it changed the incident, and
+/// whether it was stale.
+async fn replay(database: &Database, change: lifecycle::Change, step: &Step) -> (bool, bool) {
+    let store = database.store();
+    let taken = store
+        .run(|client| async move { lifecycle::take_step(&client, change, step, Arrival::Late).await })
+        .await
+        .unwrap();
+    let Taken::New(touched) = taken else { panic!("{step:?} is known") };
+    (touched[0].changed, touched[0].stale)
+}
+
+#[tokio::test]
+async fn a_deferred_step_does_not_undo_the_step_that_came_after_it() {
+    // Both tell of one instant: that of the last error.
+    let of = |key: &str, received_at| Step { as_of: Some(at(50)), received_at, ..step(key) };
+    for (newer, at_minute, replayed) in [
+        (Change::Reopen, 61, (false, true)),
+        (Change::Reopen, 59, (true, false)),
+        (Change::Note, 61, (true, false)),
+        (Change::Acknowledge, 61, (true, false)),
+    ] {
+        let database = with_incident("detected").await;
+        take(&database, newer, &of("live", at(at_minute))).await;
+        let found = replay(&database, lifecycle::Change::Resolve, &of("deferred", at(60))).await;
+        assert_eq!(found, replayed, "{newer:?} at {at_minute}");
+    }
+    let database = with_incident("detected").await;
+    let person = Step { as_of: None, ..of("a person", at(61)) };
+    assert!(changed(&database, Change::Resolve, &person).await);
+    assert_eq!(replay(&database, lifecycle::Change::Reopen, &of("deferred", at(60))).await, (false, true));
+    let newer = Step { as_of: Some(at(51)), ..of("newer by its own clock", at(60)) };
+    take(&database, Change::Note, &of("a step with a time", at(62))).await;
+    assert_eq!(replay(&database, lifecycle::Change::Reopen, &newer).await, (true, false));
+}
+
+#[tokio::test]
+async fn a_deferred_end_does_not_close_what_came_again_after_it() {
+    let seen = "UPDATE incidents SET last_seen_at = $1";
+    let waiting = "INSERT INTO incident_occurrences (incident, occurrences, new_users, last_seen_at)
+        SELECT id, 1, 0, $1 FROM incidents";
+    for sql in [seen, waiting] {
+        for (minute, replayed) in [(62, (false, true)), (60, (true, false))] {
+            let database = with_incident("detected").await;
+            database.rows(seen, &[&at(0)]).await;
+            database.rows(sql, &[&at(minute)]).await;
+            let end = step("deferred");
+            assert_eq!(replay(&database, lifecycle::Change::Resolve, &end).await, replayed, "{sql} {minute}");
+        }
+        let database = with_incident("detected").await;
+        database.rows(sql, &[&at(62)]).await;
+        let kept = replay(&database, lifecycle::Change::Acknowledge, &step("deferred")).await;
+        assert_eq!(kept, (true, false), "somebody has seen it all the same");
+        assert!(changed(&database, Change::Resolve, &step("live")).await, "the clocks of two machines may differ");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! `replay`: stores what was deferred while the database was away: reports, steps, check-ins, heartbeats.
 //!
 //! - Trigger: the SQS queue that the bus puts `ReportDeferred` into, in batches.
-//! - Guarantees: a message leaves the queue only when all of its records are stored. While the database is away all
-//!   messages come again; one that can never be stored fails alone, and SQS puts it aside when it has come too often.
+//! - Guarantees: a message leaves the queue only when all of its records are stored. While the database is away they are
+//!   tried each two seconds until the invocation ends, and then all messages come again; one that can never be stored fails alone, and SQS puts it aside when it has come too often.
 //! - Idempotency key: each record's own (a delivery key; of signs of life the later one holds): a message that comes
 //!   twice counts once.
 //! - Order: that of the times at which records came, within a batch. A step that overtakes the report of its incident
@@ -13,26 +13,30 @@
 pub mod app;
 pub mod message;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::defer::Deferred;
-use shared::defer::settle::{Settled, settle};
+use shared::defer::settle::{Settled, settle, settle_again};
 use shared::store::chain;
 
 pub use app::App;
 
-/// No statement is begun after this time: the function has 60 s, and a statement may take 10 s (5 s and one retry).
-const PATIENCE: Duration = Duration::from_secs(40);
+/// No statement is begun in the last part of an invocation: one may take 10 s (5 s and one retry), and a batch ends.
+const RESERVE: Duration = Duration::from_secs(20);
+
+/// How long what has to wait is left alone within an invocation. Outside it the queue delivers it again after six minutes.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// A step whose incident is not known yet is retried until it is this old: the report that opens the incident may be in
 /// another message, which the queue delivers for a day. Then the step is kept without an incident.
 const OVERTAKEN: TimeDelta = TimeDelta::hours(23);
 
-/// Stores the records of a batch, and names the messages that have to come again.
-pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
-    let until = Instant::now() + PATIENCE;
+/// Stores the records of a batch by this deadline, and names the messages that have to come again.
+pub async fn handle(app: &App, batch: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    let until = Instant::now() + left.saturating_sub(RESERVE);
     let mut response = SqsBatchResponse::default();
     let mut records: Vec<Deferred> = Vec::new();
     let mut messages = Vec::with_capacity(batch.records.len());
@@ -49,7 +53,7 @@ pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
             }
         }
     }
-    let settled = settle(&app.intake, &records, until, OVERTAKEN).await;
+    let settled = settle_patiently(app, &records, until).await;
     let now = Utc::now();
     let mut settled = records.iter().zip(settled).map(|(record, settled)| in_time(record, settled, now));
     let mut waiting = 0_usize;
@@ -68,6 +72,16 @@ pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
         "{taken} deferred records came, {waiting} wait on; {failed} messages failed"
     );
     response
+}
+
+/// Stores the records, again and again while the database is away: most outages are shorter than an invocation.
+async fn settle_patiently(app: &App, records: &[Deferred], until: Instant) -> Vec<Settled> {
+    let mut settled = settle(&app.intake, records, until, OVERTAKEN).await;
+    while settled.iter().any(Settled::is_later) && Instant::now() + PAUSE < until {
+        tokio::time::sleep(PAUSE).await;
+        settle_again(&app.intake, records, &mut settled, until, OVERTAKEN).await;
+    }
+    settled
 }
 
 /// What became of a record, after a step that may have overtaken its report was told to wait.

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     spawn_graceful_shutdown_handler(move || async move { closing.close() }).await;
     let app = &app;
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<SqsEvent>| {
-        Ok::<_, Error>(replay::handle(app, event.payload).await)
+        Ok::<_, Error>(replay::handle(app, event.payload, event.context.deadline()).await)
     }))
     .await
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use shared::defer::{Deferred, DeferredStep, Kept};
+use shared::http::ApiError;
 use shared::intake::Outcome;
 use shared::model::Report;
 use shared::model::text::first_chars;
 use shared::redact::Redactor;
-use shared::store::StoreError;
-use shared::store::lifecycle::{self, Change, Earlier, Step, Taken};
+use shared::store::lifecycle::{self, Arrival, Change, Earlier, Step, Taken};
+use shared::store::{StoreError, chain};
 
 use crate::refusal::Refusal;
 use crate::{App, answers};
@@ -40,11 +41,20 @@ impl App {
     }
 
     /// Takes the step that follows a report. The report is stored or deferred already: where it is deferred, the step
-    /// brings it along, so that neither has to be replayed first.
+    /// brings it along, so that neither has to be replayed first, and the database is not asked again: Sentry has waited
+    /// for it once.
     pub(crate) async fn take_following(&self, step: Step, report: Option<Report>) -> Result<(), Refusal> {
-        let after = report.map(|report| Box::new(self.means.intake.presentable(report)));
-        self.take(DeferredStep { after, ..self.alone(Change::Note, step) }).await?;
-        Ok(())
+        let wanted = self.alone(Change::Note, step);
+        let Some(report) = report else {
+            self.take(wanted).await?;
+            return Ok(());
+        };
+        let after = Some(Box::new(self.means.intake.presentable(report)));
+        let record = Deferred::Step(Box::new(DeferredStep { after, ..wanted }));
+        self.means.intake.deferral(PATIENCE).keep(record).await.map_err(|error| {
+            tracing::error!(error = %chain(&error), "the step of a deferred report could not be kept for later");
+            ApiError::unavailable().into()
+        })
     }
 
     /// Reopens what the step is about; where nothing is known, stores the report instead.
@@ -74,7 +84,7 @@ impl App {
 
     async fn take(&self, wanted: DeferredStep) -> Result<Kept<Taken>, StoreError> {
         let DeferredStep { change, step, .. } = &wanted;
-        let take = |client: Arc<_>| async move { lifecycle::take_step(&client, *change, step).await };
+        let take = |client: Arc<_>| async move { lifecycle::take_step(&client, *change, step, Arrival::Live).await };
         let deferral = self.means.intake.deferral(PATIENCE.max(self.means.intake.store_budget()));
         let kept = deferral.store(&self.means.store, take, || Some(Deferred::Step(Box::new(wanted.clone())))).await?;
         let kind = &step.action_type;

@@ -95,6 +95,15 @@ impl Deferral {
         if self.place.is_some() { Self { budget, ..self } } else { self }
     }
 
+    /// Keeps a record at once, where the database has just not answered.
+    ///
+    /// # Errors
+    /// When the record could not be kept, or there is no place.
+    pub async fn keep(&self, record: Deferred) -> Result<(), DeferError> {
+        let place = self.place.as_ref().ok_or_else(|| DeferError::Unavailable("there is no place for it".into()))?;
+        place.defer(&[record]).await
+    }
+
     /// Runs an operation as [`Store::run_within`] does; when the database does not take it in time, or can't, defers
     /// `otherwise` instead, if that is something. The operation may have been carried out all the same, so it must be
     /// harmless to repeat.

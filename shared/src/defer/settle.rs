@@ -15,7 +15,7 @@ use chrono::{TimeDelta, Utc};
 use super::{Deferred, DeferredStep};
 use crate::intake::{Intake, IntakeError};
 use crate::model::{DeliveryKey, Report};
-use crate::store::lifecycle::{self, Change, Earlier, Step, Taken};
+use crate::store::lifecycle::{self, Arrival, Change, Earlier, Step, Taken};
 use crate::store::reports::{MAX_BATCH, Receipt};
 use crate::store::{check_ins, heartbeats};
 
@@ -33,7 +33,9 @@ pub enum Settled {
 }
 
 impl Settled {
-    fn is_later(&self) -> bool {
+    /// Whether it is to be tried again.
+    #[must_use]
+    pub fn is_later(&self) -> bool {
         matches!(self, Self::Later(_))
     }
 }
@@ -45,7 +47,20 @@ impl Settled {
 /// incident is [`Settled::Unknown`], and keeps nothing. An older one is stored as the step itself says.
 pub async fn settle(intake: &Intake, records: &[Deferred], until: Instant, overtaken: TimeDelta) -> Vec<Settled> {
     let mut settled: Vec<Settled> = records.iter().map(|_| Settled::Later(None)).collect();
-    for run in runs(records) {
+    settle_again(intake, records, &mut settled, until, overtaken).await;
+    settled
+}
+
+/// As [`settle`], for those of the records that had to wait.
+pub async fn settle_again(
+    intake: &Intake,
+    records: &[Deferred],
+    settled: &mut [Settled],
+    until: Instant,
+    overtaken: TimeDelta,
+) {
+    let waiting = (0..records.len()).filter(|place| settled[*place].is_later()).collect();
+    for run in runs(records, waiting) {
         if Instant::now() >= until {
             break;
         }
@@ -61,13 +76,11 @@ pub async fn settle(intake: &Intake, records: &[Deferred], until: Instant, overt
             break;
         }
     }
-    settled
 }
 
-/// The places of the records in the order in which they are stored: reports that follow each other together, everything
+/// These places of the records in the order in which they are stored: reports that follow each other together, everything
 /// else by itself.
-fn runs(records: &[Deferred]) -> Vec<Vec<usize>> {
-    let mut places: Vec<usize> = (0..records.len()).collect();
+fn runs(records: &[Deferred], mut places: Vec<usize>) -> Vec<Vec<usize>> {
     let is_ordered = |record: &Deferred| matches!(record, Deferred::Report(_) | Deferred::Step(_));
     // Stable: what came at one instant stays in the order in which it was kept.
     places.sort_by_key(|place| {
@@ -144,7 +157,9 @@ async fn settle_step(intake: &Intake, deferred: &DeferredStep, overtaken: TimeDe
     }
     let may_be_early = *change != Change::Note && Utc::now() - step.received_at < overtaken;
     let step = &Step { keep_unknown: step.keep_unknown && !may_be_early, ..step.clone() };
-    let taken = intake.store().run(|client| async move { lifecycle::take_step(&client, *change, step).await }).await;
+    let store = intake.store();
+    let taken =
+        store.run(|client| async move { lifecycle::take_step(&client, *change, step, Arrival::Late).await }).await;
     match (taken, otherwise) {
         (Err(error), _) => Settled::from(Err(error.into())),
         (Ok(Taken::New(touched)), _) if !touched.is_empty() => {

@@ -4,7 +4,7 @@
 //!
 //! A step has a delivery key, so that it counts once however often it comes, and may carry the instant that it tells of
 //! by the teller's own clock: what is older than the newest that was heard changes nothing. Of two with the same
-//! instant the one that arrives last holds.
+//! instant the one that arrives last holds, also where it is stored first because the other one was deferred.
 //!
 //! Users: `sentry-webhook`, `defer::settle`; [`super::reactions`] for what people do.
 
@@ -125,18 +125,27 @@ pub enum Taken {
     Unknown,
 }
 
+/// Whether a step is stored as it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Now: nothing that is known came after it.
+    Live,
+    /// It was deferred: what came after it may be known.
+    Late,
+}
+
 /// Takes a step. Harmless to repeat.
 ///
 /// # Errors
 /// As [`resolve_group`].
-pub async fn take_step(client: &Client, change: Change, step: &Step) -> Result<Taken, StoreError> {
+pub async fn take_step(client: &Client, change: Change, step: &Step, arrival: Arrival) -> Result<Taken, StoreError> {
     let to = match change {
         Change::Resolve => Some(IncidentStatus::Resolved),
         Change::Reopen => Some(IncidentStatus::Detected),
         Change::Acknowledge => Some(IncidentStatus::Acknowledged),
         Change::Note => None,
     };
-    if let Some(touched) = take(client, to, step).await? {
+    if let Some(touched) = take(client, to, step, arrival).await? {
         return Ok(Taken::New(touched));
     }
     let earlier = find_earlier(client, &step.delivery_key).await?;
@@ -152,7 +161,7 @@ const DESCRIPTION_CHARS: usize = 1_000;
 /// # Errors
 /// Any store error; nothing is written then.
 pub async fn resolve_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Resolved), step).await
+    take(client, Some(IncidentStatus::Resolved), step, Arrival::Live).await
 }
 
 /// Reopens the newest incident if none is open. None when the delivery is known, or when no incident is and the step
@@ -161,7 +170,7 @@ pub async fn resolve_group(client: &Client, step: &Step) -> Result<Option<Vec<To
 /// # Errors
 /// As [`resolve_group`].
 pub async fn reopen_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Detected), step).await
+    take(client, Some(IncidentStatus::Detected), step, Arrival::Live).await
 }
 
 /// Acknowledges all the open incidents that nobody has seen yet.
@@ -169,7 +178,7 @@ pub async fn reopen_group(client: &Client, step: &Step) -> Result<Option<Vec<Tou
 /// # Errors
 /// As [`resolve_group`].
 pub async fn acknowledge_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Acknowledged), step).await
+    take(client, Some(IncidentStatus::Acknowledged), step, Arrival::Live).await
 }
 
 /// Notes the step on the timeline of the open incident, else of the newest.
@@ -177,7 +186,7 @@ pub async fn acknowledge_group(client: &Client, step: &Step) -> Result<Option<Ve
 /// # Errors
 /// As [`resolve_group`].
 pub async fn note_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, None, step).await
+    take(client, None, step, Arrival::Live).await
 }
 
 /// What became of the delivery, if it is known.
@@ -200,7 +209,12 @@ pub async fn find_earlier(client: &Client, key: &DeliveryKey) -> Result<Option<E
     rows.first().map(|row| Ok(Earlier { touched: touched_of(row)? })).transpose()
 }
 
-async fn take(client: &Client, to: Option<IncidentStatus>, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
+async fn take(
+    client: &Client,
+    to: Option<IncidentStatus>,
+    step: &Step,
+    arrival: Arrival,
+) -> Result<Option<Vec<Touched>>, StoreError> {
     let event = to.map(|to| event(to, step.received_at));
     let (fingerprint, incident_id) = match &step.target {
         Target::Group(fingerprint) => (Some(fingerprint.as_str()), None),
@@ -229,6 +243,7 @@ async fn take(client: &Client, to: Option<IncidentStatus>, step: &Step) -> Resul
                 (&Value::Object(storable_object(step.details.clone())).to_string(), Type::TEXT),
                 (&event.as_ref().map(|event| event.detail_type), Type::TEXT),
                 (&event.as_ref().map(|event| event.detail.to_string()), Type::TEXT),
+                (&(arrival == Arrival::Late), Type::BOOL),
             ],
         )
         .await?;

@@ -239,6 +239,21 @@ async fn a_metric_alert_s_step_brings_its_report_along() {
     assert_eq!(heard.timestamp(), detected.timestamp());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_step_of_a_report_that_is_deferred_does_not_wait_for_the_database_again() {
+    let (_folder, stack) = stack().await;
+    // A report needs this table, a step does not.
+    stack.database.execute("BEGIN; LOCK TABLE incident_samples IN ACCESS EXCLUSIVE MODE").await;
+    let fixture = include_str!("../../../functions/sentry-webhook/fixtures/metric-alert-critical.json");
+    let mut alert: Value = serde_json::from_str(fixture).unwrap();
+    alert["data"]["metric_alert"]["date_detected"] = json!((Utc::now() - TimeDelta::minutes(1)).to_rfc3339());
+    let answer = deliver(&stack, "metric_alert", alert.to_string()).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(stack.database.count("inbound_deliveries").await, 0);
+    stack.database.execute("COMMIT").await;
+    stack.database.wait_until("SELECT count(*) = 1 FROM incidents WHERE upstream_changed_at IS NOT NULL").await;
+}
+
 #[tokio::test]
 async fn on_lambda_a_heartbeat_waits_on_the_bus_and_a_later_one_holds() {
     let (database, moto) = (Database::migrated().await, moto().await);

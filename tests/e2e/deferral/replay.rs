@@ -77,6 +77,23 @@ async fn a_database_that_is_not_migrated_yet_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_database_that_is_back_within_the_invocation_costs_no_message_its_turn() {
+    let database = Database::migrated().await;
+    let replay = replay(&database).await;
+    database.execute("ALTER TABLE inbound_deliveries RENAME TO away").await;
+    let messages = [("1", event(&[report("boom")])), ("2", event(&[report("bang")]))];
+    let comes_back = async {
+        let tried = "SELECT count(*) > 0 FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'watchkeeper-replay' AND state = 'idle'";
+        database.wait_until(tried).await;
+        database.execute("ALTER TABLE away RENAME TO inbound_deliveries").await;
+    };
+    let (answer, ()) = tokio::join!(replay.invoke(batch(&messages)), comes_back);
+    assert_eq!(failed(&answer.unwrap()), Vec::<&str>::new());
+    assert_eq!(database.count("incidents").await, 2);
+}
+
+#[tokio::test]
 async fn a_key_that_was_used_for_another_error_loses_neither() {
     let database = Database::migrated().await;
     let with_key = |message: &str| Report { delivery_key: DeliveryKey::named("api", b"same"), ..report(message) };

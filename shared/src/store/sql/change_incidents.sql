@@ -1,7 +1,9 @@
 -- One step in the life of incidents: the delivery that tells of it, the incidents that it changes, their audit rows,
 -- their events. $8 is the status that it leads to; NULL: it is only noted. To 'resolved' and 'acknowledged' go all the
 -- open incidents of a group, back to 'detected' goes the newest resolved one and only if none is open. A step that is
--- older, by the clock of who told it ($9), than what was heard last changes nothing, and is noted as stale.
+-- older, by the clock of who told it ($9), than what was heard last changes nothing, and is noted as stale. So is one that
+-- is stored late ($18), where an end or a return that came after it ($4) stands and the teller's clock does not say which
+-- is the newer, and an end after which the error came again. $4 and the incident's last_seen_at are times of arrival.
 -- The alerts of an incident follow it: taken, and over, with it; what was to be told of them later is told no more. The
 -- incident's own event tells it.
 WITH named AS (
@@ -30,7 +32,7 @@ delivered AS (
 ),
 held AS (
     -- As they are once nobody else is at them, and in one order, so that two steps can't wait for each other.
-    SELECT id, incident_id, status, application, environment, detected_at, upstream_changed_at
+    SELECT id, incident_id, status, application, environment, detected_at, last_seen_at, upstream_changed_at
     FROM public.incidents
     WHERE id IN (SELECT id FROM named) AND EXISTS (SELECT FROM delivered)
     ORDER BY id
@@ -39,7 +41,21 @@ held AS (
 ranked AS (
     SELECT
         held.*,
-        coalesce($9 < upstream_changed_at, false) AS stale,
+        coalesce($9 < upstream_changed_at, false) OR $18 AND (
+            coalesce($9 <= upstream_changed_at, true) AND EXISTS (
+                SELECT FROM public.agent_actions AS newer
+                WHERE newer.incident_id = held.id AND newer."timestamp" > $4
+                    AND newer.action_details ->> 'to' IN ('resolved', 'detected')
+                    AND newer.action_details -> 'stale' = 'false'
+            )
+            OR $8 IS NOT DISTINCT FROM 'resolved' AND (
+                last_seen_at > $4
+                OR EXISTS (
+                    SELECT FROM public.incident_occurrences AS unfolded
+                    WHERE unfolded.incident = held.id AND unfolded.last_seen_at > $4
+                )
+            )
+        ) AS stale,
         row_number() OVER (ORDER BY status = 'resolved', detected_at DESC, id DESC) AS nth
     FROM held
 ),
@@ -97,7 +113,7 @@ audited AS (
     )
     SELECT
         action_id, $4, $11, $12, $13, $14, true, id,
-        $15::jsonb || jsonb_build_object('changed', changed, 'stale', stale)
+        $15::jsonb || jsonb_strip_nulls(jsonb_build_object('changed', changed, 'stale', stale, 'to', $8))
     FROM chosen
 ),
 announced AS (
