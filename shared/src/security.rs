@@ -38,7 +38,7 @@ pub enum SecurityKind {
     OversizedBody,
     /// A small body that grows without end when it is decompressed.
     DecompressionBomb,
-    /// It came from a page that may not use this application's DSN.
+    /// It came from a page that may not send it: of another site, or one that may not use this application's DSN.
     ForeignOrigin,
     /// It is signed, but older than we remember deliveries: it may have been captured and sent again.
     OldDelivery,

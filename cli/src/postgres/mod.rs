@@ -35,6 +35,9 @@ use home::Home;
 use reach::{Account, Outside};
 use server::Server;
 
+/// The target of what is logged about the stack's database, embedded or not, that people should see however severe it is.
+pub const LOG_TARGET: &str = "watchkeeper::database";
+
 /// The superuser's name.
 const ROLE: &str = "watchkeeper";
 /// The agent's database.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio::sync::oneshot;
 
+use super::LOG_TARGET;
 use super::server::Server;
 
 /// The pause before the first attempt to start a dead server again, and the longest one.
@@ -25,7 +26,7 @@ pub(crate) async fn supervise(mut server: Server, mut stop: oneshot::Receiver<()
             _ = &mut stop => return server.stop().await,
             status = server.ended() => {
                 let pid = server.pid.load(Ordering::Relaxed);
-                tracing::warn!(pid, status, "the database server died; starting it again");
+                tracing::warn!(target: LOG_TARGET, pid, status, "the database server died; starting it again");
                 tokio::select! {
                     _ = &mut stop => return server.stop().await,
                     () = revive(&mut server) => {}
@@ -53,6 +54,7 @@ async fn revive(server: &mut Server) {
         tracing::warn!("the database server did not start; trying again: {attempt:#}");
     }
     tracing::info!(
+        target: LOG_TARGET,
         pid = server.pid.load(Ordering::Relaxed),
         after = ?died.elapsed(),
         "the database server is back"

@@ -1,7 +1,7 @@
 //! What happens while the stack runs, as people watch it: one line each, as it comes, on standard output.
 //!
 //! It is a layer of the logs: the local bus and [`shared::security`] log what happened under a target of their own (hidden
-//! elsewhere), and everything that is logged as an error is shown, too. A thread of its own prints, so that a terminal that
+//! elsewhere), the stack does so about its database ([`LOG_TARGET`]), and everything that is logged as an error is shown, too. A thread of its own prints, so that a terminal that
 //! has stopped reading, or has gone away, holds up nothing; under a storm it prints a few lines a second, and how many more
 //! there were.
 //!
@@ -28,6 +28,7 @@ use tracing_subscriber::layer::Context;
 use self::line::Told;
 use self::throttle::Throttle;
 use crate::output::say;
+use crate::postgres::LOG_TARGET;
 
 /// Shows what happens. Clones share one printer.
 #[derive(Clone)]
@@ -101,6 +102,7 @@ impl Feed {
             .with_default(LevelFilter::ERROR)
             .with_target(HAPPENED, Level::DEBUG)
             .with_target(REFUSED, Level::DEBUG)
+            .with_target(LOG_TARGET, Level::INFO)
     }
 
     fn tell(&self, told: Told, now: DateTime<Utc>) {
@@ -127,6 +129,7 @@ impl<S: Subscriber> Layer<S> for Feed {
         let told = match event.metadata().target() {
             HAPPENED => line::of_event(&fields.get("detail_type"), &fields.get("detail")),
             REFUSED => Some(line::of_refusal(&fields.get("kind"), &fields.get("source"), &fields.get("message"))),
+            LOG_TARGET => Some(line::of_database(&fields.get("message"))),
             _ => Some(line::of_error(&fields.get("message"), &fields.get("error"))),
         };
         if let Some(told) = told {

@@ -98,6 +98,15 @@ async fn a_killed_database_comes_back_within_seconds_and_reports_meanwhile_wait(
     })
     .await;
     assert_eq!((stack.url(), stack.env("DATABASE_URL")), (url, database));
+    let shown = stack.stdout();
+    for told in [
+        "the database server died; starting it again",
+        "the database is away: what comes in is deferred to the journal",
+        "the database server is back",
+        "the database is back: nothing deferred waits any more",
+    ] {
+        assert!(shown.contains(&format!("  database      {told}\n")), "{told}: {shown}");
+    }
 }
 
 #[tokio::test]

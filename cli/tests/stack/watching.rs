@@ -29,6 +29,21 @@ async fn shows(stack: &Stack, words: &[&str]) -> String {
 }
 
 #[tokio::test]
+async fn a_report_of_another_page_is_shown_as_refused() {
+    let scratch = Scratch::new();
+    let (mut stack, _database) = crate::commands::stack(&scratch).await;
+    let report = stack.client.post(format!("{}/api/autonomous/error", stack.url()));
+    let report = report.header("origin", "https://page.example.com").json(&json!({"error": {"message": "x"}}));
+    assert_eq!(report.send().await.unwrap().status().as_u16(), 403);
+    shows(&stack, &["refused", "foreign origin from 127.0.0.1: POST /api/autonomous/error"]).await;
+    let change = stack.client.post(format!("{}/api/incidents/INC-1/resolve", stack.url()));
+    let change = change.header("sec-fetch-site", "cross-site").bearer_auth(stack.env("ADMIN_TOKEN"));
+    assert_eq!(change.send().await.unwrap().status().as_u16(), 403);
+    shows(&stack, &["refused", "foreign origin from 127.0.0.1: admin routes"]).await;
+    stack.stop().await;
+}
+
+#[tokio::test]
 async fn what_happens_is_shown_as_it_comes_in_one_line_each() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let key = "the-ingest-key-of-this-test";

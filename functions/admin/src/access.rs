@@ -13,13 +13,16 @@ use shared::security::SecurityKind;
 use crate::App;
 
 impl App {
-    /// Lets pass who has the token and is no page of another site; who has another token is noted.
+    /// Lets pass who has the token and is no page of another site; who has another token, or is one, is noted.
     pub(crate) async fn admit(&self, parts: &Parts, now: DateTime<Utc>) -> Result<(), ApiError> {
         let Err(refused) = self.gate.check(parts) else { return Ok(()) };
-        if refused.status() == StatusCode::UNAUTHORIZED {
-            let what = format!("admin routes: {}", refused.message());
-            self.watch.refused_request(SecurityKind::WrongKey, what, parts, now).await;
-        }
+        let kind = match refused.status() {
+            StatusCode::UNAUTHORIZED => SecurityKind::WrongKey,
+            StatusCode::FORBIDDEN => SecurityKind::ForeignOrigin,
+            _ => return Err(refused),
+        };
+        let what = format!("admin routes: {}", refused.message());
+        self.watch.refused_request(kind, what, parts, now).await;
         Err(refused)
     }
 

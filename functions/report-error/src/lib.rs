@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::post;
 use chrono::{DateTime, Utc};
-use shared::http::{ApiError, read_body};
+use shared::http::{ApiError, is_foreign, read_body};
 use shared::intake::Outcome;
 use shared::security::SecurityKind;
 
@@ -46,6 +46,7 @@ impl App {
     async fn seen(&self, refusal: ApiError, parts: &Parts, now: DateTime<Utc>) -> ApiError {
         let kind = match refusal.status() {
             StatusCode::UNAUTHORIZED => SecurityKind::WrongKey,
+            StatusCode::FORBIDDEN if is_foreign(parts) => SecurityKind::ForeignOrigin,
             StatusCode::PAYLOAD_TOO_LARGE => SecurityKind::OversizedBody,
             _ => return refusal,
         };

@@ -19,6 +19,7 @@ use crate::store::StoreError;
 
 pub use body::{JSON_BODY_BYTES, read_body, read_body_within, read_json};
 pub use gate::{Exposure, Gate, not_json};
+pub use site::is_foreign;
 pub use source::{TrustedProxies, source_ip};
 
 /// A caller that gets 503 may try again after this many seconds.

@@ -79,7 +79,8 @@ fn is_own_page(parts: &Parts, origin: &str) -> bool {
 
 /// Whether a browser sends this for a page of another site, or of another port of this machine. What no browser sends has
 /// neither header and is of no page.
-pub(super) fn is_foreign(parts: &Parts) -> bool {
+#[must_use]
+pub fn is_foreign(parts: &Parts) -> bool {
     let mut origins = parts.headers.get_all(ORIGIN).iter();
     let is_foreign_origin = match (origins.next(), origins.next()) {
         (None, _) => false,

@@ -75,6 +75,11 @@ pub(super) fn of_refusal(kind: &str, source: &str, what: &str) -> Told {
     Told::again_and_again("refused", format!("{} from {source}: {what}", kind.replace('_', " ")))
 }
 
+/// What is said of the stack's database.
+pub(super) fn of_database(message: &str) -> Told {
+    Told::once("database", message.to_owned())
+}
+
 /// What is said of an error.
 pub(super) fn of_error(message: &str, error: &str) -> Told {
     let text =

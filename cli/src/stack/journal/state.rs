@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::writer::Holds;
+use crate::postgres::LOG_TARGET;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -69,7 +70,7 @@ impl State {
         }
         files.open_reports = true;
         if !std::mem::replace(&mut files.is_waiting, true) {
-            tracing::warn!("the database is away: what comes in is deferred to the journal");
+            tracing::warn!(target: LOG_TARGET, "the database is away: what comes in is deferred to the journal");
         }
         drop(files);
         self.arrived.notify_one();
@@ -127,9 +128,13 @@ impl State {
         files.bytes = files.bytes.saturating_sub(bytes);
     }
 
-    /// Whether this is the moment in which no report waits any more.
+    /// Whether this is the moment in which no report waits any more, which is told in the log.
     pub(super) fn is_over_now(&self) -> bool {
         let mut files = self.files();
-        files.sealed.is_empty() && !files.open_reports && std::mem::take(&mut files.is_waiting)
+        let is_over = files.sealed.is_empty() && !files.open_reports && std::mem::take(&mut files.is_waiting);
+        if is_over {
+            tracing::info!(target: LOG_TARGET, "the database is back: nothing deferred waits any more");
+        }
+        is_over
     }
 }
