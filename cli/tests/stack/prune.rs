@@ -157,7 +157,7 @@ async fn routes_of_another_file_go_only_when_somebody_agrees() {
     let routes = "SELECT value -> 'routes' -> 0 ->> 'name' FROM system_config WHERE key = 'notification_routing'";
     assert_eq!(database.value::<String>(routes).await, "all");
     apply(&stack, &other, &["--yes"]).await.with_code(0);
-    assert_eq!(database.value(routes).await, "mine");
+    assert_eq!(database.value::<String>(routes).await, "mine");
 }
 
 #[tokio::test]
