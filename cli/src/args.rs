@@ -49,7 +49,7 @@ pub enum Command {
     /// Make, list and remove applications that report with a DSN
     #[command(subcommand)]
     Apps(Apps),
-    /// List incidents: open ones first, the most severe first
+    /// List incidents: open ones first, the newest change first
     Incidents(Incidents),
     /// Show one incident whole: what is known of it, samples, timeline
     Incident(ShowIncident),

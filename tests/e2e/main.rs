@@ -10,7 +10,6 @@ mod email_events;
 mod envelope;
 mod escalation;
 mod heartbeat;
-mod incident_lists;
 mod lambda;
 mod notify;
 mod outbox;

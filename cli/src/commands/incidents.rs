@@ -1,4 +1,4 @@
-//! `watchkeeper incidents`: incidents as a table, open ones first, the most severe first.
+//! `watchkeeper incidents`: incidents as a table, open ones first, the newest change first.
 
 use std::process::ExitCode;
 

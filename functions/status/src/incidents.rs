@@ -12,8 +12,8 @@ use shared::store::incidents::{self, Filter};
 use crate::App;
 use crate::paging::{Page, read_query};
 
-/// 200 with `{"incidents": […], "next_cursor": …}`: open incidents first, the most severe first, the newest change
-/// first. What may be long (message, stack, context) stands only in the single incident: a Lambda's answer ends at 6 MB.
+/// 200 with `{"incidents": […], "next_cursor": …}`: open incidents first, the newest change first. What may be long
+/// (message, stack, context) stands only in the single incident: a Lambda's answer ends at 6 MB.
 ///
 /// # Errors
 /// 400 naming the parameter that can't be understood; 401 without the read token.

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Datelike as _};
 use shared::http::ApiError;
-use shared::store::paging::{MAX_RANK, Position};
+use shared::store::paging::Position;
 use url::form_urlencoded;
 use uuid::Uuid;
 
@@ -92,19 +92,23 @@ pub(crate) fn read_query(
 
 /// The position as callers send it back: opaque to them, microseconds as in Postgres.
 fn cursor(position: Position) -> String {
-    let Position { rank, at, id } = position;
-    URL_SAFE_NO_PAD.encode(format!("{rank}/{}/{id}", at.timestamp_micros()))
+    let Position { open, at, id } = position;
+    URL_SAFE_NO_PAD.encode(format!("{}/{}/{id}", u8::from(open), at.timestamp_micros()))
 }
 
 fn position(cursor: &str) -> Option<Position> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    let (rank, rest) = text.split_once('/')?;
+    let (open, rest) = text.split_once('/')?;
     let (micros, id) = rest.split_once('/')?;
-    let rank = rank.parse().ok().filter(|rank| (0..=MAX_RANK).contains(rank))?;
+    let open = match open {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
     let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
     // No row lies beyond these years, and Postgres knows none.
     let at = Some(at).filter(|instant| (1..=9999).contains(&instant.year()))?;
-    Some(Position { rank, at, id: Uuid::try_parse(id).ok()? })
+    Some(Position { open, at, id: Uuid::try_parse(id).ok()? })
 }
 
 fn limit(text: &str) -> Option<u16> {
@@ -117,9 +121,9 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_back_to_its_position_and_nothing_else_is_one() {
-        for rank in 0..=MAX_RANK {
+        for open in [false, true] {
             let at = DateTime::from_timestamp_micros(1_795_000_000_123_456).unwrap();
-            let there = Position { rank, at, id: Uuid::from_u128(7) };
+            let there = Position { open, at, id: Uuid::from_u128(7) };
             assert_eq!(position(&cursor(there)), Some(there));
         }
         let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
@@ -131,8 +135,7 @@ mod tests {
             &encoded(""),
             &encoded("1/2"),
             &encoded(&format!("1795000000123456/{id}")),
-            &encoded(&format!("5/0/{id}")),
-            &encoded(&format!("-1/0/{id}")),
+            &encoded(&format!("2/0/{id}")),
             &encoded(&format!("1/x/{id}")),
             &encoded(&format!("1/{}/{id}", i64::MAX)),
             &encoded("1/0/none"),

@@ -100,7 +100,7 @@ pub struct Filter {
 /// The place of an alert in [`list`].
 #[must_use]
 pub fn position(alert: &Alert) -> Position {
-    Position { rank: i16::from(alert.status != AlertStatus::Resolved), at: alert.created_at, id: alert.id }
+    Position { open: alert.status != AlertStatus::Resolved, at: alert.created_at, id: alert.id }
 }
 
 /// Alerts that pass the filter, those that are not resolved first, the newest first, from just after `after` on; at most
@@ -131,7 +131,7 @@ pub async fn list(
                 (&filter.status.map(AlertStatus::as_str), Type::TEXT),
                 (&filter.service, Type::TEXT),
                 (&filter.environment, Type::TEXT),
-                (&after.map(|position| position.rank > 0), Type::BOOL),
+                (&after.map(|position| position.open), Type::BOOL),
                 (&after.map(|position| position.at), Type::TIMESTAMPTZ),
                 (&after.map(|position| position.id), Type::UUID),
                 (&i64::from(limit), Type::INT8),

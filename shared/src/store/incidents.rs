@@ -30,7 +30,7 @@ pub struct Listed {
     /// The incident.
     #[serde(flatten)]
     pub summary: IncidentSummary,
-    /// Its place: by its severity and its last report or step while it is open, by its end when it is resolved.
+    /// Its place: by its last report or step while it is open, by its end when it is resolved.
     #[serde(skip)]
     pub position: Position,
 }
@@ -78,9 +78,6 @@ const TIMELINE: &str = "
         LIMIT 100
     ) AS entry";
 
-/// How urgent an open incident is, up to [`MAX_RANK`](super::paging::MAX_RANK).
-const RANK: &str = "(CASE severity WHEN 'CRITICAL' THEN 4 WHEN 'HIGH' THEN 3 WHEN 'MEDIUM' THEN 2 ELSE 1 END)::int2";
-
 /// What a list filters by; both halves of its statement share the parameters.
 const FILTER: &str = "
     ($1::text IS NULL OR status = $1)
@@ -89,8 +86,7 @@ const FILTER: &str = "
     AND ($4::text IS NULL OR application = $4)
     AND ($5::text IS NULL OR environment = $5)";
 
-/// Incidents that pass the filter, from just after `after` on; at most `limit`. Open ones first, the most severe first, the
-/// newest change first: however often small errors repeat, they push no outage off the first page.
+/// Incidents that pass the filter, open ones first, the newest change first, from just after `after` on; at most `limit`.
 /// An incident that changes while somebody reads page after page moves to the front, where the next reading finds it.
 ///
 /// # Errors
@@ -105,27 +101,27 @@ pub async fn list(
     let sql = format!(
         "WITH page AS (
             (
-                SELECT id AS incident, {RANK} AS rank, coalesce(updated_at, detected_at) AS changed_at
+                SELECT id AS incident, true AS open, coalesce(updated_at, detected_at) AS changed_at
                 FROM public.incidents
                 WHERE status <> 'resolved' AND {FILTER}
-                    AND ($6::int2 IS NULL OR ({RANK}, coalesce(updated_at, detected_at), id) < ($6, $7, $8))
-                ORDER BY {RANK} DESC, coalesce(updated_at, detected_at) DESC, id DESC
+                    AND ($6::bool IS NULL OR ($6 AND (coalesce(updated_at, detected_at), id) < ($7, $8)))
+                ORDER BY coalesce(updated_at, detected_at) DESC, id DESC
                 LIMIT $9
             )
             UNION ALL
             (
-                SELECT id, 0::int2, coalesce(resolved_at, detected_at)
+                SELECT id, false, coalesce(resolved_at, detected_at)
                 FROM public.incidents
                 WHERE status = 'resolved' AND {FILTER}
-                    AND ($6::int2 IS NULL OR $6 > 0 OR (coalesce(resolved_at, detected_at), id) < ($7, $8))
+                    AND ($6::bool IS NULL OR $6 OR (coalesce(resolved_at, detected_at), id) < ($7, $8))
                 ORDER BY coalesce(resolved_at, detected_at) DESC, id DESC
                 LIMIT $9
             )
         )
-        SELECT {SUMMARY}, page.rank, page.changed_at
+        SELECT {SUMMARY}, page.open, page.changed_at
         FROM page, {WHOLE}
         WHERE page.incident = incidents.id
-        ORDER BY page.rank DESC, page.changed_at DESC, page.incident DESC
+        ORDER BY page.open DESC, page.changed_at DESC, page.incident DESC
         LIMIT $9"
     );
     let rows = client
@@ -137,7 +133,7 @@ pub async fn list(
                 (&filter.category, Type::TEXT),
                 (&filter.application, Type::TEXT),
                 (&filter.environment, Type::TEXT),
-                (&after.map(|position| position.rank), Type::INT2),
+                (&after.map(|position| position.open), Type::BOOL),
                 (&after.map(|position| position.at), Type::TIMESTAMPTZ),
                 (&after.map(|position| position.id), Type::UUID),
                 (&i64::from(limit), Type::INT8),
@@ -149,7 +145,7 @@ pub async fn list(
 
 fn listed_of(row: &Row) -> Result<Listed, StoreError> {
     let summary = summary_of(row)?;
-    let position = Position { rank: column(row, "rank")?, at: column(row, "changed_at")?, id: summary.id };
+    let position = Position { open: column(row, "open")?, at: column(row, "changed_at")?, id: summary.id };
     Ok(Listed { summary, position })
 }
 

@@ -5,14 +5,11 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// The highest rank: an open CRITICAL.
-pub const MAX_RANK: i16 = 4;
-
-/// The place of a row in such a list: the highest rank first, then the newest, then the row's id.
+/// The place of a row in such a list: open before resolved, then the newest first, then the row's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// 0 = resolved; of open rows 1 to [`MAX_RANK`], the most urgent highest.
-    pub rank: i16,
+    /// Whether it is open.
+    pub open: bool,
     /// What the list is ordered by.
     pub at: DateTime<Utc>,
     /// The row's id.
