@@ -203,6 +203,7 @@ async fn a_deferred_step_does_not_undo_the_step_that_came_after_it() {
         (Change::Acknowledge, 61, (true, false)),
     ] {
         let database = with_incident("detected").await;
+        database.rows("UPDATE incidents SET last_seen_at = $1", &[&at(0)]).await;
         take(&database, newer, &of("live", at(at_minute))).await;
         let found = replay(&database, lifecycle::Change::Resolve, &of("deferred", at(60))).await;
         assert_eq!(found, replayed, "{newer:?} at {at_minute}");

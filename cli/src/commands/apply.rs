@@ -42,7 +42,7 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
     if let Err(error) = check_parents(&file, &apply.file, &stored.services, changes) {
         return Ok(misused(format_args!("{error:#}")));
     }
-    removal::refuse_another(&file, apply, &name, &stored)?;
+    removal::notice_another(&file, apply, &name, &stored)?;
     let report = Report {
         path: &apply.file,
         file: &name,

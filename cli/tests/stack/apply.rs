@@ -265,7 +265,7 @@ async fn a_parent_may_be_stored_already_unless_it_is_pruned_now() {
     apply(&stack, &file(&scratch, TWO)).await.with_code(0);
     let child = "[[services]]\nname = \"child\"\nurl = \"http://127.0.0.1:1/\"\nparents = [\"a\"]\n";
     let services = file(&scratch, child);
-    let refused = apply_with(&stack, &["--prune"], &services).await.with_code(2);
+    let refused = apply_with(&stack, &["--prune", "--yes"], &services).await.with_code(2);
     assert!(refused.stderr.contains("line 4: parents: there is no service \"a\""), "{refused:?}");
     assert_eq!(database.count("services").await, 2);
     apply(&stack, &services).await.with_code(0);

@@ -65,13 +65,14 @@ async fn without_a_stack_each_command_says_how_to_start_one() {
 }
 
 #[tokio::test]
-async fn a_stack_that_has_gone_is_told_with_its_address() {
+async fn a_stack_that_has_gone_is_told_with_its_directory() {
     let scratch = Scratch::new();
     let (mut stack, _database) = stack(&scratch).await;
     stack.kill().await;
     for command in ["status", "incidents", "send-test-error"] {
         let ended = stack.command(&[command]).await.with_code(1);
-        assert!(ended.stderr.contains(&stack.url()) && ended.stderr.lines().count() == 1, "{ended:?}");
+        let told = format!("no stack is running in {}", stack.file("").display().to_string().trim_end_matches('/'));
+        assert!(ended.stderr.contains(&told) && ended.stderr.lines().count() == 1, "{ended:?}");
     }
 }
 

@@ -92,7 +92,7 @@ async fn two_files_that_have_the_same_service_are_told_of_each_other() {
 }
 
 #[tokio::test]
-async fn another_file_of_the_same_name_is_refused_until_it_has_one_of_its_own() {
+async fn another_file_of_the_same_name_may_not_prune_until_it_has_one_of_its_own() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     for folder in ["shop", "mail"] {
@@ -100,7 +100,7 @@ async fn another_file_of_the_same_name_is_refused_until_it_has_one_of_its_own() 
     }
     apply(&stack, &file(&scratch, "shop/services.toml", &["a", "b"], ROUTES), &[]).await.with_code(0);
     let mail = file(&scratch, "mail/services.toml", &["c"], "");
-    for options in [&[][..], &["--prune"], &["--json"]] {
+    for options in [&["--prune"][..], &["--prune", "--json"]] {
         let refused = apply(&stack, &mail, options).await.with_code(2);
         for told in ["another file named `services` was applied to this database", "name = …", "--yes"] {
             assert!(refused.stderr.contains(told), "{told}: {refused:?}");
@@ -119,6 +119,10 @@ async fn another_file_of_the_same_name_is_refused_until_it_has_one_of_its_own() 
     let replacing = file(&scratch, "mail/services.toml", &["d"], "name = \"mail\"");
     apply(&stack, &replacing, &["--prune", "--yes"]).await.with_code(0);
     assert_eq!(services(&database).await, "a:services b:services d:mail");
+    // Without pruning nothing is lost: a file whose only service is renamed is applied.
+    let kept = apply(&stack, &file(&scratch, "mail/services.toml", &["e"], "name = \"mail\""), &[]).await.with_code(0);
+    assert!(kept.stderr.contains("another file named `mail`"), "{kept:?}");
+    assert_eq!(services(&database).await, "a:services b:services d:mail e:mail");
 }
 
 #[tokio::test]

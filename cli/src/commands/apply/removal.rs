@@ -13,11 +13,12 @@ use crate::services_file::ServicesFile;
 use crate::services_file::changes::Changes;
 use crate::services_file::routing_changes::RoutingChanges;
 
-/// Refuses a file in which nothing stands of what came from one of its name: it is another one. A dry run only tells it.
+/// Notices a file in which nothing stands of what came from one of its name: it is another one. It may not prune; without
+/// that nothing is lost, so it is only told.
 ///
 /// # Errors
 /// [`Misuse`] where nobody has said yes.
-pub(super) fn refuse_another(
+pub(super) fn notice_another(
     file: &ServicesFile,
     apply: &Apply,
     name: &FileName,
@@ -32,7 +33,7 @@ pub(super) fn refuse_another(
         "another file named `{name}` was applied to this database: nothing of it stands in {path}; give this file a \
          `name = …` of its own, or say --yes if it replaces that one"
     );
-    if apply.dry_run {
+    if apply.dry_run || !apply.prune {
         note(told);
         return Ok(());
     }

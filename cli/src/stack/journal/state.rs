@@ -70,7 +70,7 @@ impl State {
         }
         files.open_reports = true;
         if !std::mem::replace(&mut files.is_waiting, true) {
-            tracing::warn!(target: LOG_TARGET, "the database is away: what comes in is deferred to the journal");
+            tracing::warn!(target: LOG_TARGET, "the database is away: the journal keeps what comes in");
         }
         drop(files);
         self.arrived.notify_one();
