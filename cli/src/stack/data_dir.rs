@@ -197,6 +197,7 @@ impl DataDir {
         }
     }
 }
+
 /// Takes a file of a secret away from other users of the machine: one that they can read becomes private, one that they
 /// could have written is refused.
 fn keep_private(file: &Path) -> anyhow::Result<()> {
