@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 pub use crate::bus::BusConfig;
 use crate::bus::{Bus, Entry};
-use crate::store::outbox::{self, Attempt, Failure, PendingEvent};
+use crate::events::{IncompleteEvent, PendingEvent, complete};
+use crate::store::outbox::{self, Attempt, Failure};
 use crate::store::{Store, StoreError, chain};
 
 /// A sweep begins nothing after this time; the next one goes on.
@@ -130,11 +131,10 @@ struct Offered {
 /// Offers these events to the bus, as many at a time as it takes.
 async fn offer(bus: &Bus, events: &[PendingEvent], patience: Duration, now: DateTime<Utc>) -> Offered {
     let started = Instant::now();
-    let mut attempts = Vec::with_capacity(events.len());
+    let (mut attempts, ready, entries) = entries_of(events, now);
     let (mut answered, mut failed) = (false, false);
-    let entries: Vec<Entry> = events.iter().map(entry_of).collect();
     for (from, to) in pieces(&entries) {
-        let (events, entries) = (&events[from..to], &entries[from..to]);
+        let (events, entries) = (&ready[from..to], &entries[from..to]);
         let refusals: Vec<Option<Refusal>> = if entries.iter().any(|entry| entry.bytes() >= Bus::BYTES) {
             entries.iter().map(|entry| Some(Refusal::too_large(entry.bytes()))).collect()
         } else {
@@ -154,8 +154,32 @@ async fn offer(bus: &Bus, events: &[PendingEvent], patience: Duration, now: Date
     Offered { attempts, is_away: failed && !answered }
 }
 
-fn entry_of(event: &PendingEvent) -> Entry {
-    Entry { detail_type: event.detail_type.clone(), detail: event.detail.to_string() }
+/// The entries of those events that are complete, with their rows; and what becomes of the others.
+fn entries_of(events: &[PendingEvent], now: DateTime<Utc>) -> (Vec<Attempt>, Vec<&PendingEvent>, Vec<Entry>) {
+    let (mut attempts, mut ready, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    for event in events {
+        match entry_of(event) {
+            Ok(entry) => {
+                ready.push(event);
+                entries.push(entry);
+            }
+            // Nothing is left to publish, and offering it again would change nothing.
+            Err(IncompleteEvent::SubjectDeleted) => {
+                tracing::warn!(event.id = %event.id, "event {} is dropped: its subject was deleted", event.id);
+                attempts.push(Attempt { id: event.id, failure: None });
+            }
+            Err(error) => attempts.push(attempt(event, Some(Refusal::of_entry(chain(&error).to_string())), now)),
+        }
+    }
+    (attempts, ready, entries)
+}
+
+fn entry_of(event: &PendingEvent) -> Result<Entry, IncompleteEvent> {
+    let detail_type = || event.detail_type.clone();
+    let entry = complete(event)?
+        .with_id(event.id)
+        .map_err(|source| IncompleteEvent::Row { detail_type: detail_type(), source })?;
+    Ok(Entry { detail_type: entry.detail_type, detail: entry.detail.to_string() })
 }
 
 fn attempt(event: &PendingEvent, refusal: Option<Refusal>, now: DateTime<Utc>) -> Attempt {
@@ -227,7 +251,9 @@ mod tests {
 
     fn event(attempts: i32, last_byte: u128) -> PendingEvent {
         let id = Uuid::from_u128(last_byte);
-        PendingEvent { id, detail_type: "IncidentOpened".to_owned(), detail: json!({}), attempts }
+        let detail_type = "IncidentOpened".to_owned();
+        let at = DateTime::UNIX_EPOCH;
+        PendingEvent { id, detail_type, detail: json!({}), at, incident: None, alert: None, attempts }
     }
 
     fn entry(bytes: usize) -> Entry {

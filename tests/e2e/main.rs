@@ -9,6 +9,7 @@ mod dispatch;
 mod email_events;
 mod envelope;
 mod escalation;
+mod events;
 mod heartbeat;
 mod lambda;
 mod notify;

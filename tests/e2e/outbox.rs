@@ -38,7 +38,8 @@ impl Remembering {
     }
 
     fn numbers(&self) -> Vec<i64> {
-        let mut numbers: Vec<i64> = self.0.took.lock().unwrap().iter().filter_map(|it| it["number"].as_i64()).collect();
+        let mut numbers: Vec<i64> =
+            self.0.took.lock().unwrap().iter().filter_map(|it| it["service"].as_str().unwrap().parse().ok()).collect();
         numbers.sort_unstable();
         numbers
     }
@@ -59,7 +60,7 @@ impl Transport for Remembering {
             }
             let taken = entries.iter().map(|entry| {
                 let detail: Value = serde_json::from_str(&entry.detail).unwrap();
-                if mood == Mood::Squeamish && detail["poison"] == true {
+                if mood == Mood::Squeamish && detail["service"] == "poison" {
                     return Err("InternalFailure: no".to_owned());
                 }
                 self.0.took.lock().unwrap().push(detail);
@@ -80,11 +81,20 @@ fn dispatch(database: &Database, bus: &Remembering) -> dispatch::App {
     dispatch::App::new(store, publisher)
 }
 
+/// The facts of a change of a service's state, in SQL.
+fn changed(service: &str, to: &str) -> String {
+    format!(
+        "jsonb_build_object('service', {service}, 'environment', 'production', 'from', 'unknown', 'to', {to},
+            'changed_at', '2026-11-24T00:00:00Z')"
+    )
+}
+
 async fn events(database: &Database, from: i32, to: i32) {
     let sql = format!(
         "INSERT INTO event_outbox (id, detail_type, detail, created_at)
-        SELECT gen_random_uuid(), 'IncidentOpened', jsonb_build_object('number', n), now() + n * interval '1 us'
-        FROM generate_series({from}, {to}) AS n"
+        SELECT gen_random_uuid(), 'ServiceStateChanged', {}, now() + n * interval '1 us'
+        FROM generate_series({from}, {to}) AS n",
+        changed("n::text", "'down'")
     );
     database.execute(&sql).await;
 }
@@ -176,10 +186,11 @@ async fn one_that_is_always_refused_waits_longer_each_time_shows_and_holds_up_no
     let (app, mut now) = (dispatch(&stack.database, &bus), Utc::now());
     stack
         .database
-        .execute(
+        .execute(&format!(
             "INSERT INTO event_outbox (id, detail_type, detail, created_at)
-            VALUES (gen_random_uuid(), 'X', '{\"poison\": true}', now() - interval '1 min')",
-        )
+            VALUES (gen_random_uuid(), 'ServiceStateChanged', {}, now() - interval '1 min')",
+            changed("'poison'", "'down'")
+        ))
         .await;
     events(&stack.database, 1, 5).await;
     assert_eq!(publish(&app, now).await, Published { taken: 5, refused: 1 });
@@ -213,12 +224,13 @@ async fn one_that_is_always_refused_waits_longer_each_time_shows_and_holds_up_no
 async fn requests_stay_below_256_kb_and_what_is_larger_stays_and_says_so() {
     let (database, bus) = (Database::migrated().await, Remembering::default());
     database
-        .execute(
+        .execute(&format!(
             "INSERT INTO event_outbox (id, detail_type, detail, created_at)
-            SELECT gen_random_uuid(), 'X', jsonb_build_object('number', n, 'text', repeat('ü', kb * 512)),
+            SELECT gen_random_uuid(), 'ServiceStateChanged', {} || jsonb_build_object('environment', repeat('ü', kb * 512)),
                 now() + n * interval '1 us'
             FROM unnest(ARRAY[100, 100, 100, 300, 1, 200]) WITH ORDINALITY AS of_size (kb, n)",
-        )
+            changed("n::text", "'down'")
+        ))
         .await;
     let app = dispatch(&database, &bus);
     assert_eq!(publish(&app, Utc::now()).await, Published { taken: 5, refused: 1 });
@@ -243,7 +255,7 @@ async fn each_entry_s_own_answer_counts_and_the_rest_of_its_request_is_published
     let publisher = Publisher::over(store.clone(), Bus::with_client("watchkeeper", client), Duration::from_secs(5));
     let app = dispatch::App::new(store, publisher);
     assert_eq!(publish(&app, Utc::now()).await, Published { taken: 2, refused: 1 });
-    let left: i32 = database.value(&format!("SELECT (detail ->> 'number')::int FROM {WAITING}")).await;
+    let left: i32 = database.value(&format!("SELECT (detail ->> 'service')::int FROM {WAITING}")).await;
     let error: String = database.value(&format!("SELECT last_error FROM {WAITING}")).await;
     assert_eq!((left, error.as_str()), (2, "InternalFailure: sorry"));
 }
@@ -257,19 +269,22 @@ async fn aws_s_own_client_puts_events_where_the_template_s_patterns_say() {
         moto.route(queue, pattern.clone()).await;
     }
     database
-        .execute(
-            "INSERT INTO event_outbox (id, detail_type, detail, created_at)
-            SELECT gen_random_uuid(), name, jsonb_build_object('to', state, 'text', '<!channel> \"ü\"'),
+        .execute(&format!(
+            "INSERT INTO incidents (incident_id, title, severity, category, application, error_message, fingerprint)
+            VALUES ('INC-1', '<!channel> \"ü\"', 'HIGH', 'unknown', 'shop', 'boom', 'f');
+            INSERT INTO event_outbox (id, detail_type, detail, created_at)
+            SELECT gen_random_uuid(), name, {} || '{{\"incident_id\": \"INC-1\", \"reason\": \"severity\"}}',
                 now() + n * interval '1 us'
-            FROM unnest(ARRAY['IncidentOpened', 'AlertEscalated', 'ServiceStateChanged', 'ServiceStateChanged', 'Else'],
-                ARRAY[NULL, NULL, 'down', 'healthy', 'down']) WITH ORDINALITY AS event (name, state, n)",
-        )
+            FROM unnest(ARRAY['IncidentOpened', 'AlertEscalated', 'ServiceStateChanged', 'ServiceStateChanged'],
+                ARRAY[NULL, NULL, 'down', 'healthy']) WITH ORDINALITY AS event (name, state, n)",
+            changed("'shop'", "state")
+        ))
         .await;
     let client = super::deferral::client(moto.url());
     let store = database.store();
     let publisher = Publisher::over(store.clone(), Bus::with_client("watchkeeper", client), Duration::from_secs(20));
     let app = dispatch::App::new(store, publisher);
-    assert_eq!(publish(&app, Utc::now()).await, Published { taken: 5, refused: 0 });
+    assert_eq!(publish(&app, Utc::now()).await, Published { taken: 4, refused: 0 });
     let of = async |queue: &str| {
         let messages = moto.messages(queue).await;
         let events = messages.iter().map(|it| serde_json::from_str::<Value>(it["Body"].as_str().unwrap()).unwrap());

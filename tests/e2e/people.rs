@@ -15,8 +15,8 @@ pub(crate) async fn with_incident() -> (Database, Uuid) {
                 'health:shop')
             RETURNING id
         )
-        INSERT INTO alert_events (service_name, alert_type, status, message, incident_id, announce_at, announcement)
-        SELECT 'shop', 'service_down', 'active', 'it fails', id, now() + interval '1 hour', '{}' FROM incident
+        INSERT INTO alert_events (service_name, alert_type, status, message, incident_id, announce_at)
+        SELECT 'shop', 'service_down', 'active', 'it fails', id, now() + interval '1 hour' FROM incident
         RETURNING id";
     let alert = database.rows(sql, &[]).await[0].get(0);
     (database, alert)
@@ -37,7 +37,9 @@ pub(crate) async fn incident(database: &Database) -> (String, Option<String>) {
 
 /// The alert's status, and whether it will be told later.
 pub(crate) async fn alert(database: &Database, id: Uuid) -> (String, bool) {
-    let rows = database.rows("SELECT status, announcement IS NOT NULL FROM alert_events WHERE id = $1", &[&id]).await;
+    let sql = "SELECT status, announced_at IS NULL AND announce_at IS NOT NULL AND status = 'active'
+        FROM alert_events WHERE id = $1";
+    let rows = database.rows(sql, &[&id]).await;
     (rows[0].get(0), rows[0].get(1))
 }
 

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use harness::events::published;
 use harness::{Behaviour, Database, Target, TestStack, spec};
 use serde_json::{Value, json};
-use shared::model::{AlertPolicy, MaintenanceWindow, ServiceSpec, ServiceState};
+use shared::events::Event;
+use shared::model::{AlertPolicy, MaintenanceWindow, ServiceSpec, ServiceState, Severity};
 use tokio::net::{TcpListener, UdpSocket};
 
 fn this_minute() -> DateTime<Utc> {
@@ -248,9 +250,14 @@ async fn what_is_down_in_a_test_environment_is_told_after_its_delay_unless_it_is
     stack.apply(&[mail]).await;
     assert_eq!(dispatch::announce(&dispatch, Utc::now() + TimeDelta::seconds(31)).await.unwrap(), 1);
     assert_eq!(dispatch::announce(&dispatch, Utc::now() + TimeDelta::seconds(32)).await.unwrap(), 0);
-    let detail: Value = stack.database.value("SELECT detail FROM event_outbox WHERE detail_type = 'AlertRaised'").await;
-    assert_eq!((&detail["service"], &detail["severity"]), (&json!("shop"), &json!("HIGH")));
-    assert!(detail["incident_id"].as_str().unwrap().starts_with("INC-HEALTH-"));
+    let events = published(&stack.database).await;
+    let raised = events.into_iter().find_map(|received| match received.event {
+        Event::AlertRaised(event) => Some(event.alert),
+        _ => None,
+    });
+    let alert = raised.unwrap();
+    assert_eq!((alert.service.as_str(), alert.severity), ("shop", Severity::High));
+    assert!(alert.incident_id.unwrap().as_str().starts_with("INC-HEALTH-"));
     for _ in 0..2 {
         stack.check_now().await;
     }

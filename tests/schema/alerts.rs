@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
-use shared::model::{Alert, AlertStatus, AlertType};
+use shared::model::{Alert, AlertStatus, AlertType, DeliveryKey, Subject};
 use shared::store::Store;
-use shared::store::alerts::{
-    NewAlert, delete_older_than, find_recent, insert, list_active, mark_acknowledged, mark_resolved,
-};
+use shared::store::alerts::{NewAlert, delete_older_than, find, find_recent, insert, list_active};
+use shared::store::lifecycle::Agent;
+use shared::store::reactions::{Deed, Reacted, Reaction, react};
 use uuid::Uuid;
 
 /// Minutes after an instant that has no meaning.
@@ -34,11 +34,27 @@ async fn active(store: &Store, service_name: Option<&str>) -> Vec<Uuid> {
 }
 
 async fn acknowledge(store: &Store, id: Uuid, now: DateTime<Utc>) -> Option<Alert> {
-    store.run(|client| async move { mark_acknowledged(&client, id, now).await }).await.unwrap()
+    change(store, id, Deed::Acknowledge, now).await
 }
 
 async fn resolve(store: &Store, id: Uuid, now: DateTime<Utc>) -> Option<Alert> {
-    store.run(|client| async move { mark_resolved(&client, id, now).await }).await.unwrap()
+    change(store, id, Deed::Resolve, now).await
+}
+
+/// The alert, if that changed it.
+async fn change(store: &Store, id: Uuid, deed: Deed, now: DateTime<Utc>) -> Option<Alert> {
+    let reaction = &Reaction {
+        delivery_key: DeliveryKey::unique("test", now),
+        deed,
+        by: "ann".to_owned(),
+        comment: None,
+        agent: Agent::new("test", "operator"),
+        at: now,
+        done_at: None,
+    };
+    let reacted = store.run(|client| async move { react(&client, &Subject::Alert(id), reaction).await }).await.unwrap();
+    let Reacted::Done(Some(_)) = reacted else { return None };
+    store.run(|client| async move { find(&client, id).await }).await.unwrap()
 }
 
 async fn recent(store: &Store, service_name: &str, minutes: i64, now: DateTime<Utc>) -> Option<Uuid> {

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Duration, Utc};
 use shared::classify::Classification;
 use shared::config::Statements;
-use shared::events::Event;
 use shared::fingerprint::Fingerprint;
 use shared::model::{Category, DeliveryKey, Report, Severity};
 use shared::store::Store;
@@ -29,22 +28,12 @@ pub(crate) fn report_at(key: &str, message: &str, severity: Severity, received_a
         ..Report::new(key, "test", message.to_owned(), received_at)
     };
     let incident_id = report.candidate_incident_id();
-    let opened = Event::IncidentOpened {
-        incident_id: &incident_id,
-        severity,
-        category: Category::Unknown,
-        application: &report.application,
-        environment: &report.environment,
-        title: report.title(),
-        detected_at: received_at,
-    }
-    .into_outbox(received_at);
     ClassifiedReport {
         classification: Classification { severity, category: Category::Unknown },
         fingerprint: Fingerprint::of_error(None, message),
         action_id: Uuid::new_v4(),
         incident_id,
-        opened,
+        event_id: Uuid::new_v4(),
         report,
     }
 }

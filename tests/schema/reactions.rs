@@ -21,8 +21,8 @@ async fn with_alerts() -> Database {
         INSERT INTO incidents (incident_id, title, status, severity, category, application, error_message, fingerprint)
         VALUES ('INC-1', 'boom', 'detected', 'HIGH', 'unknown', 'shop', 'boom', 'sentry:4711'),
             ('INC-2', 'boom', 'detected', 'HIGH', 'unknown', 'shop', 'boom', 'sentry:4712');
-        INSERT INTO alert_events (service_name, alert_type, status, incident_id, announce_at, announcement, resolved_at)
-        SELECT kind || ' of ' || incident_id, 'service_down', kind, id, now(), '{}',
+        INSERT INTO alert_events (service_name, alert_type, status, incident_id, announce_at, resolved_at)
+        SELECT kind || ' of ' || incident_id, 'service_down', kind, id, now(),
             CASE kind WHEN 'resolved' THEN '2020-01-01'::timestamptz END
         FROM incidents, unnest(ARRAY['active', 'acknowledged', 'resolved']) AS kind";
     database.execute(sql).await;
@@ -66,7 +66,7 @@ async fn take(database: &Database, change: Change, minute: i64) {
 
 /// Each alert's status, and whether it is to be told later; by name.
 async fn alerts(database: &Database, incident: &str) -> Vec<(String, bool)> {
-    let sql = "SELECT status, announcement IS NOT NULL FROM alert_events
+    let sql = "SELECT status, announced_at IS NULL AND announce_at IS NOT NULL AND status = 'active' FROM alert_events
         WHERE service_name LIKE '% of ' || $1 ORDER BY service_name COLLATE \"C\"";
     database.rows(sql, &[&incident]).await.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
@@ -79,13 +79,13 @@ fn expected(all: [(&str, bool); 3]) -> Vec<(String, bool)> {
 async fn the_alerts_of_an_incident_are_taken_and_end_with_it() {
     let database = with_alerts().await;
     take(&database, Change::Note, 1).await;
-    let before = expected([("acknowledged", true), ("active", true), ("resolved", true)]);
+    let before = expected([("acknowledged", false), ("active", true), ("resolved", false)]);
     assert_eq!(alerts(&database, "INC-1").await, before);
     take(&database, Change::Acknowledge, 2).await;
-    let taken = expected([("acknowledged", true), ("acknowledged", false), ("resolved", true)]);
+    let taken = expected([("acknowledged", false), ("acknowledged", false), ("resolved", false)]);
     assert_eq!(alerts(&database, "INC-1").await, taken);
     take(&database, Change::Resolve, 3).await;
-    let over = expected([("resolved", false), ("resolved", false), ("resolved", true)]);
+    let over = expected([("resolved", false), ("resolved", false), ("resolved", false)]);
     assert_eq!(alerts(&database, "INC-1").await, over);
     let times: i64 = database.count("alert_events WHERE service_name = 'active of INC-1' AND acknowledged_at = '2024-10-04 00:02Z' AND resolved_at = '2024-10-04 00:03Z'").await;
     assert_eq!(times, 1);

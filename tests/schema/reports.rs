@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::Duration;
 use harness::Database;
+use harness::events::published;
 use shared::config::Statements;
+use shared::events::Event;
 use shared::model::Severity;
 use shared::store::reports::{ClassifiedReport, record};
 use tokio::task::JoinSet;
@@ -148,7 +150,7 @@ async fn a_batch_delivered_by_eight_at_once_and_then_again_counts_once() {
                 // A sender's second attempt is classified anew.
                 report.action_id = Uuid::new_v4();
                 report.incident_id = report.report.candidate_incident_id();
-                report.opened.id = Uuid::new_v4();
+                report.event_id = Uuid::new_v4();
             }
             writers.spawn(async move { write(&store, &batch).await.len() });
         }
@@ -201,14 +203,13 @@ async fn several_reports_of_one_new_error_open_one_incident_as_bad_as_the_worst(
 }
 
 #[tokio::test]
-async fn an_incidents_event_says_how_bad_the_incident_is() {
-    // Whoever is woken by the event reads its severity, not the incident's row.
+async fn an_event_has_the_severity_of_its_incident() {
     let database = Database::migrated().await;
     let batch = [report("1", "disk full", Severity::Low), report("2", "disk full", Severity::Critical)];
     write(&database.store(), &batch).await;
-    let announced: String = database.value("SELECT detail ->> 'severity' FROM event_outbox").await;
-    let stored: String = database.value("SELECT severity::text FROM incidents").await;
-    assert_eq!(announced, stored);
+    let events = published(&database).await;
+    let Event::IncidentOpened(opened) = &events[0].event else { panic!("{events:?}") };
+    assert_eq!((opened.incident.severity, events.len()), (Severity::Critical, 1));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 //! - [`TestStack`]: the local stack on such a database, spoken to over HTTP.
 //! - [`Target`]: a service to probe, which answers as it is told to.
 //! - [`lambda::Lambda`]: a Lambda environment for one of our real binaries.
+//! - [`events`]: messages of the bus, and what stands on it.
 //! - [`moto::Moto`]: AWS, as far as events go.
 //! - [`template`]: what is deployed.
 //! - [`proxy::Proxy`]: a Postgres proxy that counts, and that loses answers on demand.
@@ -14,6 +15,7 @@
 
 mod answer;
 mod database;
+pub mod events;
 pub mod lambda;
 pub mod moto;
 pub mod proxy;

@@ -9,9 +9,11 @@ use harness::{Answer, Behaviour, Database, Target, TestStack};
 use secrecy::SecretString;
 use serde_json::json;
 use shared::config::DatabaseConfig;
-use shared::model::{AlertStatus, AlertType, ServiceState};
+use shared::model::{AlertStatus, AlertType, DeliveryKey, ServiceState, Subject};
 use shared::store::alerts::NewAlert;
 use shared::store::health_checks::NewHealthCheck;
+use shared::store::lifecycle::Agent;
+use shared::store::reactions::{Deed, Reacted, Reaction, react};
 use shared::store::services::{self, Origin};
 use shared::store::{PoolSize, Store, StoreError, alerts, chain, health_checks};
 use tokio::task::JoinSet;
@@ -129,10 +131,22 @@ async fn alerts_and_health_checks_are_stored_and_read_through_the_pooler() {
     let recent = store
         .run(|client| async move { alerts::find_recent(&client, "shop", AlertType::ServiceDown, window, now).await });
     assert_eq!(recent.await.unwrap().unwrap().id, id);
-    let taken = store.run(|client| async move { alerts::mark_acknowledged(&client, id, now).await }).await.unwrap();
-    assert_eq!(taken.unwrap().status, AlertStatus::Acknowledged);
-    let over = store.run(|client| async move { alerts::mark_resolved(&client, id, now).await }).await.unwrap();
-    assert_eq!(over.unwrap().status, AlertStatus::Resolved);
+    for (deed, status) in [(Deed::Acknowledge, AlertStatus::Acknowledged), (Deed::Resolve, AlertStatus::Resolved)] {
+        let reaction = &Reaction {
+            delivery_key: DeliveryKey::unique("test", now),
+            deed,
+            by: "ann".to_owned(),
+            comment: None,
+            agent: Agent::new("test", "operator"),
+            at: now,
+            done_at: None,
+        };
+        let subject = &Subject::Alert(id);
+        let reacted = store.run(|client| async move { react(&client, subject, reaction).await }).await.unwrap();
+        assert!(matches!(reacted, Reacted::Done(Some(_))), "{reacted:?}");
+        let alert = store.run(|client| async move { alerts::find(&client, id).await }).await.unwrap();
+        assert_eq!(alert.unwrap().status, status);
+    }
     let later = now + Duration::days(91);
     let deleted = store.run(|client| async move { alerts::delete_older_than(&client, 90, later).await });
     assert_eq!(deleted.await.unwrap(), 1);

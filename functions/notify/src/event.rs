@@ -1,9 +1,6 @@
-//! What a message of the queue says: an event of the bus, as far as telling people needs it. Pure.
+//! What a message of the queue asks for: which subject to evaluate, and why. Pure.
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use shared::events::{EscalationReason, HealOutcome};
+use shared::events::{AlertSubject, Escalation, Event, EventError, HealOutcome, ReceivedEvent};
 use shared::model::Receiver;
 use uuid::Uuid;
 
@@ -33,7 +30,7 @@ pub(crate) enum What {
 }
 
 /// A step of a ladder.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     pub(crate) group_key: String,
     pub(crate) policy: String,
@@ -42,7 +39,7 @@ pub(crate) struct Step {
 }
 
 /// A playbook's run.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HealRun {
     pub(crate) incident_id: String,
     pub(crate) playbook: String,
@@ -51,131 +48,42 @@ pub(crate) struct HealRun {
     pub(crate) message: String,
 }
 
-/// A message that is no event of ours.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
-    #[error("it is no event of the bus")]
-    Envelope(#[source] serde_json::Error),
-    #[error("the detail of {detail_type} is not as it should be")]
-    Detail {
-        detail_type: String,
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(rename = "detail-type")]
-    detail_type: String,
-    detail: Value,
-}
-
-#[derive(Deserialize)]
-struct Id {
-    id: Uuid,
-}
-
-#[derive(Deserialize)]
-struct OfIncident {
-    incident_id: String,
-}
-
-#[derive(Deserialize)]
-struct OfAlert {
-    alert_id: Uuid,
-    /// The probe adds it where the alert is an incident's.
-    incident_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Escalated {
-    reason: EscalationReason,
-}
-
 /// The event of a message's body.
 ///
 /// # Errors
 /// When it is none.
-pub(crate) fn parse(body: &str) -> Result<Heard, Unreadable> {
-    let Envelope { detail_type, detail } = serde_json::from_str(body).map_err(Unreadable::Envelope)?;
-    what(&detail_type, &detail).map_err(|source| Unreadable::Detail { detail_type, source })
+pub(crate) fn parse(body: &str) -> Result<Heard, EventError> {
+    let nothing = Heard { id: Uuid::nil(), what: What::Nothing };
+    Ok(Event::read(body)?.map_or(nothing, |ReceivedEvent { id, event }| Heard { id, what: what(event) }))
 }
 
-fn what(detail_type: &str, detail: &Value) -> Result<Heard, serde_json::Error> {
-    let what = match detail_type {
-        "IncidentOpened" | "IncidentReopened" | "IncidentAcknowledged" | "IncidentResolved" => {
-            What::Incident(read::<OfIncident>(detail)?.incident_id)
-        }
-        "AlertRaised" | "AlertAcknowledged" | "AlertResolved" => match read::<OfAlert>(detail)? {
-            OfAlert { incident_id: Some(id), .. } => What::Incident(id),
-            OfAlert { alert_id, .. } => What::Alert(alert_id),
+fn what(event: Event) -> What {
+    match event {
+        Event::IncidentOpened(event) => What::Incident(event.incident.incident_id.to_string()),
+        Event::IncidentReopened(event) => What::Incident(event.incident.incident_id.to_string()),
+        Event::IncidentAcknowledged(event) => What::Incident(event.incident.incident_id.to_string()),
+        Event::IncidentResolved(event) => What::Incident(event.incident.incident_id.to_string()),
+        Event::AlertRaised(event) => of_alert(event.alert),
+        Event::AlertAcknowledged(event) => of_alert(event.alert),
+        Event::AlertResolved(event) => of_alert(event.alert),
+        Event::AlertEscalated(event) => match event.escalation {
+            Escalation::Severity(incident) => What::Worse(incident.incident_id.to_string()),
+            Escalation::Unacknowledged { group_key, policy, step, receivers } => {
+                What::Unacknowledged(Step { group_key, policy, step, receivers })
+            }
         },
-        "AlertEscalated" => match read::<Escalated>(detail)?.reason {
-            EscalationReason::Severity => What::Worse(read::<OfIncident>(detail)?.incident_id),
-            EscalationReason::Unacknowledged => What::Unacknowledged(read(detail)?),
-        },
-        "HealFinished" => What::Heal(read(detail)?),
-        _ => return Ok(Heard { id: Uuid::nil(), what: What::Nothing }),
-    };
-    Ok(Heard { id: read::<Id>(detail)?.id, what })
+        Event::HealFinished(event) => What::Heal(HealRun {
+            incident_id: event.incident.incident_id.to_string(),
+            playbook: event.playbook,
+            attempt: event.attempt,
+            outcome: event.outcome,
+            message: event.message,
+        }),
+        Event::ServiceStateChanged(_) | Event::ReportDeferred(_) => What::Nothing,
+    }
 }
 
-fn read<T: DeserializeOwned>(detail: &Value) -> Result<T, serde_json::Error> {
-    T::deserialize(detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn body(detail_type: &str, detail: Value) -> String {
-        json!({"version": "0", "id": Uuid::new_v4(), "detail-type": detail_type, "source": "watchkeeper", "detail": detail})
-            .to_string()
-    }
-
-    #[test]
-    fn an_event_says_what_to_look_at() {
-        let id = Uuid::from_u128(7);
-        let alert_id = Uuid::from_u128(8);
-        for (detail_type, detail, wanted) in [
-            ("IncidentOpened", json!({"id": id, "incident_id": "INC-1"}), What::Incident("INC-1".to_owned())),
-            ("IncidentResolved", json!({"id": id, "incident_id": "INC-1"}), What::Incident("INC-1".to_owned())),
-            ("AlertRaised", json!({"id": id, "alert_id": alert_id}), What::Alert(alert_id)),
-            (
-                "AlertRaised",
-                json!({"id": id, "alert_id": alert_id, "incident_id": "INC-1"}),
-                What::Incident("INC-1".to_owned()),
-            ),
-            (
-                "AlertEscalated",
-                json!({"id": id, "reason": "severity", "incident_id": "INC-1"}),
-                What::Worse("INC-1".to_owned()),
-            ),
-            (
-                "AlertEscalated",
-                json!({"id": id, "reason": "unacknowledged", "group_key": "a", "policy": "p", "step": 2, "receivers": ["sms"]}),
-                What::Unacknowledged(Step {
-                    group_key: "a".to_owned(),
-                    policy: "p".to_owned(),
-                    step: 2,
-                    receivers: vec![Receiver::parse("sms").unwrap()],
-                }),
-            ),
-        ] {
-            assert_eq!(parse(&body(detail_type, detail)).unwrap(), Heard { id, what: wanted }, "{detail_type}");
-        }
-    }
-
-    #[test]
-    fn what_nobody_is_told_of_is_nothing_and_what_is_damaged_is_refused() {
-        assert_eq!(parse(&body("PatternFound", json!({}))).unwrap().what, What::Nothing);
-        for damaged in
-            ["", "{}", "[]", &body("IncidentOpened", json!({"id": Uuid::nil()})), &body("HealFinished", json!(1))]
-        {
-            assert!(parse(damaged).is_err(), "{damaged}");
-        }
-    }
+/// An alert of an incident is notified with it.
+fn of_alert(alert: AlertSubject) -> What {
+    alert.incident_id.map_or(What::Alert(alert.alert_id), |id| What::Incident(id.to_string()))
 }

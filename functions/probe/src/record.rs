@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use shared::events::{Event, OutboxEvent};
+use shared::events::ServiceStateChanged;
 use shared::fingerprint::Fingerprint;
 use shared::model::{
-    AlertType, Category, CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Severity, Verdict, latency,
-    severity_of_failed_check, text::first_chars, uuid_at,
+    CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Verdict, latency, severity_of_failed_check,
+    text::first_chars, uuid_at,
 };
 use shared::store::checks::{AlertRecord, CheckRecord, FailureRecord, RecoveryRecord, StandingRecord};
 use shared::store::probing::{Breaker, ClaimedService, Vote, Votes};
@@ -81,9 +81,9 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         breaker: decided.and_then(|(_, verdict)| breaker_after(claimed, verdict, at)),
         failure: (fails && matches!(outage, Outage::Opens | Outage::Lasts))
             .then(|| failure_record(service, outcome, decision.as_ref())),
-        recovery: (outage == Outage::Ends).then(|| recovery_record(service, at)),
+        recovery: (outage == Outage::Ends).then(|| recovery_record(service)),
         unwell: (unwell == Unwell::Begins).then(|| unwell_record(service, outcome)),
-        well: (unwell == Unwell::Ends).then(|| alert_resolved(service, at)),
+        well: unwell == Unwell::Ends,
         certificate: certificate.filter(|_| !maintenance),
         renewed,
         state_changed: decision.as_ref().filter(|it| it.changed).map(|it| state_changed(service, it, at)),
@@ -95,15 +95,14 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
     }
 }
 
-fn state_changed(service: &Service, decision: &Decision, at: DateTime<Utc>) -> OutboxEvent {
-    let changed = Event::ServiceStateChanged {
-        service: &service.spec.name,
-        environment: &service.spec.environment,
+fn state_changed(service: &Service, decision: &Decision, at: DateTime<Utc>) -> ServiceStateChanged {
+    ServiceStateChanged {
+        service: service.spec.name.clone(),
+        environment: service.spec.environment.clone(),
         from: service.standing.state,
         to: decision.after.state,
         changed_at: at,
-    };
-    changed.into_outbox(at)
+    }
 }
 
 /// What all regions say now; ours included. None = not all that matter have said something. Beside the verdict, the slot
@@ -167,23 +166,10 @@ fn failure_record(service: &Service, outcome: &Outcome, decision: Option<&Decisi
         (Some(failure), _) => format!("{name} health check failed with error: {}", failure.text),
         (None, _) => format!("{name} health check failed in other regions"),
     };
-    let opened = Event::IncidentOpened {
-        incident_id: &incident_id,
-        severity,
-        category: Category::Infrastructure,
-        application: &spec.application,
-        environment: &spec.environment,
-        title: &title,
-        detected_at: began_at,
-    };
-    let reopened =
-        Event::IncidentReopened { application: &spec.application, environment: &spec.environment, reopened_at: now };
     let delay = TimeDelta::from_std(spec.policy.page_delay(&spec.environment)).unwrap_or_default();
     FailureRecord {
-        opened: opened.into_outbox(now),
-        reopened: reopened.into_outbox(now),
         context: context(service, outcome),
-        alert: alert(service, AlertType::ServiceDown, severity, message.clone(), began_at + delay, now),
+        alert: alert(message.clone(), began_at + delay, now),
         incident_id,
         title,
         message,
@@ -192,38 +178,21 @@ fn failure_record(service: &Service, outcome: &Outcome, decision: Option<&Decisi
     }
 }
 
-/// An alert that is told at this time, or now if that has passed.
-fn alert(
-    service: &Service,
-    alert_type: AlertType,
-    severity: Severity,
-    message: String,
-    announce_at: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> AlertRecord {
-    let id = Uuid::new_v4();
-    let raised = Event::AlertRaised {
-        alert_id: id,
-        service: &service.spec.name,
-        environment: &service.spec.environment,
-        alert_type,
-        severity,
-        message: &message,
-    };
-    AlertRecord { id, raised: raised.into_outbox(now), message, announce_at: announce_at.max(now) }
+/// An alert that is raised at this time, or now if that has passed.
+fn alert(message: String, announce_at: DateTime<Utc>, now: DateTime<Utc>) -> AlertRecord {
+    AlertRecord { id: Uuid::new_v4(), message, announce_at: announce_at.max(now) }
 }
 
 fn unwell_record(service: &Service, outcome: &Outcome) -> AlertRecord {
     let why = outcome.failure.as_ref().map_or("it answers slowly", |failure| &failure.text);
     let message = format!("{} is degraded: {why}", service.spec.name);
-    let severity = AlertType::ServiceDegraded.severity(&service.spec.environment);
     let now = outcome.checked_at;
     let delay = TimeDelta::from_std(service.spec.policy.page_delay(&service.spec.environment)).unwrap_or_default();
-    alert(service, AlertType::ServiceDegraded, severity, message, now + delay, now)
+    alert(message, now + delay, now)
 }
 
-/// Somebody is told that a certificate ends soon, or that it was renewed.
-fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertRecord>, Option<OutboxEvent>) {
+/// The alert that a certificate expires soon, and whether it was renewed.
+fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertRecord>, bool) {
     let service = &claimed.service;
     let now = outcome.checked_at;
     let warning = TimeDelta::days(service.spec.check.certificate_warning_days.into());
@@ -236,33 +205,16 @@ fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertReco
             } else {
                 format!("The certificate of {} ends in {days} days, on {}", service.spec.name, end.format("%Y-%m-%d"))
             };
-            let kind = AlertType::CertificateExpiring;
-            (Some(alert(service, kind, kind.severity(&service.spec.environment), message, now, now)), None)
+            (Some(alert(message, now, now)), false)
         }
-        // Also where we don't know what was told of the one before.
-        (Some(end), before) if before != Some(end) => (None, Some(alert_resolved(service, now))),
-        _ => (None, None),
+        // Also where it is not known whether an alert was raised for the one before.
+        (Some(end), before) => (None, before != Some(end)),
+        _ => (None, false),
     }
 }
 
-fn alert_resolved(service: &Service, now: DateTime<Utc>) -> OutboxEvent {
-    let (name, environment) = (&service.spec.name, &service.spec.environment);
-    Event::AlertResolved { service: name, environment, resolved_at: now }.into_outbox(now)
-}
-
-fn recovery_record(service: &Service, now: DateTime<Utc>) -> RecoveryRecord {
-    let spec = &service.spec;
-    RecoveryRecord {
-        alert_id: Uuid::new_v4(),
-        message: format!("{} is healthy again", spec.name),
-        incident_resolved: Event::IncidentResolved {
-            application: &spec.application,
-            environment: &spec.environment,
-            resolved_at: now,
-        }
-        .into_outbox(now),
-        alert_resolved: alert_resolved(service, now),
-    }
+fn recovery_record(service: &Service) -> RecoveryRecord {
+    RecoveryRecord { alert_id: Uuid::new_v4(), message: format!("{} is healthy again", service.spec.name) }
 }
 
 fn context(service: &Service, outcome: &Outcome) -> Value {

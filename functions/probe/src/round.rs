@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::Utc;
 use shared::model::{Kind, ServiceState, Verdict};
-use shared::store::checks::{CheckReceipt, CheckRecord};
+use shared::store::checks::{CheckReceipt, CheckRecord, StoredChecks};
 use shared::store::probing::{Claim, ClaimedService, Round};
 use shared::store::{StoreError, chain, checks, probing};
 use tokio::sync::Semaphore;
@@ -217,11 +217,10 @@ async fn store(app: &App, round: Round, mut batch: Vec<Decidable>) -> anyhow::Re
     let mut checked = Vec::with_capacity(batch.len());
     for _ in 0..TRIES {
         let records: Vec<CheckRecord> = batch.iter().map(|decidable| record_of(app, decidable)).collect();
-        let receipts = insert(app, round, &records).await?;
-        let events: Vec<Uuid> = records.iter().flat_map(CheckRecord::event_ids).collect();
-        app.publisher.publish(&events).await;
+        let stored = insert(app, round, &records).await?;
+        app.publisher.publish(&stored.events).await;
         let receipts: HashMap<&str, &CheckReceipt> =
-            receipts.iter().map(|receipt| (receipt.check_id.as_str(), receipt)).collect();
+            stored.receipts.iter().map(|receipt| (receipt.check_id.as_str(), receipt)).collect();
         let mut missed = Vec::new();
         for (decidable, record) in batch.into_iter().zip(records) {
             match receipts.get(record.check_id.as_str()) {
@@ -249,7 +248,7 @@ fn record_of(app: &App, (item, parents, suspect): &Decidable) -> CheckRecord {
 }
 
 /// One statement; where the database refuses a value, one for each, so that only the one it belongs to is lost.
-async fn insert(app: &App, round: Round, records: &[CheckRecord]) -> anyhow::Result<Vec<CheckReceipt>> {
+async fn insert(app: &App, round: Round, records: &[CheckRecord]) -> anyhow::Result<StoredChecks> {
     let region = app.region.as_str();
     let (Round::Due(tick) | Round::All(tick)) = round;
     let write =
@@ -257,10 +256,13 @@ async fn insert(app: &App, round: Round, records: &[CheckRecord]) -> anyhow::Res
     match write(records).await {
         Err(StoreError::Data(error)) if records.len() > 1 => {
             tracing::error!(%error, "a result was refused; each is written alone");
-            let mut receipts = Vec::with_capacity(records.len());
+            let mut all = StoredChecks::default();
             for record in records.chunks(1) {
                 match write(record).await {
-                    Ok(some) => receipts.extend(some),
+                    Ok(one) => {
+                        all.receipts.extend(one.receipts);
+                        all.events.extend(one.events);
+                    }
                     Err(error @ StoreError::Data(_)) => {
                         let check = record.first().map(|record| record.check_id.as_str());
                         tracing::error!(check.id = check, error = %chain(&error), "a result was refused");
@@ -268,7 +270,7 @@ async fn insert(app: &App, round: Round, records: &[CheckRecord]) -> anyhow::Res
                     Err(error) => return Err(error).context("record the checks"),
                 }
             }
-            Ok(receipts)
+            Ok(all)
         }
         written => written.context("record the checks"),
     }

@@ -79,7 +79,7 @@ impl BusDeferral {
     }
 
     async fn put_one(&self, event: OutboxEvent, patience: Duration) -> Result<(), DeferError> {
-        let entry = Entry { detail_type: event.detail_type.to_owned(), detail: event.detail.to_string() };
+        let entry = Entry { detail_type: event.detail_type, detail: event.detail.to_string() };
         let taken = self.bus.put(&[entry], patience).await.map_err(|error| DeferError::Unavailable(error.into()))?;
         if let Some(Err(reason)) = taken.into_iter().next() {
             return Err(DeferError::Unavailable(reason.into()));

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::json::{self, Unreadable};
 use super::{DeferError, Deferred};
-use crate::events::{self, Event, OutboxEvent};
+use crate::events::{self, Event, OutboxEvent, ReportDeferred};
 use crate::model::Report;
 
 /// What an entry of `PutEvents` may have; it would be 256 kB, the event's frame and name included.
@@ -68,7 +68,8 @@ fn pack_together(records: &[Deferred], now: DateTime<Utc>) -> Result<OutboxEvent
     let limit = ENTRY_BYTES - FRAME_BYTES;
     let text = serde_json::to_vec(records).map_err(|error| unavailable(error.into()))?;
     if text.len() <= limit && json::levels(&text) <= PLAIN_LEVELS {
-        return Ok(Event::ReportDeferred { records: Some(records), records_gzip: None }.into_outbox(now));
+        let records = Some(serde_json::to_value(records).map_err(|error| unavailable(error.into()))?);
+        return event(ReportDeferred { records, records_gzip: None }, now);
     }
     if text.len() > UNPACKED_BYTES {
         return Err(DeferError::TooLarge { bytes: text.len(), limit: UNPACKED_BYTES });
@@ -77,7 +78,11 @@ fn pack_together(records: &[Deferred], now: DateTime<Utc>) -> Result<OutboxEvent
     if packed.len() > limit {
         return Err(DeferError::TooLarge { bytes: packed.len(), limit });
     }
-    Ok(Event::ReportDeferred { records: None, records_gzip: Some(&packed) }.into_outbox(now))
+    event(ReportDeferred { records: None, records_gzip: Some(packed) }, now)
+}
+
+fn event(deferred: ReportDeferred, now: DateTime<Utc>) -> Result<OutboxEvent, DeferError> {
+    Event::ReportDeferred(deferred).into_outbox(now).map_err(|error| DeferError::Unavailable(error.into()))
 }
 
 fn compress(text: &[u8]) -> std::io::Result<String> {
@@ -168,7 +173,7 @@ mod tests {
             assert_eq!(events.len(), 1);
             let text = events[0].detail.to_string();
             assert!(text.len() < ENTRY_BYTES, "{}", text.len());
-            assert_eq!((events[0].detail_type, text.contains("records_gzip")), ("ReportDeferred", is_packed));
+            assert_eq!((&*events[0].detail_type, text.contains("records_gzip")), ("ReportDeferred", is_packed));
             assert_eq!(unpack(json::read(text.as_bytes()).unwrap()).unwrap(), records);
         }
     }

@@ -27,7 +27,6 @@ use self::settings::Settings;
 use self::writer::Writer;
 use crate::classify::Classifier;
 use crate::defer::{Defer, DeferError, Deferral};
-use crate::events::Event;
 use crate::fingerprint::Fingerprint;
 use crate::http::ApiError;
 use crate::model::{DeliveryKey, Report, uuid_at};
@@ -271,22 +270,12 @@ impl Intake {
 fn classified(report: Report, classifier: &Classifier) -> ClassifiedReport {
     let classification = classifier.classify(&report);
     let incident_id = report.candidate_incident_id();
-    let opened = Event::IncidentOpened {
-        incident_id: &incident_id,
-        severity: classification.severity,
-        category: classification.category,
-        application: &report.application,
-        environment: &report.environment,
-        title: report.title(),
-        detected_at: report.received_at,
-    }
-    .into_outbox(report.received_at);
     ClassifiedReport {
         classification,
         fingerprint: Fingerprint::of_report(&report),
         action_id: uuid_at(report.received_at),
+        event_id: uuid_at(report.received_at),
         incident_id,
-        opened,
         report,
     }
 }

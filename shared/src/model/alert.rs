@@ -1,7 +1,7 @@
 //! What somebody should know about a service.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::{Severity, severity_of_failed_check};
 use super::IncidentId;
 
 /// What kind of alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertType {
     /// A service fails its checks.

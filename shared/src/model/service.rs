@@ -4,7 +4,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{ServiceSpec, Severity};
@@ -13,7 +13,7 @@ use super::{ServiceSpec, Severity};
 pub const DEFAULT_ENVIRONMENT: &str = "production";
 
 /// How a service is, as far as we know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceState {
     /// It passes its checks.

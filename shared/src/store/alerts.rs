@@ -141,37 +141,6 @@ pub async fn list(
     rows.iter().map(alert_of).collect()
 }
 
-/// Marks an active alert as taken; none when there is no such active alert.
-///
-/// # Errors
-/// Any store error.
-pub async fn mark_acknowledged(client: &Client, id: Uuid, now: DateTime<Utc>) -> Result<Option<Alert>, StoreError> {
-    let sql = format!(
-        "UPDATE public.alert_events SET status = 'acknowledged', acknowledged_at = $2
-        WHERE id = $1 AND status = 'active'
-        RETURNING {COLUMNS}"
-    );
-    mark(client, &sql, id, now).await
-}
-
-/// Marks an alert as over; none when there is no such unresolved alert.
-///
-/// # Errors
-/// Any store error.
-pub async fn mark_resolved(client: &Client, id: Uuid, now: DateTime<Utc>) -> Result<Option<Alert>, StoreError> {
-    let sql = format!(
-        "UPDATE public.alert_events SET status = 'resolved', resolved_at = $2
-        WHERE id = $1 AND status <> 'resolved'
-        RETURNING {COLUMNS}"
-    );
-    mark(client, &sql, id, now).await
-}
-
-async fn mark(client: &Client, sql: &str, id: Uuid, now: DateTime<Utc>) -> Result<Option<Alert>, StoreError> {
-    let rows = client.query_typed(sql, &[(&id, Type::UUID), (&now, Type::TIMESTAMPTZ)]).await?;
-    rows.first().map(alert_of).transpose()
-}
-
 /// The newest alert of a service and type that is no older than `within`: a second one would be a duplicate.
 ///
 /// # Errors
@@ -231,32 +200,31 @@ fn alert_of(row: &Row) -> Result<Alert, StoreError> {
 /// [`announce_due`] announces at most this many.
 pub const ANNOUNCE_LIMIT: usize = 100;
 
-/// Moves the announcements whose time has come into the outbox, unless their alert is over or somebody is on it already;
-/// returns their events' ids.
+/// Raises the alerts whose page delay has passed, unless they ended or were acknowledged before; returns the ids of their
+/// events.
 ///
 /// # Errors
 /// Any store error.
 pub async fn announce_due(client: &Client, now: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
     let sql = "
         WITH due AS (
-            SELECT id, announcement
+            SELECT id
             FROM public.alert_events
             WHERE announced_at IS NULL AND announce_at IS NOT NULL AND status = 'active' AND announce_at <= $1
             ORDER BY announce_at
             LIMIT $2
             FOR UPDATE SKIP LOCKED
         ),
-        told AS (
+        announced AS (
             UPDATE public.alert_events AS alert
-            SET announced_at = $1, announcement = NULL
+            SET announced_at = $1
             FROM due
             WHERE alert.id = due.id
+            RETURNING alert.id
         )
         INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-        SELECT (announcement ->> 'id')::uuid, announcement ->> 'detail_type', announcement -> 'detail', $1
-        FROM due
-        WHERE announcement IS NOT NULL
-        ON CONFLICT DO NOTHING
+        SELECT gen_random_uuid(), 'AlertRaised', jsonb_build_object('alert_id', id), $1
+        FROM announced
         RETURNING id";
     let limit = i64::try_from(ANNOUNCE_LIMIT).unwrap_or(i64::MAX);
     let rows = client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ), (&limit, Type::INT8)]).await?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::probing::{Breaker, Votes};
 use super::row::{column, word};
 use super::{Client, StoreError};
-use crate::events::OutboxEvent;
+use crate::events::ServiceStateChanged;
 use crate::fingerprint::Fingerprint;
 use crate::model::{CheckId, FailureReason, IncidentId, Kind, ServiceState, Severity, Standing, Verdict};
 
@@ -76,31 +76,18 @@ pub struct CheckRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unwell: Option<AlertRecord>,
     /// The end of that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub well: Option<OutboxEvent>,
+    pub well: bool,
     /// The alert that its certificate ends soon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<AlertRecord>,
     /// The end of that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub renewed: Option<OutboxEvent>,
+    pub renewed: bool,
     /// Its circuit breaker from now on; none = unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
-    /// `ServiceStateChanged`, if the state changed.
+    /// The event, if the state changed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_changed: Option<OutboxEvent>,
-}
-
-impl CheckRecord {
-    /// The events that this record may bring into the outbox.
-    pub fn event_ids(&self) -> impl Iterator<Item = Uuid> {
-        let failure = self.failure.iter().flat_map(|it| [it.opened.id, it.reopened.id, it.alert.raised.id]);
-        let recovery = self.recovery.iter().flat_map(|it| [it.incident_resolved.id, it.alert_resolved.id]);
-        let raised = self.unwell.iter().chain(&self.certificate).map(|alert| alert.raised.id);
-        let ended = self.well.iter().chain(&self.renewed).chain(&self.state_changed).map(|event| event.id);
-        failure.chain(recovery).chain(raised).chain(ended)
-    }
+    pub state_changed: Option<ServiceStateChanged>,
 }
 
 /// What a service is after a check.
@@ -132,10 +119,6 @@ pub struct FailureRecord {
     pub context: Value,
     /// The alert, if this raises it.
     pub alert: AlertRecord,
-    /// `IncidentOpened`, if it is new.
-    pub opened: OutboxEvent,
-    /// `IncidentReopened`, if it was over for less than an hour.
-    pub reopened: OutboxEvent,
 }
 
 /// An alert, if it is not active already.
@@ -147,8 +130,6 @@ pub struct AlertRecord {
     pub message: String,
     /// When it is told.
     pub announce_at: DateTime<Utc>,
-    /// `AlertRaised`.
-    pub raised: OutboxEvent,
 }
 
 /// What a recovery ends.
@@ -158,10 +139,15 @@ pub struct RecoveryRecord {
     pub alert_id: Uuid,
     /// What that row says.
     pub message: String,
-    /// `IncidentResolved`, if one was open.
-    pub incident_resolved: OutboxEvent,
-    /// `AlertResolved`, if one was active.
-    pub alert_resolved: OutboxEvent,
+}
+
+/// What was stored of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct StoredChecks {
+    /// One for each result that was stored, or was known.
+    pub receipts: Vec<CheckReceipt>,
+    /// The ids of the events that wait in the outbox.
+    pub events: Vec<Uuid>,
 }
 
 /// What became of a result.
@@ -185,22 +171,25 @@ pub async fn insert(
     records: &[CheckRecord],
     region: &str,
     tick: DateTime<Utc>,
-) -> Result<Vec<CheckReceipt>, StoreError> {
+) -> Result<StoredChecks, StoreError> {
     let rows = client
         .query_typed(
             include_str!("sql/record_checks.sql"),
             &[(&Json(records), Type::JSONB), (&region, Type::TEXT), (&tick, Type::TIMESTAMPTZ)],
         )
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(CheckReceipt {
-                check_id: column(row, "check_id")?,
-                incident_id: column::<Option<String>>(row, "incident_id")?.map(IncidentId::from_stored),
-                incident_created: column(row, "incident_created")?,
-            })
-        })
-        .collect()
+    // Each row has all the events.
+    let events = rows.first().map_or_else(|| Ok(Vec::new()), |row| column(row, "events"))?;
+    let receipts = rows.iter().map(receipt_of).collect::<Result<_, _>>()?;
+    Ok(StoredChecks { receipts, events })
+}
+
+fn receipt_of(row: &Row) -> Result<CheckReceipt, StoreError> {
+    Ok(CheckReceipt {
+        check_id: column(row, "check_id")?,
+        incident_id: column::<Option<String>>(row, "incident_id")?.map(IncidentId::from_stored),
+        incident_created: column(row, "incident_created")?,
+    })
 }
 
 /// What the newest check of a service found.

@@ -19,7 +19,6 @@ use uuid::Uuid;
 
 use super::row::column;
 use super::{Client, StoreError};
-use crate::events::{Event, OutboxEvent};
 use crate::fingerprint::Fingerprint;
 use crate::model::text::{first_chars, storable, storable_object, storable_value};
 use crate::model::{DeliveryKey, IncidentId, IncidentStatus, uuid_at};
@@ -215,7 +214,6 @@ async fn take(
     step: &Step,
     arrival: Arrival,
 ) -> Result<Option<Vec<Touched>>, StoreError> {
-    let event = to.map(|to| event(to, step.received_at));
     let (fingerprint, incident_id) = match &step.target {
         Target::Group(fingerprint) => (Some(fingerprint.as_str()), None),
         Target::Incident(id) => (None, Some(id.as_str())),
@@ -241,8 +239,6 @@ async fn take(
                 (&step.action_type, Type::TEXT),
                 (&first_chars(&description, DESCRIPTION_CHARS), Type::TEXT),
                 (&Value::Object(storable_object(step.details.clone())).to_string(), Type::TEXT),
-                (&event.as_ref().map(|event| event.detail_type), Type::TEXT),
-                (&event.as_ref().map(|event| event.detail.to_string()), Type::TEXT),
                 (&(arrival == Arrival::Late), Type::BOOL),
             ],
         )
@@ -264,15 +260,4 @@ fn touched_of(row: &Row) -> Result<Option<Touched>, StoreError> {
         stale: column(row, "stale")?,
         event_id: column(row, "event_id")?,
     }))
-}
-
-/// The event of a change; the statement gives it the id and the application of each incident.
-fn event(to: IncidentStatus, at: DateTime<Utc>) -> OutboxEvent {
-    let (application, environment) = ("", "");
-    match to {
-        IncidentStatus::Resolved => Event::IncidentResolved { application, environment, resolved_at: at },
-        IncidentStatus::Acknowledged => Event::IncidentAcknowledged { application, environment, acknowledged_at: at },
-        IncidentStatus::Detected => Event::IncidentReopened { application, environment, reopened_at: at },
-    }
-    .into_outbox(at)
 }

@@ -2,10 +2,11 @@
 //! like any other.
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::types::{Json, Type};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
 
+use super::row::column;
 use super::{Client, StoreError};
-use crate::events::OutboxEvent;
 use crate::model::IncidentId;
 
 /// Whose incident it is.
@@ -16,12 +17,8 @@ pub const APPLICATION: &str = "watchkeeper";
 pub struct NetworkIncident {
     /// Its id, if this opens it.
     pub incident_id: IncidentId,
-    /// What it says.
+    /// Its message.
     pub message: String,
-    /// `IncidentOpened`, if it is new.
-    pub opened: OutboxEvent,
-    /// `IncidentReopened`, if it was over for less than an hour.
-    pub reopened: OutboxEvent,
 }
 
 /// The group of the incident of this region.
@@ -30,7 +27,8 @@ pub fn fingerprint(region: &str) -> String {
     format!("health:network:{region}")
 }
 
-/// Opens the incident, also one that was over for less than an hour, or counts one more suspect run of the open one.
+/// Opens the incident, reopens one that was resolved less than an hour ago, or counts one more suspect run of the open one.
+/// Returns the id of the event, if there is one.
 ///
 /// # Errors
 /// Any store error.
@@ -40,9 +38,9 @@ pub async fn open(
     environment: &str,
     incident: &NetworkIncident,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    client
-        .execute_typed(
+) -> Result<Option<Uuid>, StoreError> {
+    let rows = client
+        .query_typed(
             include_str!("sql/open_network_incident.sql"),
             &[
                 (&incident.incident_id.as_str(), Type::TEXT),
@@ -52,24 +50,17 @@ pub async fn open(
                 (&fingerprint(region), Type::TEXT),
                 (&incident.message, Type::TEXT),
                 (&now, Type::TIMESTAMPTZ),
-                (&Json(&incident.opened), Type::JSONB),
-                (&Json(&incident.reopened), Type::JSONB),
             ],
         )
         .await?;
-    Ok(())
+    rows.first().map(|row| column(row, "id")).transpose()
 }
 
-/// Closes it, and tells.
+/// Resolves it, if it is open. Returns the id of the event, if there is one.
 ///
 /// # Errors
 /// Any store error.
-pub async fn close(
-    client: &Client,
-    region: &str,
-    resolved: &OutboxEvent,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+pub async fn close(client: &Client, region: &str, now: DateTime<Utc>) -> Result<Option<Uuid>, StoreError> {
     let sql = "
         WITH resolved AS (
             UPDATE public.incidents
@@ -83,15 +74,10 @@ pub async fn close(
             RETURNING incident_id
         )
         INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-        SELECT ($3 ->> 'id')::uuid, $3 ->> 'detail_type',
-            jsonb_set($3 -> 'detail', '{incident_id}', to_jsonb(incident_id::text)), $2
+        SELECT gen_random_uuid(), 'IncidentResolved', jsonb_build_object('incident_id', incident_id), $2
         FROM resolved
-        LIMIT 1";
-    client
-        .execute_typed(
-            sql,
-            &[(&fingerprint(region), Type::TEXT), (&now, Type::TIMESTAMPTZ), (&Json(resolved), Type::JSONB)],
-        )
-        .await?;
-    Ok(())
+        LIMIT 1
+        RETURNING id";
+    let rows = client.query_typed(sql, &[(&fingerprint(region), Type::TEXT), (&now, Type::TIMESTAMPTZ)]).await?;
+    rows.first().map(|row| column(row, "id")).transpose()
 }

@@ -1,29 +1,17 @@
-//! `event_outbox`: what has happened and is still to be told. Rows are written by the statements that make them true, and
-//! are never dropped for not being told.
+//! `event_outbox`: the events that wait to be published. The statement that makes an event true inserts its row; a row is
+//! never deleted before it is published.
 //!
-//! Whoever tells an event claims it first, so that two who look at once share the work; a claim ends by itself.
+//! A publisher claims rows first, so that two at once share the work; a claim expires by itself.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::row::column;
+use super::row::{column, word};
 use super::{Client, StoreError};
-
-/// An event that waits to be published.
-#[derive(Debug, Clone)]
-pub struct PendingEvent {
-    /// Its id, for every consumer.
-    pub id: Uuid,
-    /// Its name on the bus.
-    pub detail_type: String,
-    /// What a consumer reads.
-    pub detail: Value,
-    /// How often it was offered so far.
-    pub attempts: i32,
-}
+use crate::events::{AlertSubject, IncidentSubject, PendingEvent};
+use crate::model::{AlertType, Category, IncidentId, Severity};
 
 /// What became of an attempt to publish an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +34,7 @@ pub struct Failure {
 /// [`claim_due`] claims at most this many.
 pub const CLAIM_LIMIT: usize = 100;
 
-/// Claims those of these events that exist, are not published, and are claimed by nobody else; oldest first.
+/// Claims those of these events that exist, are not published, and have no other claim; oldest first.
 ///
 /// # Errors
 /// Any store error.
@@ -56,25 +44,13 @@ pub async fn claim(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<PendingEvent>, StoreError> {
-    let sql = "
-        WITH wanted AS (
-            SELECT id
-            FROM public.event_outbox
-            WHERE id = ANY($3) AND published_at IS NULL AND (claimed_until IS NULL OR claimed_until <= $2)
-            ORDER BY created_at, id
-            LIMIT 1000
-            FOR UPDATE SKIP LOCKED
-        )
-        UPDATE public.event_outbox AS event
-        SET claimed_until = $1
-        FROM wanted
-        WHERE event.id = wanted.id
-        RETURNING event.id, event.detail_type, event.detail, event.attempts, event.created_at";
+    let wanted = "id = ANY($3) AND published_at IS NULL AND (claimed_until IS NULL OR claimed_until <= $2)";
+    let sql = claim_sql(wanted, "1000");
     let parameters = [(&until as _, Type::TIMESTAMPTZ), (&now as _, Type::TIMESTAMPTZ), (&ids as _, Type::UUID_ARRAY)];
-    pending_of(client.query_typed(sql, &parameters).await?)
+    client.query_typed(&sql, &parameters).await?.iter().map(pending_of).collect()
 }
 
-/// Claims events whose time has come: never offered yet, or refused long enough ago; oldest first.
+/// Claims events that are due: never offered to the bus, or after their back-off; oldest first.
 ///
 /// # Errors
 /// Any store error.
@@ -83,42 +59,77 @@ pub async fn claim_due(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<PendingEvent>, StoreError> {
-    let sql = "
-        WITH due AS (
-            SELECT id
-            FROM public.event_outbox
-            WHERE published_at IS NULL
+    let wanted = "published_at IS NULL
                 AND (next_attempt_at IS NULL OR next_attempt_at <= $2)
-                AND (claimed_until IS NULL OR claimed_until <= $2)
-            ORDER BY created_at, id
-            LIMIT $3
-            FOR UPDATE SKIP LOCKED
-        )
-        UPDATE public.event_outbox AS event
-        SET claimed_until = $1
-        FROM due
-        WHERE event.id = due.id
-        RETURNING event.id, event.detail_type, event.detail, event.attempts, event.created_at";
+                AND (claimed_until IS NULL OR claimed_until <= $2)";
+    let sql = claim_sql(wanted, "$3");
     let limit = i64::try_from(CLAIM_LIMIT).unwrap_or(i64::MAX);
     let parameters = [(&until as _, Type::TIMESTAMPTZ), (&now as _, Type::TIMESTAMPTZ), (&limit as _, Type::INT8)];
-    pending_of(client.query_typed(sql, &parameters).await?)
+    client.query_typed(&sql, &parameters).await?.iter().map(pending_of).collect()
 }
 
-/// In the order in which they happened: an update returns them in any.
-fn pending_of(mut rows: Vec<Row>) -> Result<Vec<PendingEvent>, StoreError> {
-    rows.sort_by_cached_key(|row| {
-        (row.try_get::<_, DateTime<Utc>>("created_at").ok(), row.try_get::<_, Uuid>("id").ok())
-    });
-    rows.iter()
-        .map(|row| {
-            Ok(PendingEvent {
-                id: column(row, "id")?,
-                detail_type: column(row, "detail_type")?,
-                detail: column(row, "detail")?,
-                attempts: column(row, "attempts")?,
-            })
-        })
-        .collect()
+/// The statement that claims the rows of this condition and joins their subjects.
+fn claim_sql(condition: &str, limit: &str) -> String {
+    format!(
+        "WITH wanted AS (
+            SELECT id
+            FROM public.event_outbox
+            WHERE {condition}
+            ORDER BY created_at, id
+            LIMIT {limit}
+            FOR UPDATE SKIP LOCKED
+        ),
+        claimed AS (
+            UPDATE public.event_outbox AS event
+            SET claimed_until = $1
+            FROM wanted
+            WHERE event.id = wanted.id
+            RETURNING event.id, event.detail_type, event.detail, event.attempts, event.created_at
+        )
+        {}",
+        include_str!("sql/event_subjects.sql")
+    )
+}
+
+fn pending_of(row: &Row) -> Result<PendingEvent, StoreError> {
+    Ok(PendingEvent {
+        id: column(row, "id")?,
+        detail_type: column(row, "detail_type")?,
+        detail: column(row, "detail")?,
+        at: column(row, "created_at")?,
+        attempts: column(row, "attempts")?,
+        incident: incident_of(row)?,
+        alert: alert_of(row)?,
+    })
+}
+
+fn incident_of(row: &Row) -> Result<Option<IncidentSubject>, StoreError> {
+    let Some(incident_id) = column::<Option<String>>(row, "incident_id")? else { return Ok(None) };
+    Ok(Some(IncidentSubject {
+        incident_id: IncidentId::from_stored(incident_id),
+        severity: word(row, "severity", Severity::parse)?,
+        // Rows of other writers may name any category.
+        category: Category::parse(&column::<String>(row, "category")?).unwrap_or(Category::Unknown),
+        application: column(row, "application")?,
+        environment: column(row, "environment")?,
+        title: column(row, "title")?,
+        detected_at: column(row, "detected_at")?,
+    }))
+}
+
+fn alert_of(row: &Row) -> Result<Option<AlertSubject>, StoreError> {
+    let Some(alert_id) = column::<Option<Uuid>>(row, "alert_id")? else { return Ok(None) };
+    let alert_type = word(row, "alert_type", AlertType::parse)?;
+    let environment: String = column(row, "service_environment")?;
+    Ok(Some(AlertSubject {
+        alert_id,
+        alert_type,
+        severity: alert_type.severity(&environment),
+        service: column(row, "service")?,
+        environment,
+        message: column(row, "message")?,
+        incident_id: column::<Option<String>>(row, "alert_incident_id")?.map(IncidentId::from_stored),
+    }))
 }
 
 /// Notes what became of the attempts: published now, or one more attempt with its error. Ends their claims.

@@ -14,7 +14,6 @@ use uuid::Uuid;
 use super::lifecycle::{self, Agent, Step, Target};
 use super::row::{column, word};
 use super::{Client, StoreError};
-use crate::events::{Event, OutboxEvent};
 use crate::model::text::{first_chars, one_line, storable};
 use crate::model::{AlertStatus, DeliveryKey, IncidentId, IncidentStatus, Subject, uuid_at};
 use crate::redact::Redactor;
@@ -214,7 +213,6 @@ async fn change_alert(client: &Client, id: Uuid, reaction: &Reaction) -> Result<
     let comment = reaction.comment();
     let description = reaction.description(comment.as_deref());
     let details = Value::Object(reaction.details(comment)).to_string();
-    let event = event(id, reaction);
     let rows = client
         .query_typed(
             include_str!("sql/change_alert.sql"),
@@ -230,23 +228,10 @@ async fn change_alert(client: &Client, id: Uuid, reaction: &Reaction) -> Result<
                 (&format!("alert_{}", reaction.deed.action()), Type::TEXT),
                 (&storable(&description), Type::TEXT),
                 (&details, Type::TEXT),
-                (&event.as_ref().map(|event| event.detail_type), Type::TEXT),
-                (&event.as_ref().map(|event| event.detail.to_string()), Type::TEXT),
             ],
         )
         .await?;
     rows.first().map_or(Ok(Reacted::Done(None)), |row| Ok(Reacted::Done(column(row, "event_id")?)))
-}
-
-/// The event of a change; the statement knows whose it is.
-fn event(alert_id: Uuid, reaction: &Reaction) -> Option<OutboxEvent> {
-    let (service, environment, at) = ("", "", reaction.at);
-    let event = match reaction.deed {
-        Deed::Acknowledge => Event::AlertAcknowledged { alert_id, service, environment, acknowledged_at: at },
-        Deed::Resolve => Event::AlertResolved { service, environment, resolved_at: at },
-        Deed::Note(_) => return None,
-    };
-    Some(event.into_outbox(at))
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::classify::Classification;
 use crate::config::Statements;
-use crate::events::OutboxEvent;
 use crate::fingerprint::Fingerprint;
 use crate::model::{Category, Counting, IncidentId, Report, Severity};
 
@@ -31,8 +30,8 @@ pub struct ClassifiedReport {
     pub incident_id: IncidentId,
     /// The id of its audit row, if it has one.
     pub action_id: Uuid,
-    /// The event to announce, if it opens an incident, or opens one again.
-    pub opened: OutboxEvent,
+    /// The id of its event, if it opens or reopens an incident.
+    pub event_id: Uuid,
 }
 
 /// What became of a report.
@@ -162,13 +161,14 @@ struct Row<'a> {
     context: &'a Map<String, Value>,
     action_description: String,
     event_id: Uuid,
-    event_detail: &'a Value,
+    /// The function adds the incident to it.
+    event_detail: Map<String, Value>,
     announces: bool,
 }
 
 impl<'a> Row<'a> {
     fn of(classified: &'a ClassifiedReport) -> Self {
-        let ClassifiedReport { report, classification, fingerprint, incident_id, action_id, opened } = classified;
+        let ClassifiedReport { report, classification, fingerprint, incident_id, action_id, event_id } = classified;
         Self {
             delivery_key: report.delivery_key.as_str(),
             content_hash: report.content_hash(),
@@ -191,8 +191,8 @@ impl<'a> Row<'a> {
             user: report.user.as_ref().map(crate::model::UserKey::as_str),
             context: &report.context,
             action_description: description(report),
-            event_id: opened.id,
-            event_detail: &opened.detail,
+            event_id: *event_id,
+            event_detail: Map::new(),
             announces: report.counting == Counting::Announcement,
         }
     }

@@ -11,8 +11,7 @@ use uuid::Uuid;
 
 use super::network::APPLICATION;
 use super::{Client, StoreError};
-use crate::events::Event;
-use crate::model::{Category, DEFAULT_ENVIRONMENT, IncidentId, Network, Severity};
+use crate::model::{DEFAULT_ENVIRONMENT, IncidentId, Network, Severity};
 use crate::security::SecurityKind;
 
 /// So many refusals of one kind within ten minutes are a burst.
@@ -90,15 +89,6 @@ fn incidents(refusals: &[Refusals]) -> Value {
 fn incident(kind: &str, severity: Severity, at: DateTime<Utc>) -> Value {
     let (incident_id, severity) = (IncidentId::for_report(at), severity.min(Severity::Medium));
     let title = format!("Many requests are refused: {}", kind.replace('_', " "));
-    let opened = Event::IncidentOpened {
-        incident_id: &incident_id,
-        severity,
-        category: Category::Security,
-        application: APPLICATION,
-        environment: DEFAULT_ENVIRONMENT,
-        title: &title,
-        detected_at: at,
-    };
     json!({
         "event_type": kind,
         "incident_id": incident_id,
@@ -111,6 +101,5 @@ fn incident(kind: &str, severity: Severity, at: DateTime<Utc>) -> Value {
             "At least {BURST} requests were refused within ten minutes ({kind}). Nothing of them was taken in. \
              security_events tells from which networks they come."
         ),
-        "opened": opened.into_outbox(at),
     })
 }

@@ -10,7 +10,6 @@ use tokio_postgres::types::{Json, Type};
 
 use super::row::{column, word};
 use super::{Client, StoreError};
-use crate::events::Event;
 use crate::model::{FileName, Kind, RecentVerdicts, Routing, Service, ServiceSpec, ServiceState, Standing};
 
 /// Who configured a service; the environment's defaults never overwrite what an operator wrote in a file.
@@ -117,9 +116,6 @@ async fn write(
     let given: Vec<Value> = wanted.services.iter().enumerate().map(|(place, spec)| row_of(spec, hash(place))).collect();
     let removed: Vec<Value> =
         wanted.removed.iter().map(|(name, environment)| json!({ "name": name, "environment": environment })).collect();
-    // The statement knows what ends, and puts in whose.
-    let incident_resolved = Event::IncidentResolved { application: "", environment: "", resolved_at: now };
-    let alert_resolved = Event::AlertResolved { service: "", environment: "", resolved_at: now };
     let rows = client
         .query_typed(
             include_str!("sql/upsert_services.sql"),
@@ -128,8 +124,6 @@ async fn write(
                 (&origin.as_str(), Type::TEXT),
                 (&now, Type::TIMESTAMPTZ),
                 (&Value::Array(removed), Type::JSONB),
-                (&Json(incident_resolved.into_outbox(now)), Type::JSONB),
-                (&Json(alert_resolved.into_outbox(now)), Type::JSONB),
                 (&wanted.routing.map(Json), Type::JSONB),
                 (&Routing::KEY, Type::TEXT),
                 (&source.map(|source| source.file.as_str()), Type::TEXT),

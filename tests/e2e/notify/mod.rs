@@ -23,7 +23,6 @@ use notify::App;
 use notify::app::NotifyConfig;
 use serde_json::{Value, json};
 use shared::config::{Environment, Secrets};
-use uuid::Uuid;
 
 use inbox::Inbox;
 
@@ -165,13 +164,8 @@ pub(crate) fn of_incident(detail_type: &str, incident_id: &str) -> Value {
 }
 
 /// An event, as the bus brings it.
-pub(crate) fn event(detail_type: &str, mut detail: Value) -> Value {
-    detail["id"] = json!(Uuid::now_v7());
-    detail["version"] = json!(1);
-    json!({
-        "version": "0", "id": Uuid::new_v4(), "detail-type": detail_type, "source": "watchkeeper", "account": "0",
-        "time": "2026-11-24T00:00:00Z", "region": "local", "resources": [], "detail": detail,
-    })
+pub(crate) fn event(detail_type: &str, detail: Value) -> Value {
+    harness::events::message(detail_type, &detail)
 }
 
 /// A batch of the queue.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::model::{MaintenanceWindow, ServiceState, Slot};
+use shared::model::{MaintenanceWindow, ServiceState, Severity, Slot};
 
 use super::*;
 use crate::check::Failure;
@@ -58,7 +58,7 @@ fn an_error_is_told_with_its_reason() {
 fn a_change_of_state_is_an_event_and_no_change_is_none() {
     let timeout = failed(FailureReason::Timeout, None);
     let down = record(&claimed(ServiceState::Healthy), &timeout);
-    assert_eq!(down.state_changed.unwrap().detail["to"], "down");
+    assert_eq!(down.state_changed.unwrap().to, ServiceState::Down);
     assert!(record(&claimed(ServiceState::Down), &timeout).state_changed.is_none());
     let passed = outcome(Verdict::Healthy, Some(200), None);
     assert!(record(&claimed(ServiceState::Healthy), &passed).state_changed.is_none());
@@ -110,7 +110,7 @@ fn a_certificate_that_ends_soon_is_told_and_so_is_its_successor() {
         let mut passed = outcome(Verdict::Healthy, Some(200), None);
         passed.certificate_expires_at = days(now);
         let record = record(&claimed, &passed);
-        assert_eq!((record.certificate.is_some(), record.renewed.is_some()), (told, over), "{before:?} {now}");
+        assert_eq!((record.certificate.is_some(), record.renewed), (told, over), "{before:?} {now}");
         assert!(record.failure.is_none(), "it is never an outage");
     }
 }

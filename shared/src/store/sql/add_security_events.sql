@@ -98,7 +98,7 @@ candidates AS (
     SELECT candidate.*, kinds.count, kinds.refusals, kinds.last_at
     FROM jsonb_to_recordset($10::jsonb) AS candidate (
         event_type text, incident_id text, severity text, application text, environment text, fingerprint text,
-        title text, message text, opened jsonb
+        title text, message text
     )
     JOIN kinds USING (event_type)
 ),
@@ -186,6 +186,6 @@ audited AS (
     JOIN candidates USING (incident_id)
 )
 INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-SELECT (candidate.opened ->> 'id')::uuid, candidate.opened ->> 'detail_type', candidate.opened -> 'detail', last_at
+SELECT gen_random_uuid(), 'IncidentOpened', jsonb_build_object('incident_id', incident_id), last_at
 FROM opened
 JOIN candidates AS candidate USING (incident_id)

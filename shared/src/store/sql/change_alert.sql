@@ -16,7 +16,6 @@ changed AS (
         status = $4,
         acknowledged_at = CASE $4 WHEN 'acknowledged' THEN $5 ELSE alert.acknowledged_at END,
         resolved_at = CASE $4 WHEN 'resolved' THEN $5 END,
-        announcement = NULL,
         details = coalesce(alert.details, '{}') || jsonb_build_object('handled_by', $2)
     WHERE alert.id = $3
         AND EXISTS (SELECT FROM delivered)
@@ -25,7 +24,7 @@ changed AS (
             WHEN 'acknowledged' THEN alert.status = 'active'
             ELSE false
         END
-    RETURNING alert.id, alert.service_name, alert.environment,
+    RETURNING alert.id,
         $4 = 'acknowledged' OR alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS is_told
 ),
 audited AS (
@@ -40,9 +39,8 @@ audited AS (
 announced AS (
     INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
     SELECT
-        ($13::jsonb ->> 'id')::uuid, $12,
-        $13::jsonb || jsonb_build_object('alert_id', id, 'service', service_name, 'environment', environment),
-        $5
+        gen_random_uuid(), CASE $4 WHEN 'resolved' THEN 'AlertResolved' ELSE 'AlertAcknowledged' END,
+        jsonb_build_object('alert_id', id), $5
     FROM changed
     WHERE is_told
     RETURNING id

@@ -2,7 +2,7 @@
 -- their events. $8 is the status that it leads to; NULL: it is only noted. To 'resolved' and 'acknowledged' go all the
 -- open incidents of a group, back to 'detected' goes the newest resolved one and only if none is open. A step that is
 -- older, by the clock of who told it ($9), than what was heard last changes nothing, and is noted as stale. So is one that
--- is stored late ($18), where an end or a return that came after it ($4) stands and the teller's clock does not say which
+-- is stored late ($16), where an end or a return that came after it ($4) stands and the teller's clock does not say which
 -- is the newer, and an end after which the error came again. $4 and the incident's last_seen_at are times of arrival.
 -- The alerts of an incident follow it: taken, and over, with it; what was to be told of them later is told no more. The
 -- incident's own event tells it.
@@ -32,7 +32,7 @@ delivered AS (
 ),
 held AS (
     -- As they are once nobody else is at them, and in one order, so that two steps can't wait for each other.
-    SELECT id, incident_id, status, application, environment, detected_at, last_seen_at, upstream_changed_at
+    SELECT id, incident_id, status, detected_at, last_seen_at, upstream_changed_at
     FROM public.incidents
     WHERE id IN (SELECT id FROM named) AND EXISTS (SELECT FROM delivered)
     ORDER BY id
@@ -41,7 +41,7 @@ held AS (
 ranked AS (
     SELECT
         held.*,
-        coalesce($9 < upstream_changed_at, false) OR $18 AND (
+        coalesce($9 < upstream_changed_at, false) OR $16 AND (
             coalesce($9 <= upstream_changed_at, true) AND EXISTS (
                 SELECT FROM public.agent_actions AS newer
                 WHERE newer.incident_id = held.id AND newer."timestamp" > $4
@@ -95,8 +95,7 @@ alerts_followed AS (
     SET
         status = $8,
         acknowledged_at = CASE $8 WHEN 'acknowledged' THEN $4 ELSE alert.acknowledged_at END,
-        resolved_at = CASE $8 WHEN 'resolved' THEN $4 END,
-        announcement = NULL
+        resolved_at = CASE $8 WHEN 'resolved' THEN $4 END
     FROM chosen
     WHERE alert.incident_id = chosen.id
         AND chosen.changed
@@ -119,11 +118,13 @@ audited AS (
 announced AS (
     INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
     SELECT
-        event_id, $16,
-        $17::jsonb || jsonb_build_object(
-            'id', event_id, 'incident_id', incident_id, 'application', application, 'environment', environment
-        ),
-        $4
+        event_id,
+        CASE $8
+            WHEN 'resolved' THEN 'IncidentResolved'
+            WHEN 'acknowledged' THEN 'IncidentAcknowledged'
+            ELSE 'IncidentReopened'
+        END,
+        jsonb_build_object('incident_id', incident_id), $4
     FROM chosen
     WHERE changed
 )

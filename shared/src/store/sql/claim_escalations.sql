@@ -76,8 +76,7 @@ told AS (
         id,
         'AlertEscalated',
         jsonb_build_object(
-            'version', 1, 'id', id, 'reason', 'unacknowledged', 'group_key', group_key, 'policy', policy, 'step', step,
-            'receivers', receivers, 'escalated_at', to_char($1 AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+            'reason', 'unacknowledged', 'group_key', group_key, 'policy', policy, 'step', step, 'receivers', receivers
         ),
         $1
     FROM fired

@@ -43,8 +43,7 @@ judged AS (
                         held.fingerprint LIKE 'sentry:%'
                         OR (another.application = held.application AND another.environment = held.environment)
                     )
-            ) AS returns,
-        gen_random_uuid() AS event_id
+            ) AS returns
     FROM folded
     JOIN held ON held.id = folded.incident
 ),
@@ -68,8 +67,8 @@ counted AS (
     FROM judged
     WHERE stored.id = judged.incident
     RETURNING
-        stored.id, stored.incident_id, stored.severity, stored.category, stored.application, stored.environment,
-        stored.title, judged.returns, judged.event_id, judged.last_seen_at
+        stored.id, stored.incident_id, stored.severity, stored.category, stored.title, judged.returns,
+        judged.last_seen_at
 ),
 audited AS (
     INSERT INTO public.agent_actions (
@@ -83,13 +82,7 @@ audited AS (
 ),
 announced AS (
     INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-    SELECT
-        event_id, 'IncidentReopened',
-        jsonb_build_object(
-            'version', 1, 'id', event_id, 'incident_id', incident_id, 'severity', severity, 'category', category,
-            'application', application, 'environment', environment, 'title', title, 'reopened_at', last_seen_at
-        ),
-        now()
+    SELECT gen_random_uuid(), 'IncidentReopened', jsonb_build_object('incident_id', incident_id), last_seen_at
     FROM counted
     WHERE returns
 )

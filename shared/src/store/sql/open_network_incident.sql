@@ -46,10 +46,10 @@ audited AS (
     WHERE incident_id = $1
 )
 INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-SELECT ($8 ->> 'id')::uuid, $8 ->> 'detail_type', $8 -> 'detail', $7
+SELECT gen_random_uuid(), 'IncidentOpened', jsonb_build_object('incident_id', incident_id), $7
 FROM counted
 WHERE incident_id = $1
 UNION ALL
-SELECT ($9 ->> 'id')::uuid, $9 ->> 'detail_type',
-    jsonb_set($9 -> 'detail', '{incident_id}', to_jsonb(incident_id::text)), $7
+SELECT gen_random_uuid(), 'IncidentReopened', jsonb_build_object('incident_id', incident_id), $7
 FROM reopened
+RETURNING id

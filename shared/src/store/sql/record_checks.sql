@@ -7,7 +7,7 @@ WITH input AS (
         service_id uuid, claim uuid, revision bigint, row_id uuid, check_id text, verdict text, counts_as text, target text, http_status int,
         response_time_ms int, latency_bucket int, error text, error_code text, checked_at timestamptz,
         fingerprint text, details jsonb, votes jsonb, certificate_expires_at timestamptz, measurements jsonb,
-        standing jsonb, failure jsonb, recovery jsonb, unwell jsonb, well jsonb, certificate jsonb, renewed jsonb,
+        standing jsonb, failure jsonb, recovery jsonb, unwell jsonb, well boolean, certificate jsonb, renewed boolean,
         breaker jsonb, state_changed jsonb
     )
 ),
@@ -142,30 +142,25 @@ failing AS (
 -- Alerts of one kind and service: one unresolved at a time, whoever raises it.
 raised AS (
     SELECT 'service_down' AS alert_type, name, environment, checked_at, failure -> 'alert' AS alert,
-        failure -> 'context' AS details, stored_id, incident_id
+        failure -> 'context' AS details, stored_id
     FROM failing
     UNION ALL
-    SELECT 'service_degraded', name, environment, checked_at, unwell, details, NULL, NULL
+    SELECT 'service_degraded', name, environment, checked_at, unwell, details, NULL
     FROM settled WHERE unwell IS NOT NULL
     UNION ALL
     SELECT 'certificate_expiring', name, environment, checked_at, certificate,
-        jsonb_build_object('expires_at', certificate_expires_at), NULL, NULL
+        jsonb_build_object('expires_at', certificate_expires_at), NULL
     FROM settled WHERE certificate IS NOT NULL
 ),
 alerted AS (
     INSERT INTO public.alert_events (
         id, service_name, environment, alert_type, status, message, details, incident_id, created_at, announce_at,
-        announced_at, announcement
+        announced_at
     )
     SELECT
         (alert ->> 'id')::uuid, name, environment, alert_type, 'active', alert ->> 'message', details, stored_id,
         checked_at, (alert ->> 'announce_at')::timestamptz,
-        CASE WHEN (alert ->> 'announce_at')::timestamptz <= checked_at THEN checked_at END,
-        CASE WHEN (alert ->> 'announce_at')::timestamptz > checked_at THEN
-            CASE WHEN incident_id IS NULL THEN alert -> 'raised'
-                ELSE jsonb_set(alert -> 'raised', '{detail,incident_id}', to_jsonb(incident_id))
-            END
-        END
+        CASE WHEN (alert ->> 'announce_at')::timestamptz <= checked_at THEN checked_at END
     FROM raised
     ORDER BY name COLLATE "C", environment COLLATE "C", alert_type COLLATE "C"
     ON CONFLICT (service_name, environment, alert_type) WHERE status <> 'resolved' DO NOTHING
@@ -187,25 +182,23 @@ incidents_resolved AS (
     RETURNING incident.id, incident.incident_id, settled.check_id
 ),
 over AS (
-    SELECT check_id, name, environment, checked_at, 'service_down' AS alert_type, recovery -> 'alert_resolved' AS told
+    SELECT check_id, name, environment, checked_at, 'service_down' AS alert_type
     FROM settled WHERE recovery IS NOT NULL
     UNION ALL
-    SELECT check_id, name, environment, checked_at, 'service_degraded', well
-    FROM settled WHERE well IS NOT NULL
+    SELECT check_id, name, environment, checked_at, 'service_degraded' FROM settled WHERE well
     UNION ALL
-    SELECT check_id, name, environment, checked_at, 'certificate_expiring', renewed
-    FROM settled WHERE renewed IS NOT NULL
+    SELECT check_id, name, environment, checked_at, 'certificate_expiring' FROM settled WHERE renewed
 ),
 alerts_resolved AS (
     UPDATE public.alert_events AS alert
-    SET status = 'resolved', resolved_at = over.checked_at, announcement = NULL
+    SET status = 'resolved', resolved_at = over.checked_at
     FROM over
     WHERE alert.service_name = over.name
         AND alert.environment = over.environment
         AND alert.alert_type = over.alert_type
         AND alert.status <> 'resolved'
     -- What was never told is not taken back.
-    RETURNING alert.id, over.check_id, over.checked_at, over.alert_type, over.told,
+    RETURNING alert.id, over.check_id, over.checked_at, over.alert_type,
         alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS announced
 ),
 recovered AS (
@@ -348,31 +341,30 @@ audited AS (
 ),
 announced AS (
     INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-    SELECT (event ->> 'id')::uuid, event ->> 'detail_type', event -> 'detail', checked_at
+    SELECT gen_random_uuid(), detail_type, detail, checked_at
     FROM (
-        SELECT checked_at, state_changed AS event FROM settled WHERE state_changed IS NOT NULL
+        SELECT 'ServiceStateChanged' AS detail_type, state_changed AS detail, checked_at
+        FROM settled WHERE state_changed IS NOT NULL
         UNION ALL
-        SELECT checked_at, failure -> 'opened' FROM failing WHERE created
+        SELECT
+            CASE WHEN created THEN 'IncidentOpened' ELSE 'IncidentReopened' END,
+            jsonb_build_object('incident_id', incident_id), checked_at
+        FROM failing WHERE created OR reopened
         UNION ALL
-        SELECT checked_at, jsonb_set(failure -> 'reopened', '{detail,incident_id}', to_jsonb(failing.incident_id))
-        FROM failing WHERE reopened
-        UNION ALL
-        SELECT checked_at, CASE
-            WHEN raised.incident_id IS NULL THEN alert -> 'raised'
-            ELSE jsonb_set(alert -> 'raised', '{detail,incident_id}', to_jsonb(raised.incident_id))
-        END
+        SELECT 'AlertRaised', jsonb_build_object('alert_id', alerted.id), checked_at
         FROM raised
         JOIN alerted ON alerted.id = (alert ->> 'id')::uuid
         WHERE alerted.announced_at IS NOT NULL
         UNION ALL
-        SELECT checked_at, jsonb_set(recovery -> 'incident_resolved', '{detail,incident_id}', to_jsonb(incidents_resolved.incident_id))
+        SELECT 'IncidentResolved', jsonb_build_object('incident_id', incidents_resolved.incident_id), checked_at
         FROM settled
         JOIN incidents_resolved USING (check_id)
         UNION ALL
-        SELECT checked_at, jsonb_set(told, '{detail,alert_id}', to_jsonb(id))
+        SELECT 'AlertResolved', jsonb_build_object('alert_id', id), checked_at
         FROM alerts_resolved
         WHERE announced
     ) AS happened
+    RETURNING id
 )
 SELECT
     settled.check_id, coalesce(failing.created, false) AS incident_created,
@@ -382,6 +374,7 @@ SELECT
             AND known.fingerprint = settled.fingerprint
             AND known.status <> 'resolved'
         LIMIT 1
-    ) END)::text AS incident_id
+    ) END)::text AS incident_id,
+    ARRAY(SELECT id FROM announced) AS events
 FROM settled
 LEFT JOIN failing ON failing.check_id = settled.check_id

@@ -1,5 +1,5 @@
--- Services as configured, and who is told of what ($7; NULL: that stays as it is), all of it or nothing. Each row remembers
--- the file ($9) that it came from, and so do the routes ($10, $11). A row from a file is never changed by the
+-- Services as configured, and who is told of what ($5; NULL: that stays as it is), all of it or nothing. Each row remembers
+-- the file ($7) that it came from, and so do the routes ($8, $9). A row from a file is never changed by the
 -- environment's defaults; a changed address or expectation keeps what is known of the service (an open outage must still be
 -- able to recover). Of one that is switched off, or gone ($4), nobody asks any more whether it is well: what was open about
 -- it ends here.
@@ -17,7 +17,7 @@ changed AS (
     )
     SELECT
         name, environment, application, group_name, kind, target, timeout_ms, interval_seconds, enabled, settings,
-        policy, $2, $9, $3, $3
+        policy, $2, $7, $3, $3
     FROM given
     ORDER BY environment COLLATE "C", name COLLATE "C"
     ON CONFLICT (name, environment) DO UPDATE SET
@@ -77,7 +77,7 @@ removed AS (
     DELETE FROM public.services AS service
     USING jsonb_to_recordset($4::jsonb) AS gone (name text, environment text)
     WHERE service.name = gone.name AND service.environment = gone.environment AND service.origin = 'file'
-        AND service.file_name IS NOT DISTINCT FROM $9
+        AND service.file_name IS NOT DISTINCT FROM $7
     RETURNING service.id, service.name, service.environment
 ),
 -- Who is asked something new is asked at once.
@@ -140,20 +140,18 @@ incidents_resolved AS (
     WHERE incident.environment = ended.environment
         AND incident.fingerprint = 'health:' || ended.name
         AND incident.status <> 'resolved'
-    RETURNING incident.id, incident.incident_id, incident.application, incident.environment, incident.title,
-        ended.action, ended.why
+    RETURNING incident.id, incident.incident_id, incident.title, ended.action, ended.why
 ),
 alerts_resolved AS (
     UPDATE public.alert_events AS alert
-    SET status = 'resolved', resolved_at = $3, announcement = NULL
+    SET status = 'resolved', resolved_at = $3
     FROM over
     WHERE alert.service_name = over.name
         AND alert.environment = over.environment
         AND (over.alert_type IS NULL OR alert.alert_type = over.alert_type)
         AND alert.status <> 'resolved'
     -- What was never told is not taken back.
-    RETURNING alert.id, alert.service_name, alert.environment,
-        alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS announced
+    RETURNING alert.id, alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS announced
 ),
 audited AS (
     INSERT INTO public.agent_actions (
@@ -164,8 +162,8 @@ audited AS (
 ),
 routed AS (
     INSERT INTO public.system_config AS stored (key, value, description, updated_at, updated_by)
-    SELECT $8, $7::jsonb, 'Who is told of what: routes and escalations', $3, 'watchkeeper apply'
-    WHERE $7::jsonb IS NOT NULL
+    SELECT $6, $5::jsonb, 'Who is told of what: routes and escalations', $3, 'watchkeeper apply'
+    WHERE $5::jsonb IS NOT NULL
     ON CONFLICT (key) DO UPDATE SET
         value = EXCLUDED.value,
         updated_at = EXCLUDED.updated_at,
@@ -174,27 +172,19 @@ routed AS (
 ),
 routed_by AS (
     INSERT INTO public.system_config AS stored (key, value, description, updated_at, updated_by)
-    SELECT $11, jsonb_build_object('name', $9::text), 'The file that routes and escalations came from', $3,
+    SELECT $9, jsonb_build_object('name', $7::text), 'The file that routes and escalations came from', $3,
         'watchkeeper apply'
-    WHERE $10
+    WHERE $8
     ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at
     WHERE stored.value IS DISTINCT FROM EXCLUDED.value
 ),
--- The events are made elsewhere, with nothing in them of what ends here ($5, $6).
 announced AS (
     INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
-    SELECT id, event ->> 'detail_type', (event -> 'detail') || jsonb_build_object('id', id) || own, $3
-    FROM (
-        SELECT gen_random_uuid() AS id, $5::jsonb AS event, jsonb_build_object(
-            'incident_id', incident_id, 'application', application, 'environment', environment
-        ) AS own
-        FROM incidents_resolved
-        UNION ALL
-        SELECT gen_random_uuid(), $6::jsonb, jsonb_build_object(
-            'alert_id', id, 'service', service_name, 'environment', environment
-        )
-        FROM alerts_resolved
-        WHERE announced
-    ) AS happened
+    SELECT gen_random_uuid(), 'IncidentResolved', jsonb_build_object('incident_id', incident_id), $3
+    FROM incidents_resolved
+    UNION ALL
+    SELECT gen_random_uuid(), 'AlertResolved', jsonb_build_object('alert_id', id), $3
+    FROM alerts_resolved
+    WHERE announced
 )
 SELECT (SELECT count(*) FROM changed) AS changed, (SELECT count(*) FROM removed) AS removed
