@@ -83,7 +83,7 @@ fn parts(text: &str) -> (String, Vec<(String, String)>) {
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let (prose, _) = parts(text);
-    let headings = prose.lines().filter(|line| regex("^#{1,6} ").is_match(line));
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
     let linked = regex(r"\[([^\]]*)\]\([^)]*\)");
     let slugs = headings.map(|line| {
         let plain = linked.replace_all(line.trim_start_matches('#').trim(), "$1").to_lowercase();
@@ -169,6 +169,7 @@ fn variables() -> BTreeSet<String> {
             &text,
         ));
         found.extend(captures(r#"const [A-Z_]*VARIABLE[A-Z_]*: &(?:'static )?str = "([A-Z][A-Z0-9_]+)""#, &text));
+        found.extend(captures(r#"\b(?:variable|parameter): "([A-Z][A-Z0-9_]+)""#, &text));
     }
     found
 }
@@ -200,18 +201,19 @@ fn settings() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (_, text) in sources().iter().filter(|(_, text)| text.contains("system_config")) {
         for insert in text.split("INSERT INTO public.system_config").skip(1) {
-            let values = insert.split(';').next().unwrap_or_default();
+            let values = insert.split(";\n").next().unwrap_or_default();
             found.extend(captures(r"\(\s*'([a-z]+(?:_[a-z]+)+)'", values));
         }
         found.extend(captures(r"\bkey = '([a-z_]+)'", text));
         for list in captures(r"\bkey IN \(([^)]*)\)", text) {
             found.extend(captures("'([a-z_]+)'", &list));
         }
-        found.extend(captures(r#"const [A-Z_]+: &(?:'static )?str = "([a-z]+(?:_[a-z]+)+)""#, text));
+        let documented_constant = r#"`system_config`[^\n]*\n\s*(?:pub )?const [A-Z_]+: &(?:'static )?str = "([a-z_]+)""#;
+        found.extend(captures(documented_constant, text));
     }
     // What is kept for a time that operators set, wherever it is read.
     for (_, text) in sources() {
-        found.extend(captures(r#"["']([a-z_]+_(?:retention_days|reopen_hours))["']"#, &text));
+        found.extend(captures(r#"["']([a-z_]+_(?:(?:retention|keep)_(?:days|hours)|reopen_hours))["']"#, &text));
     }
     found
 }
