@@ -16,7 +16,8 @@ const README_BYTES: usize = 8_192;
 /// The files of the project whose name this accepts, from the project's folder on. What `.gitignore` names, and hidden
 /// folders but `.config`, are no part of it.
 pub(crate) fn project_files(is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let ignored: Vec<String> = code::read(".gitignore").lines().map(|line| line.trim_end_matches('/').to_owned()).collect();
+    let ignored: Vec<String> =
+        code::read(".gitignore").lines().map(|line| line.trim_end_matches('/').to_owned()).collect();
     let (mut folders, mut found) = (vec![String::new()], Vec::new());
     while let Some(folder) = folders.pop() {
         for name in code::files(&folder) {
@@ -43,7 +44,10 @@ fn documents() -> Vec<String> {
 fn sources() -> Vec<(String, String)> {
     let files = project_files(|name| name.ends_with(".rs") || name.ends_with(".sql"));
     let is_ours = |file: &String| {
-        !file.starts_with("tests/") && !file.contains("/tests/") && !file.ends_with("/tests.rs") && !file.ends_with("_tests.rs")
+        !file.starts_with("tests/")
+            && !file.contains("/tests/")
+            && !file.ends_with("/tests.rs")
+            && !file.ends_with("_tests.rs")
     };
     let read = |file: String| {
         let text = code::read(&file);
@@ -144,14 +148,18 @@ fn the_readme_is_short_and_every_document_is_in_the_table_of_contents() {
     assert!(size <= README_BYTES, "README.md has {size} bytes, {README_BYTES} are allowed: move something to docs/");
     let contents = links(&code::read("docs/README.md"));
     for document in code::files("docs").iter().filter(|name| *name != "README.md") {
-        assert!(contents.iter().any(|link| link.split('#').next() == Some(document)), "docs/README.md has no {document}");
+        assert!(
+            contents.iter().any(|link| link.split('#').next() == Some(document)),
+            "docs/README.md has no {document}"
+        );
     }
 }
 
 #[test]
 fn the_table_of_contents_has_the_words_that_people_search_for() {
     let contents = code::read("docs/README.md").to_lowercase();
-    let words = "silence, rate limit, retry, back-off, throttle, suppress, purge, retention, variable, migrate, deduplicate";
+    let words =
+        "silence, rate limit, retry, back-off, throttle, suppress, purge, retention, variable, migrate, deduplicate";
     for word in words.split(", ") {
         assert!(contents.contains(word), "docs/README.md does not say where {word:?} is documented");
     }
@@ -199,8 +207,9 @@ fn every_environment_variable_is_documented_and_every_documented_one_is_read() {
 /// The keys of `system_config` that migrations seed and that sources read.
 fn settings() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (_, text) in sources().iter().filter(|(_, text)| text.contains("system_config")) {
-        for insert in text.split("INSERT INTO public.system_config").skip(1) {
+    for (file, text) in sources().iter().filter(|(_, text)| text.contains("system_config")) {
+        let inserts = text.split("INSERT INTO public.system_config").skip(1);
+        for insert in inserts.filter(|_| file.starts_with("migrations/")) {
             let values = insert.split(";\n").next().unwrap_or_default();
             found.extend(captures(r"\(\s*'([a-z]+(?:_[a-z]+)+)'", values));
         }
@@ -208,7 +217,8 @@ fn settings() -> BTreeSet<String> {
         for list in captures(r"\bkey IN \(([^)]*)\)", text) {
             found.extend(captures("'([a-z_]+)'", &list));
         }
-        let documented_constant = r#"`system_config`[^\n]*\n\s*(?:pub )?const [A-Z_]+: &(?:'static )?str = "([a-z_]+)""#;
+        let documented_constant =
+            r#"`system_config`[^\n]*\n\s*(?:pub )?const [A-Z_]+: &(?:'static )?str = "([a-z_]+)""#;
         found.extend(captures(documented_constant, text));
     }
     // What is kept for a time that operators set, wherever it is read.

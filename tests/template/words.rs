@@ -58,7 +58,8 @@ fn exceptions() -> BTreeMap<String, usize> {
     let text = code::read(EXCEPTIONS);
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     let parsed = lines.map(|line| {
-        let (path, count) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{EXCEPTIONS}: {line:?} is not `path count`"));
+        let (path, count) =
+            line.rsplit_once(' ').unwrap_or_else(|| panic!("{EXCEPTIONS}: {line:?} is not `path count`"));
         (path.to_owned(), count.parse().unwrap_or_else(|_| panic!("{EXCEPTIONS}: {count:?} is not a number")))
     });
     parsed.collect()
@@ -83,7 +84,8 @@ fn retired_words_only_become_fewer() {
     for (file, limit) in &allowed {
         let count = found.get(file).map_or(0, Vec::len);
         if count < *limit {
-            problems.push(format!("{file} has only {count} retired words: lower its number from {limit} in {EXCEPTIONS}"));
+            problems
+                .push(format!("{file} has only {count} retired words: lower its number from {limit} in {EXCEPTIONS}"));
         }
     }
     let current: Vec<String> = found.iter().map(|(file, uses)| format!("{file} {}", uses.len())).collect();
