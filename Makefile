@@ -110,10 +110,11 @@ bench-notify: $(POSTGRES) ## Measure telling people: how soon, and a burst of 10
 	$(RELEASE)/bench notify
 
 .PHONY: check
-check: machete $(AWS_TOOLS) ## Check formatting, lints, documentation, unused dependencies and the template
+check: machete $(AWS_TOOLS) ## Check formatting, lints, links and words of the docs, unused dependencies and the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	cargo test --quiet -p harness --test template -- docs:: words::
 	cargo machete
 	@test -z "$$(cargo tree --workspace --edges normal,build --invert ring 2>/dev/null)" || { echo "ring is compiled in: there should be one TLS stack"; exit 1; }
 	$(AWS_TOOL)/cfn-lint template.yaml

@@ -20,6 +20,16 @@ pub(crate) fn files(folder: &str) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
+/// Whether the project has this file or folder.
+pub(crate) fn exists(path: &str) -> bool {
+    root().join(path).exists()
+}
+
+/// Whether this is a folder of the project.
+pub(crate) fn is_folder(path: &str) -> bool {
+    root().join(path).is_dir()
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

@@ -5,6 +5,7 @@
 mod api;
 mod code;
 mod deferral;
+mod docs;
 mod environment;
 mod operation;
 mod pins;
@@ -14,6 +15,7 @@ mod routes;
 mod schedule;
 mod sizes;
 mod template;
+mod words;
 
 use std::collections::BTreeSet;
 

@@ -14,6 +14,7 @@ mod apps;
 mod commands;
 mod deferral;
 mod demo;
+mod docs;
 mod files;
 mod incidents;
 mod journal;

@@ -12,7 +12,7 @@ const AIM_MB: f64 = 500.0;
 const SERVICES: f64 = 50.0;
 const CHECKS_PER_DAY: f64 = SERVICES * 24.0 * 60.0;
 
-/// How many days checks and roll-ups are kept: by default, with checks for a week, and as README advises for the free plan.
+/// How many days checks and roll-ups are kept: by default, with checks for a week, and as docs/services.md advises.
 const KEPT: [(f64, f64); 3] = [(30.0, 400.0), (7.0, 400.0), (7.0, 100.0)];
 
 /// The tables, and what a row of them stands for.
