@@ -7,12 +7,12 @@ use shared::model::{Category, DEFAULT_ENVIRONMENT, IncidentId, Severity};
 use shared::store::network::{self, NetworkIncident};
 
 use crate::App;
-use crate::suspicion::Held;
+use crate::suspicion::NetworkVerdict;
 
 /// Opens the incident, as the run says that has ended; or closes it, where it is open and the run proves the contrary.
-pub(crate) async fn note(app: &App, held: Held, well_again: bool) -> anyhow::Result<()> {
+pub(crate) async fn note(app: &App, verdict: NetworkVerdict, works: bool) -> anyhow::Result<()> {
     let (region, now) = (app.region.as_str(), Utc::now());
-    if held == Held::Suspect {
+    if verdict == NetworkVerdict::Suspect {
         let incident_id = IncidentId::for_failed_check(now);
         let message = format!(
             "Most services that have nothing to do with each other failed at once, seen from {region}: the probe's own \
@@ -41,7 +41,7 @@ pub(crate) async fn note(app: &App, held: Held, well_again: bool) -> anyhow::Res
             .await
             .context("record the suspect run")?;
         app.publisher.publish(&[incident.opened.id, incident.reopened.id]).await;
-    } else if well_again {
+    } else if works {
         let (application, environment) = (network::APPLICATION, DEFAULT_ENVIRONMENT);
         let resolved = &Event::IncidentResolved { application, environment, resolved_at: now }.into_outbox(now);
         app.store

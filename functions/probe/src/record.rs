@@ -13,7 +13,7 @@ use shared::store::probing::{Breaker, ClaimedService, Vote, Votes};
 use uuid::Uuid;
 
 use crate::check::Outcome;
-use crate::decide::{Around, Decision, Outage, Parents, Unwell, decide};
+use crate::decide::{Around, Decision, DegradedAlert, Outage, Parents, decide};
 use crate::{breaker, votes};
 
 /// A title column holds this many characters, and so does a target's.
@@ -51,7 +51,7 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         .map(|(_, verdict)| decide(&service.standing, &spec.policy, verdict, &Around { at, maintenance, parents }));
     let fails = decided.is_some_and(|(_, verdict)| verdict == Verdict::Failed);
     let outage = decision.as_ref().map_or(Outage::None, |decision| decision.outage);
-    let unwell = decision.as_ref().map_or(Unwell::None, |decision| decision.unwell);
+    let degraded_alert = decision.as_ref().map_or(DegradedAlert::None, |decision| decision.degraded_alert);
     let (certificate, renewed) = certificate(claimed, outcome);
     CheckRecord {
         service_id: service.id,
@@ -82,8 +82,8 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         failure: (fails && matches!(outage, Outage::Opens | Outage::Lasts))
             .then(|| failure_record(service, outcome, decision.as_ref())),
         recovery: (outage == Outage::Ends).then(|| recovery_record(service, at)),
-        unwell: (unwell == Unwell::Begins).then(|| unwell_record(service, outcome)),
-        well: (unwell == Unwell::Ends).then(|| alert_resolved(service, at)),
+        unwell: (degraded_alert == DegradedAlert::Begins).then(|| degraded_record(service, outcome)),
+        well: (degraded_alert == DegradedAlert::Ends).then(|| alert_resolved(service, at)),
         certificate: certificate.filter(|_| !maintenance),
         renewed,
         state_changed: decision.as_ref().filter(|it| it.changed).map(|it| state_changed(service, it, at)),
@@ -192,7 +192,7 @@ fn failure_record(service: &Service, outcome: &Outcome, decision: Option<&Decisi
     }
 }
 
-/// An alert that is told at this time, or now if that has passed.
+/// An alert that is announced at this time, or now if that has passed.
 fn alert(
     service: &Service,
     alert_type: AlertType,
@@ -213,7 +213,7 @@ fn alert(
     AlertRecord { id, raised: raised.into_outbox(now), message, announce_at: announce_at.max(now) }
 }
 
-fn unwell_record(service: &Service, outcome: &Outcome) -> AlertRecord {
+fn degraded_record(service: &Service, outcome: &Outcome) -> AlertRecord {
     let why = outcome.failure.as_ref().map_or("it answers slowly", |failure| &failure.text);
     let message = format!("{} is degraded: {why}", service.spec.name);
     let severity = AlertType::ServiceDegraded.severity(&service.spec.environment);
@@ -222,7 +222,7 @@ fn unwell_record(service: &Service, outcome: &Outcome) -> AlertRecord {
     alert(service, AlertType::ServiceDegraded, severity, message, now + delay, now)
 }
 
-/// Somebody is told that a certificate ends soon, or that it was renewed.
+/// The alert that a certificate expires soon, or its end after a renewal.
 fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertRecord>, Option<OutboxEvent>) {
     let service = &claimed.service;
     let now = outcome.checked_at;
@@ -239,7 +239,7 @@ fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertReco
             let kind = AlertType::CertificateExpiring;
             (Some(alert(service, kind, kind.severity(&service.spec.environment), message, now, now)), None)
         }
-        // Also where we don't know what was told of the one before.
+        // Also if the previous expiry is unknown: its alert may be open.
         (Some(end), before) if before != Some(end) => (None, Some(alert_resolved(service, now))),
         _ => (None, None),
     }
