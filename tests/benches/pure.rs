@@ -15,7 +15,7 @@ use regex::{Regex, RegexBuilder};
 use secrecy::SecretString;
 use sentry_webhook::payload::Delivery;
 use sentry_webhook::resource::{Meaning, meaning};
-use sentry_webhook::signature::{self, Way};
+use sentry_webhook::signature::{self, WebhookKind};
 use shared::classify::{BUILT_IN, Classification, Classifier};
 use shared::fingerprint::Fingerprint;
 use shared::model::{Report, Severity};
@@ -73,7 +73,7 @@ fn webhook(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(EVENT.len() as u64));
     group.bench_function("all", |bench| {
         bench.iter(|| {
-            signature::verify(Way::Integration, &secret, &headers, black_box(EVENT).as_bytes())
+            signature::verify(WebhookKind::Integration, &secret, &headers, black_box(EVENT).as_bytes())
                 .expect("the signature is right");
             let delivery = Delivery::parse(&headers, Bytes::from_static(EVENT.as_bytes())).expect("it is a delivery");
             let Meaning::Report(report, _) = meaning(&delivery, now) else { unreachable!("an error is a report") };

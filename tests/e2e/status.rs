@@ -43,7 +43,7 @@ async fn the_outbox_lag_is_the_age_of_the_oldest_unpublished_event() {
 async fn what_keeps_people_from_being_told_shows() {
     let stack = TestStack::builder().without_sweeps().start(Database::migrated().await).await;
     let warnings = async || stack.get("/ready").await.body["warnings"].clone();
-    assert_eq!(warnings().await, json!(["no channel is configured: nobody is told"]));
+    assert_eq!(warnings().await, json!(["no channel is configured: no notifications are sent"]));
     let receivers =
         "INSERT INTO notification_receivers (channel, recipient, seen_at, failing_since, last_error) VALUES ";
     stack.database.execute(&format!("{receivers} ('sms', '+491', now() - interval '2 h', NULL, NULL)")).await;

@@ -177,13 +177,13 @@ mod tests {
         let well = json!({"warnings": [], "outbox": {"waiting": 2, "failing": 0, "lag_seconds": 0.4, "last_error": null},
             "notifications": {"receivers": 1, "failing": []}});
         assert_eq!(telling(&well, now), [""; 0]);
-        let ill = json!({"warnings": ["no channel is configured: nobody is told"],
+        let ill = json!({"warnings": ["no channel is configured: no notifications are sent"],
             "outbox": {"waiting": 2, "failing": 1, "lag_seconds": 90.4, "last_error": "ThrottlingException: slow"},
             "notifications": {"failing": [{"receiver": "slack", "since": "2026-11-23T11:00:00Z", "last_error": "503"}]}});
         assert_eq!(
             telling(&ill, now),
             [
-                "warning: no channel is configured: nobody is told",
+                "warning: no channel is configured: no notifications are sent",
                 "outbox: 2 waiting, for up to 1m 30s: ThrottlingException: slow",
                 "slack: not reached for 1h: 503",
             ]

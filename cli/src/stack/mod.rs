@@ -340,7 +340,7 @@ fn routes(
     let Common { store, intake, publisher, directory, counters, watch, dsn_secret } = common;
     let report_error =
         report_error::App::new(intake.clone(), watch.clone(), access.ingest_key.clone(), Exposure::Loopback);
-    let means = sentry_webhook::app::Means {
+    let means = sentry_webhook::app::Dependencies {
         intake: intake.clone(),
         store: store.clone(),
         publisher: publisher.clone(),

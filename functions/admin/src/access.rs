@@ -1,4 +1,4 @@
-//! Who may call, and what they sent: nothing of a body is read before its sender has shown the token.
+//! Authentication and request bodies: no body is read before its client has shown the token.
 
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -13,7 +13,8 @@ use shared::security::SecurityKind;
 use crate::App;
 
 impl App {
-    /// Lets pass who has the token and is no page of another site; who has another token, or is one, is noted.
+    /// Admits a request with the token that does not come from a page of another site; records wrong tokens and foreign
+    /// pages.
     pub(crate) async fn admit(&self, parts: &Parts, now: DateTime<Utc>) -> Result<(), ApiError> {
         let Err(refused) = self.gate.check(parts) else { return Ok(()) };
         let kind = match refused.status() {
@@ -26,7 +27,7 @@ impl App {
         Err(refused)
     }
 
-    /// The JSON that somebody sent who may; an empty body is an empty object, and needs no `Content-Type`.
+    /// Admits a request and parses its JSON; an empty body is an empty object, and needs no `Content-Type`.
     pub(crate) async fn take<T: DeserializeOwned>(&self, request: Request, now: DateTime<Utc>) -> Result<T, ApiError> {
         let (parts, body) = request.into_parts();
         self.admit(&parts, now).await?;
@@ -42,7 +43,7 @@ impl App {
     }
 }
 
-/// The value as what it is meant to be; the message names the field.
+/// Parses a value; the message names the field.
 pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     serde_json::from_value(value).map_err(|error| ApiError::invalid(format!("the body can't be used: {error}")))
 }

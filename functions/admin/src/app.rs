@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use anyhow::Context as _;
 use secrecy::SecretString;
@@ -13,9 +13,9 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// Where changes are stored.
     pub database: DatabaseConfig,
-    /// Who is told of them.
+    /// The bus to which changes are published.
     pub bus: BusConfig,
-    /// `ADMIN_TOKEN`: who has it may change things.
+    /// `ADMIN_TOKEN`: the token that operators need.
     pub admin_token: Option<SecretString>,
 }
 
@@ -40,7 +40,7 @@ pub struct App {
 }
 
 impl App {
-    /// The App of a Lambda environment: a pool of its own, open to the world.
+    /// The App of a Lambda environment, with a pool of its own, open to the internet.
     ///
     /// # Errors
     /// When the connection string can't be used.
@@ -52,13 +52,13 @@ impl App {
         Ok(Self::new(store, publisher, watch, config.admin_token))
     }
 
-    /// An App with means that are there already.
+    /// An App on existing dependencies.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher, watch: Watch, admin_token: Option<SecretString>) -> Self {
         Self { store, publisher, watch, gate: Gate::changing(admin_token) }
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes security events and closes the pool before the process ends.
     pub async fn close(&self) {
         self.watch.flush().await;
         self.store.close();

@@ -1,12 +1,12 @@
-//! `admin`: what operators change.
+//! `admin`: operators' changes: acknowledge, resolve, silences.
 //!
 //! - Trigger: `POST /api/incidents/{id}/acknowledge` and `/resolve`, the same of `/api/alerts/{id}`; `/api/silences`
 //!   (API Gateway HTTP API, or the local stack).
-//! - Guarantees: only who has the admin token changes anything; what was answered with success is committed, stands in the
-//!   audit with who did it, and its event was offered to the bus.
-//! - Idempotency key: none needed: doing again what was done changes nothing, and each silence has an id of its own.
+//! - Guarantees: changes need the admin token; after a success the change is committed, with an audit row that names
+//!   the operator, and its event was published or is in the outbox.
+//! - Idempotency key: none needed: acknowledging and resolving are idempotent, and each silence has an id of its own.
 //!
-//! One file per concern: `access` (who may call, and what they sent), `reactions`, `silences`.
+//! One file per concern: `access` (authentication, bodies), `reactions`, `silences`.
 
 mod access;
 pub mod app;

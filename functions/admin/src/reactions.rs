@@ -1,5 +1,5 @@
-//! `POST /api/incidents/{id}/acknowledge`, `/resolve`, and the same of alerts: `{"by": "ann", "comment": "…"}`, both optional.
-//! The answer is the row as it stands then.
+//! `POST /api/incidents/{id}/acknowledge`, `/resolve`, and the same for alerts: `{"by": "ann", "comment": "…"}`, both
+//! optional. Answers with the updated row.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -16,21 +16,21 @@ use shared::store::{alerts, incidents};
 
 use crate::App;
 
-/// Who did it, where nobody is named.
-const NOBODY: &str = "api";
+/// The operator's name, if none is given.
+const DEFAULT_OPERATOR: &str = "api";
 
-/// What may be said about it.
+/// The body of a request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Told {
+pub(crate) struct ReactionBody {
     by: Option<String>,
     comment: Option<String>,
 }
 
-impl Told {
-    /// Who did it, in a name that can be kept.
+impl ReactionBody {
+    /// The operator's name, in a form that can be stored.
     pub(crate) fn by(&self) -> String {
-        self.by.as_deref().and_then(person).unwrap_or_else(|| NOBODY.to_owned())
+        self.by.as_deref().and_then(person).unwrap_or_else(|| DEFAULT_OPERATOR.to_owned())
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn resolve_alert(State(app): State<App>, id: Id, request: Reque
     app.react(Kind::Alert, id, Deed::Resolve, request).await
 }
 
-/// What a path speaks of.
+/// The kind of subject in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Incident,
@@ -61,7 +61,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The subject of this id; none where no such thing can have it.
+    /// The subject of this id; none if the id is invalid.
     fn subject(self, id: Id) -> Option<Subject> {
         let Path(id) = id.ok()?;
         match self {
@@ -77,25 +77,25 @@ impl Kind {
         })
     }
 
-    fn over(self) -> ApiError {
+    fn already_resolved(self) -> ApiError {
         let message = match self {
-            Self::Incident => "the incident is resolved: there is nothing to acknowledge any more",
-            Self::Alert => "the alert is resolved: there is nothing to acknowledge any more",
+            Self::Incident => "the incident is resolved: it can't be acknowledged any more",
+            Self::Alert => "the alert is resolved: it can't be acknowledged any more",
         };
         ApiError::new(StatusCode::CONFLICT, "conflict", message)
     }
 }
 
 impl App {
-    async fn react(&self, kind: Kind, id: Id, deed: Deed, request: Request) -> Answer {
+    async fn react(&self, kind: Kind, id: Id, action: Deed, request: Request) -> Answer {
         let now = Utc::now();
-        let told: Told = self.take(request, now).await?;
+        let body: ReactionBody = self.take(request, now).await?;
         let subject = &kind.subject(id).ok_or_else(|| kind.missing())?;
         let reaction = &Reaction {
             delivery_key: DeliveryKey::unique("admin", now),
-            deed,
-            by: told.by(),
-            comment: told.comment,
+            deed: action,
+            by: body.by(),
+            comment: body.comment,
             agent: Agent::new("admin", "operator"),
             at: now,
             done_at: None,
@@ -104,16 +104,16 @@ impl App {
             self.store.run(|client| async move { reactions::react(&client, subject, reaction).await }).await?;
         match reacted {
             Reacted::Unknown => return Err(kind.missing()),
-            Reacted::Over => return Err(kind.over()),
+            Reacted::Over => return Err(kind.already_resolved()),
             Reacted::Done(event) => {
-                tracing::info!(%subject, by = reaction.by, ?deed, changed = event.is_some(), "{subject}: {deed:?}");
+                tracing::info!(%subject, by = reaction.by, ?action, changed = event.is_some(), "{subject}: {action:?}");
                 self.publisher.publish(event.as_slice()).await;
             }
         }
         self.show(subject).await?.ok_or_else(|| kind.missing())
     }
 
-    /// The row as it stands.
+    /// Answers with the current row.
     async fn show(&self, subject: &Subject) -> Result<Option<Response>, ApiError> {
         Ok(match subject {
             Subject::Incident(id) => {

@@ -1,4 +1,4 @@
-//! `/api/silences`: nobody is told of some problems for some time. Somebody has to say why, and until when.
+//! `/api/silences`: suppress notifications for matching problems until a time. An author and a comment are required.
 
 use std::time::Duration;
 
@@ -19,20 +19,20 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::access::read;
-use crate::reactions::Told;
+use crate::reactions::ReactionBody;
 
-/// Who forgets a silence hears of nothing; so it ends by itself.
+/// A silence always ends: a forgotten one must not suppress notifications for ever.
 const LONGEST: TimeDelta = TimeDelta::days(30);
-/// A silence is planned no further ahead.
+/// The latest start of a silence.
 const AHEAD: TimeDelta = TimeDelta::days(365);
 const COMMENT_CHARS: usize = 500;
 
-/// What a caller asks for.
+/// The body of a request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct SilenceRequest {
     matchers: Value,
-    /// Said by who means every problem.
+    /// Confirms that all problems are meant.
     all: bool,
     starts_at: Option<DateTime<Utc>>,
     ends_at: Option<DateTime<Utc>>,
@@ -43,15 +43,15 @@ pub(crate) struct Wanted {
 
 /// The list.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listed {
+pub(crate) struct SilenceList {
     silences: Vec<Silence>,
 }
 
 /// 201 with the silence.
 pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<(StatusCode, Json<Silence>), ApiError> {
-    // As precise as what is stored: it is the same whenever it is read.
+    // Truncated to the precision of the database, so that the answer equals what is read later.
     let now = Utc::now().trunc_subsecs(6);
-    let wanted: Wanted = app.take(request, now).await?;
+    let wanted: SilenceRequest = app.take(request, now).await?;
     let silence = &wanted.into_silence(now)?;
     app.store.run(|client| async move { silences::insert(&client, silence).await }).await?;
     let (id, author) = (silence.id, &silence.author);
@@ -59,39 +59,39 @@ pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<(
     Ok((StatusCode::CREATED, Json(silence.clone())))
 }
 
-/// 200 with those that hold now or will.
-pub(crate) async fn list(State(app): State<App>, request: Request) -> Result<Json<Listed>, ApiError> {
+/// 200 with current and future silences.
+pub(crate) async fn list(State(app): State<App>, request: Request) -> Result<Json<SilenceList>, ApiError> {
     let now = Utc::now();
     app.admit(&request.into_parts().0, now).await?;
     let silences = app.store.run(|client| async move { silences::list(&client, now).await }).await?;
-    Ok(Json(Listed { silences }))
+    Ok(Json(SilenceList { silences }))
 }
 
-/// 200 with the silence, which has ended.
+/// Ends a silence; 200 with the silence.
 pub(crate) async fn end(
     State(app): State<App>,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<Silence>, ApiError> {
     let now = Utc::now();
-    let told: Told = app.take(request, now).await?;
+    let body: ReactionBody = app.take(request, now).await?;
     let missing = || ApiError::not_found("no such silence");
     let id = id.ok().and_then(|Path(id)| Uuid::try_parse(&id).ok()).ok_or_else(missing)?;
-    let by = &told.by();
+    let by = &body.by();
     let ended = app.store.run(|client| async move { silences::end(&client, id, by, now).await }).await?;
     let silence = ended.ok_or_else(missing)?;
-    tracing::info!(silence.id = %id, by, "silence {id} is ended by {by}");
+    tracing::info!(silence.id = %id, by, "silence {id} was ended by {by}");
     Ok(Json(silence))
 }
 
-impl Wanted {
+impl SilenceRequest {
     fn into_silence(self, now: DateTime<Utc>) -> Result<Silence, ApiError> {
         let matchers = self.matchers()?;
         let author = self
             .author
             .as_deref()
             .and_then(person)
-            .ok_or_else(|| ApiError::invalid("`author` is missing: who wants it"))?;
+            .ok_or_else(|| ApiError::invalid("`author` is missing: who requests the silence"))?;
         let comment = self.comment()?;
         let (starts_at, ends_at) = self.times(now)?;
         Ok(Silence { id: uuid_at(now), matchers, starts_at, ends_at, author, comment, created_at: now })
@@ -105,12 +105,12 @@ impl Wanted {
         };
         matchers.validate().map_err(|why| ApiError::invalid(format!("`matchers`: {why}")))?;
         if !matchers.hours.is_empty() {
-            // What fired in a silence is told when it ends; an hour's end would tell nobody.
-            return Err(ApiError::invalid("`matchers`: a silence has no `hours`, but a beginning and an end"));
+            // Notifications are caught up when a silence ends; the end of an hour would not trigger that.
+            return Err(ApiError::invalid("`matchers`: a silence has no `hours`, but a start and an end"));
         }
         match (matchers.is_any(), self.all) {
             (true, false) => {
-                Err(ApiError::invalid("`matchers` mean every problem: say so with \"all\": true, or name some"))
+                Err(ApiError::invalid("`matchers` match all problems: confirm with \"all\": true, or name some"))
             }
             (false, true) => Err(ApiError::invalid("`all` and `matchers`: only one of them")),
             _ => Ok(matchers),
@@ -121,12 +121,12 @@ impl Wanted {
         let comment = one_line(self.comment.as_deref().unwrap_or_default());
         let comment = Redactor::default().text(comment.trim()).into_owned();
         if comment.is_empty() {
-            return Err(ApiError::invalid("`comment` is missing: why nobody shall be told"));
+            return Err(ApiError::invalid("`comment` is missing: the reason for the silence"));
         }
         Ok(first_chars(&comment, COMMENT_CHARS).to_owned())
     }
 
-    /// From when until when.
+    /// Start and end.
     fn times(&self, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Utc>), ApiError> {
         let starts_at = self.starts_at.unwrap_or(now);
         let too_long = || ApiError::invalid("a silence lasts for at most 30 days");
@@ -166,7 +166,7 @@ mod tests {
 
     fn silence(body: Value) -> Result<Silence, String> {
         let now = NOW.parse().unwrap();
-        let wanted: Wanted = read(body).map_err(|error| error.message().to_owned())?;
+        let wanted: SilenceRequest = read(body).map_err(|error| error.message().to_owned())?;
         wanted.into_silence(now).map_err(|error| error.message().to_owned())
     }
 
@@ -191,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_is_named() {
-        for (more, told) in [
+    fn each_invalid_field_is_named() {
+        for (more, named) in [
             (json!({}), "either `ends_at` or `duration`"),
             (json!({"duration": "2h", "ends_at": NOW}), "either `ends_at` or `duration`"),
             (json!({"duration": "soon"}), "`duration`"),
@@ -214,7 +214,7 @@ mod tests {
             (json!({"duration": "2h", "until": "x"}), "until"),
         ] {
             let refused = silence(body(more.clone())).unwrap_err();
-            assert!(refused.contains(told), "{more}: {refused}");
+            assert!(refused.contains(named), "{more}: {refused}");
         }
     }
 }

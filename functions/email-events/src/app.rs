@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use anyhow::Context as _;
 use shared::config::{DatabaseConfig, Environment};
@@ -10,9 +10,9 @@ use crate::signature::PublicKey;
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it is stored what became of e-mails.
+    /// Where the stages of emails are stored.
     pub database: DatabaseConfig,
-    /// `SENDGRID_WEBHOOK_PUBLIC_KEY`: what SendGrid's signatures are verified with; without it the route is closed.
+    /// `SENDGRID_WEBHOOK_PUBLIC_KEY`: the key of SendGrid's signatures; without it the route refuses all requests.
     pub public_key: Option<String>,
 }
 
@@ -41,7 +41,7 @@ pub struct App {
 }
 
 impl App {
-    /// The App of a Lambda environment: a pool of its own.
+    /// The App of a Lambda environment, with a pool of its own.
     ///
     /// # Errors
     /// When the connection string can't be used.
@@ -52,7 +52,7 @@ impl App {
         Ok(Self::new(store, watch, config.public_key))
     }
 
-    /// An App with means that are there already. A key that can't be used leaves the route closed.
+    /// An App on existing dependencies. With an invalid key, the route refuses all requests.
     #[must_use]
     pub fn new(store: Store, watch: Watch, public_key: Option<String>) -> Self {
         let public_key = public_key.and_then(|text| {
@@ -62,7 +62,7 @@ impl App {
         Self { store, watch, public_key }
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes security events and closes the pool before the process ends.
     pub async fn close(&self) {
         self.watch.flush().await;
         self.store.close();

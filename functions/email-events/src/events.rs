@@ -1,4 +1,4 @@
-//! From a body to events: pure. `SendGrid` puts the arguments that went with an e-mail beside an event's own fields.
+//! Parses a body into events. Pure. `SendGrid` copies an email's arguments into its events.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -7,13 +7,13 @@ use shared::model::DeliveryKey;
 use shared::store::emails::{EmailEvent, EmailStage};
 use uuid::Uuid;
 
-/// The argument that goes with each of our e-mails: the message's id.
+/// The argument of our emails: the notification's id.
 const OURS: &str = "notification_id";
 
-/// The events that are about our e-mails and tell something; others are passed over.
+/// The events of our emails with a known stage; others are ignored.
 ///
 /// # Errors
-/// 400 when the body is no array.
+/// 400 when the body is not an array.
 pub fn parse(body: &Value) -> Result<Vec<EmailEvent>, ApiError> {
     let Value::Array(events) = body else { return Err(ApiError::invalid("the body must be an array of events")) };
     Ok(events.iter().filter_map(event).collect())
@@ -24,17 +24,17 @@ fn event(event: &Value) -> Option<EmailEvent> {
     let email_id = Uuid::parse_str(text(OURS)?).ok()?;
     let stage = stage(text("event")?)?;
     if stage == EmailStage::Opened && event["sg_machine_open"] == true {
-        // A mail program has loaded it for somebody who may never look at it.
+        // A mail program has loaded it automatically: no person has opened it.
         return None;
     }
     let at: DateTime<Utc> = DateTime::from_timestamp(event["timestamp"].as_i64()?, 0)?;
     let reason = text("reason").or_else(|| text("response")).map(str::to_owned);
-    // Without an id its own content tells it from every other.
+    // Without an id, the content identifies the event.
     let name = match text("sg_event_id") {
         Some(id) => id.to_owned(),
         None => format!("{email_id} {} {} {}", stage.as_str(), at.timestamp(), text("email").unwrap_or_default()),
     };
-    // The id that is signed can't be used for another e-mail.
+    // Includes the email's id, so that a signed event id can't be used for another email.
     let key = DeliveryKey::derived("sendgrid", format!("{email_id} {name}").as_bytes());
     Some(EmailEvent { key, email_id, stage, at, reason })
 }
@@ -62,7 +62,7 @@ mod tests {
     const ID: &str = "01900000-0000-7000-8000-000000000001";
 
     #[test]
-    fn our_events_are_found_among_all() {
+    fn only_events_of_our_emails_are_parsed() {
         let given = json!([
             {"event": "processed", "timestamp": 1, "sg_event_id": "a", "notification_id": ID},
             {"event": "bounce", "timestamp": 2, "sg_event_id": "b", "notification_id": ID, "reason": "550 no such user"},
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_recognised_by_its_id_else_by_its_content() {
+    fn an_event_is_identified_by_its_id_else_by_its_content() {
         let event = |change: &dyn Fn(&mut Value)| {
             let mut event = json!({"event": "open", "timestamp": 1, "sg_event_id": "a", "notification_id": ID});
             change(&mut event);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_array_is_refused() {
+    fn a_body_that_is_not_an_array_is_refused() {
         for body in [json!({}), json!(null), json!("x")] {
             assert!(parse(&body).is_err(), "{body}");
         }

@@ -1,9 +1,8 @@
-//! `email-events`: what became of our e-mails, as `SendGrid` tells it.
+//! `email-events`: records what happened to our emails, from `SendGrid`'s webhooks.
 //!
 //! - Trigger: `POST /webhooks/email-events`, `SendGrid`'s signed event webhook (API Gateway's HTTP API, or the local stack).
-//! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; what was answered with 200 is
-//!   committed; an event counts once, whenever and in whatever order it comes; what is unknown, or about somebody else's
-//!   e-mail, changes nothing.
+//! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; after a 200 the events are
+//!   committed; events are idempotent and may arrive in any order; events of unknown or other emails change nothing.
 //! - Idempotency key: `sg_event_id`, which is signed.
 //!
 //! Steps: [`signature`] → [`events`] (a body to events) → `shared::store::emails` (one statement) → answer.
@@ -26,8 +25,8 @@ use shared::store::emails::{self, EmailEvent};
 
 pub use app::App;
 
-/// A delivery that takes longer is sent again.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// A slower delivery is retried by `SendGrid`.
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The function's routes.
 pub fn router(app: App) -> Router {
@@ -43,7 +42,7 @@ async fn receive(State(app): State<App>, request: Request) -> Result<Json<Value>
 }
 
 impl App {
-    /// The body, if `SendGrid` has signed it. What is refused is noted.
+    /// The body, if `SendGrid` has signed it. Refusals are recorded.
     async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Bytes, ApiError> {
         let Some(key) = &self.public_key else {
             tracing::error!("refused a webhook: SENDGRID_WEBHOOK_PUBLIC_KEY is not set, so nothing can be verified");
@@ -60,7 +59,7 @@ impl App {
         }
         let recorded = self
             .store
-            .run_within(PATIENCE, |client| async move { emails::record_events(&client, events, now).await })
+            .run_within(TIMEOUT, |client| async move { emails::record_events(&client, events, now).await })
             .await?;
         tracing::info!(events = events.len(), recorded, "e-mails: {recorded} events recorded");
         Ok(recorded)

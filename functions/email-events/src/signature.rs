@@ -10,56 +10,56 @@ use chrono::{DateTime, TimeDelta, Utc};
 const SIGNATURE: &str = "x-twilio-email-event-webhook-signature";
 const TIMESTAMP: &str = "x-twilio-email-event-webhook-timestamp";
 
-/// What every P-256 key begins with, as `SubjectPublicKeyInfo` in DER; its point follows, uncompressed.
+/// The DER prefix of every P-256 `SubjectPublicKeyInfo`; the uncompressed point follows.
 const P256: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
-/// The bytes of an uncompressed point.
+/// The size of an uncompressed point.
 const POINT: usize = 65;
 
-/// What is refused as too old. `SendGrid` tries for a day, and does not say whether it signs anew each time; an event that
-/// is sent again by somebody else changes nothing, since each counts once.
+/// The oldest signature that is accepted. `SendGrid` retries for a day, perhaps with the first signature. A replayed
+/// event changes nothing, since events are idempotent.
 const OLDEST: TimeDelta = TimeDelta::hours(25);
-/// Clocks differ.
+/// Allows for clock differences.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
-/// The key that `SendGrid`'s signatures are verified with.
+/// The public key of `SendGrid`'s signatures.
 #[derive(Debug, Clone)]
 pub struct PublicKey([u8; POINT]);
 
-/// Why a request is not `SendGrid`'s.
+/// Why a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// It carries no signature, or no timestamp.
+    /// The signature or its timestamp is missing.
     #[error("the signature or its timestamp is missing")]
     Missing,
-    /// It was signed too long ago, or is from the future.
+    /// The timestamp is too old, or in the future.
     #[error("the signature's timestamp is not of the last day")]
     NotOfNow,
-    /// It is of another body, or by somebody who has not the key.
+    /// It is for another body, or made with another key.
     #[error("the signature is wrong")]
     Wrong,
 }
 
 impl PublicKey {
-    /// Reads the key as `SendGrid` shows it: base64, with or without the lines that PEM puts around it.
+    /// Parses the key as `SendGrid` shows it: base64, with or without PEM's lines.
     ///
     /// # Errors
-    /// What it should be.
+    /// What the text should be.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
         let encoded: String = lines.flat_map(str::chars).filter(|letter| !letter.is_whitespace()).collect();
         let der = BASE64.decode(encoded).map_err(|_| "it is not base64")?;
         let point = der.strip_prefix(&P256[..]).ok_or("it is not a public key on the curve P-256")?;
-        // Whether the point is on the curve is looked at with each signature.
+        // Each verification checks whether the point is on the curve.
         point.try_into().map(Self).map_err(|_| "it is not a public key on the curve P-256")
     }
 
     /// Verifies a request's signature.
     ///
     /// # Errors
-    /// When there is none, or it is not that of this body, or not of now.
+    /// When it is missing, wrong, too old or from the future.
     pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<(), SignatureError> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (Some(signature), Some(timestamp)) = (text(SIGNATURE), text(TIMESTAMP)) else {
@@ -70,7 +70,7 @@ impl PublicKey {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, self.0)
             .verify(&signed, &signature)
             .map_err(|_| SignatureError::Wrong)?;
-        // Only what is signed is believed, and so judged.
+        // The timestamp is checked after the signature: only then is it authentic.
         let at = timestamp.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         let at = at.ok_or(SignatureError::NotOfNow)?;
         if at < now - OLDEST || at > now + AHEAD { Err(SignatureError::NotOfNow) } else { Ok(()) }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_holds_for_a_day() {
+    fn a_signature_is_valid_for_a_day() {
         for (late, expected) in [
             (TimeDelta::hours(24), Ok(())),
             (TimeDelta::hours(26), Err(SignatureError::NotOfNow)),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_key_is_refused() {
+    fn an_invalid_key_is_refused() {
         for text in ["", "AAAA", "not base64", &KEY[..80], &format!("{}AAAA", &KEY[..120])] {
             assert!(PublicKey::parse(text).is_err(), "{text}");
         }

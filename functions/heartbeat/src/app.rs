@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::tokens::Tokens;
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where signs of life are stored.
+    /// Where heartbeats are stored.
     pub database: DatabaseConfig,
-    /// What keeps signs of life while the database is away.
+    /// Where heartbeats are deferred while the database is unavailable.
     pub bus: BusConfig,
-    /// What a job's message must not hold.
+    /// Redacts a job's message.
     pub redactor: Redactor,
 }
 
@@ -47,11 +47,11 @@ pub struct App {
 }
 
 impl App {
-    /// How long the database gets before a sign of life is deferred. A job has more patience than Sentry, and what is stored
-    /// at once is heard at once.
+    /// The database's timeout before a heartbeat is deferred. Longer than for Sentry: jobs can wait, and a stored
+    /// heartbeat is effective at once.
     pub const STORE_BUDGET: Duration = Duration::from_secs(2);
 
-    /// The App of a Lambda environment: a pool of its own.
+    /// The App of a Lambda environment, with a pool of its own.
     ///
     /// # Errors
     /// When the connection string can't be used.
@@ -63,13 +63,13 @@ impl App {
         Ok(Self::new(store, watch, config.redactor, deferral))
     }
 
-    /// An App on a store that is there already.
+    /// An App on an existing store.
     #[must_use]
     pub fn new(store: Store, watch: Watch, redactor: Redactor, deferral: Deferral) -> Self {
         Self { store, watch, redactor, deferral, tokens: Arc::default() }
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes security events and closes the pool before the process ends.
     pub async fn close(&self) {
         self.watch.flush().await;
         self.store.close();

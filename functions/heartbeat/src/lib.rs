@@ -1,13 +1,13 @@
-//! `heartbeat`: a job says that it lives. The probe notices when it does not.
+//! `heartbeat`: receives heartbeats of jobs. The probe detects missing ones.
 //!
-//! - Trigger: `POST /api/heartbeat/{token}` (API Gateway HTTP API, or the local stack). Not `GET`: what previews links
-//!   must not keep a dead job alive.
-//! - Guarantees: what was answered with 200 is committed, in one statement; with 202 it is safe until the database is
-//!   back, and counts with the time at which it came. The last sign of life counts.
-//! - Idempotency key: none needed: the same again says the same.
+//! - Trigger: `POST /api/heartbeat/{token}` (API Gateway HTTP API, or the local stack). Not `GET`: a link preview must
+//!   not count as a heartbeat.
+//! - Guarantees: after a 200 the heartbeat is committed, in one statement; after a 202 it is safely deferred, and
+//!   stored later with the time at which it was received. The last heartbeat counts.
+//! - Idempotency key: none needed: storing a heartbeat is idempotent.
 //!
-//! Steps: [`parse`] (query and body to what the job says) → `shared::store::heartbeats`, or `shared::defer` while the
-//! database is away ([`tokens`]: whose then).
+//! Steps: [`parse`] (query and body) → `shared::store::heartbeats`, or `shared::defer` while the database is
+//! unavailable ([`tokens`]: which ones may be deferred).
 
 pub mod app;
 pub mod parse;
@@ -33,7 +33,7 @@ use shared::store::probing::Beat;
 
 pub use app::App;
 
-/// A job may send this many bytes.
+/// The largest body.
 const BODY_BYTES: usize = 16 * 1024;
 
 /// The function's routes.
@@ -47,25 +47,25 @@ async fn receive(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (now, (parts, body)) = (Utc::now(), request.into_parts());
-    // What is no text is no token either.
+    // A path that is not UTF-8 contains no token.
     let token = token.ok().and_then(|Path(token)| HeartbeatToken::parse(&token));
-    let Some(token) = token else { return Err(app.seen(unknown(), &parts, now).await) };
+    let Some(token) = token else { return Err(app.record_refusal(unknown(), &parts, now).await) };
     let body = match read_body_within(body, BODY_BYTES).await {
         Ok(body) => body,
-        Err(refusal) => return Err(app.seen(refusal, &parts, now).await),
+        Err(refusal) => return Err(app.record_refusal(refusal, &parts, now).await),
     };
-    let said = parse::said(parts.uri.query(), &body)?;
-    let message = said.message.map(|message| app.redactor.text(&message).into_owned());
-    let (hash, beat) = (&token.hash(), &Beat { at: now, failed: said.failed, message });
+    let report = parse::report(parts.uri.query(), &body)?;
+    let message = report.message.map(|message| app.redactor.text(&message).into_owned());
+    let (hash, beat) = (&token.hash(), &Beat { at: now, failed: report.failed, message });
     let store = |client: Arc<_>| async move { heartbeats::beat(&client, hash, beat).await };
-    let otherwise = || app.tokens.may_wait(hash, now).then(|| deferred(hash, beat));
+    let otherwise = || app.tokens.may_defer(hash, now).then(|| deferred(hash, beat));
     match app.deferral.store(&app.store, store, otherwise).await? {
         Kept::Stored(true) => {
             app.tokens.remember(hash);
             app.load_tokens().await;
             Ok(Json(json!({ "received": true })).into_response())
         }
-        Kept::Stored(false) => Err(app.seen(unknown(), &parts, now).await),
+        Kept::Stored(false) => Err(app.record_refusal(unknown(), &parts, now).await),
         Kept::Deferred => {
             Ok((StatusCode::ACCEPTED, Json(json!({ "received": true, "deferred": true }))).into_response())
         }
@@ -81,19 +81,19 @@ fn unknown() -> ApiError {
 }
 
 impl App {
-    /// Remembers the tokens of all jobs, once in a process: while the database is away nobody can look.
+    /// Loads the tokens of all jobs, once per process: they can't be looked up while the database is unavailable.
     pub async fn load_tokens(&self) {
         if self.tokens.is_loaded() {
             return;
         }
-        // What fails is tried again with the next heartbeat.
+        // A failure is retried with the next heartbeat.
         if let Ok(hashes) = self.store.run(|client| async move { heartbeats::list_token_hashes(&client).await }).await {
             self.tokens.remember_all(hashes.values());
         }
     }
 
-    /// Notes a refusal that an attack may be behind, and passes it on.
-    async fn seen(&self, refusal: ApiError, parts: &Parts, now: DateTime<Utc>) -> ApiError {
+    /// Records a refusal that may be an attack, and returns it.
+    async fn record_refusal(&self, refusal: ApiError, parts: &Parts, now: DateTime<Utc>) -> ApiError {
         let kind = match refusal.status() {
             StatusCode::NOT_FOUND => SecurityKind::WrongKey,
             StatusCode::PAYLOAD_TOO_LARGE => SecurityKind::OversizedBody,

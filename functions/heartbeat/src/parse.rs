@@ -1,52 +1,52 @@
-//! What a job says: `?status=fail`, or JSON with `status` and `message`. Nothing at all means that it is well.
+//! Parses a heartbeat: `?status=fail`, or JSON with `status` and `message`. Without a status, the job succeeded.
 
 use serde_json::Value;
 use shared::http::{ApiError, read_json};
 use shared::model::text::first_chars;
 use url::form_urlencoded;
 
-/// A message has at most this many characters; the rest is cut off.
+/// The longest message; the rest is cut off.
 const MESSAGE: usize = 1_000;
 
-/// What a job says of itself.
+/// A job's report.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Said {
-    /// Whether it tells of a failure.
+pub struct JobReport {
+    /// Whether the job failed.
     pub failed: bool,
-    /// In its own words.
+    /// Its message.
     pub message: Option<String>,
 }
 
-/// Reads the query and the body. A failure that one of them tells is one; a body that is no JSON object says nothing.
+/// Parses the query and the body. The job failed if either says so; a body that is not a JSON object is ignored.
 ///
 /// # Errors
-/// 400 for a status that is neither `ok` nor `fail`, and for what claims to be a JSON object and is none.
-pub fn said(query: Option<&str>, body: &[u8]) -> Result<Said, ApiError> {
-    let mut said = Said::default();
+/// 400 for a status that is neither `ok` nor `fail`, and for an invalid JSON object.
+pub fn report(query: Option<&str>, body: &[u8]) -> Result<JobReport, ApiError> {
+    let mut report = JobReport::default();
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match name.as_ref() {
-            "status" => said.failed |= fails(&value)?,
-            "message" => said.message = text(&value),
-            // Schedulers add words of their own.
+            "status" => report.failed |= fails(&value)?,
+            "message" => report.message = text(&value),
+            // Schedulers add parameters of their own.
             _ => {}
         }
     }
-    // Many jobs post whatever they print: only an object speaks to us.
+    // Many jobs post their output: only an object is parsed.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Ok(said);
+        return Ok(report);
     }
     let body = read_json(body)?;
     match &body["status"] {
         Value::Null => {}
-        Value::String(status) => said.failed |= fails(status)?,
+        Value::String(status) => report.failed |= fails(status)?,
         _ => return Err(ApiError::invalid("`status` must be \"ok\" or \"fail\"")),
     }
     match &body["message"] {
         Value::Null => {}
-        Value::String(message) => said.message = text(message),
+        Value::String(message) => report.message = text(message),
         _ => return Err(ApiError::invalid("`message` must be text")),
     }
-    Ok(said)
+    Ok(report)
 }
 
 fn fails(status: &str) -> Result<bool, ApiError> {
@@ -57,7 +57,7 @@ fn fails(status: &str) -> Result<bool, ApiError> {
     }
 }
 
-/// The message as Postgres takes it; none if it says nothing.
+/// The message as Postgres accepts it; none if it is empty.
 fn text(message: &str) -> Option<String> {
     let clean = message.replace('\0', "\u{FFFD}");
     Some(first_chars(clean.trim(), MESSAGE).to_owned()).filter(|message| !message.is_empty())
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_means_well_and_a_failure_is_told_in_either_place() {
+    fn no_status_means_success_and_a_failure_may_be_in_query_or_body() {
         for (query, body, failed, message) in [
             (None, "", false, None),
             (Some(""), "  done, 17 rows  ", false, None),
@@ -80,24 +80,24 @@ mod tests {
             (None, r#" {"rows": 17}"#, false, None),
             (None, r#"{"status":"ok","message":" \u0000 "}"#, false, Some("\u{FFFD}")),
         ] {
-            let expected = Said { failed, message: message.map(str::to_owned) };
-            assert_eq!(said(query, body.as_bytes()), Ok(expected), "{query:?} {body}");
+            let expected = JobReport { failed, message: message.map(str::to_owned) };
+            assert_eq!(report(query, body.as_bytes()), Ok(expected), "{query:?} {body}");
         }
         let long = format!(r#"{{"message":"{}"}}"#, "é".repeat(5_000));
-        assert_eq!(said(None, long.as_bytes()).unwrap().message.unwrap().chars().count(), MESSAGE);
+        assert_eq!(report(None, long.as_bytes()).unwrap().message.unwrap().chars().count(), MESSAGE);
     }
 
     #[test]
-    fn what_makes_no_sense_is_named() {
-        for (query, body, told) in [
+    fn an_invalid_field_is_named() {
+        for (query, body, named) in [
             (Some("status=dead"), "", "`status`"),
             (None, r#"{"status":1}"#, "`status`"),
             (None, r#"{"status":"dead"}"#, "`status`"),
             (None, r#"{"message":["a"]}"#, "`message`"),
             (None, r#"{"status":"#, "JSON"),
         ] {
-            let refusal = said(query, body.as_bytes()).unwrap_err();
-            assert!(refusal.status() == 400 && refusal.message().contains(told), "{body}: {refusal:?}");
+            let refusal = report(query, body.as_bytes()).unwrap_err();
+            assert!(refusal.status() == 400 && refusal.message().contains(named), "{body}: {refusal:?}");
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Whose sign of life may wait while the database is away and nobody can look whether a token is known. Pure.
+//! Which heartbeats may be deferred while the database is unavailable, so that tokens can't be looked up. Pure.
 //!
-//! A token that the database knew when this process first reached it may, always, and so may one that was accepted since.
-//! Others may too, since a process may have started while the database was away, but only so many in a minute: whoever makes tokens up must not fill the place where they wait.
+//! Known tokens always: those that were loaded when this process first reached the database, or were accepted since.
+//! Unknown ones too, since a process may have started during the outage, but with a rate limit: a client that invents
+//! tokens must not fill the queue.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use shared::defer::Allowance;
 
-/// Signs of life with tokens that this process does not know, in a minute.
+/// The rate limit of heartbeats with unknown tokens.
 pub const UNKNOWN_PER_MINUTE: u32 = 300;
 
-/// The hashes that a process remembers; of more jobs some count as unknown.
+/// The most hashes that a process stores; further ones count as unknown.
 const KNOWN: usize = 10_000;
 
-/// What one process knows of tokens.
+/// The tokens that a process knows.
 #[derive(Debug)]
 pub struct Tokens {
     known: Mutex<HashSet<String>>,
@@ -31,7 +32,7 @@ impl Default for Tokens {
 }
 
 impl Tokens {
-    /// The database knows the token of this hash.
+    /// Adds the hash of a token that exists.
     pub fn remember(&self, hash: &str) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < KNOWN && !known.contains(hash) {
@@ -39,19 +40,19 @@ impl Tokens {
         }
     }
 
-    /// Whether the tokens of all jobs were remembered.
+    /// Whether the tokens of all jobs were loaded.
     pub fn is_loaded(&self) -> bool {
         self.is_loaded.load(Ordering::Relaxed)
     }
 
-    /// The database knows these, and no others now.
+    /// Adds the hashes of all tokens.
     pub fn remember_all<'a>(&self, hashes: impl IntoIterator<Item = &'a String>) {
         hashes.into_iter().for_each(|hash| self.remember(hash));
         self.is_loaded.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a sign of life with the token of this hash may wait. One with an unknown token is counted.
-    pub fn may_wait(&self, hash: &str, now: DateTime<Utc>) -> bool {
+    /// Whether a heartbeat with the token of this hash may be deferred. Unknown tokens count against the rate limit.
+    pub fn may_defer(&self, hash: &str, now: DateTime<Utc>) -> bool {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(hash) || self.unknown.take(now)
     }
 }
@@ -61,21 +62,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_tokens_wait_up_to_a_number_a_minute_and_known_ones_always() {
+    fn unknown_tokens_are_deferred_up_to_the_rate_limit_and_known_ones_always() {
         let (tokens, now) = (Tokens::default(), DateTime::UNIX_EPOCH);
         tokens.remember("known");
         for number in 0..UNKNOWN_PER_MINUTE {
-            assert!(tokens.may_wait(&format!("made up {number}"), now), "{number}");
+            assert!(tokens.may_defer(&format!("made up {number}"), now), "{number}");
         }
-        assert!(!tokens.may_wait("one more", now) && tokens.may_wait("known", now));
+        assert!(!tokens.may_defer("one more", now) && tokens.may_defer("known", now));
     }
 
     #[test]
-    fn a_job_that_has_not_reported_yet_waits_beside_a_flood_of_made_up_tokens() {
+    fn a_loaded_token_is_deferred_during_a_flood_of_unknown_ones() {
         let (tokens, now) = (Tokens::default(), DateTime::UNIX_EPOCH);
         tokens.remember_all(&["daily".to_owned()]);
         assert!(tokens.is_loaded());
-        (0..=UNKNOWN_PER_MINUTE).for_each(|number| _ = tokens.may_wait(&format!("made up {number}"), now));
-        assert!(!tokens.may_wait("one more", now) && tokens.may_wait("daily", now));
+        (0..=UNKNOWN_PER_MINUTE).for_each(|number| _ = tokens.may_defer(&format!("made up {number}"), now));
+        assert!(!tokens.may_defer("one more", now) && tokens.may_defer("daily", now));
     }
 }

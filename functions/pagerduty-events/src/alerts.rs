@@ -1,5 +1,5 @@
-//! What an incident of PagerDuty's is about: its alerts, each of which has the key that it was opened under. A webhook names
-//! the incident only: its `incident_key` is null where events opened it, and one incident may have several alerts (grouped, or
+//! Lists the alerts of a PagerDuty incident, each with the key that it was opened under. A webhook contains only the
+//! incident: its `incident_key` is null if events opened it, and an incident may have several alerts (grouped or
 //! merged).
 //!
 //! Source: <https://developer.pagerduty.com/api-reference/4bc42e7ac0c59-list-alerts-for-an-incident>.
@@ -15,39 +15,39 @@ use serde_json::Value;
 use shared::address::Address;
 use shared::tls::{self, Trust};
 
-/// PagerDuty waits for five seconds, and the database needs some of them.
-const PATIENCE: Duration = Duration::from_millis(2_500);
-/// So many alerts are listed at a time.
+/// PagerDuty waits for five seconds; the database needs some of them.
+const TIMEOUT: Duration = Duration::from_millis(2_500);
+/// The page size of the list.
 const PAGE: usize = 100;
-/// No incident of ours has more alerts: PagerDuty itself takes 1,000.
+/// The most pages: PagerDuty allows 1,000 alerts per incident.
 const PAGES: usize = 10;
-/// An answer is read no further: a page of alerts with all that we told of them.
+/// The largest answer: a page of alerts with our own details.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
-/// The longest key that PagerDuty takes.
+/// The longest key that PagerDuty accepts.
 const KEY_CHARS: usize = 255;
 
-/// Where alerts are listed, and with what. Cheap to clone.
+/// Lists alerts through PagerDuty's REST API. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Alerts {
     client: reqwest::Client,
     api: Address,
     token: SecretString,
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
-/// Why the alerts are not known.
+/// Why the alerts can't be listed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AlertsError {
-    /// It may be known later.
+    /// Temporary: a retry may succeed.
     #[error("PagerDuty does not list the alerts now: {0}")]
     Later(String),
-    /// It never will be.
+    /// Permanent.
     #[error("PagerDuty does not list the alerts: it answered {0} (is PAGERDUTY_API_TOKEN right?)")]
     Refused(StatusCode),
 }
 
 impl Alerts {
-    /// The alerts of this account.
+    /// Lists the alerts of this account.
     ///
     /// # Errors
     /// When no HTTP client can be set up.
@@ -59,13 +59,13 @@ impl Alerts {
             .no_proxy()
             .build()
             .context("set up the HTTP client")?;
-        Ok(Self { client, api, token, patience: PATIENCE })
+        Ok(Self { client, api, token, timeout: TIMEOUT })
     }
 
-    /// The keys of this incident's alerts, each once.
+    /// The keys of this incident's alerts, without duplicates.
     pub(crate) async fn keys(&self, incident: &str) -> Result<Vec<String>, AlertsError> {
         let late = |_| AlertsError::Later("it did not answer in time".to_owned());
-        tokio::time::timeout(self.patience, self.list(incident)).await.map_err(late)?
+        tokio::time::timeout(self.timeout, self.list(incident)).await.map_err(late)?
     }
 
     async fn list(&self, incident: &str) -> Result<Vec<String>, AlertsError> {
@@ -92,7 +92,7 @@ impl Alerts {
             .get(address.expose())
             .header(AUTHORIZATION, format!("Token token={}", self.token.expose_secret()))
             .header(ACCEPT, "application/vnd.pagerduty+json;version=2");
-        // Not the error's own words: they hold the address.
+        // Without the error's own text: it contains the address.
         let broken = |_| AlertsError::Later("the connection broke".to_owned());
         let mut answer = request.send().await.map_err(broken)?;
         let status = answer.status();
@@ -108,15 +108,15 @@ impl Alerts {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(broken)? {
             if body.len() + chunk.len() > ANSWER_BYTES {
-                return Err(AlertsError::Later("its answer has no end".to_owned()));
+                return Err(AlertsError::Later("its answer is too large".to_owned()));
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body).map_err(|_| AlertsError::Later("its answer is no JSON".to_owned()))
+        serde_json::from_slice(&body).map_err(|_| AlertsError::Later("its answer is not JSON".to_owned()))
     }
 }
 
-/// Whether it can be a key of ours.
+/// Whether it may be one of our keys.
 pub(crate) fn is_key(key: &str) -> bool {
     !key.is_empty() && key.chars().count() <= KEY_CHARS && !key.contains('\0')
 }

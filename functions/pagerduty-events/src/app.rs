@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use crate::alerts::Alerts;
 pub struct Config {
     /// Where changes are stored.
     pub database: DatabaseConfig,
-    /// Who is told of them.
+    /// The bus to which changes are published.
     pub bus: BusConfig,
-    /// What is known of `PagerDuty`.
+    /// The configuration of `PagerDuty`.
     pub pagerduty: PagerDutyConfig,
 }
 
-/// What is known of `PagerDuty`.
+/// The configuration of `PagerDuty`.
 #[derive(Debug, Clone, Default)]
 pub struct PagerDutyConfig {
-    /// `PAGERDUTY_WEBHOOK_SECRET`: what it signs with; without it the route is closed.
+    /// `PAGERDUTY_WEBHOOK_SECRET`: the secret of its signatures; without it the route refuses all requests.
     pub webhook_secret: Option<SecretString>,
-    /// `PAGERDUTY_API_TOKEN`: with what the alerts of an incident are listed there (a read-only key of its REST API).
+    /// `PAGERDUTY_API_TOKEN`: a read-only key of its REST API, to list an incident's alerts.
     pub api_token: Option<SecretString>,
     /// `PAGERDUTY_REST_URL`; none = [`PagerDutyConfig::API`].
     pub api: Option<Address>,
 }
 
 impl PagerDutyConfig {
-    /// Where its REST API is, but for accounts of the EU.
+    /// The REST API of accounts outside the EU.
     pub const API: &str = "https://api.pagerduty.com";
 
     /// Reads the three variables.
@@ -70,17 +70,17 @@ pub struct App {
     pub(crate) publisher: Publisher,
     pub(crate) watch: Watch,
     pub(crate) webhook_secret: Option<SecretString>,
-    /// None: no incident is asked about.
+    /// None: incidents can't be looked up.
     pub(crate) alerts: Option<Alerts>,
-    /// How long the database gets.
-    pub(crate) patience: Duration,
+    /// The database's timeout.
+    pub(crate) timeout: Duration,
 }
 
 impl App {
-    /// `PagerDuty` waits for five seconds, and sends again what failed.
-    const PATIENCE: Duration = Duration::from_secs(2);
+    /// `PagerDuty` waits for five seconds, and retries failed deliveries.
+    const TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// The App of a Lambda environment: a pool of its own.
+    /// The App of a Lambda environment, with a pool of its own.
     ///
     /// # Errors
     /// When the connection string can't be used, or no HTTP client can be set up.
@@ -92,7 +92,7 @@ impl App {
         Self::new(store, publisher, watch, config.pagerduty)
     }
 
-    /// An App with means that are there already.
+    /// An App on existing dependencies.
     ///
     /// # Errors
     /// When no HTTP client can be set up.
@@ -100,20 +100,20 @@ impl App {
         let PagerDutyConfig { webhook_secret, api_token, api } = config;
         let api = api.unwrap_or(Address::of_vendor(PagerDutyConfig::API));
         let alerts = api_token.map(|token| Alerts::new(api, token)).transpose()?;
-        Ok(Self { store, publisher, watch, webhook_secret, alerts, patience: Self::PATIENCE })
+        Ok(Self { store, publisher, watch, webhook_secret, alerts, timeout: Self::TIMEOUT })
     }
 
-    /// The same with at least this time for the database, and for `PagerDuty`'s answers.
+    /// The same App with at least this timeout for the database and for `PagerDuty`'s answers.
     #[must_use]
     pub fn with_store_budget(mut self, budget: Duration) -> Self {
-        self.patience = self.patience.max(budget);
+        self.timeout = self.timeout.max(budget);
         if let Some(alerts) = &mut self.alerts {
-            alerts.patience = alerts.patience.max(budget);
+            alerts.timeout = alerts.timeout.max(budget);
         }
         self
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes security events and closes the pool before the process ends.
     pub async fn close(&self) {
         self.watch.flush().await;
         self.store.close();

@@ -1,12 +1,12 @@
-//! `pagerduty-events`: what people did about our incidents in `PagerDuty`.
+//! `pagerduty-events`: applies what people did in `PagerDuty` to our incidents.
 //!
 //! - Trigger: `POST /webhooks/pagerduty`, a subscription of its version 3 (API Gateway's HTTP API, or the local stack).
-//! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; what was answered with 200 is
-//!   committed; an event counts once; what is somebody else's incident changes nothing.
-//! - Idempotency key: the event's id, which is signed, and what it is about.
+//! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; after a 200 the change is
+//!   committed; events are idempotent; incidents of other systems change nothing.
+//! - Idempotency key: the event's id, which is signed, and its subject.
 //!
-//! Steps: [`signature`] → [`payload`] (a body to a deed) → `alerts` (their incident to the keys that it was opened under) →
-//! `shared::store::subjects` (a key to our incidents) → `shared::store::reactions` → answer.
+//! Steps: [`signature`] → [`payload`] (a body to an action) → `alerts` (a PagerDuty incident to the keys that it was
+//! opened under) → `shared::store::subjects` (a key to our incidents) → `shared::store::reactions` → answer.
 
 mod alerts;
 pub mod app;
@@ -29,7 +29,7 @@ use shared::store::subjects;
 
 use alerts::AlertsError;
 pub use app::App;
-use payload::{About, Done, Meaning};
+use payload::{About, Meaning, PersonAction};
 
 /// The function's routes.
 pub fn router(app: App) -> Router {
@@ -40,7 +40,7 @@ async fn receive(State(app): State<App>, request: Request) -> Result<Json<Value>
     let (now, (parts, body)) = (Utc::now(), request.into_parts());
     let body = app.authentic(&parts, body, now).await?;
     match payload::meaning(&read_json(&body)?) {
-        Meaning::Did(done) => app.take(&done, now).await,
+        Meaning::Did(action) => app.take(&action, now).await,
         Meaning::Nothing(why) => {
             tracing::info!("ignored: {why}");
             Ok(Json(json!({ "ignored": why })))
@@ -49,7 +49,7 @@ async fn receive(State(app): State<App>, request: Request) -> Result<Json<Value>
 }
 
 impl App {
-    /// The body, if `PagerDuty` has signed it. What is refused is noted.
+    /// The body, if `PagerDuty` has signed it. Refusals are recorded.
     async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Bytes, ApiError> {
         let Some(secret) = &self.webhook_secret else {
             tracing::error!("refused a webhook: PAGERDUTY_WEBHOOK_SECRET is not set, so nothing can be verified");
@@ -59,54 +59,54 @@ impl App {
         self.watch.authentic("PagerDuty's webhooks", parts, body, verify, now).await
     }
 
-    /// The keys that the incident was opened under; none where that can't be found out, and why.
+    /// The keys that the incident was opened under, or why they can't be listed.
     async fn keys(&self, about: &About) -> Result<Result<Vec<String>, &'static str>, ApiError> {
         let incident = match about {
             About::Key(key) => return Ok(Ok(vec![key.clone()])),
             About::Incident(incident) => incident,
         };
         let Some(alerts) = &self.alerts else {
-            tracing::error!("PAGERDUTY_API_TOKEN is not set: what is done in PagerDuty can't be found here");
-            return Ok(Err("this server has no PAGERDUTY_API_TOKEN to ask what it is about"));
+            tracing::error!("PAGERDUTY_API_TOKEN is not set: what is done in PagerDuty can't be applied here");
+            return Ok(Err("this server has no PAGERDUTY_API_TOKEN to look the incident up"));
         };
         match alerts.keys(incident).await {
             Ok(keys) => Ok(Ok(keys)),
             Err(error @ AlertsError::Later(_)) => {
-                tracing::warn!(%error, "PagerDuty is to send it again");
-                let message = "PagerDuty does not say what it is about; try again";
+                tracing::warn!(%error, "PagerDuty is asked to retry the delivery");
+                let message = "PagerDuty does not list the incident's alerts now; try again";
                 Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message))
             }
             Err(error @ AlertsError::Refused(_)) => {
-                tracing::error!(%error, "what is done in PagerDuty can't be found here");
-                Ok(Err("PagerDuty refuses to say what it is about"))
+                tracing::error!(%error, "what is done in PagerDuty can't be applied here");
+                Ok(Err("PagerDuty refuses to list the incident's alerts"))
             }
         }
     }
 
-    /// Does the same to all that was told under the keys, and tells the bus.
-    async fn take(&self, done: &Done, now: DateTime<Utc>) -> Result<Json<Value>, ApiError> {
-        let keys = match self.keys(&done.about).await? {
+    /// Applies the action to all subjects of the keys, and publishes the events.
+    async fn take(&self, action: &PersonAction, now: DateTime<Utc>) -> Result<Json<Value>, ApiError> {
+        let keys = match self.keys(&action.about).await? {
             Ok(keys) => keys,
             Err(why) => return Ok(Json(json!({ "ignored": why }))),
         };
         let keys = keys.as_slice();
-        let reacted = self.store.run_within(self.patience, |client| async move {
+        let reacted = self.store.run_within(self.timeout, |client| async move {
             let mut all = Vec::new();
-            for subject in subjects::list_of_dedup_keys(&client, keys, done.at).await? {
-                let reacted = reactions::react(&client, &subject, &reaction(done, &subject, now)).await?;
+            for subject in subjects::list_of_dedup_keys(&client, keys, action.at).await? {
+                let reacted = reactions::react(&client, &subject, &reaction(action, &subject, now)).await?;
                 all.push((subject, reacted));
             }
             Ok(all)
         });
         let reacted = reacted.await?;
-        let (deed, by) = (done.deed, &done.by);
+        let (kind, by) = (action.kind, &action.by);
         if reacted.is_empty() {
-            tracing::info!(about = ?done.about, "ignored: nothing that is open here");
-            return Ok(Json(json!({ "ignored": "nothing that is open here" })));
+            tracing::info!(about = ?action.about, "ignored: no open incident or alert here");
+            return Ok(Json(json!({ "ignored": "no open incident or alert here" })));
         }
         let mut events = Vec::new();
         for (subject, reacted) in &reacted {
-            tracing::info!(%subject, by, ?deed, ?reacted, "{deed:?} of {subject} by {by}");
+            tracing::info!(%subject, by, action = ?kind, ?reacted, "{kind:?} of {subject} by {by}");
             events.extend(match reacted {
                 Reacted::Done(event) => *event,
                 Reacted::Over | Reacted::Unknown => None,
@@ -118,15 +118,15 @@ impl App {
     }
 }
 
-fn reaction(done: &Done, subject: &Subject, now: DateTime<Utc>) -> Reaction {
-    let content = json!([done.event_id, subject.to_string()]);
+fn reaction(action: &PersonAction, subject: &Subject, now: DateTime<Utc>) -> Reaction {
+    let content = json!([action.event_id, subject.to_string()]);
     Reaction {
         delivery_key: DeliveryKey::derived("pagerduty", content.to_string().as_bytes()),
-        deed: done.deed,
-        by: done.by.clone(),
+        deed: action.kind,
+        by: action.by.clone(),
         comment: None,
         agent: Agent::new("pagerduty-events", "operator"),
         at: now,
-        done_at: done.at,
+        done_at: action.at,
     }
 }

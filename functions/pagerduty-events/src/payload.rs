@@ -1,5 +1,4 @@
-//! From a body to what was done in `PagerDuty`, version 3 of its webhooks: one event a request. Any field may be missing or
-//! of another type.
+//! Parses a webhook of `PagerDuty`, version 3: one event per request. Any field may be missing or of another type.
 //!
 //! Source: <https://developer.pagerduty.com/docs/webhooks-overview>.
 
@@ -9,55 +8,55 @@ use shared::store::reactions::{Deed, person};
 
 use crate::alerts::is_key;
 
-/// The id of an incident there is no longer.
+/// The longest incident id of PagerDuty.
 const ID_CHARS: usize = 50;
 
-/// What a delivery means for us.
+/// The meaning of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
-    /// Somebody did something about an incident of theirs.
-    Did(Done),
-    /// Nothing, and why.
+    /// A person acted on an incident.
+    Did(PersonAction),
+    /// Nothing to do, and why.
     Nothing(&'static str),
 }
 
-/// What somebody did.
+/// A person's action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
-    /// Tells the event from every other, also when it is sent again.
+pub struct PersonAction {
+    /// Identifies the event; the same in a retry.
     pub event_id: String,
-    /// What it was.
-    pub deed: Deed,
-    /// What it was done about.
+    /// The action.
+    pub kind: Deed,
+    /// The incident.
     pub about: About,
     /// `pagerduty:Earline Greenholt`.
     pub by: String,
-    /// When, by their clock.
+    /// When, by PagerDuty's clock.
     pub at: Option<DateTime<Utc>>,
 }
 
-/// Which incident of theirs.
+/// A PagerDuty incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
-    /// The one that was opened under this `dedup_key`, which may be ours.
+    /// Opened under this `dedup_key`, which may be ours.
     Key(String),
-    /// The one of this id: its alerts have the keys.
+    /// With this id: its alerts have the keys.
     Incident(String),
 }
 
-/// What a body means.
+/// The meaning of a body.
 #[must_use]
 pub fn meaning(body: &Value) -> Meaning {
     let event = &body["event"];
-    let deed = match event["event_type"].as_str() {
+    let kind = match event["event_type"].as_str() {
         Some("incident.acknowledged") => Deed::Acknowledge,
         Some("incident.resolved") => Deed::Resolve,
         Some("incident.unacknowledged") => Deed::Note("Unacknowledged in PagerDuty"),
         Some("incident.reopened") => Deed::Note("Reopened in PagerDuty"),
         Some("pagey.ping") => return Meaning::Nothing("a ping"),
-        _ => return Meaning::Nothing("nothing was done about an incident"),
+        _ => return Meaning::Nothing("it is no action on an incident"),
     };
-    // Its alerts go on in another one, of which nobody has said that it is over.
+    // A merged incident's alerts continue in another one: they are not resolved.
     if event["data"]["resolve_reason"]["type"] == "merge_resolve_reason" {
         return Meaning::Nothing("it was merged into another");
     }
@@ -71,19 +70,19 @@ pub fn meaning(body: &Value) -> Meaning {
     match text(&event["id"]).zip(about) {
         Some((event_id, about)) => {
             let at = event["occurred_at"].as_str().and_then(|at| at.parse().ok());
-            Meaning::Did(Done { event_id, deed, about, by: name_of(&event["agent"]), at })
+            Meaning::Did(PersonAction { event_id, kind, about, by: name_of(&event["agent"]), at })
         }
         None => Meaning::Nothing("it names no incident"),
     }
 }
 
-/// Whether it can be an id of theirs: it becomes part of an address.
+/// Whether it may be an incident's id: it becomes part of a URL.
 fn is_id(id: &str) -> bool {
     id.len() <= ID_CHARS && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Whether somebody did it. An integration, a rule of the service, a time-out and whatever runs without a name are machines:
-/// among them is what we tell them ourselves, which comes back, perhaps after our incident was opened again.
+/// Whether a person did it. Integrations, service rules, time-outs and unnamed agents are machines: our own
+/// notifications come back this way, perhaps after our incident was reopened.
 fn is_person(agent: &Value) -> bool {
     agent["type"] == "user_reference"
 }
@@ -107,45 +106,45 @@ mod tests {
         meaning(&body)
     }
 
-    fn done(meaning: Meaning) -> Done {
+    fn action(meaning: Meaning) -> PersonAction {
         match meaning {
-            Meaning::Did(done) => done,
+            Meaning::Did(action) => action,
             Meaning::Nothing(why) => panic!("{why}"),
         }
     }
 
     #[test]
-    fn who_did_what_about_which_of_our_keys_is_read() {
-        let acknowledged = done(changed(&|_| {}));
-        let expected = Done {
+    fn action_person_and_incident_are_parsed() {
+        let acknowledged = action(changed(&|_| {}));
+        let expected = PersonAction {
             event_id: "5ac64822-4adc-4fda-ade0-410becf0de4f".to_owned(),
-            deed: Deed::Acknowledge,
+            kind: Deed::Acknowledge,
             about: About::Incident("PGR0VU2".to_owned()),
             by: "pagerduty:Earline Greenholt".to_owned(),
             at: "2026-11-24T12:00:00Z".parse().ok(),
         };
         assert_eq!(acknowledged, expected);
-        for (kind, deed) in [
+        for (kind, expected) in [
             ("incident.resolved", Deed::Resolve),
             ("incident.unacknowledged", Deed::Note("Unacknowledged in PagerDuty")),
             ("incident.reopened", Deed::Note("Reopened in PagerDuty")),
         ] {
-            assert_eq!(done(changed(&|body| body["event"]["event_type"] = kind.into())).deed, deed);
+            assert_eq!(action(changed(&|body| body["event"]["event_type"] = kind.into())).kind, expected);
         }
-        assert_eq!(done(changed(&|body| body["event"]["agent"]["summary"] = Value::Null)).by, "pagerduty");
-        // Where it says under which key it was opened, nobody needs to be asked.
+        assert_eq!(action(changed(&|body| body["event"]["agent"]["summary"] = Value::Null)).by, "pagerduty");
+        // With an incident key, no lookup is needed.
         for (key, about) in [
             ("watchkeeper:(built-in)/incident:INC-1", About::Key("watchkeeper:(built-in)/incident:INC-1".to_owned())),
             ("", About::Incident("PGR0VU2".to_owned())),
             ("\0", About::Incident("PGR0VU2".to_owned())),
             (&"x".repeat(256), About::Incident("PGR0VU2".to_owned())),
         ] {
-            assert_eq!(done(changed(&|body| body["event"]["data"]["incident_key"] = key.into())).about, about);
+            assert_eq!(action(changed(&|body| body["event"]["data"]["incident_key"] = key.into())).about, about);
         }
     }
 
     #[test]
-    fn what_is_not_for_us_is_passed_over() {
+    fn irrelevant_events_are_ignored() {
         for change in [
             &(|body: &mut Value| body["event"]["event_type"] = "incident.triggered".into()) as &dyn Fn(&mut Value),
             &|body| body["event"]["event_type"] = "pagey.ping".into(),

@@ -1,5 +1,5 @@
-//! `PagerDuty`'s signature: `v1=` and the HMAC-SHA256 of the raw body, in hexadecimal digits, under the subscription's secret.
-//! While a secret is being changed there are several, separated by commas: one of them has to be right.
+//! `PagerDuty`'s signature: `v1=` and the HMAC-SHA256 of the raw body, in hexadecimal digits, under the subscription's
+//! secret. During a rotation of secrets there are several, separated by commas: one of them has to be valid.
 //!
 //! Source: <https://developer.pagerduty.com/docs/verifying-webhook-signatures>.
 
@@ -9,13 +9,13 @@ pub use shared::signature::SignatureError;
 
 const HEADER: &str = "x-pagerduty-signature";
 const VERSION: &str = "v1=";
-/// More signatures than a change of secrets needs are not compared.
+/// The most signatures that are compared.
 const SIGNATURES: usize = 10;
 
-/// Verifies that one of the request's signatures is right, in constant time.
+/// Verifies that one of the request's signatures is valid, in constant time.
 ///
 /// # Errors
-/// When there is none, or none is that of this body.
+/// When there is none, or none is valid for this body.
 pub fn verify(secret: &SecretString, headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureError> {
     let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).ok_or(SignatureError::Missing)?;
     let signatures = given.split(',').filter_map(|one| one.trim().strip_prefix(VERSION)).take(SIGNATURES);

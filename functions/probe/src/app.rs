@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const LOCAL_REGION: &str = "local";
 pub struct Config {
     /// Where services are read and results stored.
     pub database: DatabaseConfig,
-    /// Who is told of what has changed.
+    /// The bus to which changes are published.
     pub bus: BusConfig,
     /// What the probe itself needs.
     pub probe: ProbeConfig,
@@ -37,7 +37,7 @@ pub struct ProbeConfig {
     pub default_services: Vec<ServiceSpec>,
     /// `AWS_REGION`: where the checks run from.
     pub region: String,
-    /// How services are asked: what may be asked (`PROBE_ALLOW_CIDRS`), and what is sent along (`PROBE_SECRET_…`).
+    /// What may be checked (`PROBE_ALLOW_CIDRS`), and the secrets that are sent along (`PROBE_SECRET_…`).
     pub checker: CheckerConfig,
 }
 
@@ -62,8 +62,7 @@ impl ProbeConfig {
         }
     }
 
-    /// As on somebody's own machine, whose services are what is to be watched: the loopback interface may be asked, unless
-    /// `PROBE_ALLOW_CIDRS` says what may.
+    /// For a developer's machine: allows checks of the loopback interface, unless `PROBE_ALLOW_CIDRS` is set.
     #[must_use]
     pub fn with_loopback(mut self) -> Self {
         if self.checker.allow.is_empty() {
@@ -73,7 +72,7 @@ impl ProbeConfig {
     }
 }
 
-/// `PROBE_ALLOW_CIDRS`: ranges of addresses, separated by commas or spaces.
+/// `PROBE_ALLOW_CIDRS`: address ranges, separated by commas or spaces.
 fn allowed(environment: &mut Environment<'_>) -> Vec<Cidr> {
     const NAME: &str = "PROBE_ALLOW_CIDRS";
     let text = environment.optional(NAME).unwrap_or_default();
@@ -100,7 +99,7 @@ pub struct App {
 }
 
 impl App {
-    /// The App of a Lambda environment: a pool of its own.
+    /// The App of a Lambda environment, with a pool of its own.
     ///
     /// # Errors
     /// When the connection string can't be used.
@@ -111,7 +110,7 @@ impl App {
         Self::new(store, publisher, config.probe)
     }
 
-    /// An App on a store and a publisher that are there already.
+    /// An App on an existing store and publisher.
     ///
     /// # Errors
     /// When TLS can't be set up.
@@ -126,7 +125,7 @@ impl App {
         })
     }
 
-    /// Stores the default services, once per process; tried again at the next call when the database is away.
+    /// Stores the default services once per process. When the database is unavailable, the next call retries.
     ///
     /// # Errors
     /// When the database can't be used.
@@ -147,7 +146,7 @@ impl App {
         Ok(())
     }
 
-    /// Hangs up politely: the process is about to end.
+    /// Closes the connection pool before the process ends.
     pub fn close(&self) {
         self.store.close();
     }

@@ -1,12 +1,12 @@
-//! The circuit breaker of somebody else's service: what is known to fail is asked gently. Pure.
+//! The circuit breaker of an external service: exponential back-off while it fails. Pure.
 //!
-//! - closed: it is asked at each of its slots. Three failed runs in a row open it.
-//! - open: it is let through once, at `retry_at`; failing then doubles the pause, up to a quarter of an hour.
-//! - half open: that one was good; it is asked at each slot again, and a second good run in a row closes it. A failed one
-//!   opens it again, with a longer pause.
+//! - closed: the service is checked at each slot. Three failed runs in a row open the breaker.
+//! - open: one check is let through at `retry_at`. If it fails, the back-off doubles, up to 15 minutes.
+//! - half open: that check passed; the service is checked at each slot again. A second passed run in a row closes the
+//!   breaker, a failed one opens it again with a longer back-off.
 //!
-//! A breaker that is closed with nothing to remember is none. A check out of turn, while it is open, that fails too
-//! changes nothing: the pause is not for asking more often, nor is it made longer by that.
+//! A closed breaker without failures is not stored. A failed unscheduled check of an open breaker changes nothing: it
+//! does not lengthen the back-off.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ const HALF_OPEN: &str = "half_open";
 /// As many failed runs in a row open it.
 const FAILURES: i32 = 3;
 
-/// The longest pause, in seconds.
+/// The longest back-off, in seconds.
 const MAX_BACKOFF: i32 = 15 * 60;
 
-/// The breaker after a run; none = it is closed, and there is nothing to remember. `interval`: that of the service.
+/// The breaker after a run; none = closed without failures. `interval` is the service's.
 #[must_use]
 pub fn next(breaker: Option<&Breaker>, verdict: Verdict, interval: Duration, now: DateTime<Utc>) -> Option<Breaker> {
     let failed = verdict == Verdict::Failed;
@@ -70,8 +70,8 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
     }
 
-    /// What comes of verdicts that are seen as soon as the breaker lets them through, at slots of this interval:
-    /// `(when, state, pause)`.
+    /// Simulates checks at slots of this interval, skipping those that the breaker does not let through: `(when, state,
+    /// back-off)`.
     fn story(history: &[Verdict], interval: Duration) -> Vec<(i64, String, i32)> {
         let seconds = i64::try_from(interval.as_secs()).unwrap();
         let (mut breaker, mut slot) = (None::<Breaker>, 0);
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_doubles_up_to_a_quarter_of_an_hour() {
+    fn the_back_off_doubles_up_to_a_quarter_of_an_hour() {
         let failed = [Verdict::Failed; 9];
         let pauses = |interval: u64| -> Vec<i32> {
             story(&failed, Duration::from_secs(interval)).into_iter().map(|(_, _, pause)| pause).collect()
         };
         assert_eq!(pauses(60), [0, 0, 120, 240, 480, 900, 900, 900, 900]);
         assert_eq!(pauses(30), [0, 0, 60, 120, 240, 480, 900, 900, 900]);
-        // Whoever is asked once a day is asked gently enough.
+        // An interval of a day is longer than the longest back-off.
         assert_eq!(pauses(86_400), [0, 0, 900, 900, 900, 900, 900, 900, 900]);
         let asked: Vec<i64> = story(&failed, MINUTE).into_iter().map(|(when, ..)| when).collect();
         assert_eq!(asked, [0, 60, 120, 240, 480, 960, 1_860, 2_760, 3_660]);
@@ -168,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_fails_is_asked_seldom_and_what_is_well_at_each_slot(
+        fn an_open_breaker_backs_off_and_a_closed_one_lets_each_slot_through(
             history in prop::collection::vec(verdict(), 1..60), interval in 30..2_000_u64,
         ) {
             let story = story(&history, Duration::from_secs(interval));

@@ -1,4 +1,4 @@
-//! The three default services: what a team gets probed by setting two addresses.
+//! The three default services, configured by two environment variables.
 
 use shared::config::Environment;
 use shared::model::{DEFAULT_ENVIRONMENT, ServiceSpec};
@@ -28,7 +28,7 @@ fn join(base: &str, path: &str) -> String {
     format!("{}{path}", base.trim().trim_end_matches('/'))
 }
 
-/// Notes what makes these services impossible; as in a file, also a user and password: an address is stored and shown.
+/// Reports configuration problems, also a user or password in the address: addresses are stored and shown.
 fn check(environment: &mut Environment<'_>, variable: &str, services: &[ServiceSpec]) {
     for service in services {
         let opens = |url: Url| !url.username().is_empty() || url.password().is_some();
@@ -58,10 +58,10 @@ mod tests {
             ("ADMIN_CONSOLE_URL", "https://console.example.com"),
         ])
         .unwrap();
-        let told: Vec<_> =
+        let summary: Vec<_> =
             services.iter().map(|it| (it.name.as_str(), it.application.as_str(), it.target.as_str())).collect();
         assert_eq!(
-            told,
+            summary,
             [
                 ("backend", "admin-console-backend", "https://api.example.com/health"),
                 ("database", "database", "https://api.example.com/health/db"),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_a_user_or_a_password_is_refused_without_a_word_of_it() {
+    fn an_address_with_a_user_or_a_password_is_refused_and_not_printed() {
         for address in ["https://ann:hunter2@x.example", "https://ann@x.example/", " https://:hunter2@x.example"] {
             for variable in ["BACKEND_API_URL", "ADMIN_CONSOLE_URL"] {
                 let error = read_from(&[(variable, address)]).unwrap_err().to_string();

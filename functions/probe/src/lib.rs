@@ -1,10 +1,11 @@
 //! `probe`: health checks of all due services.
 //!
 //! - Trigger: EventBridge schedule `cron(* * * * ? *)`; its tick is the event's scheduled time, floored to the minute.
-//!   Services that are checked each half minute are asked at :30 by the same invocation.
+//!   Services that are checked each half minute are checked at :30 by the same invocation.
 //! - Guarantees: a failure is confirmed before it counts; one open incident and one alert per service however long it
 //!   fails; nothing is locked while services are checked.
-//! - Idempotency key: the check's id, a `UUIDv5` of service, region and slot; claims make a second run find nothing due.
+//! - Idempotency key: the check's id, a `UUIDv5` of service, region and slot; claims (leases) make a second run find
+//!   nothing due.
 //!
 //! Steps: [`app`] → `round` (claim: `shared::store::probing`) → [`check`] (attempts, over [`net`]) → [`votes`], [`decide`],
 //! [`breaker`], [`suspicion`] (pure) → [`record`] (pure) → one write (`shared::store::checks`).
@@ -35,9 +36,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use app::App;
-use round::Watching;
+use round::RoundObserver;
 
-/// A tick that arrives later than this is a missed window, not a check: the next one has come by then.
+/// A tick that arrives later than this is skipped: the next one is due by then.
 const LATE: TimeDelta = TimeDelta::seconds(60);
 
 /// What has been kept long enough is deleted each so many minutes, for at most so long.
@@ -47,63 +48,63 @@ const RETENTION_TIME: Duration = Duration::from_secs(10);
 /// What a round found.
 #[derive(Debug, Default)]
 pub struct RoundReport {
-    /// The switch that stopped it, if one did.
+    /// The switch that stopped it, if any.
     pub stopped_by: Option<String>,
-    /// How many services are to be probed at all.
+    /// How many services are configured to be probed.
     pub configured: usize,
     /// Each service that was checked.
     pub checked: Vec<Checked>,
 }
 
-/// What was found of one service.
+/// The result of one service's check.
 #[derive(Debug)]
 pub struct Checked {
     /// The service.
     pub service: String,
     /// Where it runs.
     pub environment: String,
-    /// What kind of check it is.
+    /// The kind of the check.
     pub kind: Kind,
     /// Whether it did not fail.
     pub passed: bool,
-    /// What was found.
+    /// Healthy, degraded or failed.
     pub verdict: Verdict,
-    /// What the service is now.
+    /// The state of the service after the check.
     pub state: ServiceState,
-    /// What it answered.
+    /// The status of the answer.
     pub http_status: Option<u16>,
-    /// How long that took.
+    /// The response time.
     pub response_time_ms: u32,
-    /// Why it failed or is degraded, for a machine.
+    /// Why it failed or is degraded, for machines.
     pub reason: Option<FailureReason>,
-    /// The same for a person.
+    /// The same for people.
     pub error: Option<String>,
     /// Its open incident.
     pub incident_id: Option<IncidentId>,
-    /// Why nobody is told while it fails.
+    /// Why its alerts are suppressed.
     pub held_by: Option<String>,
 }
 
 /// The minute's round: checks what is due at this tick, and 30 seconds later what is due then.
 ///
 /// # Errors
-/// When the database can't be used. Nothing was recorded then, and trying again is harmless.
+/// When the database can't be used. Nothing was recorded then; a retry is safe (idempotent).
 pub async fn handle(app: &App, scheduled: DateTime<Utc>) -> anyhow::Result<RoundReport> {
     let tick = scheduled.duration_trunc(TimeDelta::minutes(1)).unwrap_or(scheduled);
     if Utc::now() - tick > LATE {
-        tracing::warn!(%tick, "a late tick is a missed window");
+        tracing::warn!(%tick, "a late tick was skipped");
         return Ok(RoundReport::default());
     }
     app.ensure_default_services().await?;
-    let (told, half_minutes) = oneshot::channel();
-    let watching = Watching {
+    let (sender, half_minutes) = oneshot::channel();
+    let observer = RoundObserver {
         progress: &|_, _| {},
-        // Nobody listens any more when the second half has failed.
+        // The receiver is dropped when the second half has failed.
         half_minutes: Box::new(move |some| {
-            let _ = told.send(some);
+            let _ = sender.send(some);
         }),
     };
-    let first = round::run(app, Round::Due(tick), watching);
+    let first = round::run(app, Round::Due(tick), observer);
     let second = second_half(app, tick, half_minutes);
     let (first, second) = tokio::join!(first, second);
     let mut report = first?;
@@ -114,7 +115,7 @@ pub async fn handle(app: &App, scheduled: DateTime<Utc>) -> anyhow::Result<Round
     Ok(report)
 }
 
-/// What is due at :30, if anything is.
+/// Checks what is due at :30, if anything is.
 async fn second_half(
     app: &App,
     tick: DateTime<Utc>,
@@ -125,33 +126,34 @@ async fn second_half(
     }
     let half = tick + TimeDelta::seconds(30);
     tokio::time::sleep((half - Utc::now()).to_std().unwrap_or_default()).await;
-    round::run(app, Round::Due(half), Watching { progress: &|_, _| {}, half_minutes: Box::new(|_| ()) }).await
+    round::run(app, Round::Due(half), RoundObserver { progress: &|_, _| {}, half_minutes: Box::new(|_| ()) }).await
 }
 
-/// How often a round out of turn looks whether another round has left a service.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often an unscheduled round polls for services that another round has claimed.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A round out of turn: checks every service now. `progress` hears how many are done, of how many.
+/// An unscheduled round: checks every service now. `progress` is called with how many are done, of how many.
 ///
-/// What another round is checking at the moment is waited for, for this time at most, and reported as that round found it,
-/// if it was checked since; otherwise it is checked then. What is missing in the report is still in the other's hands.
+/// For services that another round has claimed, it waits at most for `timeout`, and reports that
+/// round's result if it is new enough; otherwise it checks them itself. Services that are missing in the report are
+/// still claimed.
 ///
 /// # Errors
 /// When the database can't be used.
 pub async fn check_now(
     app: &App,
-    patience: Duration,
+    timeout: Duration,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> anyhow::Result<RoundReport> {
     app.ensure_default_services().await?;
     let mut report = RoundReport::default();
-    let (begun, give_up_at) = (Utc::now(), Instant::now() + patience);
+    let (begun, deadline) = (Utc::now(), Instant::now() + timeout);
     loop {
         let already = report.checked.len();
         let configured = report.configured;
         let ours = |done, of: usize| progress(already + done, configured.max(already + of));
-        let watching = Watching { progress: &ours, half_minutes: Box::new(|_| ()) };
-        let some = round::run(app, Round::All(begun), watching).await?;
+        let observer = RoundObserver { progress: &ours, half_minutes: Box::new(|_| ()) };
+        let some = round::run(app, Round::All(begun), observer).await?;
         report.stopped_by = some.stopped_by;
         report.configured = some.configured;
         let none = some.checked.is_empty();
@@ -163,18 +165,18 @@ pub async fn check_now(
             let others = checked_by_others(app, begun, &report.checked).await?;
             let done = report.checked.len() + others.len();
             progress(done, report.configured);
-            if done >= report.configured || Instant::now() >= give_up_at {
+            if done >= report.configured || Instant::now() >= deadline {
                 report.checked.extend(others);
                 break;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
     report.checked.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
     Ok(report)
 }
 
-/// What other rounds have found since then of services that are not among these.
+/// Results of other rounds since then, of services that are not among ours.
 async fn checked_by_others(app: &App, since: DateTime<Utc>, ours: &[Checked]) -> anyhow::Result<Vec<Checked>> {
     let ours: HashSet<(&str, &str)> = ours.iter().map(|it| (it.service.as_str(), it.environment.as_str())).collect();
     let newest = app.store.run(|client| async move { checks::list_newest(&client, since).await });

@@ -6,12 +6,12 @@ use shared::model::{DEFAULT_ENVIRONMENT, IncidentId};
 use shared::store::network::{self, NetworkIncident};
 
 use crate::App;
-use crate::suspicion::Held;
+use crate::suspicion::NetworkVerdict;
 
 /// Opens the incident, as the run says that has ended; or resolves it, where it is open and the run proves the contrary.
-pub(crate) async fn note(app: &App, held: Held, recovered: bool) -> anyhow::Result<()> {
+pub(crate) async fn note(app: &App, verdict: NetworkVerdict, recovered: bool) -> anyhow::Result<()> {
     let (region, now) = (app.region.as_str(), Utc::now());
-    let event = if held == Held::Suspect {
+    let event = if verdict == NetworkVerdict::Suspect {
         let message = format!(
             "Most services that have nothing to do with each other failed at once, seen from {region}: the probe's own \
              network is suspect, and nothing is said about the services"

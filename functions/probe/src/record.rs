@@ -13,7 +13,7 @@ use shared::store::probing::{Breaker, ClaimedService, Vote, Votes};
 use uuid::Uuid;
 
 use crate::check::Outcome;
-use crate::decide::{Around, Decision, Outage, Parents, Unwell, decide};
+use crate::decide::{Around, Decision, DegradedAlert, Outage, Parents, decide};
 use crate::{breaker, votes};
 
 /// A title column holds this many characters, and so does a target's.
@@ -51,7 +51,7 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         .map(|(_, verdict)| decide(&service.standing, &spec.policy, verdict, &Around { at, maintenance, parents }));
     let fails = decided.is_some_and(|(_, verdict)| verdict == Verdict::Failed);
     let outage = decision.as_ref().map_or(Outage::None, |decision| decision.outage);
-    let unwell = decision.as_ref().map_or(Unwell::None, |decision| decision.unwell);
+    let degraded_alert = decision.as_ref().map_or(DegradedAlert::None, |decision| decision.degraded_alert);
     let (certificate, renewed) = certificate(claimed, outcome);
     CheckRecord {
         service_id: service.id,
@@ -82,8 +82,8 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         failure: (fails && matches!(outage, Outage::Opens | Outage::Lasts))
             .then(|| failure_record(service, outcome, decision.as_ref())),
         recovery: (outage == Outage::Ends).then(|| recovery_record(service)),
-        unwell: (unwell == Unwell::Begins).then(|| unwell_record(service, outcome)),
-        well: unwell == Unwell::Ends,
+        unwell: (degraded_alert == DegradedAlert::Begins).then(|| degraded_record(service, outcome)),
+        well: degraded_alert == DegradedAlert::Ends,
         certificate: certificate.filter(|_| !maintenance),
         renewed,
         state_changed: decision.as_ref().filter(|it| it.changed).map(|it| state_changed(service, it, at)),
@@ -183,7 +183,7 @@ fn alert(message: String, announce_at: DateTime<Utc>, now: DateTime<Utc>) -> Ale
     AlertRecord { id: Uuid::new_v4(), message, announce_at: announce_at.max(now) }
 }
 
-fn unwell_record(service: &Service, outcome: &Outcome) -> AlertRecord {
+fn degraded_record(service: &Service, outcome: &Outcome) -> AlertRecord {
     let why = outcome.failure.as_ref().map_or("it answers slowly", |failure| &failure.text);
     let message = format!("{} is degraded: {why}", service.spec.name);
     let now = outcome.checked_at;

@@ -1,10 +1,10 @@
-//! One round: claims what is due, checks all of it at once, writes what is known.
+//! One round: claims the due services, checks them concurrently, writes the results in batches.
 //!
-//! What is checked in one round starts spread over [`SPREAD`], each service at the same place of it each time. Results are
-//! written together: those of the first seconds, and those of services that hang when they are through. A failure waits for
-//! what decides about it: the services that it needs, and whether it may be our own network (`suspicion`).
+//! Checks start spread over [`SPREAD`], each service always at the same offset. Results are written in batches: those
+//! of the first seconds, then those of slow services. A failure waits for what decides about it: the services that it
+//! depends on, and whether it may be our own network (`suspicion`).
 
-mod known;
+mod results;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,52 +21,52 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::known::{Known, Last, is_known_to_be_down};
+use self::results::{Last, RoundResults, is_known_to_be_down};
 use crate::check::Outcome;
 use crate::decide::Parents;
 use crate::record::{self, Ended};
-use crate::suspicion::Held;
+use crate::suspicion::NetworkVerdict;
 use crate::{App, Checked, RoundReport, network, suspicion};
 
-/// Checks of one round begin within this time; those of few services sooner, each so much after the other.
+/// Checks of one round start within this time; those of few services sooner, each so much after the other.
 const SPREAD: Duration = Duration::from_millis(1_500);
 const APART: Duration = Duration::from_millis(20);
 
-/// As many are under way at once: each needs a socket, and a Lambda may have 1,024 files open; and a small one that tries
-/// too much at once would take its own slowness for others'.
+/// The most concurrent checks: each needs a socket, a Lambda may have 1,024 files open, and an overloaded process would
+/// take its own slowness for the services'.
 const IN_FLIGHT: usize = 250;
 
-/// One invocation takes this many; what is left is another one's, or the next round's.
+/// The most services of one invocation; the rest is left to another one or the next round.
 const SERVICES: usize = 2_500;
 
-/// Results that come within this time of each other are written together.
+/// Results within this time are written as one batch.
 const GATHER: Duration = Duration::from_secs(3);
 
-/// One statement takes this many results.
+/// The most results of one statement.
 const BATCH: usize = 250;
 
-/// A result that met a change of its service is decided anew this often.
+/// How often a result is retried that conflicted with a change of its service.
 const TRIES: usize = 6;
 
-/// Who wants to know how a round goes.
-pub(crate) struct Watching<'a> {
+/// Observes a round.
+pub(crate) struct RoundObserver<'a> {
     /// Called with how many are done, of how many.
     pub(crate) progress: &'a (dyn Fn(usize, usize) + Sync),
-    /// Called once, with whether some services are due between two minutes too.
+    /// Called once, with whether some services are due at the half minute too.
     pub(crate) half_minutes: Box<dyn FnOnce(bool) + Send + 'a>,
 }
 
 /// A check that has ended.
-struct Item {
+struct EndedCheck {
     claimed: ClaimedService,
     claim: Uuid,
     outcome: Outcome,
 }
 
-pub(crate) async fn run(app: &App, round: Round, watching: Watching<'_>) -> anyhow::Result<RoundReport> {
+pub(crate) async fn run(app: &App, round: Round, observer: RoundObserver<'_>) -> anyhow::Result<RoundReport> {
     let mut report = RoundReport::default();
     let (head, claimed) = claim_all(app, round).await?;
-    (watching.half_minutes)(head.half_minutes && head.stopped_by.is_none());
+    (observer.half_minutes)(head.half_minutes && head.stopped_by.is_none());
     report.configured = head.configured;
     if let Some(switch) = head.stopped_by {
         tracing::info!(switch, "probing is switched off by {switch}");
@@ -74,9 +74,9 @@ pub(crate) async fn run(app: &App, round: Round, watching: Watching<'_>) -> anyh
         return Ok(report);
     }
     let total = claimed.len();
-    let mut known = Known::of(&claimed, head.network_outage);
+    let mut results = RoundResults::of(&claimed, head.network_outage);
     let mut running = start(app, round, claimed);
-    let mut ended: Vec<Item> = Vec::new();
+    let mut ended: Vec<EndedCheck> = Vec::new();
     let mut write_at = None;
     let mut done = 0;
     loop {
@@ -84,36 +84,36 @@ pub(crate) async fn run(app: &App, round: Round, watching: Watching<'_>) -> anyh
             next = running.join_next() => match next {
                 Some(Ok(item)) => {
                     done += 1;
-                    (watching.progress)(done, total);
-                    known.note(&item);
-                    ended.extend(asked(item));
+                    (observer.progress)(done, total);
+                    results.note(&item);
+                    ended.extend(unless_ours(item));
                     write_at.get_or_insert_with(|| Instant::now() + GATHER);
                 }
-                // Its claim ends by itself, and the next tick asks again.
-                Some(Err(error)) => tracing::error!(%error, "a check broke down"),
+                // Its claim expires, and the next tick retries it.
+                Some(Err(error)) => tracing::error!(%error, "a check panicked"),
                 None => break,
             },
             () = tokio::time::sleep_until(write_at.unwrap_or_else(Instant::now)), if write_at.is_some() => {
-                ended = write(app, round, &known, ended, Last::No, &mut report.checked).await?;
+                ended = write(app, round, &results, ended, Last::No, &mut report.checked).await?;
                 write_at = None;
             }
         }
     }
-    write(app, round, &known, ended, Last::Yes, &mut report.checked).await?;
-    let well = head.network_incident && known.suspicion.proves_the_network();
-    network::note(app, known.held(Last::Yes), well).await?;
+    write(app, round, &results, ended, Last::Yes, &mut report.checked).await?;
+    let works = head.network_incident && results.suspicion.proves_the_network();
+    network::note(app, results.network_verdict(Last::Yes), works).await?;
     report.checked.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
     Ok(report)
 }
 
-/// So many claims in a row that bring nothing, though something is due, are enough: others have it, or hold it locked.
-const IN_VAIN: usize = 50;
+/// Claiming stops after so many empty claims in a row, though services are due: others have claimed or locked them.
+const MAX_EMPTY_CLAIMS: usize = 50;
 
-/// Claims all that this invocation can carry; the first claim, without its services, tells of the switches.
+/// Claims as many as this invocation can check; the first claim, without its services, contains the switches.
 async fn claim_all(app: &App, round: Round) -> anyhow::Result<(Claim, Vec<(Uuid, ClaimedService)>)> {
     let mut all = Vec::new();
     let mut head: Option<Claim> = None;
-    let mut in_vain = 0;
+    let mut empty_claims = 0;
     loop {
         let (id, now, region) = (Uuid::new_v4(), Utc::now(), app.region.as_str());
         let mut claim = app
@@ -122,8 +122,8 @@ async fn claim_all(app: &App, round: Round) -> anyhow::Result<(Claim, Vec<(Uuid,
             .await
             .context("claim the services that are due")?;
         let services = std::mem::take(&mut claim.services);
-        in_vain = if services.is_empty() { in_vain + 1 } else { 0 };
-        let more = claim.more && in_vain < IN_VAIN;
+        empty_claims = if services.is_empty() { empty_claims + 1 } else { 0 };
+        let more = claim.more && empty_claims < MAX_EMPTY_CLAIMS;
         all.extend(services.into_iter().map(|service| (id, service)));
         let head = head.get_or_insert(claim);
         if !more || all.len() >= SERVICES {
@@ -132,41 +132,41 @@ async fn claim_all(app: &App, round: Round) -> anyhow::Result<(Claim, Vec<(Uuid,
     }
 }
 
-/// Starts the checks, spread where nobody waits for them.
-fn start(app: &App, round: Round, claimed: Vec<(Uuid, ClaimedService)>) -> JoinSet<Item> {
+/// Starts the checks: spread over time in a scheduled round, at once otherwise.
+fn start(app: &App, round: Round, claimed: Vec<(Uuid, ClaimedService)>) -> JoinSet<EndedCheck> {
     let begun = Instant::now();
-    // Of a job, nobody is asked.
-    let asked = claimed.iter().filter(|(_, claimed)| claimed.service.spec.kind != Kind::Heartbeat).count();
-    let spread = APART.saturating_mul(u32::try_from(asked.saturating_sub(1)).unwrap_or(u32::MAX)).min(SPREAD);
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
+    // A heartbeat's check sends nothing.
+    let sending = claimed.iter().filter(|(_, claimed)| claimed.service.spec.kind != Kind::Heartbeat).count();
+    let spread = APART.saturating_mul(u32::try_from(sending.saturating_sub(1)).unwrap_or(u32::MAX)).min(SPREAD);
+    let permits = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut running = JoinSet::new();
     for (claim, claimed) in claimed {
         let at = match round {
-            Round::Due(_) => begun + place_in(spread, claimed.service.id),
+            Round::Due(_) => begun + offset_in(spread, claimed.service.id),
             Round::All(_) => begun,
         };
-        let (checker, places) = (app.checker.clone(), Arc::clone(&places));
+        let (checker, permits) = (app.checker.clone(), Arc::clone(&permits));
         running.spawn(async move {
             tokio::time::sleep_until(at).await;
             // Never closed.
-            let _place = places.acquire().await;
-            // Boxed: what waits for its turn need not hold the room of a whole check.
+            let _permit = permits.acquire().await;
+            // Boxed: a waiting task need not reserve memory for a whole check.
             let outcome = Box::pin(checker.check(&claimed, Utc::now())).await;
-            Item { claimed, claim, outcome }
+            EndedCheck { claimed, claim, outcome }
         });
     }
     running
 }
 
-/// The same for each check of a service, so that its checks are evenly apart.
-fn place_in(spread: Duration, service: Uuid) -> Duration {
+/// The same for each check of a service, so that its checks are evenly spaced.
+fn offset_in(spread: Duration, service: Uuid) -> Duration {
     let (high, low) = service.as_u64_pair();
     let milliseconds = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis((high ^ low) % milliseconds.max(1))
 }
 
-/// What we could not ask says nothing about the service: when its claim has ended, the next tick asks again.
-fn asked(item: Item) -> Option<Item> {
+/// Drops a check that failed by our own fault: its claim expires, and the next tick retries it.
+fn unless_ours(item: EndedCheck) -> Option<EndedCheck> {
     if item.outcome.is_ours() {
         let service = &item.claimed.service.spec.name;
         let error = item.outcome.failure.as_ref().map_or("", |failure| &failure.text);
@@ -176,17 +176,17 @@ fn asked(item: Item) -> Option<Item> {
     Some(item)
 }
 
-/// Writes what can be decided; gives back the rest.
+/// Writes the results that can be decided; returns the rest.
 async fn write(
     app: &App,
     round: Round,
-    known: &Known,
-    ended: Vec<Item>,
+    results: &RoundResults,
+    ended: Vec<EndedCheck>,
     last: Last,
     checked: &mut Vec<Checked>,
-) -> anyhow::Result<Vec<Item>> {
+) -> anyhow::Result<Vec<EndedCheck>> {
     let (mut ready, mut later) = (Vec::new(), Vec::new());
-    let held = known.held(last);
+    let network = results.network_verdict(last);
     for item in ended {
         if item.outcome.verdict != Verdict::Failed {
             ready.push((item, Parents::Fine, false));
@@ -194,14 +194,14 @@ async fn write(
         }
         let failure = item.outcome.failure.as_ref();
         let doubtful = failure.is_some_and(suspicion::is_about_the_network) && !is_known_to_be_down(&item);
-        match (known.parents(&item, last), held) {
+        match (results.parents(&item, last), network) {
             (None, _) => later.push(item),
-            (Some(_), Held::Wait) if doubtful => later.push(item),
-            (Some(parents), Held::Suspect) if doubtful => ready.push((item, parents, true)),
+            (Some(_), NetworkVerdict::Wait) if doubtful => later.push(item),
+            (Some(parents), NetworkVerdict::Suspect) if doubtful => ready.push((item, parents, true)),
             (Some(parents), _) => ready.push((item, parents, false)),
         }
     }
-    // In one order, whoever writes: so nobody waits for each other.
+    // All writers lock rows in the same order: no deadlocks.
     ready.sort_by_key(|(item, ..)| item.claimed.service.id);
     while !ready.is_empty() {
         let rest = ready.split_off(ready.len().min(BATCH));
@@ -210,9 +210,10 @@ async fn write(
     Ok(later)
 }
 
-type Decidable = (Item, Parents, bool);
+type Decidable = (EndedCheck, Parents, bool);
 
-/// Stores one batch. What met a change of its service (an operator's, another region's) is decided anew.
+/// Stores one batch. A result that conflicted with a change of its service (an operator's, another region's) is decided
+/// again.
 async fn store(app: &App, round: Round, mut batch: Vec<Decidable>) -> anyhow::Result<Vec<Checked>> {
     let mut checked = Vec::with_capacity(batch.len());
     for _ in 0..TRIES {
@@ -221,14 +222,14 @@ async fn store(app: &App, round: Round, mut batch: Vec<Decidable>) -> anyhow::Re
         app.publisher.publish(&stored.events).await;
         let receipts: HashMap<&str, &CheckReceipt> =
             stored.receipts.iter().map(|receipt| (receipt.check_id.as_str(), receipt)).collect();
-        let mut missed = Vec::new();
+        let mut conflicts = Vec::new();
         for (decidable, record) in batch.into_iter().zip(records) {
             match receipts.get(record.check_id.as_str()) {
-                Some(receipt) => checked.push(told(&decidable.0, &record, receipt)),
-                None => missed.push(decidable),
+                Some(receipt) => checked.push(checked_of(&decidable.0, &record, receipt)),
+                None => conflicts.push(decidable),
             }
         }
-        batch = as_they_stand_now(app, round, missed).await?;
+        batch = reload(app, round, conflicts).await?;
         if batch.is_empty() {
             break;
         }
@@ -255,7 +256,7 @@ async fn insert(app: &App, round: Round, records: &[CheckRecord]) -> anyhow::Res
         |records| app.store.run(move |client| async move { checks::insert(&client, records, region, tick).await });
     match write(records).await {
         Err(StoreError::Data(error)) if records.len() > 1 => {
-            tracing::error!(%error, "a result was refused; each is written alone");
+            tracing::error!(%error, "a batch of results was refused; storing each result alone");
             let mut all = StoredChecks::default();
             for record in records.chunks(1) {
                 match write(record).await {
@@ -276,9 +277,9 @@ async fn insert(app: &App, round: Round, records: &[CheckRecord]) -> anyhow::Res
     }
 }
 
-/// What is still claimed, and asked the same, with its standing of now.
-async fn as_they_stand_now(app: &App, round: Round, missed: Vec<Decidable>) -> anyhow::Result<Vec<Decidable>> {
-    let mut claims: Vec<Uuid> = missed.iter().map(|(item, ..)| item.claim).collect();
+/// Reloads the standing of those that are still claimed and whose configuration is unchanged.
+async fn reload(app: &App, round: Round, conflicts: Vec<Decidable>) -> anyhow::Result<Vec<Decidable>> {
+    let mut claims: Vec<Uuid> = conflicts.iter().map(|(item, ..)| item.claim).collect();
     claims.sort_unstable();
     claims.dedup();
     let mut fresh: HashMap<Uuid, ClaimedService> = HashMap::new();
@@ -291,17 +292,17 @@ async fn as_they_stand_now(app: &App, round: Round, missed: Vec<Decidable>) -> a
             .context("read what was claimed")?;
         fresh.extend(found.into_iter().map(|claimed| (claimed.service.id, claimed)));
     }
-    let again = missed.into_iter().filter_map(|(mut item, parents, suspect)| {
+    let again = conflicts.into_iter().filter_map(|(mut item, parents, suspect)| {
         let claimed = fresh.remove(&item.claimed.service.id)?;
         let same = claimed.service.spec == item.claimed.service.spec;
-        // The slot is that of the check, whenever it is written.
+        // The slot stays that of the check.
         item.claimed = ClaimedService { slot: item.claimed.slot, ..claimed };
         same.then_some((item, parents, suspect))
     });
     Ok(again.collect())
 }
 
-fn told(item: &Item, record: &CheckRecord, receipt: &CheckReceipt) -> Checked {
+fn checked_of(item: &EndedCheck, record: &CheckRecord, receipt: &CheckReceipt) -> Checked {
     let (service, outcome) = (&item.claimed.service, &item.outcome);
     let checked = Checked {
         service: service.spec.name.clone(),

@@ -1,15 +1,15 @@
-//! Whether it is our own network that fails, rather than everybody else's services. Pure.
+//! Detects a failure of our own network, as opposed to failures of the services. Pure.
 //!
-//! Hosts that were well and can't be reached in the same run are counted against those that answered something. A host
-//! testifies once:
+//! Counts the hosts that newly can't be reached in a run against those that answered. Each host counts once:
 //!
-//! - *reached*: one of its services answered, be it with a refusal, a reset, a bad certificate or a wrong status; or a name
-//!   server said that there is no such name: all of those prove that the network works. That is never taken back.
-//! - *lost*: all of its services have been asked, none was reached, and one that was well failed for a reason of the
-//!   network (nobody who knows the name, no connection, no answer in time).
-//! - It says nothing if it was failing before, or was not asked over the network.
+//! - *reached*: one of its services answered, even with a refused connection, a reset, a bad certificate or a wrong
+//!   status; or a name server answered that there is no such name: all of those prove that the network works. This is
+//!   never taken back.
+//! - *lost*: all of its services were checked, none was reached, and one that was not failing before failed for a
+//!   network reason (DNS, connection, timeout).
+//! - Not counted: hosts that were failing before, or were not checked over the network.
 //!
-//! What is said is final as soon as it is [`Held::Clear`] or [`Held::Suspect`]: it is the same whatever the rest answers.
+//! [`NetworkVerdict::Clear`] and [`NetworkVerdict::Suspect`] are final: results that come later do not change them.
 
 use std::collections::HashMap;
 
@@ -17,42 +17,42 @@ use shared::model::{FailureReason, Verdict};
 
 use crate::check::Failure;
 
-/// Fewer hosts than this that fail at once may well be a coincidence, or one provider.
+/// Fewer hosts that fail together may be a coincidence, or one provider.
 const MIN_LOST: usize = 5;
 
-/// As many of a hundred hosts that testify must be lost.
+/// The percentage of counted hosts that must be lost.
 const LOST_PERCENT: usize = 60;
 
-/// Whether what is found in a run can be believed.
+/// Whether the failures of a run can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// It can: our network works.
+pub enum NetworkVerdict {
+    /// They can: our network works.
     Clear,
-    /// That depends on those that have not answered yet.
+    /// It depends on results that are missing.
     Wait,
-    /// It can't: our own network is down, as far as anybody can tell.
+    /// They can't: our own network has failed, as far as is known.
     Suspect,
 }
 
-/// What the hosts of a run tell of our own network.
+/// The results of a run by host.
 #[derive(Debug, Clone)]
 pub struct Suspicion {
     hosts: HashMap<String, Host>,
-    /// As many hosts that are lost are too many.
+    /// As many lost hosts are suspect.
     too_many: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Host {
-    /// Services that have not been asked yet.
+    /// Services without a result.
     pending: usize,
     reached: bool,
     newly_unreached: bool,
 }
 
 impl Suspicion {
-    /// Of a run that is going to ask these hosts: one for each service, so some may be named again. Services that are not
-    /// asked over the network (heartbeats) are left out.
+    /// For a run that checks these hosts, one per service, so that a host may be repeated. Services that are not
+    /// checked over the network (heartbeats) are left out.
     pub fn of(hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut suspicion = Self { hosts: HashMap::new(), too_many: MIN_LOST };
         for host in hosts {
@@ -61,21 +61,20 @@ impl Suspicion {
         suspicion
     }
 
-    /// The same while our network is known to fail: then a single host that is lost says nothing about itself.
+    /// The same while our network is known to fail: then a single lost host is suspect.
     #[must_use]
     pub fn during_an_outage(self) -> Self {
         Self { too_many: 1, ..self }
     }
 
-    /// Takes what was found of a service of this host; why, where it is not well. `was_failing`: its run before had failed
-    /// too.
+    /// Adds the result of a service of this host. `was_failing`: its run before had failed too.
     pub fn note(&mut self, host: &str, was_failing: bool, verdict: Verdict, failure: Option<&Failure>) {
         let Some(host) = self.hosts.get_mut(host) else { return };
         host.pending = host.pending.saturating_sub(1);
-        match failure.map(says) {
-            Some(Says::Reached) => host.reached = true,
-            Some(Says::Unreached) => host.newly_unreached |= !was_failing,
-            Some(Says::Nothing) => {}
+        match failure.map(evidence) {
+            Some(Evidence::Reached) => host.reached = true,
+            Some(Evidence::Unreached) => host.newly_unreached |= !was_failing,
+            Some(Evidence::None) => {}
             None => host.reached |= verdict != Verdict::Failed,
         }
     }
@@ -88,9 +87,9 @@ impl Suspicion {
         reached >= MIN_LOST && reached > lost
     }
 
-    /// Whether what has been found so far can be believed. Nothing is left to wait for when all services were noted.
+    /// Whether the results so far can be trusted; never `Wait` once all services have a result.
     #[must_use]
-    pub fn held(&self) -> Held {
+    pub fn verdict(&self) -> NetworkVerdict {
         let (mut lost, mut reached, mut pending) = (0, 0, 0);
         for host in self.hosts.values() {
             match host {
@@ -102,32 +101,32 @@ impl Suspicion {
         }
         let is_suspect = |lost, testify| lost >= self.too_many && lost * 100 >= testify * LOST_PERCENT;
         if is_suspect(lost, lost + reached + pending) {
-            Held::Suspect
+            NetworkVerdict::Suspect
         } else if is_suspect(lost + pending, lost + pending + reached) {
-            Held::Wait
+            NetworkVerdict::Wait
         } else {
-            Held::Clear
+            NetworkVerdict::Clear
         }
     }
 }
 
-/// Whether this failure may be our own network's.
+/// Whether our own network may have caused this failure.
 #[must_use]
 pub fn is_about_the_network(failure: &Failure) -> bool {
-    matches!(says(failure), Says::Unreached)
+    matches!(evidence(failure), Evidence::Unreached)
 }
 
-enum Says {
+enum Evidence {
     Reached,
     Unreached,
-    Nothing,
+    None,
 }
 
-fn says(failure: &Failure) -> Says {
+fn evidence(failure: &Failure) -> Evidence {
     use FailureReason as Reason;
     match failure.reason {
-        Reason::Dns if failure.name_server_answered => Says::Reached,
-        Reason::Timeout | Reason::Dns | Reason::Connect => Says::Unreached,
+        Reason::Dns if failure.name_server_answered => Evidence::Reached,
+        Reason::Timeout | Reason::Dns | Reason::Connect => Evidence::Unreached,
         Reason::Tls
         | Reason::ConnectionRefused
         | Reason::ConnectionReset
@@ -136,8 +135,8 @@ fn says(failure: &Failure) -> Says {
         | Reason::Protocol
         | Reason::Condition
         | Reason::BodyTooLarge
-        | Reason::Slow => Says::Reached,
-        Reason::Heartbeat | Reason::Blocked | Reason::Misconfigured | Reason::Ours => Says::Nothing,
+        | Reason::Slow => Evidence::Reached,
+        Reason::Heartbeat | Reason::Blocked | Reason::Misconfigured | Reason::Ours => Evidence::None,
     }
 }
 
@@ -147,10 +146,10 @@ mod tests {
 
     use super::*;
 
-    /// Whether it was failing before, what was found, and why; whether a name server said so.
+    /// Whether it was failing before, its verdict, and the reason; whether a name server answered.
     type Found = (bool, Verdict, Option<(FailureReason, bool)>);
 
-    const WELL: Found = (false, Verdict::Healthy, None);
+    const HEALTHY: Found = (false, Verdict::Healthy, None);
     const SLOW: Found = (false, Verdict::Degraded, Some((FailureReason::Slow, false)));
     const LOST: Found = (false, Verdict::Failed, Some((FailureReason::Timeout, false)));
     const LOST_BEFORE: Found = (true, Verdict::Failed, Some((FailureReason::Timeout, false)));
@@ -170,45 +169,45 @@ mod tests {
         (0..count).map(|host| format!("host-{host}.example")).collect()
     }
 
-    /// What is held after so many of each, of as many hosts.
-    fn after(total: usize, found: &[(usize, Found)]) -> Held {
+    /// The verdict on so many hosts after so many results of each sort.
+    fn after(total: usize, found: &[(usize, Found)]) -> NetworkVerdict {
         let hosts = hosts(total);
         let mut suspicion = Suspicion::of(hosts.iter().map(String::as_str));
         let found = found.iter().flat_map(|(count, found)| std::iter::repeat_n(*found, *count));
         for (host, found) in hosts.iter().zip(found) {
             note(&mut suspicion, host, found);
         }
-        suspicion.held()
+        suspicion.verdict()
     }
 
     #[test]
-    fn most_hosts_at_once_are_suspect() {
+    fn many_lost_hosts_are_suspect() {
         for (total, found, expected) in [
-            (0, &[][..], Held::Clear),
-            (4, &[], Held::Clear),
-            (4, &[(4, LOST)], Held::Clear),
-            (5, &[], Held::Wait),
-            (5, &[(4, LOST)], Held::Wait),
-            (5, &[(5, LOST)], Held::Suspect),
-            (5, &[(1, WELL)], Held::Clear),
-            (50, &[(20, WELL)], Held::Wait),
-            (50, &[(21, WELL)], Held::Clear),
-            (50, &[(29, LOST)], Held::Wait),
-            (50, &[(30, LOST)], Held::Suspect),
-            (50, &[(21, WELL), (29, LOST)], Held::Clear),
-            // What answers something was reached.
-            (50, &[(21, REFUSED), (29, LOST)], Held::Clear),
-            (50, &[(21, SLOW), (29, LOST)], Held::Clear),
-            // A name server that says that there is no such name was reached, one that says nothing was not.
-            (50, &[(21, NO_SUCH_NAME), (29, LOST)], Held::Clear),
-            (50, &[(50, NO_SUCH_NAME)], Held::Clear),
-            (50, &[(21, NAME_UNKNOWN), (9, LOST)], Held::Suspect),
-            // What was failing before, or could not be asked, says nothing.
-            (50, &[(45, LOST_BEFORE), (5, LOST)], Held::Suspect),
-            (50, &[(46, LOST_BEFORE), (4, LOST)], Held::Clear),
-            (50, &[(45, BLOCKED), (5, LOST)], Held::Suspect),
-            (50, &[(45, MISCONFIGURED), (5, LOST)], Held::Suspect),
-            (50, &[(50, LOST_BEFORE)], Held::Clear),
+            (0, &[][..], NetworkVerdict::Clear),
+            (4, &[], NetworkVerdict::Clear),
+            (4, &[(4, LOST)], NetworkVerdict::Clear),
+            (5, &[], NetworkVerdict::Wait),
+            (5, &[(4, LOST)], NetworkVerdict::Wait),
+            (5, &[(5, LOST)], NetworkVerdict::Suspect),
+            (5, &[(1, HEALTHY)], NetworkVerdict::Clear),
+            (50, &[(20, HEALTHY)], NetworkVerdict::Wait),
+            (50, &[(21, HEALTHY)], NetworkVerdict::Clear),
+            (50, &[(29, LOST)], NetworkVerdict::Wait),
+            (50, &[(30, LOST)], NetworkVerdict::Suspect),
+            (50, &[(21, HEALTHY), (29, LOST)], NetworkVerdict::Clear),
+            // Any answer counts as reached.
+            (50, &[(21, REFUSED), (29, LOST)], NetworkVerdict::Clear),
+            (50, &[(21, SLOW), (29, LOST)], NetworkVerdict::Clear),
+            // A negative DNS answer counts as reached, no answer does not.
+            (50, &[(21, NO_SUCH_NAME), (29, LOST)], NetworkVerdict::Clear),
+            (50, &[(50, NO_SUCH_NAME)], NetworkVerdict::Clear),
+            (50, &[(21, NAME_UNKNOWN), (9, LOST)], NetworkVerdict::Suspect),
+            // Hosts that were failing before, or could not be checked, are not counted.
+            (50, &[(45, LOST_BEFORE), (5, LOST)], NetworkVerdict::Suspect),
+            (50, &[(46, LOST_BEFORE), (4, LOST)], NetworkVerdict::Clear),
+            (50, &[(45, BLOCKED), (5, LOST)], NetworkVerdict::Suspect),
+            (50, &[(45, MISCONFIGURED), (5, LOST)], NetworkVerdict::Suspect),
+            (50, &[(50, LOST_BEFORE)], NetworkVerdict::Clear),
         ] {
             assert_eq!(after(total, found), expected, "{total} hosts, {found:?}");
         }
@@ -220,54 +219,54 @@ mod tests {
         for host in hosts(5) {
             note(&mut suspicion, &host, LOST);
         }
-        assert_eq!(suspicion.held(), Held::Wait);
+        assert_eq!(suspicion.verdict(), NetworkVerdict::Wait);
         for host in &hosts(5)[1..] {
             note(&mut suspicion, host, LOST_BEFORE);
         }
-        assert_eq!(suspicion.held(), Held::Wait);
+        assert_eq!(suspicion.verdict(), NetworkVerdict::Wait);
         let mut lost = suspicion.clone();
-        note(&mut suspicion, &hosts(1)[0], WELL);
-        assert_eq!(suspicion.held(), Held::Clear);
+        note(&mut suspicion, &hosts(1)[0], HEALTHY);
+        assert_eq!(suspicion.verdict(), NetworkVerdict::Clear);
         note(&mut lost, &hosts(1)[0], LOST);
-        assert_eq!(lost.held(), Held::Suspect);
+        assert_eq!(lost.verdict(), NetworkVerdict::Suspect);
     }
 
     #[test]
-    fn fifty_services_of_one_host_are_one_host() {
+    fn many_services_of_one_host_count_once() {
         let mut suspicion = Suspicion::of(vec!["db.example"; 50]);
         for _ in 0..50 {
             note(&mut suspicion, "db.example", LOST);
         }
         note(&mut suspicion, "unknown.example", LOST);
-        assert_eq!(suspicion.held(), Held::Clear);
+        assert_eq!(suspicion.verdict(), NetworkVerdict::Clear);
     }
 
     fn found() -> impl Strategy<Value = Found> {
-        prop_oneof![2 => Just(WELL), 5 => Just(LOST), 1 => Just(LOST_BEFORE), 1 => Just(REFUSED), 1 => Just(BLOCKED)]
+        prop_oneof![2 => Just(HEALTHY), 5 => Just(LOST), 1 => Just(LOST_BEFORE), 1 => Just(REFUSED), 1 => Just(BLOCKED)]
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn what_is_said_is_final(run in prop::collection::vec((0..30_usize, found()), 0..60)) {
+        fn a_verdict_other_than_wait_is_final(run in prop::collection::vec((0..30_usize, found()), 0..60)) {
             let names = hosts(30);
             let mut suspicion = Suspicion::of(run.iter().map(|(host, _)| names[*host].as_str()));
-            let mut said = suspicion.held();
+            let mut last = suspicion.verdict();
             for (host, found) in &run {
                 note(&mut suspicion, &names[*host], *found);
-                let now = suspicion.held();
-                prop_assert!(said == Held::Wait || said == now, "{said:?}, and then {now:?}");
-                said = now;
+                let now = suspicion.verdict();
+                prop_assert!(last == NetworkVerdict::Wait || last == now, "{last:?}, and then {now:?}");
+                last = now;
             }
-            prop_assert!(said != Held::Wait, "nothing is left to wait for");
+            prop_assert!(last != NetworkVerdict::Wait, "all results are known");
 
-            // Beside a count of the whole run.
+            // Compared with a count of the whole run.
             let of = |host: usize| run.iter().filter(move |(of, _)| *of == host).map(|(_, found)| *found);
-            let reached = |host: &usize| of(*host).any(|found| found == WELL || found == REFUSED);
+            let reached = |host: &usize| of(*host).any(|found| found == HEALTHY || found == REFUSED);
             let lost = (0..30).filter(|host| !reached(host) && of(*host).any(|found| found == LOST)).count();
             let reached = (0..30).filter(reached).count();
-            prop_assert_eq!(said == Held::Suspect, lost >= 5 && lost * 10 >= (lost + reached) * 6);
+            prop_assert_eq!(last == NetworkVerdict::Suspect, lost >= 5 && lost * 10 >= (lost + reached) * 6);
         }
     }
 }

@@ -1,22 +1,23 @@
-//! What several regions say together of a service. Pure.
+//! Combines the verdicts of several regions by a quorum. Pure.
 //!
-//! Each region has its last vote, and the one before it; ours is among them when they are counted. What holds:
+//! Each region has its last vote and the one before it, our own region included. Invariants:
 //!
-//! - A slot is decided at most once, and none before one that is decided.
-//! - It is "failed" as soon as the quorum of its votes is, and only then.
-//! - It is anything else as soon as the quorum can't be reached any more, or when a vote of a later slot is there: who has
-//!   not voted by then did not see it fail. But somebody must have seen it answer: while those that could say so are
-//!   missing, failed votes short of the quorum are nothing known, and never a recovery.
+//! - A slot is decided at most once, and never before an earlier decided slot.
+//! - It is failed if and only if a quorum of its votes is.
+//! - It is anything else as soon as a quorum can't be reached any more, or a vote of a later slot exists: a region that
+//!   has not voted by then did not see it fail. But at least one region must have seen it answer: failed votes short of
+//!   the quorum decide nothing, and are never a recovery.
 //! - With one region, its vote decides.
 
 use shared::model::Verdict;
 use shared::store::probing::{Vote, Votes};
 
-/// The slot that is decided now, by its start, and how; none = none is. `this_slot` is that of our vote, `period` the
-/// time from slot to slot (0 = out of turn), both in seconds; `regions` counts those that check it, ours included;
-/// without a `quorum`, more than half of them have to agree; `decided` is the slot that was decided last.
+/// The slot that is decided by the votes, by its start, and its verdict; none = undecided. `this_slot` is that of our
+/// vote, `period` the time from slot to slot (0 = an unscheduled check), both in seconds; `regions` counts the regions
+/// that check the service, ours included; the default `quorum` is a majority; `decided` is the slot that was decided
+/// last.
 ///
-/// The slot before ours is looked at first: when both could be decided, ours comes with the next vote.
+/// The slot before ours is evaluated first: if both can be decided, ours is decided with the next vote.
 #[must_use]
 pub fn tally(
     votes: &Votes,
@@ -39,7 +40,7 @@ fn verdict_of(votes: &Votes, slot: i64, regions: u32, quorum: Option<u32>) -> Op
     let [healthy, degraded, failed] = [Verdict::Healthy, Verdict::Degraded, Verdict::Failed].map(count);
     let cast = healthy + degraded + failed;
     let regions = usize::try_from(regions).unwrap_or(usize::MAX).max(cast).max(1);
-    // A quorum that nobody can reach would be silence for ever.
+    // A quorum above the number of regions would never be reached.
     let needed = quorum.and_then(|quorum| usize::try_from(quorum).ok()).unwrap_or(regions / 2 + 1).clamp(1, regions);
     if failed >= needed {
         return Some(Verdict::Failed);
@@ -95,7 +96,7 @@ mod tests {
             ("a=D:60", 60, 1, Some(3), None, Some((60, Degraded))),
             ("a=F:60", 60, 1, None, Some(60), None),
             ("a=F:60", 60, 1, None, Some(120), None),
-            // Those that have not been heard of for long are not counted.
+            // Regions whose last vote is old are not counted.
             ("a=F:600 b=H:60", 600, 1, None, Some(540), Some((600, Failed))),
             // Two: both must agree that it fails.
             ("a=F:60 b=F:0", 60, 2, None, None, None),
@@ -113,17 +114,17 @@ mod tests {
             ("a=H:60 b=H:60", 60, 3, None, None, Some((60, Healthy))),
             ("a=F:60 b=F:60", 60, 3, Some(3), None, None),
             ("a=F:60 b=F:60 c=F:60", 60, 3, Some(9), None, Some((60, Failed))),
-            // The next slot has begun: the one before is decided by those who have voted.
+            // The next slot has begun: the one before is decided by the votes so far.
             ("a=H:60 b=F:60 c=H:120", 120, 3, None, None, Some((60, Healthy))),
             ("a=D:60 b=F:60 c=H:120", 120, 3, None, Some(0), Some((60, Degraded))),
             ("a=H:60 b=F:60 c=H:120", 120, 3, None, Some(60), None),
-            // We are late, the others have gone on.
+            // Our vote is late.
             ("a=H:60 b=F:120", 60, 3, None, None, Some((60, Healthy))),
             ("a=H:60 b=F:120", 60, 3, None, Some(120), None),
-            // Nobody has seen it answer: nothing is known.
+            // No region has seen it answer: undecided.
             ("a=F:60 b=F:120", 120, 2, None, None, None),
             ("a=F:120 b=H:0", 120, 2, None, None, None),
-            // A quorum of one says so a slot later, but never forgets a good slot.
+            // A quorum of one decides a slot later, but never skips a passed slot.
             ("a=F:120 b=H:60", 120, 2, Some(1), None, Some((60, Healthy))),
             ("a=F:120 b=H:60", 120, 2, Some(1), Some(60), Some((120, Failed))),
         ] {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_out_of_turn_speaks_of_its_own_instant() {
+    fn an_unscheduled_check_decides_its_own_instant() {
         assert_eq!(tally(&votes("a=H:77 b=F:60"), 77, 0, 2, None, Some(60)), Some((77, Verdict::Healthy)));
         assert_eq!(tally(&votes("a=F:77 b=F:60"), 77, 0, 2, None, Some(60)), None);
     }
@@ -142,7 +143,7 @@ mod tests {
         prop_oneof![2 => Just(Verdict::Healthy), 1 => Just(Verdict::Degraded), 3 => Just(Verdict::Failed)]
     }
 
-    /// For each slot and region, how late its vote is (in tenths of a slot), and what it says; some don't vote.
+    /// For each slot and region, how late its vote is (in tenths of a slot) and its verdict; some don't vote.
     fn ballots(late: i64) -> impl Strategy<Value = Vec<Vec<Option<(i64, Verdict)>>>> {
         (1..5_usize).prop_flat_map(move |regions| {
             let ballot = prop::option::weighted(0.9, (0..late, verdict()));
@@ -150,11 +151,11 @@ mod tests {
         })
     }
 
-    /// The slot of a vote, all votes then, and what is decided with it.
+    /// The slot of a vote, all votes then, and the decision.
     type Counted = (i64, Votes, Option<(i64, Verdict)>);
 
-    /// Each vote, in the order in which they come.
-    fn held(ballots: &[Vec<Option<(i64, Verdict)>>], quorum: Option<u32>) -> Vec<Counted> {
+    /// Counts each vote in the order of arrival.
+    fn tallied(ballots: &[Vec<Option<(i64, Verdict)>>], quorum: Option<u32>) -> Vec<Counted> {
         let regions = u32::try_from(ballots[0].len()).unwrap();
         let mut order = Vec::new();
         for (slot, ballot) in (0..).zip(ballots) {
@@ -164,19 +165,19 @@ mod tests {
         }
         order.sort_unstable();
         let (mut votes, mut decided) = (Votes::new(), None);
-        let mut story = Vec::new();
+        let mut history = Vec::new();
         for (_, region, slot, verdict) in order {
             let region = format!("region-{region}");
-            // A region does not go back.
+            // A region's slots only increase.
             if votes.get(&region).is_some_and(|vote: &Vote| vote.slot > slot) {
                 continue;
             }
             votes.insert(region, vote(slot, verdict));
             let decision = tally(&votes, slot, PERIOD, regions, quorum, decided);
             decided = decision.map(|(slot, _)| slot).or(decided);
-            story.push((slot, votes.clone(), decision));
+            history.push((slot, votes.clone(), decision));
         }
-        story
+        history
     }
 
     fn needed(regions: usize, quorum: Option<u32>) -> usize {
@@ -187,39 +188,39 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
-        fn a_slot_is_decided_once_and_by_those_who_say_so(
+        fn a_slot_is_decided_once_and_by_a_quorum(
             ballots in ballots(25), quorum in prop::option::of(1..6_u32),
         ) {
             let needed = needed(ballots[0].len(), quorum);
             let mut last = None;
-            for (slot, votes, decision) in held(&ballots, quorum) {
+            for (slot, votes, decision) in tallied(&ballots, quorum) {
                 let Some((of, verdict)) = decision else { continue };
                 prop_assert!(of == slot || of == slot - PERIOD);
                 prop_assert!(last < Some(of), "{last:?} and then {of}");
                 last = Some(of);
-                let say = |verdict| votes.values().filter(|vote| vote.slot == of && vote.verdict == verdict).count();
+                let count = |verdict| votes.values().filter(|vote| vote.slot == of && vote.verdict == verdict).count();
                 if verdict == Verdict::Failed {
-                    prop_assert!(say(Verdict::Failed) >= needed);
+                    prop_assert!(count(Verdict::Failed) >= needed);
                 } else {
-                    prop_assert!(say(Verdict::Failed) < needed && say(verdict) > 0);
-                    let unheard = ballots[0].len() - votes.values().filter(|vote| vote.slot == of).count();
+                    prop_assert!(count(Verdict::Failed) < needed && count(verdict) > 0);
+                    let missing = ballots[0].len() - votes.values().filter(|vote| vote.slot == of).count();
                     let over = votes.values().any(|vote| vote.slot > of);
-                    prop_assert!(over || say(Verdict::Failed) + unheard < needed, "too early");
+                    prop_assert!(over || count(Verdict::Failed) + missing < needed, "too early");
                 }
             }
         }
 
         #[test]
-        fn who_is_in_time_decides_each_slot(ballots in ballots(10), quorum in prop::option::of(1..6_u32)) {
+        fn timely_votes_decide_each_slot(ballots in ballots(10), quorum in prop::option::of(1..6_u32)) {
             let (regions, needed) = (ballots[0].len(), needed(ballots[0].len(), quorum));
             let decided: BTreeMap<i64, Verdict> =
-                held(&ballots, quorum).into_iter().filter_map(|(_, _, decision)| decision).collect();
+                tallied(&ballots, quorum).into_iter().filter_map(|(_, _, decision)| decision).collect();
             for (slot, ballot) in (0..).zip(&ballots) {
                 let cast: Vec<Verdict> = ballot.iter().flatten().map(|(_, verdict)| *verdict).collect();
                 let failed = cast.iter().filter(|verdict| **verdict == Verdict::Failed).count();
                 let decision = decided.get(&(slot * PERIOD)).copied();
                 prop_assert!(decision != Some(Verdict::Failed) || failed >= needed);
-                // Where one vote is enough it may first have to close the slot before, and wait for the next vote.
+                // With a quorum of one, a vote may first decide the slot before; ours waits for the next vote.
                 if needed > 1 || ballots.iter().all(|ballot| ballot.iter().all(Option::is_some)) {
                     prop_assert!(decision == Some(Verdict::Failed) || failed < needed);
                 }

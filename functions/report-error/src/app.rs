@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use anyhow::Context as _;
 use secrecy::SecretString;
@@ -15,11 +15,11 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents, and keeps reports while the database is away.
+    /// The bus for events of new incidents, and for reports that are deferred while the database is unavailable.
     pub bus: BusConfig,
-    /// How reports are taken in.
+    /// How reports are recorded.
     pub intake: IntakeConfig,
-    /// `INGEST_API_KEY`: who has it may report.
+    /// `INGEST_API_KEY`: the key that callers need to report.
     pub ingest_key: Option<SecretString>,
 }
 
@@ -44,7 +44,7 @@ pub struct App {
 }
 
 impl App {
-    /// The App of a Lambda environment: a pool of its own, open to the world.
+    /// The App of a Lambda environment, with a pool of its own, open to the internet.
     ///
     /// # Errors
     /// When the connection string can't be used.
@@ -57,18 +57,18 @@ impl App {
         Ok(Self::new(intake, watch, config.ingest_key, Exposure::Public))
     }
 
-    /// An App on an intake that is there already.
+    /// An App on an existing intake.
     #[must_use]
     pub fn new(intake: Intake, watch: Watch, ingest_key: Option<SecretString>, exposure: Exposure) -> Self {
         Self { gate: Gate::reporting(ingest_key, exposure), intake, watch }
     }
 
-    /// Does what the first request would wait for.
+    /// Loads what the first request would wait for.
     pub async fn warm_up(&self) {
         self.intake.refresh_settings().await;
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes security events and closes the pool before the process ends.
     pub async fn close(&self) {
         self.watch.flush().await;
         self.intake.close();

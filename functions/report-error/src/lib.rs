@@ -1,10 +1,10 @@
 //! `report-error`: errors over a plain JSON API.
 //!
 //! - Trigger: `POST /api/autonomous/error` (API Gateway HTTP API, or the local stack).
-//! - Guarantees: what was answered with 200 is committed; a delivery counts once.
+//! - Guarantees: after a 200 the report is committed; deliveries are idempotent.
 //! - Idempotency key: the caller's `Idempotency-Key` header, else a fresh one for each request.
 //!
-//! Steps: [`app`] (who may call) → [`parse`] (bytes to a report) → `shared::intake` (decide, write, answer).
+//! Steps: [`app`] (authenticate) → [`parse`] (bytes to a report) → `shared::intake` (decide, write, answer).
 
 pub mod app;
 pub mod parse;
@@ -30,20 +30,20 @@ async fn report_error(State(app): State<App>, request: Request) -> Result<Outcom
     let now = Utc::now();
     let (parts, body) = request.into_parts();
     if let Err(refusal) = app.gate.check(&parts) {
-        return Err(app.seen(refusal, &parts, now).await);
+        return Err(app.record_refusal(refusal, &parts, now).await);
     }
     parse::check_content_type(&parts.headers)?;
     let body = match read_body(body).await {
         Ok(body) => body,
-        Err(refusal) => return Err(app.seen(refusal, &parts, now).await),
+        Err(refusal) => return Err(app.record_refusal(refusal, &parts, now).await),
     };
     let report = parse::report(&parts.headers, &body, now)?;
     Ok(app.intake.record(report).await?)
 }
 
 impl App {
-    /// Notes a refusal that an attack may be behind, and passes it on.
-    async fn seen(&self, refusal: ApiError, parts: &Parts, now: DateTime<Utc>) -> ApiError {
+    /// Records a refusal that may be an attack, and returns it.
+    async fn record_refusal(&self, refusal: ApiError, parts: &Parts, now: DateTime<Utc>) -> ApiError {
         let kind = match refusal.status() {
             StatusCode::UNAUTHORIZED => SecurityKind::WrongKey,
             StatusCode::FORBIDDEN if is_foreign(parts) => SecurityKind::ForeignOrigin,

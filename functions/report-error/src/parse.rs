@@ -1,4 +1,4 @@
-//! From bytes to a report. Every refusal names the field.
+//! Parses a request into a report. Every refusal names the field.
 
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use shared::http::{ApiError, read_json};
 use shared::model::{DeliveryKey, Report, Severity};
 
-/// What reports of this API are called where the caller names no source.
+/// The source of reports whose caller names none.
 const SOURCE: &str = "api";
 
-/// Refuses a body that says it is not JSON, or compressed.
+/// Refuses a body that is compressed or not JSON, by its headers.
 ///
 /// # Errors
 /// 415.
@@ -31,10 +31,10 @@ fn unsupported(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
 }
 
-/// The report that a request's body holds.
+/// Parses the report in a request's body.
 ///
 /// # Errors
-/// 400, naming the field, when the body is not JSON or not of the documented shape.
+/// 400, naming the field, when the body is not JSON or not of the documented form.
 pub fn report(headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Report, ApiError> {
     let Value::Object(mut body) = read_json(body)? else {
         return Err(ApiError::invalid("the body must be a JSON object"));
@@ -62,7 +62,7 @@ pub fn report(headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<Re
         context,
         ..Report::new(delivery_key(headers, now), source, message, now)
     };
-    // What we have no place for was told for a reason.
+    // Other fields are kept in the context.
     if !error.is_empty() {
         report.keep_in_context("error", Value::Object(error));
     }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_key_is_its_delivery_and_without_one_each_request_is_another() {
+    fn an_idempotency_key_deduplicates_and_without_one_each_request_counts() {
         let key = |value: &str| {
             let headers = HeaderMap::from_iter([(
                 axum::http::HeaderName::from_static("idempotency-key"),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn only_json_is_taken_for_json() {
+    fn only_json_content_types_are_accepted() {
         for (value, taken) in [
             ("application/json", true),
             ("application/json; charset=utf-8", true),

@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use anyhow::Context as _;
 use axum::http::{HeaderMap, StatusCode};
@@ -23,11 +23,11 @@ use crate::refusal::Refusal;
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents, and keeps reports while the database is away.
+    /// The bus for events of new incidents, and for reports that are deferred while the database is unavailable.
     pub bus: BusConfig,
-    /// How reports are taken in.
+    /// How reports are recorded.
     pub intake: IntakeConfig,
-    /// `DSN_SECRET`: what DSN keys are made with; without it the function is closed.
+    /// `DSN_SECRET`: the secret that DSN keys are derived from; without it all requests are refused.
     pub dsn_secret: Option<DsnSecret>,
 }
 
@@ -50,20 +50,20 @@ pub struct App {
     pub intake: Intake,
     /// Where check-ins go.
     pub store: Store,
-    /// Which applications may report, and how much.
+    /// Which applications may report, and their quotas.
     pub directory: Directory,
-    /// What else came in.
+    /// Counts items that are not stored.
     pub counters: Counters,
-    /// Who was refused.
+    /// Records refused requests.
     pub watch: Watch,
-    /// What DSN keys are made with; without it everybody is refused.
+    /// The secret that DSN keys are derived from; without it all requests are refused.
     pub dsn_secret: Option<DsnSecret>,
-    /// Where bodies are decompressed.
+    /// Decompresses bodies.
     pub decoding: Decoding,
 }
 
 impl App {
-    /// The App of a Lambda environment: a pool of its own.
+    /// The App of a Lambda environment, with a pool of its own.
     ///
     /// # Errors
     /// When the connection string can't be used.
@@ -82,7 +82,7 @@ impl App {
         })
     }
 
-    /// Which of the project's keys this is.
+    /// Verifies the key; returns its version.
     pub(crate) fn verify(&self, key: Option<&str>, project: i64) -> Result<KeyVersion, Refusal> {
         let Some(secret) = &self.dsn_secret else {
             tracing::error!("refused an SDK's request: {} is not set, so no DSN can be verified", DsnSecret::VARIABLE);
@@ -103,17 +103,17 @@ impl App {
         headers: &HeaderMap,
         now: DateTime<Utc>,
     ) -> Result<Readers, Refusal> {
-        // None: the database could not be asked. Better a foreign page's report than none.
+        // None: the database is unavailable. Then any page may report: losing reports would be worse.
         let application = self.directory.recognise(project, version, now).await?;
         Readers::of(headers, &application.map(|it| it.allowed_origins).unwrap_or_default())
     }
 
-    /// Does what the first request would wait for.
+    /// Loads what the first request would wait for.
     pub async fn warm_up(&self) {
         self.intake.refresh_settings().await;
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes counters and closes the pool before the process ends.
     pub async fn close(&self) {
         self.directory.flush().await;
         self.counters.flush().await;

@@ -1,4 +1,4 @@
-//! A check-in's bytes, to a sign of life. Source: <https://develop.sentry.dev/sdk/telemetry/check-ins/>.
+//! Parses a check-in. Source: <https://develop.sentry.dev/sdk/telemetry/check-ins/>.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ use uuid::Uuid;
 use crate::envelope::event_id;
 use crate::payload::json;
 
-/// Where a job runs that does not tell.
+/// The default environment.
 const ENVIRONMENT: &str = "production";
 
-/// Reads a check-in; none when it names no job, or says nothing of it that we understand.
+/// Parses a check-in; none when the job or a known status is missing.
 #[must_use]
 pub(crate) fn read(payload: &[u8], project: i64, now: DateTime<Utc>) -> Option<CheckIn> {
     let value = json(payload)?;
@@ -32,7 +32,7 @@ pub(crate) fn read(payload: &[u8], project: i64, now: DateTime<Utc>) -> Option<C
     })
 }
 
-/// The check-in without secrets: an owner is an e-mail address, and an environment or a job is named by people.
+/// Redacts the check-in: the owner may be an email address, and names of environments and jobs are free text.
 #[must_use]
 pub(crate) fn redacted(mut check_in: CheckIn, redactor: &Redactor) -> CheckIn {
     for name in [&mut check_in.environment, &mut check_in.monitor_slug] {
@@ -44,7 +44,7 @@ pub(crate) fn redacted(mut check_in: CheckIn, redactor: &Redactor) -> CheckIn {
     check_in
 }
 
-/// Seconds as milliseconds; none when no job takes that long.
+/// Seconds as milliseconds; none when out of range.
 fn milliseconds(seconds: f64) -> Option<i64> {
     const LONGEST: f64 = 366.0 * 24.0 * 60.0 * 60.0;
     #[expect(clippy::cast_possible_truncation, reason = "within bounds")]

@@ -1,6 +1,6 @@
-//! What a body holds for us: reports and check-ins. Everything else is counted. Pure.
+//! What a body contains: reports and check-ins. All other items are counted. Pure.
 //!
-//! Invariant: what is whole is kept, whatever is wrong beside it.
+//! Invariant: intact items are kept even if other items are damaged.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -16,22 +16,22 @@ use crate::event::{self, Meaning};
 /// What is wrong with a body, or with an item. Items are counted from 1.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The envelope can't be read on.
+    /// The rest of the envelope can't be parsed.
     #[error(transparent)]
     Envelope(EnvelopeError),
-    /// An event is no JSON object.
+    /// An event is not a JSON object.
     #[error("the event in item {number} is not a JSON object")]
     NotJson {
         /// Which item.
         number: usize,
     },
-    /// A check-in lacks what makes it one.
+    /// A check-in lacks a required field.
     #[error("the check-in in item {number} needs a `monitor_slug` and a `status`")]
     NotACheckIn {
         /// Which item.
         number: usize,
     },
-    /// An event is larger than it may be.
+    /// An event is too large.
     #[error("the {kind} in item {number} is too large (an event may have {EVENT_BYTES} bytes)")]
     TooLarge {
         /// Which item.
@@ -41,25 +41,25 @@ pub enum Problem {
     },
 }
 
-/// What a body holds.
+/// The contents of a body.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// Its errors.
+    /// Its events that are errors.
     pub reports: Vec<Report>,
-    /// Signs of life.
+    /// Its check-ins.
     pub check_ins: Vec<CheckIn>,
-    /// How many items of each kind were only counted.
+    /// How many items of each kind were counted but not stored.
     pub counted: BTreeMap<&'static str, u32>,
-    /// The id that the sender knows it by, or the one that the first event got.
+    /// The id for the answer: the sender's, or the first event's.
     pub event_id: Option<Uuid>,
-    /// What was wrong with it first.
+    /// The first problem.
     pub problem: Option<Problem>,
-    /// Whether it was made to grow when it is decompressed.
+    /// Whether it is a decompression bomb.
     pub is_bomb: bool,
 }
 
 impl Contents {
-    /// Reads an envelope to its end, or to where it can't be read on.
+    /// Parses an envelope to its end, or to the first error after which parsing can't continue.
     pub fn of_envelope<R: BufRead>(envelope: Envelope<R>, project: i64, now: DateTime<Utc>) -> Self {
         let header_id = envelope.header().event_id;
         let mut contents = Self { event_id: header_id, ..Self::default() };
@@ -72,18 +72,18 @@ impl Contents {
         contents
     }
 
-    /// Why the sender is told that something was not taken; none where all that matters was. A damaged envelope with
-    /// something whole in it is taken: nobody would send the rest again.
+    /// The problem to refuse the request for; none where nothing important was lost. A damaged envelope with an intact
+    /// item is accepted: no SDK would retry the rest.
     #[must_use]
     pub fn refused_for(&self) -> Option<&Problem> {
-        let something_whole = !(self.reports.is_empty() && self.check_ins.is_empty());
+        let has_intact_item = !(self.reports.is_empty() && self.check_ins.is_empty());
         self.problem.as_ref().filter(|problem| match problem {
-            Problem::Envelope(error) => error.is_a_limit() || !something_whole,
+            Problem::Envelope(error) => error.is_a_limit() || !has_intact_item,
             _ => true,
         })
     }
 
-    /// Takes an item.
+    /// Adds an item.
     pub fn take(&mut self, item: Item, header_id: Option<Uuid>, project: i64, now: DateTime<Utc>) {
         let Item { number, kind, payload } = item;
         match (kind, payload) {
@@ -110,7 +110,7 @@ impl Contents {
         *self.counted.entry(name).or_default() += 1;
     }
 
-    /// Counts the problem, and keeps it if it is the first.
+    /// Counts the problem, and keeps the first one.
     fn note(&mut self, problem: Problem) {
         let is_size = match &problem {
             Problem::Envelope(error) => error.is_a_limit(),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_known_by_its_id_within_its_project_however_that_is_written() {
+    fn an_event_s_key_is_its_normalised_id_within_its_project() {
         let id = "9ec79c33ec9942ab8353589fcb2e04dc";
         let wanted = DeliveryKey::derived("sentry-sdk", format!("7:{id}").as_bytes());
         for (header, own) in [
@@ -161,12 +161,12 @@ mod tests {
         let text = "{\"event_id\":\"9ec79c33ec9942ab8353589fcb2e04dc\"}\n\
             {\"type\":\"event\"}\n{\"message\":\"a\"}\n{\"type\":\"event\"}\n{\"message\":\"a\",\"event_id\":7}\n";
         let (first, again) = (read(text), read(text));
-        assert_eq!(keys(&first), keys(&again), "but the same ones when they come again");
+        assert_eq!(keys(&first), keys(&again), "a retry has the same keys");
         assert_ne!(keys(&first)[0], keys(&first)[1]);
     }
 
     #[test]
-    fn what_an_event_says_it_is_decides_what_becomes_of_it() {
+    fn an_event_s_type_decides_whether_it_is_reported_or_counted() {
         for (payload, reports, counted) in [
             ("{\"type\":\"error\"}", 1, None),
             ("{\"type\":\"default\"}", 1, None),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_is_told_of_what_was_lost_and_of_nothing_else() {
+    fn a_request_is_refused_only_if_something_important_was_lost() {
         let event = "{\"type\":\"event\"}\n{}\n";
         for (text, refused) in [
             (format!("{{}}\n{event}"), false),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_the_fuzzer_starts_from_is_read() {
+    fn the_fuzzer_s_corpus_is_valid() {
         let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/envelope");
         let encodings = [Encoding::Identity, Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd];
         for file in std::fs::read_dir(corpus).unwrap() {

@@ -1,10 +1,10 @@
-//! Browsers: which pages may report with a DSN, which is no secret, and may read the answer.
+//! CORS: which pages may report with a DSN (which is no secret) and read the answer.
 //!
-//! Where an application names no origins, any page may. Else a page of another origin is refused, and may not read why. A
-//! request without `Origin` and `Referer` is none of a browser, and is taken: whoever is free to leave them out is free to
-//! make them up.
+//! Without an allow-list, any page may. With one, a page of another origin is refused and can't read the reason. A
+//! request without `Origin` and `Referer` does not come from a browser and is accepted: a client that can omit these
+//! headers can also forge them.
 //!
-//! Invariant: every answer of this function carries these headers, the refusals too. User: the routes.
+//! Invariant: every answer of this function has the CORS headers, refusals too.
 
 use axum::extract::{Path, Request, State};
 use axum::http::header::{
@@ -21,25 +21,25 @@ use crate::app::App;
 use crate::credentials;
 use crate::refusal::Refusal;
 
-/// What SDKs send, and what their tracing adds to every request of a page.
+/// Headers that SDKs send, and those that their tracing adds to every request of a page.
 const ALLOWED: &str = "Accept, Authorization, Baggage, Content-Encoding, Content-Type, Origin, Referer, Sentry-Trace, Traceparent, Transfer-Encoding, X-Requested-With, X-Sentry-Auth";
 
-/// What they look at.
+/// Headers that SDKs read.
 const EXPOSED: &str = "X-Sentry-Error, X-Sentry-Rate-Limits, Retry-After";
 
-/// Which pages may read an answer. An answer carries it among its extensions; without it, any page may.
+/// Which pages may read an answer: an extension of the response; without it, any page may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// Pages of any origin.
     Any,
-    /// Those of this one.
+    /// Pages of this origin.
     Origin(HeaderValue),
-    /// None.
-    Nobody,
+    /// No page.
+    None,
 }
 
 impl Readers {
-    /// Who may read the answer to a request with these headers.
+    /// Which pages may read the answer to a request with these headers.
     ///
     /// # Errors
     /// 403 when its page may not report.
@@ -48,12 +48,12 @@ impl Readers {
             return Ok(Self::Any);
         }
         let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-        let (told, origin) = match text(ORIGIN) {
-            Some(told) => (true, Origin::of(told)),
-            // Pages of their own origin and older browsers. What is no address of a page is no page.
+        let (has_origin, origin) = match text(ORIGIN) {
+            Some(origin) => (true, Origin::of(origin)),
+            // For same-origin requests and older browsers. A `Referer` that is no page's address is ignored.
             None => text(REFERER).and_then(Origin::of).map_or((false, None), |origin| (true, Some(origin))),
         };
-        if told && !allowed.allows(origin.as_ref()) {
+        if has_origin && !allowed.allows(origin.as_ref()) {
             return Err(Refusal::Forbidden(FOREIGN, SecurityKind::ForeignOrigin));
         }
         Ok(headers.get(ORIGIN).map_or(Self::Any, |origin| Self::Origin(origin.clone())))
@@ -61,17 +61,17 @@ impl Readers {
 }
 
 impl Readers {
-    /// Who may read why a request was refused, where its application is not known.
+    /// Which pages may read a refusal whose application is not known.
     pub(crate) fn of_refusal(refusal: &Refusal) -> Self {
-        if refusal.security_kind() == Some(SecurityKind::ForeignOrigin) { Self::Nobody } else { Self::Any }
+        if refusal.security_kind() == Some(SecurityKind::ForeignOrigin) { Self::None } else { Self::Any }
     }
 }
 
-/// What a page is told that may not report.
+/// The refusal of a page that may not report.
 const FOREIGN: &str = "pages of this origin may not report to this project";
 
-/// The answer to a preflight, good for an hour. A key in the query, where browsers' SDKs have it, tells which pages may
-/// report; without one that is told with the request itself.
+/// Answers a preflight; cached for an hour. With a key in the query, as browsers' SDKs send it, the page's origin is
+/// checked; without one, it is checked with the request itself.
 pub(crate) async fn preflight(State(app): State<App>, Path(project): Path<String>, request: Request) -> Response {
     let key = credentials::presented(&HeaderMap::new(), request.uri().query());
     let readers = match (key, project.parse()) {
@@ -103,14 +103,14 @@ pub(crate) async fn preflight(State(app): State<App>, Path(project): Path<String
     response
 }
 
-/// Lets the pages read this answer that may.
+/// Adds the CORS headers.
 pub(crate) async fn allow_pages(mut response: Response) -> Response {
     let readers = response.extensions_mut().remove().unwrap_or(Readers::Any);
     let headers = response.headers_mut();
     let origin = match readers {
         Readers::Any => HeaderValue::from_static("*"),
         Readers::Origin(origin) => origin,
-        Readers::Nobody => return response,
+        Readers::None => return response,
     };
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_known_by_its_origin_else_by_its_referrer_and_a_program_by_neither() {
+    fn the_origin_is_checked_else_the_referer_and_requests_without_both_are_allowed() {
         let allowed = AllowedOrigins::new(vec![AllowedOrigin::parse("https://shop.example.com").unwrap()]);
         let echoed = |origin: &'static str| Some(Readers::Origin(HeaderValue::from_static(origin)));
         for (origin, referer, expected) in [

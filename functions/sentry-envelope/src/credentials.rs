@@ -1,17 +1,17 @@
-//! Which key a request presents. Sentry's SDKs put it into a header, browsers into the query (so that they need no
-//! preflight), tunnels into the envelope itself.
+//! Finds a request's key: Sentry's SDKs send it in a header, browsers in the query (which needs no preflight), tunnels
+//! in the envelope itself.
 //!
-//! What a key is worth is said by `shared::dsn` (ours or not) and by `shared::applications` (revoked, quotas).
+//! `shared::dsn` verifies it; `shared::applications` checks revocation and quotas.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use sentry_types::{Auth, Dsn};
 
-/// The public key in the request's headers or its query: in the first place that has one.
+/// The public key from the request's headers or query, whichever has one first.
 #[must_use]
 pub fn presented(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let in_header = |name: &str| {
-        // Names in any case: proxies and hand-written clients are free with them. Our keys are lower-case.
+        // Names in any case: proxies and hand-written clients change it. Our keys are lower-case.
         let value = headers.get(name)?.to_str().ok()?.trim().to_ascii_lowercase();
         value.parse::<Auth>().ok()
     };
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_found_wherever_an_sdk_puts_it() {
+    fn the_key_is_found_in_each_place_that_sdks_use() {
         for (name, value) in [
             ("x-sentry-auth", "Sentry sentry_key=abc, sentry_version=7, sentry_client=sentry.python/2.75.0"),
             ("x-sentry-auth", "Sentry sentry_version=7,sentry_key=abc,sentry_client=x"),
@@ -62,14 +62,14 @@ mod tests {
     }
 
     #[test]
-    fn another_kind_of_authorization_hides_no_key() {
+    fn another_kind_of_authorization_is_ignored() {
         let basic = headers("authorization", "Basic YW55Om8zM2NyZXQ=");
         assert_eq!(presented(&basic, Some("sentry_key=abc")).as_deref(), Some("abc"));
         assert_eq!(presented(&basic, None), None);
     }
 
     #[test]
-    fn what_is_no_key_is_none() {
+    fn malformed_credentials_are_none() {
         for value in
             ["", "Sentry", "Sentry ", "Sentry sentry_key=", "Bearer sentry_key=abc", "sentry_key=abc", "Sentry =,=,,"]
         {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dsn_speaks_for_its_own_project_only() {
+    fn a_dsn_is_valid_for_its_own_project_only() {
         assert_eq!(in_dsn("https://abc@watchkeeper.example/7", 7).as_deref(), Some("abc"));
         assert_eq!(in_dsn("http://ABC:secret@127.0.0.1:8080/path/7", 7).as_deref(), Some("abc"));
         for wrong in

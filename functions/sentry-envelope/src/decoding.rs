@@ -1,12 +1,11 @@
-//! Where bodies are decompressed and parsed: a small plain one at once, every other off the threads that serve requests,
-//! one at a time. A flood of bombs then costs one core and no request that has nothing to do with it.
+//! Runs decompression and parsing: small uncompressed bodies at once, all others on a blocking thread, one at a time,
+//! so that decompression bombs cost one core and don't block other requests.
 //!
-//! - Whoever waits is bounded in bytes and in time, and is told to come again.
-//! - A body whose key is inside waits elsewhere until the key is known: strangers take no turn from an application.
-//! - Who has sent several bombs is refused before anything is decompressed: so many within a minute, for a minute, and
-//!   only with this application's key from this address, since many may share an address.
-//!
-//! User: `receive`.
+//! - The queue is bounded in bytes, and waiting has a timeout; beyond either, the answer asks for a retry.
+//! - A body whose key is inside has its own queue until the key is verified: unauthenticated clients can't delay
+//!   applications.
+//! - Rate limit: a sender of several bombs within a minute is refused for a minute, before anything is decompressed. A
+//!   sender is a key and an address, since many clients may share an address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,16 +19,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::refusal::Refusal;
 
-/// Who sends: an application's key, and where from.
+/// A sender: an application's key and its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Sender {
-    /// None = its key is in the body, and not known yet.
+    /// None = its key is in the body and not verified yet.
     project: Option<i64>,
     network: Option<IpAddr>,
 }
 
 impl Sender {
-    /// A sender. An address of IPv6 stands for its /64, which one customer has.
+    /// A sender. An IPv6 address counts as its /64, which one customer has.
     pub(crate) fn new(project: Option<i64>, address: Option<IpAddr>) -> Self {
         let network = address.map(|address| match address {
             IpAddr::V4(_) => address,
@@ -39,18 +38,18 @@ impl Sender {
     }
 }
 
-/// The way to the one decoder. Cheap to clone; clones share it.
+/// The queue of the decoder. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct Decoding {
-    /// Of senders whose key is known.
+    /// For senders whose key is verified.
     known: Lane,
-    /// Of those whose key is inside the body.
+    /// For senders whose key is inside the body.
     unknown: Lane,
     bombs: Arc<Mutex<Bombs>>,
-    patience: Duration,
+    timeout: Duration,
 }
 
-/// One at a time, and bounded in bytes.
+/// A queue that runs one task at a time, bounded in bytes.
 #[derive(Clone)]
 struct Lane {
     turn: Arc<Semaphore>,
@@ -69,34 +68,34 @@ impl Default for Decoding {
             known: Lane::of_units(Self::ROOM),
             unknown: Lane::of_units(Self::ROOM / 4),
             bombs: Arc::default(),
-            patience: Self::PATIENCE,
+            timeout: Self::TIMEOUT,
         }
     }
 }
 
 impl Decoding {
-    /// Who waits longer than this for the decoder is told to come again.
-    const PATIENCE: Duration = Duration::from_secs(2);
-    /// Bodies that wait take up to this many units …
+    /// The longest wait for the decoder; then the answer asks for a retry.
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    /// Queued bodies may take this many units …
     const ROOM: usize = 512;
-    /// … of so many bytes, and each at least one: 32 MiB.
+    /// … of so many bytes, at least one each: 32 MiB.
     const UNIT_BYTES: usize = 64 * 1024;
 
-    /// A turn at the decoder, which nobody else has while it is held; none when it was not free in time.
+    /// Locks the decoder; none after the timeout.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         self.turn_of(&self.known).await
     }
 
     async fn turn_of(&self, lane: &Lane) -> Option<OwnedSemaphorePermit> {
         let turn = Arc::clone(&lane.turn).acquire_owned();
-        tokio::time::timeout(self.patience, turn).await.ok()?.ok()
+        tokio::time::timeout(self.timeout, turn).await.ok()?.ok()
     }
 
-    /// Does this work on a body of so many bytes, in its turn and on a thread of its own. `is_bomb` tells whether the body
-    /// was one.
+    /// Queues work on a body of so many bytes and runs it on a blocking thread. `is_bomb` says whether the body was a
+    /// bomb.
     ///
     /// # Errors
-    /// 429 when the sender has sent bombs; 503 when too much waits, or has waited too long.
+    /// 429 when the sender has sent bombs; 503 when the queue is full, or after the timeout.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         sender: Sender,
@@ -110,10 +109,10 @@ impl Decoding {
         let lane = if sender.project.is_some() { &self.known } else { &self.unknown };
         let room = Arc::clone(&lane.room).try_acquire_many_owned(units).map_err(|_| busy())?;
         let turn = self.turn_of(lane).await.ok_or_else(busy)?;
-        // Those before it may have been the same sender's.
+        // The tasks before it may have been bombs of the same sender.
         self.check(sender, now)?;
         let bombs = Arc::clone(&self.bombs);
-        // Who goes away meanwhile does not end the work, so the turn goes with it.
+        // A client that disconnects does not stop the work, so the task owns the permits.
         let task = tokio::task::spawn_blocking(move || {
             let done = work();
             if is_bomb(&done) {
@@ -123,18 +122,18 @@ impl Decoding {
             done
         });
         task.await.map_err(|error| {
-            tracing::error!(%error, "a body could not be read");
+            tracing::error!(%error, "the decoding task panicked");
             ApiError::unavailable().into()
         })
     }
 
     fn check(&self, sender: Sender, now: DateTime<Utc>) -> Result<(), Refusal> {
-        lock(&self.bombs).refused_for(sender, now).map_or(Ok(()), |time| Err(Refusal::SentBombs(time)))
+        lock(&self.bombs).refused_for(sender, now).map_or(Ok(()), |time| Err(Refusal::TooManyBombs(time)))
     }
 }
 
 fn busy() -> Refusal {
-    tracing::warn!("a body was refused: too many wait to be decompressed");
+    tracing::warn!("a body was refused: the decompression queue is full");
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many bodies wait to be decompressed; try again").into()
 }
 
@@ -142,47 +141,47 @@ fn lock(bombs: &Mutex<Bombs>) -> MutexGuard<'_, Bombs> {
     bombs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who has sent bombs lately.
+/// Senders of bombs within the last minute.
 #[derive(Default)]
 struct Bombs {
-    senders: HashMap<Sender, Sent>,
+    senders: HashMap<Sender, BombCount>,
 }
 
 #[derive(Clone, Copy)]
-struct Sent {
+struct BombCount {
     count: u32,
     last_at: DateTime<Utc>,
 }
 
 impl Bombs {
-    /// One may be an accident: a program that says the same a hundred thousand times.
-    const MOST: u32 = 3;
-    /// Bombs that are further apart don't count together, and a refusal lasts this long after the last one.
+    /// A single bomb may be an accident: a program that repeats a line a hundred thousand times.
+    const LIMIT: u32 = 3;
+    /// Bombs further apart are not counted together; a refusal lasts this long after the last one.
     const MEMORY: TimeDelta = TimeDelta::minutes(1);
-    /// The most senders that are remembered.
-    const SENDERS: usize = 1_000;
+    /// The most senders that are stored.
+    const MAX_SENDERS: usize = 1_000;
 
     fn note(&mut self, sender: Sender, now: DateTime<Utc>) {
         if sender.network.is_none() {
             return;
         }
-        if self.senders.len() >= Self::SENDERS && !self.senders.contains_key(&sender) {
+        if self.senders.len() >= Self::MAX_SENDERS && !self.senders.contains_key(&sender) {
             self.senders.retain(|_, sent| now - sent.last_at < Self::MEMORY);
             let oldest = self.senders.iter().min_by_key(|(_, sent)| sent.last_at).map(|(sender, _)| *sender);
-            if let Some(oldest) = oldest.filter(|_| self.senders.len() >= Self::SENDERS) {
+            if let Some(oldest) = oldest.filter(|_| self.senders.len() >= Self::MAX_SENDERS) {
                 self.senders.remove(&oldest);
             }
         }
-        let sent = self.senders.entry(sender).or_insert(Sent { count: 0, last_at: now });
+        let sent = self.senders.entry(sender).or_insert(BombCount { count: 0, last_at: now });
         if now - sent.last_at >= Self::MEMORY {
             sent.count = 0;
         }
-        *sent = Sent { count: sent.count.saturating_add(1), last_at: now.max(sent.last_at) };
+        *sent = BombCount { count: sent.count.saturating_add(1), last_at: now.max(sent.last_at) };
     }
 
     fn refused_for(&self, sender: Sender, now: DateTime<Utc>) -> Option<Duration> {
-        let sent = self.senders.get(&sender).filter(|sent| sent.count >= Self::MOST)?;
-        // A clock that was set back must not refuse anybody for longer.
+        let sent = self.senders.get(&sender).filter(|sent| sent.count >= Self::LIMIT)?;
+        // A clock that was set back must not extend the refusal.
         (sent.last_at + Self::MEMORY - now).min(Self::MEMORY).to_std().ok().filter(|left| !left.is_zero())
     }
 }
@@ -210,10 +209,10 @@ mod tests {
         tokio::spawn(async move { decoding.run(from(1), bytes, at(0), |_| false, work).await })
     }
 
-    /// On a runtime with one thread, which hangs for ever if the work is done on it.
+    /// On a runtime with one thread, which would deadlock if the work ran on it.
     #[tokio::test]
-    async fn work_goes_on_beside_the_threads_that_serve_and_one_at_a_time() {
-        let decoding = Decoding { patience: Duration::from_secs(3_600), ..Decoding::default() };
+    async fn work_runs_on_a_blocking_thread_one_at_a_time() {
+        let decoding = Decoding { timeout: Duration::from_secs(3_600), ..Decoding::default() };
         let (begun, begins) = tokio::sync::mpsc::unbounded_channel();
         let mut begins: tokio::sync::mpsc::UnboundedReceiver<usize> = begins;
         let mut finish = Vec::new();
@@ -230,7 +229,7 @@ mod tests {
         }
         for _ in 0..3 {
             let number = begins.recv().await.unwrap();
-            // All that could run beside it has had its chance.
+            // Lets other tasks run.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
@@ -244,8 +243,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_too_long_or_finds_no_room_is_told_to_come_again() {
-        let decoding = Decoding { patience: Duration::ZERO, ..Decoding::default() };
+    async fn a_timeout_or_a_full_queue_is_refused_with_a_retry() {
+        let decoding = Decoding { timeout: Duration::ZERO, ..Decoding::default() };
         let turn = decoding.turn().await.unwrap();
         assert!(matches!(run(&decoding, 1, || ()).await.unwrap(), Err(Refusal::Other(_))), "the decoder is not free");
         drop(turn);
@@ -258,17 +257,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_no_key_yet_takes_no_turn_from_an_application() {
-        let decoding = Decoding { patience: Duration::ZERO, ..Decoding::default() };
+    async fn an_unauthenticated_client_does_not_delay_an_application() {
+        let decoding = Decoding { timeout: Duration::ZERO, ..Decoding::default() };
         let _turn = decoding.turn_of(&decoding.unknown).await.unwrap();
-        let stranger = Sender::new(None, from(1).network);
-        assert!(decoding.run(stranger, 1, at(0), |_| false, || ()).await.is_err());
+        let unauthenticated = Sender::new(None, from(1).network);
+        assert!(decoding.run(unauthenticated, 1, at(0), |_| false, || ()).await.is_err());
         assert!(run(&decoding, 1, || ()).await.unwrap().is_ok());
     }
 
     #[tokio::test]
-    async fn who_goes_away_does_not_give_the_turn_away() {
-        let decoding = Decoding { patience: Duration::from_secs(3_600), ..Decoding::default() };
+    async fn a_client_that_disconnects_does_not_release_the_decoder() {
+        let decoding = Decoding { timeout: Duration::from_secs(3_600), ..Decoding::default() };
         let (end, ended) = mpsc::channel::<()>();
         let (begun, begins) = tokio::sync::oneshot::channel();
         let gone = run(&decoding, 1, move || {
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn three_bombs_within_a_minute_close_the_way_for_their_sender_and_nobody_else() {
+    async fn three_bombs_within_a_minute_refuse_their_sender_and_no_other() {
         let decoding = Decoding::default();
         let send = async |sender, second, is_bomb: bool| {
             decoding.run(sender, 1, at(second), |is_bomb| *is_bomb, move || is_bomb).await
@@ -293,7 +292,7 @@ mod tests {
             assert_eq!(send(from(1), second, true).await, Ok(true));
         }
         assert_eq!(send(from(1), 102, true).await, Ok(true), "the first was too long ago");
-        assert_eq!(send(from(1), 103, false).await, Err(Refusal::SentBombs(Duration::from_secs(59))));
+        assert_eq!(send(from(1), 103, false).await, Err(Refusal::TooManyBombs(Duration::from_secs(59))));
         for other in [from(2), Sender::new(Some(8), from(1).network), Sender::new(None, from(1).network)] {
             assert_eq!(send(other, 103, false).await, Ok(false));
         }
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_one_64_are_one_sender_and_memory_is_bounded() {
+    fn an_ipv6_network_is_one_sender_and_memory_is_bounded() {
         let v6 = |text: &str| Sender::new(Some(7), Some(text.parse().unwrap()));
         assert_eq!(v6("2001:db8:1:2::1"), v6("2001:db8:1:2:ffff::9"));
         assert_ne!(v6("2001:db8:1:2::1"), v6("2001:db8:1:3::1"));
@@ -312,6 +311,6 @@ mod tests {
         for number in 0..3_000_u32 {
             bombs.note(Sender::new(Some(7), Some(IpAddr::V4(number.into()))), at(0));
         }
-        assert!(bombs.senders.len() <= Bombs::SENDERS);
+        assert!(bombs.senders.len() <= Bombs::MAX_SENDERS);
     }
 }

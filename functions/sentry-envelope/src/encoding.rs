@@ -1,8 +1,8 @@
-//! Decompression, as a stream: what is not kept is never in memory as a whole, and nothing grows beyond the limit.
+//! Streaming decompression with bounded memory and output.
 //!
-//! Invariant: whatever the bytes say, a decoder holds no more than its window (zstd 8 MiB, as RFC 9659 has it for HTTP;
-//! brotli 16 MiB; deflate 32 KiB) and gives no more than [`DECODED_BYTES`], nor more than [`RATIO`] times what was sent,
-//! where that is more than [`FREE_BYTES`]. User: the envelope parser.
+//! Invariant: for any input, a decoder allocates no more than its window (zstd 8 MiB, as RFC 9659 has it for HTTP;
+//! brotli 16 MiB; deflate 32 KiB) and outputs no more than [`DECODED_BYTES`], nor more than [`RATIO`] times its input
+//! where that is more than [`FREE_BYTES`].
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -15,24 +15,24 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::envelope::{EVENT_BYTES, HEADER_BYTES};
 
-/// A body may have this many bytes when it is decompressed.
+/// The most bytes of a decompressed body.
 pub const DECODED_BYTES: u64 = 20 * 1024 * 1024;
 
-/// So much may come of any body, however small: the largest event with its headers.
+/// The ratio is not limited below this size: the largest event with its headers.
 pub const FREE_BYTES: u64 = (EVENT_BYTES + 2 * HEADER_BYTES) as u64;
 
-/// Beyond that, a body may have so many times the bytes that were sent. Measured on what SDKs send in bulk (frames of a
-/// deep recursion, breadcrumbs, logs, dumps that are almost empty), gzip and brotli make 10 to 80 times less of it; of one
-/// line over and over 200 to 350 times. Bombs reach 1,000 (gzip) and many more (brotli, zstd).
+/// The highest compression ratio beyond [`FREE_BYTES`]. Measured on bulk data of SDKs (deep recursions, breadcrumbs,
+/// logs, sparse dumps), gzip and brotli reach 10 to 80; on one repeated line 200 to 350. Bombs reach 1,000 (gzip) and
+/// many more (brotli, zstd).
 pub const RATIO: u64 = 100;
 
-/// What zstd in HTTP may look back to (RFC 9659).
+/// The largest zstd window in HTTP (RFC 9659).
 const ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not at all.
+    /// Not compressed.
     Identity,
     /// gzip.
     Gzip,
@@ -44,30 +44,30 @@ pub enum Encoding {
     Zstd,
 }
 
-/// An encoding that we don't read, or several on top of each other.
+/// An unsupported encoding, or several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Content-Encoding must be one of gzip, deflate, br, zstd, identity")]
 pub struct Unsupported;
 
-/// More bytes than a body may have when it is decompressed.
+/// The limit that a decompressed body exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooMuch {
-    /// It is large.
+    /// The size.
     #[error("more than {DECODED_BYTES} bytes when decompressed")]
     Bytes,
-    /// It was made to grow.
+    /// The compression ratio: a decompression bomb.
     #[error("more than {RATIO} times as many bytes when decompressed")]
     Ratio,
 }
 
 impl TooMuch {
-    /// What may come of a body of which so many bytes were sent, and what is wrong with one byte more.
+    /// The limit for a body of so many bytes as sent, and the error beyond it.
     fn limit(sent: usize) -> (u64, Self) {
         let by_ratio = (sent as u64).saturating_mul(RATIO).max(FREE_BYTES);
         if by_ratio < DECODED_BYTES { (by_ratio, Self::Ratio) } else { (DECODED_BYTES, Self::Bytes) }
     }
 
-    /// This, if it is why reading has failed.
+    /// The limit that caused this error, if one did.
     #[must_use]
     pub fn in_error(error: &io::Error) -> Option<Self> {
         error.get_ref().and_then(|inner| inner.downcast_ref()).copied()
@@ -75,10 +75,10 @@ impl TooMuch {
 }
 
 impl Encoding {
-    /// The encoding that a request names; none means that it is as it is.
+    /// The encoding that the request's header names; default: identity.
     ///
     /// # Errors
-    /// When it is one that we don't read, or more than one.
+    /// When it is unsupported, or more than one.
     pub fn of(headers: &HeaderMap) -> Result<Self, Unsupported> {
         let mut named = headers.get_all(CONTENT_ENCODING).iter();
         let Some(value) = named.next() else { return Ok(Self::Identity) };
@@ -95,14 +95,14 @@ impl Encoding {
         }
     }
 
-    /// What these bytes hold, which are all that was sent. Reading fails with [`TooMuch`] beyond the limits, and with any
-    /// other error where the bytes are not of this encoding or end too early.
+    /// Decompresses a whole body. Reading fails with [`TooMuch`] beyond the limits, and with another error where the
+    /// bytes are invalid or truncated.
     #[must_use]
     pub fn decode(self, bytes: &[u8]) -> Box<dyn BufRead + '_> {
         self.decode_of(bytes, bytes.len())
     }
 
-    /// The same, for bytes that came of a body of which so many bytes were sent.
+    /// The same, for bytes that were decoded from a body of so many bytes as sent.
     #[must_use]
     pub fn decode_of(self, bytes: &[u8], sent: usize) -> Box<dyn BufRead + '_> {
         let decoder: Box<dyn Read + '_> = match self {
@@ -110,7 +110,7 @@ impl Encoding {
             Self::Gzip => Box::new(MultiGzDecoder::new(bytes)),
             Self::Deflate if begins_as_zlib(bytes) => Box::new(ZlibDecoder::new(bytes)),
             Self::Deflate => Box::new(DeflateDecoder::new(bytes)),
-            // The decoder would take them; what it can't read fails as every broken stream does.
+            // The decoder would accept large windows: an empty input makes it fail like any invalid stream.
             Self::Brotli if has_large_window(bytes) => Box::new(BrotliDecoder::new(&[][..], 1)),
             Self::Brotli => Box::new(BrotliDecoder::new(bytes, 4096)),
             Self::Zstd => Box::new(ZstdDecoder::new(bytes)),
@@ -120,17 +120,17 @@ impl Encoding {
     }
 }
 
-/// The two bytes that zlib begins with: method 8, and a checksum over both.
+/// Whether the bytes start with zlib's header: method 8, and a checksum over both bytes.
 fn begins_as_zlib(bytes: &[u8]) -> bool {
     matches!(bytes, [method, flags, ..] if method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
 }
 
-/// Brotli's extension for windows of up to 1 GiB: RFC 7932, which HTTP uses, has these bits for no window.
+/// Brotli's extension for windows of up to 1 GiB; RFC 7932, which HTTP uses, has no window with these bits.
 fn has_large_window(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|first| first & 0x7f == 0x11)
 }
 
-/// Lets so many bytes pass, and fails if there are more.
+/// Passes so many bytes, then fails if there are more.
 struct Bounded<R> {
     source: R,
     left: u64,
@@ -162,7 +162,8 @@ impl<R: BufRead> BufRead for Bounded<R> {
     }
 }
 
-/// Reads one zstd frame after the other. (`ruzstd` has a reader too: of one frame, with a window of up to 128 MiB.)
+/// Decodes zstd frames one after the other. (`ruzstd`'s own reader stops after one frame, and allows windows of 128
+/// MiB.)
 struct ZstdDecoder<'a> {
     source: &'a [u8],
     frame: FrameDecoder,
@@ -176,7 +177,7 @@ impl<'a> ZstdDecoder<'a> {
         Self { source, frame, in_frame: false }
     }
 
-    /// Goes to the next frame with content; false when there is none.
+    /// Starts the next frame with content; false at the end.
     fn next_frame(&mut self) -> io::Result<bool> {
         while !self.source.is_empty() {
             match self.frame.reset(&mut self.source) {
@@ -199,7 +200,7 @@ impl Read for ZstdDecoder<'_> {
                 return self.frame.read(target);
             }
             if self.in_frame && !self.frame.is_finished() {
-                // One block has 128 KiB at most.
+                // A block has at most 128 KiB.
                 let blocks = BlockDecodingStrategy::UptoBlocks(1);
                 self.frame.decode_blocks(&mut self.source, blocks).map_err(io::Error::other)?;
                 continue;

@@ -1,4 +1,4 @@
-//! An event's bytes, to a report.
+//! Parses an event into a report.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,20 +9,20 @@ use uuid::Uuid;
 use crate::envelope::event_id;
 use crate::payload::json;
 
-/// What these reports are called.
+/// The source of these reports.
 const SOURCE: &str = "sentry-sdk";
 
-/// What an event stands for.
+/// What an event is.
 #[derive(Debug)]
 pub(crate) enum Meaning {
-    /// Something went wrong.
+    /// An error: becomes a report.
     Report(Box<Report>),
-    /// It is only counted, as items of this kind are.
+    /// Only counted, as items of this kind are.
     Counted(&'static str),
 }
 
-/// Reads an event: its id and what it stands for; none when it is no JSON object. `number` is its place in the envelope,
-/// whose id speaks for it when it has none.
+/// Parses an event: its id and meaning; none when it is not a JSON object. `number` is its item's number: without an id
+/// of its own, the event is identified by the envelope's id and this number.
 #[must_use]
 pub(crate) fn read(
     payload: &[u8],

@@ -2,14 +2,14 @@
 //!
 //! - Trigger: `POST /api/{project}/envelope/` and `/api/{project}/store/` (API Gateway HTTP API, or the local stack), and
 //!   the preflights of browsers.
-//! - Guarantees: nothing but the envelope's first line is read before the key is verified, and verifying needs no
-//!   database; a body that takes long to read holds up nobody else; what was answered with 200 is committed, or safe until it is; a delivery counts once; no body takes more
-//!   memory than its events and a decoder's window.
+//! - Guarantees: only the envelope's header is read before the key is verified, and verifying needs no database; a slow
+//!   body does not block other requests; after a 200 the report is committed or safely deferred; deliveries are
+//!   idempotent; memory per body is bounded by its events and a decoder's window.
 //! - Idempotency key: the event's id, within its project.
 //!
-//! Steps: [`credentials`] (which key) → `cors` (from which page) → `decoding` (on which thread) → [`encoding`] (decompress,
-//! as a stream) → [`envelope`] (bytes to items) → [`contents`] (items to reports and check-ins) → `receive` (admit, keep,
-//! answer) → `shared::intake`.
+//! Steps: [`credentials`] (find the key) → `cors` (check the page's origin) → `decoding` (queue) → [`encoding`]
+//! (streaming decompression) → [`envelope`] (bytes to items) → [`contents`] (items to reports and check-ins) →
+//! `receive` (check quotas, store, answer) → `shared::intake`.
 
 pub mod app;
 mod check_in;
@@ -34,7 +34,7 @@ use cors::{allow_pages, preflight};
 pub use decoding::Decoding;
 use receive::{envelope, store};
 
-/// The function's routes. SDKs write them with the slash; hand-written clients forget it.
+/// The function's routes. SDKs send a trailing slash; hand-written clients often don't.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/api/{project}/envelope/", post(envelope).options(preflight))

@@ -12,7 +12,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     telemetry::init(environment.optional("RUST_LOG").as_deref());
     let app = App::for_lambda(environment.read(Config::read)?)?;
     let closing = app.clone();
-    // Both wait for somebody else: at the same time.
+    // Both wait for other processes: concurrently.
     tokio::join!(spawn_graceful_shutdown_handler(move || async move { closing.close().await }), app.warm_up());
     gateway::serve(sentry_envelope::router(app)).await
 }

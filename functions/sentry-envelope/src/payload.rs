@@ -1,22 +1,20 @@
-//! An item's payload, as JSON. Pure.
+//! Parses an item's payload as JSON, leniently. Pure.
 //!
-//! What SDKs send is not always JSON: Python writes `NaN` and `Infinity`, and integers of any length; a message can
-//! hold bytes that are no UTF-8. None of it is a reason to lose the error around it: a number that JSON or we can't
-//! hold becomes a text, and a byte that is no character U+FFFD.
-//!
-//! Users: `event`, `check_in`.
+//! SDKs do not always send valid JSON: Python writes `NaN`, `Infinity` and integers of any length, and a message can
+//! contain bytes that are not UTF-8. The error must not be lost for that: an invalid number becomes a string, an
+//! invalid byte U+FFFD.
 
 use serde_json::Value;
 use shared::http::read_json;
 
-/// The value; none when it is no JSON however it is read.
+/// The value; none when it can't be repaired.
 pub(crate) fn json(payload: &[u8]) -> Option<Value> {
-    read_json(payload).ok().or_else(|| read_json(mended(&String::from_utf8_lossy(payload)).as_bytes()).ok())
+    read_json(payload).ok().or_else(|| read_json(repaired(&String::from_utf8_lossy(payload)).as_bytes()).ok())
 }
 
-/// The text with each number in quotes that can't be read otherwise.
-fn mended(text: &str) -> String {
-    let mut mended = String::with_capacity(text.len() + 16);
+/// Puts each number that can't be parsed in quotes.
+fn repaired(text: &str) -> String {
+    let mut repaired = String::with_capacity(text.len() + 16);
     let mut rest = text;
     while let Some(first) = rest.bytes().next() {
         let end = match first {
@@ -26,16 +24,16 @@ fn mended(text: &str) -> String {
         };
         let (part, after) = rest.split_at(end);
         if is_unreadable(part) {
-            mended.extend(["\"", part, "\""]);
+            repaired.extend(["\"", part, "\""]);
         } else {
-            mended.push_str(part);
+            repaired.push_str(part);
         }
         rest = after;
     }
-    mended
+    repaired
 }
 
-/// Where the string ends whose quotation mark begins the text.
+/// The end of the string that starts with the text's first quotation mark.
 fn end_of_string(text: &str) -> usize {
     let mut escaped = true;
     let closing = text.bytes().position(|byte| {
@@ -65,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_json_does_not_have_become_texts() {
+    fn invalid_numbers_become_strings() {
         let long = "9".repeat(400);
         for (text, wanted) in [
             (
@@ -82,12 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_replaced() {
+    fn invalid_bytes_are_replaced() {
         assert_eq!(super::json(b"{\"a\":\"caf\xe9\",\"b\":NaN}"), Some(json!({"a": "caf\u{fffd}", "b": "NaN"})));
     }
 
     #[test]
-    fn what_is_broken_otherwise_stays_broken() {
+    fn other_errors_are_not_repaired() {
         for text in ["", "{", "{\"a\":nan}", "{\"a\":Infinit}", "{\"a\":1NaN}", "{\"a\":\"NaN}", "{\"a\":--1}", "\"\\"]
         {
             assert_eq!(super::json(text.as_bytes()), None, "{text}");
@@ -96,9 +94,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_json_is_not_touched(text in "[-\\[\\]{}:,\"\\\\a-z0-9.NaIify ]{0,60}", number in any::<f64>()) {
+        fn valid_json_is_not_changed(text in "[-\\[\\]{}:,\"\\\\a-z0-9.NaIify ]{0,60}", number in any::<f64>()) {
             for text in [json!([text, number]).to_string(), json!({text.as_str(): number}).to_string()] {
-                prop_assert_eq!(mended(&text), text);
+                prop_assert_eq!(repaired(&text), text);
             }
             let _ = super::json(text.as_bytes());
         }

@@ -1,4 +1,4 @@
-//! A request, from its headers to its answer.
+//! Handles a request, from its headers to its answer.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Once};
@@ -32,14 +32,14 @@ use crate::envelope::{Envelope, Item, ItemKind};
 use crate::refusal::Refusal;
 use crate::{credentials, store_body};
 
-/// A body may have this many bytes as it is sent: a Lambda's request ends at 6 MB, base64 included.
+/// The largest body as sent: a Lambda's request ends at 6 MB, base64 included.
 const BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// Check-ins that may be deferred in a minute. No quota is for them, and DSNs are public: whoever has one must not fill the
-/// place where errors wait.
-static WAITING: Allowance = Allowance::new(600);
+/// Rate limit of deferred check-ins per minute. They have no quota, and DSNs are public: no client may fill the queue
+/// of deferred errors.
+static CHECK_IN_ALLOWANCE: Allowance = Allowance::new(600);
 
-/// What these counts are filed under.
+/// The counters' name.
 const COUNTED_AS: &str = "sentry-envelope";
 
 /// `POST /api/{project}/envelope/`.
@@ -52,52 +52,52 @@ pub(crate) async fn store(State(app): State<App>, Path(project): Path<String>, r
     answer(&app, &project, request, Route { find_key: key_of_store, read: read_store }).await
 }
 
-/// What was sent, before it is decompressed.
+/// A body before decompression.
 #[derive(Clone)]
-struct Sent {
+struct RawBody {
     project: i64,
     encoding: Encoding,
     body: Bytes,
     now: DateTime<Utc>,
 }
 
-impl Sent {
-    /// A plain body of up to this many bytes is read where it is: that takes less than going elsewhere.
+impl RawBody {
+    /// An uncompressed body of up to this many bytes is parsed at once: that is cheaper than a blocking thread.
     const SMALL_BYTES: usize = 64 * 1024;
-    /// A key inside the body stands in so many bytes, as sent: whoever has none costs no more than these.
+    /// How much of a body is searched for a key: bounds what a client without a key costs.
     const KEY_BYTES: usize = 64 * 1024;
 
     fn is_read_at_once(&self) -> bool {
-        // A body of `/store/` that is no JSON may be a compressed one.
+        // A body of `/store/` that is not JSON may be compressed.
         self.encoding == Encoding::Identity
             && self.body.len() <= Self::SMALL_BYTES
             && self.body.trim_ascii_start().starts_with(b"{")
     }
 
-    /// Enough of it to find a key in.
+    /// The beginning, to find a key in.
     fn beginning(&self) -> Self {
         Self { body: self.body.slice(..self.body.len().min(Self::KEY_BYTES)), ..self.clone() }
     }
 }
 
-/// What a body was found to be.
-struct Found {
+/// A parsed body.
+struct ParsedBody {
     result: Result<Contents, Refusal>,
     is_bomb: bool,
 }
 
-impl From<Refusal> for Found {
+impl From<Refusal> for ParsedBody {
     fn from(refusal: Refusal) -> Self {
         Self { is_bomb: refusal == Refusal::Bomb, result: Err(refusal) }
     }
 }
 
-/// How a route reads its bodies.
+/// How a route parses its bodies.
 #[derive(Clone, Copy)]
 struct Route {
-    /// The key inside a body, where headers and query have presented none.
-    find_key: fn(&App, &Sent) -> Result<KeyVersion, Refusal>,
-    read: fn(&Sent) -> Found,
+    /// Finds the key inside a body, if headers and query have none.
+    find_key: fn(&App, &RawBody) -> Result<KeyVersion, Refusal>,
+    read: fn(&RawBody) -> ParsedBody,
 }
 
 async fn answer(app: &App, project: &str, request: Request, route: Route) -> Response {
@@ -145,7 +145,7 @@ async fn take(
     }
     let encoding = Encoding::of(&parts.headers)?;
     let body = read_body_within(body, BODY_BYTES).await?;
-    let sent = Sent { project, encoding, body, now };
+    let sent = RawBody { project, encoding, body, now };
     let address = source_ip(&parts.headers, &parts.extensions);
     let version = match version {
         Some(version) => version,
@@ -155,19 +155,19 @@ async fn take(
             version
         }
     };
-    let found = if sent.is_read_at_once() {
+    let parsed = if sent.is_read_at_once() {
         (route.read)(&sent)
     } else {
         let (sender, bytes) = (Sender::new(Some(project), address), sent.body.len());
-        app.decoding.run(sender, bytes, now, |found: &Found| found.is_bomb, move || (route.read)(&sent)).await?
+        app.decoding.run(sender, bytes, now, |parsed: &ParsedBody| parsed.is_bomb, move || (route.read)(&sent)).await?
     };
-    if found.is_bomb {
+    if parsed.is_bomb {
         app.directory.charge_bomb(project, now);
     }
-    keep(app, project, version, found.result?, now).await
+    keep(app, project, version, parsed.result?, now).await
 }
 
-async fn find_key(app: &App, sent: &Sent, address: Option<IpAddr>, route: Route) -> Result<KeyVersion, Refusal> {
+async fn find_key(app: &App, sent: &RawBody, address: Option<IpAddr>, route: Route) -> Result<KeyVersion, Refusal> {
     if sent.is_read_at_once() {
         return (route.find_key)(app, sent);
     }
@@ -176,43 +176,43 @@ async fn find_key(app: &App, sent: &Sent, address: Option<IpAddr>, route: Route)
     app.decoding.run(sender, bytes, sent.now, |_| false, move || (route.find_key)(&other, &beginning)).await?
 }
 
-fn key_of_envelope(app: &App, sent: &Sent) -> Result<KeyVersion, Refusal> {
+fn key_of_envelope(app: &App, sent: &RawBody) -> Result<KeyVersion, Refusal> {
     let Ok(envelope) = Envelope::open(sent.encoding.decode(&sent.body)) else {
-        // Who has no key is told that before anything else.
+        // A missing key is reported before any other error.
         return app.verify(None, sent.project);
     };
     let key = envelope.header().dsn.as_deref().map(|dsn| credentials::in_dsn(dsn, sent.project).unwrap_or_default());
     app.verify(key.as_deref(), sent.project)
 }
 
-fn key_of_store(app: &App, sent: &Sent) -> Result<KeyVersion, Refusal> {
+fn key_of_store(app: &App, sent: &RawBody) -> Result<KeyVersion, Refusal> {
     app.verify(None, sent.project)
 }
 
-fn read_envelope(sent: &Sent) -> Found {
-    let Sent { project, encoding, ref body, now } = *sent;
+fn read_envelope(sent: &RawBody) -> ParsedBody {
+    let RawBody { project, encoding, ref body, now } = *sent;
     match Envelope::open(encoding.decode(body)) {
         Ok(envelope) => {
             let contents = Contents::of_envelope(envelope, project, now);
-            Found { is_bomb: contents.is_bomb, result: Ok(contents) }
+            ParsedBody { is_bomb: contents.is_bomb, result: Ok(contents) }
         }
-        Err(error) => Found { is_bomb: error.is_bomb(), result: Err(Refusal::from(&error)) },
+        Err(error) => ParsedBody { is_bomb: error.is_bomb(), result: Err(Refusal::from(&error)) },
     }
 }
 
-fn read_store(sent: &Sent) -> Found {
-    let Sent { project, encoding, ref body, now } = *sent;
+fn read_store(sent: &RawBody) -> ParsedBody {
+    let RawBody { project, encoding, ref body, now } = *sent;
     match store_body::read(encoding, body) {
         Ok(payload) => {
             let mut contents = Contents::default();
             contents.take(Item { number: 1, kind: ItemKind::Event, payload }, None, project, now);
-            Found { result: Ok(contents), is_bomb: false }
+            ParsedBody { result: Ok(contents), is_bomb: false }
         }
         Err(error) => Refusal::from(&error).into(),
     }
 }
 
-/// Keeps what may come in, and gives the id that the answer names.
+/// Stores what the quotas admit; returns the id for the answer.
 async fn keep(
     app: &App,
     project: i64,
@@ -224,13 +224,13 @@ async fn keep(
     if let Some(problem) = &contents.problem {
         tracing::info!(project, "not all of an SDK's request could be read: {problem}");
     }
-    // Quotas are for errors: everything else needs a good key only.
+    // Quotas apply to errors only; everything else needs only a valid key.
     for (kind, times) in &contents.counted {
         for _ in 0..*times {
             app.counters.count(COUNTED_AS, kind, now).await;
         }
     }
-    // What goes wrong with one thing must not cost the one beside it: it is told when all have had their turn.
+    // A failure of one item must not affect the others: it is returned after all were tried.
     for report in contents.reports {
         match app.directory.admit(project, version, now).await {
             Admission::Admitted(application) => {
@@ -256,7 +256,7 @@ async fn keep(
     }
 }
 
-/// The report with what its application's row says; without it, `shared::intake` will ask later.
+/// Adds the application's name and environment; without the row, `shared::intake` adds them later.
 fn attributed(mut report: Report, application: Option<Application>) -> Report {
     let Some(application) = application else { return report };
     if report.environment.trim().is_empty() {
@@ -266,14 +266,15 @@ fn attributed(mut report: Report, application: Option<Application>) -> Report {
     report
 }
 
-/// Tells once of a process that check-ins are dropped: a sender goes on for as long as its page is open.
+/// Logs dropped check-ins once per process: a page repeats them as long as it is open.
 static DROPPED: Once = Once::new();
 
 async fn keep_check_in(app: &App, check_in: &CheckIn) -> Result<(), StoreError> {
     let deferral = app.intake.deferral(app.intake.store_budget());
     let upsert = |client: Arc<_>| async move { check_ins::upsert(&client, check_in).await };
-    let otherwise = || WAITING.take(check_in.received_at).then(|| Deferred::CheckIn(Box::new(check_in.clone())));
-    if deferral.store(&app.store, upsert, otherwise).await? == Kept::Stored(false) {
+    let deferred =
+        || CHECK_IN_ALLOWANCE.take(check_in.received_at).then(|| Deferred::CheckIn(Box::new(check_in.clone())));
+    if deferral.store(&app.store, upsert, deferred).await? == Kept::Stored(false) {
         DROPPED.call_once(|| {
             let project = check_in.application;
             tracing::info!(project, "dropped a check-in: a later one is known, or the application's DSN is public");

@@ -1,6 +1,6 @@
-//! Why a request is not taken, as Sentry's SDKs expect to be told: a `detail`, and headers.
+//! Why a request is refused, in the form that Sentry's SDKs expect: a `detail`, and headers.
 //!
-//! The only mapping to statuses in this function. The body has our own shape too (`error`), as all our routes.
+//! The only mapping to statuses in this function. The body also has the form of all our routes (`error`).
 
 use std::time::Duration;
 
@@ -22,44 +22,44 @@ use crate::envelope::EnvelopeError;
 const SENTRY_ERROR: HeaderName = HeaderName::from_static("x-sentry-error");
 const SENTRY_RATE_LIMITS: HeaderName = HeaderName::from_static("x-sentry-rate-limits");
 
-/// A request that is not taken.
+/// A refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// 403: the key does not open this project.
+    /// 403: the key is not valid for this project.
     Forbidden(&'static str, SecurityKind),
-    /// 429: the application has sent all that it may for now.
+    /// 429: the application's quota is used up.
     OverQuota(Quota, Duration),
-    /// 413: it grows beyond all bounds when it is decompressed.
+    /// 413: a decompression bomb.
     Bomb,
-    /// 429: its sender has sent bombs, and is heard again after this time, or at once if it does not compress.
-    SentBombs(Duration),
+    /// 429: the sender has sent bombs; a retry is accepted after this time, an uncompressed body at once.
+    TooManyBombs(Duration),
     /// Anything else.
     Other(ApiError),
 }
 
 impl Refusal {
-    /// 400: it can't be understood.
+    /// 400: it can't be parsed.
     pub(crate) fn malformed(what: impl Into<String>) -> Self {
         Self::Other(ApiError::new(StatusCode::BAD_REQUEST, "malformed_envelope", what))
     }
 
-    /// 413: it is larger than it may be.
+    /// 413: it is too large.
     pub(crate) fn too_large(what: impl Into<String>) -> Self {
         Self::Other(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", what))
     }
 
-    /// What the caller is told.
+    /// The error text for the client.
     pub(crate) fn detail(&self) -> String {
         self.parts().2
     }
 
-    /// What to note, if an attack may be behind it.
+    /// The security event to record, if it may be an attack.
     pub(crate) fn security_kind(&self) -> Option<SecurityKind> {
         match self {
             Self::Forbidden(_, kind) => Some(*kind),
             Self::Bomb => Some(SecurityKind::DecompressionBomb),
             Self::Other(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Some(SecurityKind::OversizedBody),
-            Self::OverQuota(..) | Self::SentBombs(_) | Self::Other(_) => None,
+            Self::OverQuota(..) | Self::TooManyBombs(_) | Self::Other(_) => None,
         }
     }
 
@@ -71,7 +71,7 @@ impl Refusal {
                 (StatusCode::TOO_MANY_REQUESTS, "over_quota", why)
             }
             Self::Bomb => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", TooMuch::Ratio.to_string()),
-            Self::SentBombs(_) => {
+            Self::TooManyBombs(_) => {
                 let why = "bodies from this address grew too much when they were decompressed";
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", why.to_owned())
             }
@@ -139,7 +139,7 @@ impl IntoResponse for Refusal {
         let (status, code, detail) = self.parts();
         let body = json!({ "detail": &detail, "error": { "code": code, "message": &detail } });
         let mut response = match &self {
-            // Has headers of its own, such as Retry-After.
+            // It has headers of its own, such as Retry-After.
             Self::Other(error) => {
                 let mut response = error.clone().into_response();
                 *response.body_mut() = Json(body).into_response().into_body();
@@ -151,13 +151,13 @@ impl IntoResponse for Refusal {
         if let Ok(detail) = HeaderValue::from_str(&detail) {
             headers.insert(SENTRY_ERROR, detail);
         }
-        if let Self::SentBombs(retry_after) = self {
+        if let Self::TooManyBombs(retry_after) = self {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(retry_after)));
         }
         if let Self::OverQuota(quota, retry_after) = self {
             let seconds = seconds(retry_after);
-            // https://develop.sentry.dev/sdk/expected-features/rate-limiting/: errors are these two categories, and an
-            // SDK goes on sending everything else.
+            // <https://develop.sentry.dev/sdk/expected-features/rate-limiting/>: errors are these two categories; an
+            // SDK continues to send everything else.
             let limits = format!("{seconds}:error;default:project:quota_{quota}");
             for (name, value) in [(RETRY_AFTER, seconds.to_string()), (SENTRY_RATE_LIMITS, limits)] {
                 if let Ok(value) = HeaderValue::from_str(&value) {
@@ -169,8 +169,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// How long an SDK pauses: at least a second, since 0 would be no limit at all, and at most an hour, since an operator may
-/// raise a month's quota before the month is over, and nobody could tell the SDK.
+/// How long an SDK pauses: at least a second (0 would mean no limit), at most an hour, since an operator may raise the
+/// monthly quota and the SDK would not notice.
 fn seconds(retry_after: Duration) -> u64 {
     let whole = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
     whole.clamp(1, 60 * 60)
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_sdk_pauses_for_errors_only_and_not_for_ever() {
+    fn an_sdk_pauses_for_errors_only_and_for_a_bounded_time() {
         let month = Duration::from_secs(27 * 24 * 60 * 60);
         for (quota, left, header) in [
             (Quota::Burst, Duration::ZERO, "1:error;default:project:quota_burst"),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_ours_keeps_its_headers_and_tells_no_detail() {
+    fn an_internal_error_keeps_its_headers() {
         let response = Refusal::from(ApiError::unavailable()).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key(RETRY_AFTER) && response.headers().contains_key(SENTRY_ERROR));

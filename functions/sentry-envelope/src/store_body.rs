@@ -1,4 +1,4 @@
-//! The body of `/store/`: one event, as SDKs sent it before there were envelopes. The oldest sent it as base64 of zlib.
+//! The body of `/store/`: one event, as SDKs sent it before envelopes existed. The oldest SDKs sent base64 of zlib.
 
 use std::io::BufRead;
 
@@ -11,7 +11,7 @@ use crate::envelope::{EVENT_BYTES, EnvelopeError, Payload, whole};
 /// The event's bytes.
 ///
 /// # Errors
-/// When they can't be decompressed, or are more than any body may have.
+/// When they can't be decompressed, or are too large.
 pub fn read(encoding: Encoding, bytes: &[u8]) -> Result<Payload, EnvelopeError> {
     let payload = event(encoding.decode(bytes))?;
     let Payload::Kept(text) = &payload else { return Ok(payload) };

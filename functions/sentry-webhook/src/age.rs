@@ -1,10 +1,12 @@
-//! How old what a delivery tells of is, by its signed content. Pure.
+//! Replay protection: ignores deliveries that are older than delivery keys are kept, by a time in their signed content.
+//! Pure.
 //!
-//! Sentry signs no time of sending, so whoever has captured a delivery may send it again for ever. Its key stops that as
-//! long as it is kept; what is older is not taken. Lost by that: what reaches us for the first time after so long.
+//! Sentry signs no timestamp, so a captured delivery could be replayed at any time. Its delivery key deduplicates it as
+//! long as the key is stored; older deliveries are ignored. Cost: a genuine delivery that arrives for the first time
+//! after that is lost.
 //!
-//! Not known is the age of what tells no time (`seer`, `installation`, `preprod_artifact`, `activity_alert`, unknown kinds).
-//! Those are only noted: they count nothing and change no incident.
+//! Some deliveries contain no time (`seer`, `installation`, `preprod_artifact`, `activity_alert`, unknown kinds). They
+//! are only noted: they count nothing and change no incident.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -13,11 +15,11 @@ use shared::store::deliveries;
 use crate::payload::{Delivery, text};
 use crate::resource::Meaning;
 
-/// Clocks differ, and a key is kept from when the delivery came.
+/// Allows for clock differences; and a key is stored with the time at which the delivery was received.
 const MARGIN: TimeDelta = TimeDelta::days(1);
 
-/// Whether the key of this delivery may be forgotten already. An error counts, a step changes what is known: their keys are
-/// kept for different times.
+/// Whether this delivery's key may have been deleted already. Keys of reports and of steps are kept for different
+/// times.
 #[must_use]
 pub fn is_too_old(happened_at: Option<DateTime<Utc>>, meaning: &Meaning, now: DateTime<Utc>) -> bool {
     let kept = match meaning {
@@ -28,8 +30,8 @@ pub fn is_too_old(happened_at: Option<DateTime<Utc>>, meaning: &Meaning, now: Da
     happened_at.is_some_and(|at| now - at > kept - MARGIN)
 }
 
-/// The meaning without what could count twice: an issue that is unresolved again after a month reopens its incident, and
-/// opens none, since the key of such a report may be forgotten.
+/// Removes a report whose key may have been deleted, so that it can't count twice: an issue that is unresolved again
+/// after a month reopens its incident, but opens no new one.
 #[must_use]
 pub fn without_old_report(happened_at: Option<DateTime<Utc>>, meaning: Meaning, now: DateTime<Utc>) -> Meaning {
     match meaning {
@@ -43,12 +45,12 @@ pub fn without_old_report(happened_at: Option<DateTime<Utc>>, meaning: Meaning, 
     }
 }
 
-/// When what a webhook tells of happened.
+/// When the event of a delivery happened.
 ///
 /// - An event: when Sentry received it. A client that was offline sends its errors late, with their own time.
-/// - An issue: when it was last seen, the only time that changes. Sentry resolves by itself what was not seen for up to 30
-///   days, which is why the keys of steps are kept for longer.
-/// - A metric alert: when it ended, or was detected. One that became worse after a month is not taken.
+/// - An issue: when it was last seen, the only time that changes. Sentry resolves issues that were not seen for up to
+///   30 days, so keys of steps are kept for longer.
+/// - A metric alert: when it was closed, or detected. One that becomes worse after a month is ignored.
 /// - A comment: when it was written or changed.
 #[must_use]
 pub fn of_delivery(delivery: &Delivery) -> Option<DateTime<Utc>> {
@@ -65,7 +67,7 @@ pub fn of_delivery(delivery: &Delivery) -> Option<DateTime<Utc>> {
     }
 }
 
-/// When the event of a service hook was received.
+/// When Sentry received the event of a service hook.
 #[must_use]
 pub fn of_service_hook(body: &Value) -> Option<DateTime<Utc>> {
     of_event(body.get("event").unwrap_or(&Value::Null))
@@ -75,7 +77,7 @@ fn of_event(event: &Value) -> Option<DateTime<Utc>> {
     first(event, &["received", "dateReceived", "timestamp", "datetime", "dateCreated"])
 }
 
-/// The first of these that is a time, as text or as seconds since 1970.
+/// The first of these fields that is a time, as text or as seconds since 1970.
 fn first(value: &Value, names: &[&str]) -> Option<DateTime<Utc>> {
     names.iter().find_map(|name| match value.get(name)? {
         Value::Number(seconds) => {
@@ -87,10 +89,10 @@ fn first(value: &Value, names: &[&str]) -> Option<DateTime<Utc>> {
             DateTime::from_timestamp(seconds, 0)
         }
         _ => {
-            let told = text(value, name)?;
-            let zoned = DateTime::parse_from_rfc3339(told).map(|told| told.to_utc());
-            // Without a zone it is UTC.
-            zoned.or_else(|_| told.parse::<NaiveDateTime>().map(|told| told.and_utc())).ok()
+            let given = text(value, name)?;
+            let zoned = DateTime::parse_from_rfc3339(given).map(|at| at.to_utc());
+            // Without a time zone it is UTC.
+            zoned.or_else(|_| given.parse::<NaiveDateTime>().map(|at| at.and_utc())).ok()
         }
     })
 }
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_tells_its_time_in_signed_content() {
+    fn each_kind_has_its_time_in_signed_content() {
         let wanted: DateTime<Utc> = "2026-11-23T09:15:02Z".parse().unwrap();
         let later = "2027-01-01T00:00:00Z";
         for (resource, action, data) in [
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_its_key_is_kept_is_too_old() {
+    fn a_delivery_older_than_its_key_is_too_old() {
         let now: DateTime<Utc> = "2026-11-23T09:15:02Z".parse().unwrap();
         let ago = |days: i64| Some(now - TimeDelta::days(days));
         let error = json!({"error": {"event_id": "a", "message": "boom"}});
@@ -169,7 +171,7 @@ mod tests {
         ] {
             assert_eq!(is_too_old(ago(days), meaning, now), too_old, "{days} {meaning:?}");
         }
-        assert!(!is_too_old(None, &report, now), "nobody knows");
+        assert!(!is_too_old(None, &report, now), "its age is unknown");
         assert!(!is_too_old(ago(-365), &report, now), "a clock that is ahead");
     }
 

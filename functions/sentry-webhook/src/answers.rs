@@ -1,22 +1,22 @@
-//! What Sentry is told: `{incident_id, …}`, or why there is none.
+//! The answers to Sentry: `{incident_id, …}`, or why there is none.
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use shared::store::lifecycle::Touched;
 
-/// Why our own errors are not taken.
+/// Our own errors are ignored: reporting them again would loop.
 pub(crate) const OWN_PROJECT: &str = "this is the project that Watchkeeper reports its own errors to";
 
-/// Why a delivery is not taken whose key may be forgotten.
-pub(crate) const TOO_OLD: &str = "what this delivery tells of is older than deliveries are remembered";
+/// A delivery is ignored if its key may have been deleted.
+pub(crate) const TOO_OLD: &str = "this delivery is older than delivery keys are kept";
 
 /// Nothing was stored.
 pub(crate) fn ignored(reason: &str) -> Response {
     Json(json!({ "ignored": reason })).into_response()
 }
 
-/// What a step did to the incident that it is about.
+/// The step's effect on its incident.
 pub(crate) fn step(touched: Option<&Touched>) -> Response {
     let body = match touched {
         None => json!({ "noted": "no incident is known for it" }),
@@ -24,7 +24,7 @@ pub(crate) fn step(touched: Option<&Touched>) -> Response {
         Some(Touched { incident_id, stale, .. }) => json!({
             "incident_id": incident_id,
             "changed": false,
-            "noted": if *stale { "it is older than what is known" } else { "it stands on the incident's timeline" },
+            "noted": if *stale { "it is older than the newest known change" } else { "it was added to the incident's timeline" },
         }),
     };
     Json(body).into_response()

@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use std::sync::Arc;
 
@@ -13,31 +13,32 @@ use shared::security::Watch;
 use shared::store::{PoolSize, Store};
 use url::Url;
 
-use crate::legacy::Budget;
+use crate::legacy::RateLimit;
 
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents, and keeps reports while the database is away.
+    /// The bus for events of new incidents, and for deliveries that are deferred while the database is unavailable.
     pub bus: BusConfig,
-    /// How reports are taken in.
+    /// How reports are recorded.
     pub intake: IntakeConfig,
-    /// Who may report.
+    /// The secrets of Sentry's webhooks.
     pub sentry: SentryConfig,
 }
 
-/// What is known of Sentry. Each way in is closed without its secret.
+/// The configuration of Sentry. A route or kind of webhook without its secret is refused.
 #[derive(Debug, Clone, Default)]
 pub struct SentryConfig {
-    /// `SENTRY_CLIENT_SECRET`: the integration's.
+    /// `SENTRY_CLIENT_SECRET`: the integration's secret.
     pub client_secret: Option<SecretString>,
-    /// `SENTRY_SERVICE_HOOK_SECRET`: a service hook's.
+    /// `SENTRY_SERVICE_HOOK_SECRET`: a service hook's secret.
     pub service_hook_secret: Option<SecretString>,
-    /// `SENTRY_LEGACY_SECRET`: stands in the path that the older `WebHooks` plugin posts to.
+    /// `SENTRY_LEGACY_SECRET`: the secret in the path for the older `WebHooks` plugin.
     pub legacy_secret: Option<SecretString>,
-    /// The number of the project that our own errors go to, of `SENTRY_DSN`: what comes back from there is dropped.
+    /// The project number in `SENTRY_DSN`, where our own errors are reported: deliveries of that project are ignored,
+    /// to avoid a loop.
     pub own_project: Option<String>,
 }
 
@@ -81,31 +82,31 @@ fn project_of_dsn(dsn: &str) -> Option<String> {
     number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_owned())
 }
 
-/// What the function works with.
+/// What the function depends on.
 #[derive(Clone)]
-pub struct Means {
-    /// Takes in errors.
+pub struct Dependencies {
+    /// Records errors.
     pub intake: Intake,
-    /// Where steps are stored.
+    /// Stores steps.
     pub store: Store,
-    /// Tells the bus of them.
+    /// Publishes their events.
     pub publisher: Publisher,
-    /// Counts what comes in.
+    /// Counts deliveries.
     pub counters: Counters,
-    /// Notes what is refused.
+    /// Records refused requests.
     pub watch: Watch,
 }
 
 /// Everything that a request needs. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    pub(crate) means: Means,
+    pub(crate) deps: Dependencies,
     pub(crate) config: Arc<SentryConfig>,
-    pub(crate) legacy_budget: Arc<Budget>,
+    pub(crate) legacy_limit: Arc<RateLimit>,
 }
 
 impl App {
-    /// The App of a Lambda environment: a pool of its own.
+    /// The App of a Lambda environment, with a pool of its own.
     ///
     /// # Errors
     /// When the connection string can't be used.
@@ -114,36 +115,36 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         let intake = Intake::new(store.clone(), publisher.clone(), config.intake);
-        let means = Means {
+        let deps = Dependencies {
             intake: BusDeferral::attach(intake, &publisher),
             publisher,
             counters: Counters::new(store.clone()),
             watch: Watch::new(store.clone()),
             store,
         };
-        Ok(Self::new(means, config.sentry))
+        Ok(Self::new(deps, config.sentry))
     }
 
-    /// Does what the first request would wait for.
+    /// Loads what the first request would wait for.
     pub async fn warm_up(&self) {
-        self.means.intake.refresh_settings().await;
+        self.deps.intake.refresh_settings().await;
     }
 
-    /// An App with means that are there already.
+    /// An App on existing dependencies.
     #[must_use]
-    pub fn new(means: Means, config: SentryConfig) -> Self {
-        Self { means, config: Arc::new(config), legacy_budget: Arc::default() }
+    pub fn new(deps: Dependencies, config: SentryConfig) -> Self {
+        Self { deps, config: Arc::new(config), legacy_limit: Arc::default() }
     }
 
-    /// Whether this is the number of the project that our own errors go to.
+    /// Whether this is the project of our own errors.
     pub(crate) fn is_own(&self, project: Option<String>) -> bool {
         project.is_some() && project == self.config.own_project
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes counters and closes the pool before the process ends.
     pub async fn close(&self) {
-        tokio::join!(self.means.counters.flush(), self.means.watch.flush());
-        self.means.intake.close();
+        tokio::join!(self.deps.counters.flush(), self.deps.watch.flush());
+        self.deps.intake.close();
     }
 }
 

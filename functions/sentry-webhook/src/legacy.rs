@@ -1,5 +1,5 @@
-//! The way in of the older `WebHooks` plugin, which signs nothing: a secret in the path, and so many deliveries a
-//! minute in one process, since a path is written into logs and may leak.
+//! The route of the older `WebHooks` plugin, which signs nothing: a secret in the path authenticates it, and a rate
+//! limit per process bounds the damage if the path leaks through a log.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,47 +13,45 @@ use shared::security::SecurityKind;
 use shared::store::lifecycle;
 use subtle::ConstantTimeEq as _;
 
-use crate::refusal::Refusal;
+use crate::refusal::WebhookRefusal;
 use crate::resource::legacy::Legacy;
 use crate::{App, answers};
 
-/// Deliveries that one process takes in a minute. The plugin sends one for each alert, not for each error.
+/// The rate limit of one process. The plugin sends a delivery per alert, not per error.
 pub const PER_MINUTE: u32 = 60;
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
 impl App {
-    /// Takes an unsigned delivery. An event that came signed already is not counted again; one that comes signed
-    /// later is, because what nobody has signed must not take its place.
+    /// Handles an unsigned delivery. An event that was received signed already is not counted again. The reverse does
+    /// not hold: an unsigned delivery must not deduplicate a signed one.
     pub(crate) async fn take_legacy(
         &self,
         secret: Option<String>,
         body: Body,
         now: DateTime<Utc>,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, WebhookRefusal> {
         self.check_secret(secret.map(SecretString::from).as_ref())?;
-        self.legacy_budget.take(now).map_err(Refusal::too_many)?;
+        self.legacy_limit.take(now).map_err(WebhookRefusal::too_many)?;
         let delivery = Legacy::new(read_json(&read_body(body).await?)?)?;
-        self.means.counters.count("sentry", "legacy", now).await;
+        self.deps.counters.count("sentry", "legacy", now).await;
         if self.is_own(delivery.project()) {
             return Ok(answers::ignored(answers::OWN_PROJECT));
         }
         if let Some(key) = &delivery.signed_key() {
-            let budget = self.means.intake.store_budget();
-            let known = self
-                .means
-                .store
-                .run_within(budget, |client| async move { lifecycle::find_earlier(&client, key).await });
+            let budget = self.deps.intake.store_budget();
+            let known =
+                self.deps.store.run_within(budget, |client| async move { lifecycle::find_earlier(&client, key).await });
             let known = known.await;
-            // When the database can't tell, the intake knows what to do.
+            // If the database is unavailable, the intake defers the report.
             if let Ok(Some(_)) = known {
-                return Ok(answers::ignored("this event came signed already"));
+                return Ok(answers::ignored("this event was received signed already"));
             }
         }
         self.record(delivery.report(now)).await
     }
 
-    fn check_secret(&self, given: Option<&SecretString>) -> Result<(), Refusal> {
+    fn check_secret(&self, given: Option<&SecretString>) -> Result<(), WebhookRefusal> {
         let Some(secret) = &self.config.legacy_secret else {
             tracing::warn!("refused an unsigned webhook: SENTRY_LEGACY_SECRET is not set");
             return Err(ApiError::unauthorized("unsigned webhooks are closed: no SENTRY_LEGACY_SECRET is set").into());
@@ -62,13 +60,13 @@ impl App {
         if bool::from(given.ct_eq(secret.expose_secret().as_bytes())) {
             return Ok(());
         }
-        Err(Refusal::suspicious(SecurityKind::WrongKey, "the secret in the path is wrong"))
+        Err(WebhookRefusal::suspicious(SecurityKind::WrongKey, "the secret in the path is wrong"))
     }
 }
 
-/// How many deliveries may still come in this minute.
+/// A rate limit with a fixed window of a minute.
 #[derive(Debug, Default)]
-pub struct Budget {
+pub struct RateLimit {
     window: Mutex<Window>,
 }
 
@@ -78,14 +76,14 @@ struct Window {
     taken: u32,
 }
 
-impl Budget {
-    /// Takes one of them.
+impl RateLimit {
+    /// Counts a delivery.
     ///
     /// # Errors
-    /// How long to wait, when there are none left.
+    /// How long to wait when the limit is reached.
     pub fn take(&self, now: DateTime<Utc>) -> Result<(), Duration> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back begins a new minute too.
+        // A clock that was set back starts a new window too.
         if now < window.began || now - window.began >= MINUTE {
             *window = Window { began: now, taken: 0 };
         }
@@ -102,13 +100,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_pass_in_a_minute_and_the_rest_is_told_when_to_come_again() {
-        let (budget, start) = (Budget::default(), DateTime::UNIX_EPOCH + TimeDelta::days(1));
+    fn deliveries_above_the_rate_limit_get_the_time_of_a_retry() {
+        let (limit, start) = (RateLimit::default(), DateTime::UNIX_EPOCH + TimeDelta::days(1));
         for _ in 0..PER_MINUTE {
-            assert_eq!(budget.take(start), Ok(()));
+            assert_eq!(limit.take(start), Ok(()));
         }
-        assert_eq!(budget.take(start + TimeDelta::seconds(20)), Err(Duration::from_secs(40)));
-        assert_eq!(budget.take(start + MINUTE), Ok(()));
-        assert_eq!(budget.take(start), Ok(()), "the clock was set back");
+        assert_eq!(limit.take(start + TimeDelta::seconds(20)), Err(Duration::from_secs(40)));
+        assert_eq!(limit.take(start + MINUTE), Ok(()));
+        assert_eq!(limit.take(start), Ok(()), "the clock was set back");
     }
 }

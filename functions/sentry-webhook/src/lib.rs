@@ -2,14 +2,15 @@
 //!
 //! - Trigger: `POST /webhooks/sentry` (signed), `POST /webhooks/sentry/{secret}` (the plugin, which signs nothing),
 //!   over API Gateway's HTTP API or the local stack.
-//! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; what was answered with 200 is
-//!   committed, with 202 safe until it is; a delivery counts once; what is authentic is never refused for being unknown.
+//! - Guarantees: nothing is parsed before the signature over the raw bytes is verified; after a 200 the delivery is
+//!   committed, after a 202 it is safely deferred; deliveries are idempotent; an authentic delivery of an unknown kind
+//!   is accepted.
 //! - Idempotency key: from signed content only (the event's id, the state, the alert's), because Sentry sends a
 //!   new `Request-ID` with each retry. All the signed deliveries of one event share it.
 //!
-//! Steps: [`signature`] → [`payload`] (bytes to a delivery) → [`resource`] (one file per kind, to a report or a step in
-//! an incident's life) → [`age`] (what may have been captured is only noted) → `shared::intake`, or `steps` (one
-//! statement each) → answer. The plugin's way in is [`legacy`].
+//! Steps: [`signature`] → [`payload`] (parse) → [`resource`] (one file per kind, to a report or a step in an incident's
+//! lifecycle) → [`age`] (replay protection) → `shared::intake`, or `steps` (one statement each) → answer. The plugin's
+//! route is [`legacy`].
 
 pub mod age;
 mod answers;
@@ -36,9 +37,9 @@ use shared::security::SecurityKind;
 
 pub use app::App;
 use payload::Delivery;
-use refusal::Refusal;
+use refusal::WebhookRefusal;
 use resource::{Meaning, service_hook};
-use signature::{SignatureError, Way};
+use signature::{SignatureError, WebhookKind};
 
 /// The function's routes.
 pub fn router(app: App) -> Router {
@@ -69,23 +70,23 @@ async fn receive_unsigned(
 }
 
 impl App {
-    async fn take_signed(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Response, Refusal> {
+    async fn take_signed(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Response, WebhookRefusal> {
         let body = read_body(body).await?;
-        let way = Way::of(&parts.headers);
-        self.verify(way, parts, &body)?;
-        let (happened_at, meaning) = match way {
-            Way::Integration => {
+        let webhook = WebhookKind::of(&parts.headers);
+        self.verify(webhook, parts, &body)?;
+        let (happened_at, meaning) = match webhook {
+            WebhookKind::Integration => {
                 let delivery = Delivery::parse(&parts.headers, body)?;
                 let kind = resource::kind_of(delivery.resource(), delivery.action());
-                self.means.counters.count("sentry", &kind, now).await;
+                self.deps.counters.count("sentry", &kind, now).await;
                 if self.is_own(resource::project_of(&delivery)) {
                     return Ok(answers::ignored(answers::OWN_PROJECT));
                 }
                 (age::of_delivery(&delivery), resource::meaning(&delivery, now))
             }
-            Way::ServiceHook => {
+            WebhookKind::ServiceHook => {
                 let body = read_json(&body)?;
-                self.means.counters.count("sentry", "service_hook", now).await;
+                self.deps.counters.count("sentry", "service_hook", now).await;
                 if self.is_own(service_hook::project_of(&body)) {
                     return Ok(answers::ignored(answers::OWN_PROJECT));
                 }
@@ -98,40 +99,40 @@ impl App {
         self.act(age::without_old_report(happened_at, meaning, now)).await
     }
 
-    /// Lets pass what Sentry has signed.
-    fn verify(&self, way: Way, parts: &Parts, body: &[u8]) -> Result<(), Refusal> {
-        let (secret, variable) = match way {
-            Way::Integration => (&self.config.client_secret, "SENTRY_CLIENT_SECRET"),
-            Way::ServiceHook => (&self.config.service_hook_secret, "SENTRY_SERVICE_HOOK_SECRET"),
+    /// Verifies Sentry's signature.
+    fn verify(&self, webhook: WebhookKind, parts: &Parts, body: &[u8]) -> Result<(), WebhookRefusal> {
+        let (secret, variable) = match webhook {
+            WebhookKind::Integration => (&self.config.client_secret, "SENTRY_CLIENT_SECRET"),
+            WebhookKind::ServiceHook => (&self.config.service_hook_secret, "SENTRY_SERVICE_HOOK_SECRET"),
         };
         let Some(secret) = secret else {
             tracing::error!(variable, "refused a webhook: {variable} is not set, so nothing can be verified");
             return Err(ApiError::unauthorized(format!("webhooks are closed: this server has no {variable}")).into());
         };
-        signature::verify(way, secret, &parts.headers, body).map_err(|error| {
+        signature::verify(webhook, secret, &parts.headers, body).map_err(|error| {
             tracing::warn!(%error, "refused a webhook");
             let message = match error {
                 SignatureError::Missing => "the header Sentry-Hook-Signature is missing",
                 SignatureError::Wrong | SignatureError::Stale => "the signature is wrong",
             };
-            Refusal::suspicious(SecurityKind::BadSignature, message)
+            WebhookRefusal::suspicious(SecurityKind::BadSignature, message)
         })
     }
 
-    /// A delivery whose key may be forgotten is counted and noted, and nothing else.
+    /// Counts a delivery whose key may have been deleted, and ignores it.
     async fn leave_old(&self, parts: &Parts, now: DateTime<Utc>) -> Response {
         tracing::warn!("ignored: {}", answers::TOO_OLD);
-        self.means.counters.count("sentry", "too_old", now).await;
+        self.deps.counters.count("sentry", "too_old", now).await;
         let description = format!("Sentry's webhooks: {}", answers::TOO_OLD);
-        self.means.watch.refused_request(SecurityKind::OldDelivery, description, parts, now).await;
+        self.deps.watch.refused_request(SecurityKind::OldDelivery, description, parts, now).await;
         answers::ignored(answers::TOO_OLD)
     }
 
-    async fn act(&self, meaning: Meaning) -> Result<Response, Refusal> {
+    async fn act(&self, meaning: Meaning) -> Result<Response, WebhookRefusal> {
         match meaning {
             Meaning::Report(report, None) => self.record(*report).await,
             Meaning::Report(report, Some(step)) => {
-                let outcome = self.means.intake.record(report.as_ref().clone()).await?;
+                let outcome = self.deps.intake.record(report.as_ref().clone()).await?;
                 let is_deferred = matches!(outcome, Outcome::Deferred(_));
                 self.take_following(*step, is_deferred.then_some(*report)).await?;
                 Ok(outcome.into_response())
@@ -145,7 +146,7 @@ impl App {
         }
     }
 
-    async fn record(&self, report: Report) -> Result<Response, Refusal> {
-        Ok(self.means.intake.record(report).await?.into_response())
+    async fn record(&self, report: Report) -> Result<Response, WebhookRefusal> {
+        Ok(self.deps.intake.record(report).await?.into_response())
     }
 }

@@ -1,4 +1,4 @@
-//! From bytes to a delivery: what kind it is, and its `data`. Any field may be missing, null or of another type.
+//! Parses a delivery: its kind and its `data`. Any field may be missing, null or of another type.
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -6,8 +6,8 @@ use serde_json::Value;
 use shared::http::{ApiError, read_json};
 pub use shared::sentry_event::{id, items, text};
 
-/// The kinds whose `data` has a key of its own: the header's word, and that key. The first that is there tells what a
-/// delivery without the header is; an activity alert holds an issue too.
+/// The resources whose `data` has a key of its own: the header's name, and that key. Without the header, the first key
+/// that is present decides; an activity alert also contains an issue.
 const DATA_KEYS: [(&str, &str); 9] = [
     ("activity_alert", "activity"),
     ("error", "error"),
@@ -29,25 +29,25 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Reads the body. The header that names the resource is not signed: it must agree with the body, and where it
-    /// is missing the body tells.
+    /// Parses the body. The header that names the resource is not signed: it must agree with the body; without it, the
+    /// body decides.
     ///
     /// # Errors
-    /// 400 when the body is no JSON object, or is of another kind than the header says.
+    /// 400 when the body is not a JSON object, or is of another kind than the header says.
     pub fn parse(headers: &HeaderMap, raw: Bytes) -> Result<Self, ApiError> {
         let named = headers.get("sentry-hook-resource").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let known = DATA_KEYS.iter().any(|(resource, _)| *resource == named);
         let body = match read_json(&raw) {
             Ok(body @ Value::Object(_)) => body,
-            // An empty body is what a UI component may send, and what we know nothing of may be anything.
+            // UI components may send an empty body, and unknown kinds may have any body.
             _ if raw.is_empty() || !(known || named.is_empty()) => Value::Null,
             Ok(_) => return Err(ApiError::invalid("the body must be a JSON object")),
             Err(error) => return Err(error),
         };
         let data = body.get("data").unwrap_or(&Value::Null);
-        let told = |key: &str| data.get(key).is_some_and(|value| value.is_object() || id(data, key).is_some());
-        let found = DATA_KEYS.iter().find(|(_, key)| told(key)).map(|(resource, _)| *resource);
-        let agrees = DATA_KEYS.iter().any(|(resource, key)| *resource == named && told(key));
+        let has = |key: &str| data.get(key).is_some_and(|value| value.is_object() || id(data, key).is_some());
+        let found = DATA_KEYS.iter().find(|(_, key)| has(key)).map(|(resource, _)| *resource);
+        let agrees = DATA_KEYS.iter().any(|(resource, key)| *resource == named && has(key));
         let resource = match found {
             Some(found) if named.is_empty() => found,
             Some(found) if known && !agrees => {
@@ -60,13 +60,13 @@ impl Delivery {
         Ok(Self { resource: resource.to_owned(), body, raw })
     }
 
-    /// What it is about: `error`, `event_alert`, `issue`, …
+    /// The resource: `error`, `event_alert`, `issue`, …
     #[must_use]
     pub fn resource(&self) -> &str {
         &self.resource
     }
 
-    /// What happened: `created`, `triggered`, …; empty when it is not told.
+    /// The action: `created`, `triggered`, …; empty when it is missing.
     #[must_use]
     pub fn action(&self) -> &str {
         text(&self.body, "action").unwrap_or_default()
@@ -84,7 +84,7 @@ impl Delivery {
         self.whole().get(key).unwrap_or(&Value::Null)
     }
 
-    /// Who did it: `user` or `application`. Never a name.
+    /// The kind of the actor: `user` or `application`. The name is never used.
     #[must_use]
     pub fn actor_kind(&self) -> Option<&str> {
         self.body
@@ -93,7 +93,7 @@ impl Delivery {
             .filter(|kind| ["user", "application"].contains(kind))
     }
 
-    /// The body as it came.
+    /// The raw body.
     #[must_use]
     pub fn raw(&self) -> &[u8] {
         &self.raw

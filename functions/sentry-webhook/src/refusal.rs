@@ -1,5 +1,4 @@
-//! Answers that are not a success. Sentry writes the header `Sentry-Hook-Error` into its log of requests, so a refusal
-//! says there why; what an attack may be behind is noted.
+//! Refusals. Sentry logs the header `Sentry-Hook-Error`, so it contains the reason; possible attacks are recorded.
 
 use std::time::Duration;
 
@@ -17,34 +16,34 @@ use crate::App;
 
 const REASON: HeaderName = HeaderName::from_static("sentry-hook-error");
 
-/// Why a request was not taken.
+/// Why a request is refused.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct WebhookRefusal {
     error: ApiError,
-    /// What may be behind it.
+    /// The security event to record, if any.
     suspicion: Option<SecurityKind>,
     retry_after: Option<Duration>,
 }
 
-impl Refusal {
-    /// 401: nobody but an attacker, or a wrong configuration, sends this.
+impl WebhookRefusal {
+    /// 401: an attack, or a wrong configuration.
     pub(crate) fn suspicious(suspicion: SecurityKind, message: &str) -> Self {
         Self { suspicion: Some(suspicion), ..ApiError::unauthorized(message).into() }
     }
 
-    /// 429: again after this time.
+    /// 429: the rate limit is reached; retry after this time.
     pub(crate) fn too_many(retry_after: Duration) -> Self {
         let message = "too many unsigned deliveries; try again later";
         let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
         Self { retry_after: Some(retry_after), ..error.into() }
     }
 
-    /// The answer; what is suspicious is noted.
+    /// The answer; records a possible attack.
     pub(crate) async fn answer(self, app: &App, parts: &Parts, now: DateTime<Utc>) -> Response {
         if let Some(kind) = self.suspicion {
-            // The path may hold a secret, so it is no part of what is told.
+            // Without the path: it may contain a secret.
             let description = format!("Sentry's webhooks: {}", self.error.message());
-            app.means.watch.refused_request(kind, description, parts, now).await;
+            app.deps.watch.refused_request(kind, description, parts, now).await;
         }
         let reason = self.error.status().is_client_error().then(|| HeaderValue::from_str(self.error.message()));
         let mut response = self.error.into_response();
@@ -58,20 +57,20 @@ impl Refusal {
     }
 }
 
-impl From<ApiError> for Refusal {
+impl From<ApiError> for WebhookRefusal {
     fn from(error: ApiError) -> Self {
         let suspicion = (error.status() == StatusCode::PAYLOAD_TOO_LARGE).then_some(SecurityKind::OversizedBody);
         Self { error, suspicion, retry_after: None }
     }
 }
 
-impl From<IntakeError> for Refusal {
+impl From<IntakeError> for WebhookRefusal {
     fn from(error: IntakeError) -> Self {
         ApiError::from(error).into()
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for WebhookRefusal {
     fn from(error: StoreError) -> Self {
         ApiError::from(error).into()
     }

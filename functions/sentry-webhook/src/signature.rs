@@ -8,24 +8,24 @@ use secrecy::SecretString;
 use shared::signature;
 pub use shared::signature::SignatureError;
 
-/// Which of Sentry's ways a signed delivery took.
+/// The kinds of signed webhooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum WebhookKind {
     /// An integration's webhook, or a call of its UI components.
     Integration,
     /// A project's service hook.
     ServiceHook,
 }
 
-impl Way {
-    /// The way by which a request came.
+impl WebhookKind {
+    /// The kind of a request.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let signed = |way: Self| way.headers().iter().any(|name| headers.contains_key(*name));
+        let signed = |kind: Self| kind.headers().iter().any(|name| headers.contains_key(*name));
         if signed(Self::ServiceHook) && !signed(Self::Integration) { Self::ServiceHook } else { Self::Integration }
     }
 
-    /// Where its signature stands: webhooks carry it in the first, calls of UI components in the second.
+    /// The headers of its signature: webhooks have the first, calls of UI components the second.
     fn headers(self) -> &'static [&'static str] {
         match self {
             Self::Integration => &["sentry-hook-signature", "sentry-app-signature"],
@@ -37,9 +37,14 @@ impl Way {
 /// Verifies the request's signature, in constant time.
 ///
 /// # Errors
-/// When there is none, or it is not that of this body.
-pub fn verify(way: Way, secret: &SecretString, headers: &HeaderMap, body: &[u8]) -> Result<(), SignatureError> {
-    let given = way.headers().iter().find_map(|name| headers.get(*name)).ok_or(SignatureError::Missing)?;
+/// When it is missing or wrong.
+pub fn verify(
+    kind: WebhookKind,
+    secret: &SecretString,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(), SignatureError> {
+    let given = kind.headers().iter().find_map(|name| headers.get(*name)).ok_or(SignatureError::Missing)?;
     signature::verify(secret, &[body], given.as_bytes())
 }
 
@@ -79,32 +84,32 @@ mod tests {
     fn sentrys_own_signatures_are_verified() {
         for (body, signature) in VECTORS {
             assert_eq!(sign(&secret(), body.as_bytes()), signature);
-            assert_eq!(verify(Way::Integration, &secret(), &headers(signature), body.as_bytes()), Ok(()));
+            assert_eq!(verify(WebhookKind::Integration, &secret(), &headers(signature), body.as_bytes()), Ok(()));
         }
     }
 
     #[test]
-    fn the_header_tells_which_way_a_delivery_came() {
+    fn the_header_decides_the_kind_of_webhook() {
         let named = |names: &[&'static str]| -> HeaderMap {
             let value = || axum::http::HeaderValue::from_static("x");
             names.iter().map(|name| (axum::http::HeaderName::from_static(name), value())).collect()
         };
-        for (names, way) in [
-            (&["sentry-hook-signature"][..], Way::Integration),
-            (&["sentry-app-signature"], Way::Integration),
-            (&["x-servicehook-signature"], Way::ServiceHook),
-            (&["x-servicehook-signature", "sentry-hook-signature"], Way::Integration),
-            (&[], Way::Integration),
+        for (names, kind) in [
+            (&["sentry-hook-signature"][..], WebhookKind::Integration),
+            (&["sentry-app-signature"], WebhookKind::Integration),
+            (&["x-servicehook-signature"], WebhookKind::ServiceHook),
+            (&["x-servicehook-signature", "sentry-hook-signature"], WebhookKind::Integration),
+            (&[], WebhookKind::Integration),
         ] {
-            assert_eq!(Way::of(&named(names)), way, "{names:?}");
+            assert_eq!(WebhookKind::of(&named(names)), kind, "{names:?}");
         }
         let (body, signature) = VECTORS[0];
         let hook = HeaderMap::from_iter([(
             axum::http::HeaderName::from_static("x-servicehook-signature"),
             signature.parse().unwrap(),
         )]);
-        assert_eq!(verify(Way::ServiceHook, &secret(), &hook, body.as_bytes()), Ok(()));
-        assert_eq!(verify(Way::Integration, &secret(), &hook, body.as_bytes()), Err(SignatureError::Missing));
+        assert_eq!(verify(WebhookKind::ServiceHook, &secret(), &hook, body.as_bytes()), Ok(()));
+        assert_eq!(verify(WebhookKind::Integration, &secret(), &hook, body.as_bytes()), Err(SignatureError::Missing));
     }
 
     #[test]
@@ -114,21 +119,24 @@ mod tests {
             ["", &signature[..63], &signature.to_uppercase(), &format!("sha256={signature}"), &format!("{signature}0")]
         {
             assert_eq!(
-                verify(Way::Integration, &secret(), &headers(wrong), body.as_bytes()),
+                verify(WebhookKind::Integration, &secret(), &headers(wrong), body.as_bytes()),
                 Err(SignatureError::Wrong),
                 "{wrong}"
             );
         }
         let changed = body.replacen("100", "101", 1);
         assert_eq!(
-            verify(Way::Integration, &secret(), &headers(signature), changed.as_bytes()),
+            verify(WebhookKind::Integration, &secret(), &headers(signature), changed.as_bytes()),
             Err(SignatureError::Wrong)
         );
         assert_eq!(
-            verify(Way::Integration, &secret(), &HeaderMap::new(), body.as_bytes()),
+            verify(WebhookKind::Integration, &secret(), &HeaderMap::new(), body.as_bytes()),
             Err(SignatureError::Missing)
         );
         let other = SecretString::from("another_secret");
-        assert_eq!(verify(Way::Integration, &other, &headers(signature), body.as_bytes()), Err(SignatureError::Wrong));
+        assert_eq!(
+            verify(WebhookKind::Integration, &other, &headers(signature), body.as_bytes()),
+            Err(SignatureError::Wrong)
+        );
     }
 }

@@ -11,10 +11,10 @@ use shared::store::alerts::{self, Filter};
 use crate::App;
 use crate::paging::{Page, read_query};
 
-/// 200 with `{"alerts": […], "next_cursor": …}`: alerts that are not resolved first, the newest first.
+/// 200 with `{"alerts": […], "next_cursor": …}`: unresolved alerts first, then the newest first.
 ///
 /// # Errors
-/// 400 naming the parameter that can't be understood; 401 without the read token.
+/// 400 naming the invalid parameter; 401 without the read token.
 pub async fn list(State(app): State<App>, parts: Parts, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
     app.gate.check(&parts)?;
     let (filter, page) = &parse(query.as_deref().unwrap_or_default())?;

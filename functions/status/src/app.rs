@@ -1,4 +1,4 @@
-//! What the function needs: its configuration, and the App that is built of it once per process.
+//! Configuration, and the App that is built from it once per process.
 
 use anyhow::Context as _;
 use secrecy::SecretString;
@@ -10,9 +10,9 @@ use shared::store::{PoolSize, Store};
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What is read.
+    /// The database to read.
     pub database: DatabaseConfig,
-    /// `READ_TOKEN`: who has it may read.
+    /// `READ_TOKEN`: the token that readers need.
     pub read_token: Option<SecretString>,
 }
 
@@ -32,7 +32,7 @@ pub struct App {
 }
 
 impl App {
-    /// The App of a Lambda environment: a pool of its own, open to the world.
+    /// The App of a Lambda environment, with a pool of its own, open to the internet.
     ///
     /// # Errors
     /// When the connection string can't be used.
@@ -43,13 +43,13 @@ impl App {
         Ok(Self::new(store, watch, config.read_token))
     }
 
-    /// An App on a store that is there already.
+    /// An App on an existing store.
     #[must_use]
     pub fn new(store: Store, watch: Watch, read_token: Option<SecretString>) -> Self {
         Self { gate: Gate::reading(read_token), store, watch }
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes security events and closes the pool before the process ends.
     pub async fn close(&self) {
         self.watch.flush().await;
         self.store.close();

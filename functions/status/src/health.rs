@@ -1,4 +1,4 @@
-//! `GET /health`: the process answers. Touches nothing.
+//! `GET /health`: the process runs. No database access.
 
 use axum::Json;
 use chrono::Utc;

@@ -12,11 +12,11 @@ use shared::store::incidents::{self, Filter};
 use crate::App;
 use crate::paging::{Page, read_query};
 
-/// 200 with `{"incidents": […], "next_cursor": …}`: open incidents first, the newest change first. What may be long
-/// (message, stack, context) stands only in the single incident: a Lambda's answer ends at 6 MB.
+/// 200 with `{"incidents": […], "next_cursor": …}`: open incidents first, then the newest change first. Long fields
+/// (message, stack, context) are only in the single incident: a Lambda's answer ends at 6 MB.
 ///
 /// # Errors
-/// 400 naming the parameter that can't be understood; 401 without the read token.
+/// 400 naming the invalid parameter; 401 without the read token.
 pub async fn list(State(app): State<App>, parts: Parts, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
     app.gate.check(&parts)?;
     let (filter, page) = &parse(query.as_deref().unwrap_or_default())?;
@@ -28,7 +28,7 @@ pub async fn list(State(app): State<App>, parts: Parts, RawQuery(query): RawQuer
 /// 200 with an [`Incident`].
 ///
 /// # Errors
-/// 404 when there is none of this id; 401 without the read token.
+/// 404 when there is no such incident; 401 without the read token.
 pub async fn show(
     State(app): State<App>,
     parts: Parts,
@@ -36,7 +36,7 @@ pub async fn show(
 ) -> Result<Json<Incident>, ApiError> {
     app.gate.check(&parts)?;
     let missing = || ApiError::not_found("no such incident");
-    // What is no text, or holds a NUL, names no incident.
+    // Not UTF-8, or with a NUL: no incident has such an id.
     let Some(Path(id)) = id.ok().filter(|Path(id)| !id.contains('\0')) else {
         return Err(missing());
     };

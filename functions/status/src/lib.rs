@@ -1,12 +1,12 @@
-//! `status`: how things stand, for people and machines.
+//! `status`: the current state, for people and machines.
 //!
 //! - Trigger: `GET` routes (API Gateway HTTP API, or the local stack).
-//! - Guarantees: reads only, but for wrong tokens, which are noted; `/health` touches nothing.
+//! - Guarantees: reads only, except that wrong tokens are recorded; `/health` needs no database.
 //! - Idempotency key: none needed.
 //!
 //! One file per route: [`health`], [`ready`], [`overview`] (`/status`, each service by [`service`]), [`metrics`],
-//! [`incidents`], [`alerts`]. `paging`: what lists have in common. `overall` (pure): how bad all of it is. `warnings`: what
-//! keeps people from being told.
+//! [`incidents`], [`alerts`]. `paging`: shared by the lists. `overall` (pure): overall status and score. `warnings`:
+//! problems of notifying.
 
 pub mod alerts;
 pub mod app;
@@ -47,7 +47,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Notes who has shown a token that is not ours. Who has shown none is asked for one first, as browsers are.
+/// Records wrong tokens. A request without a token is not recorded: browsers send one first.
 async fn note_wrong_tokens(State(app): State<App>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let has_token = headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key");

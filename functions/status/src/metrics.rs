@@ -1,5 +1,5 @@
-//! `GET /metrics`: figures for Prometheus, in its text format. All of them are gauges that the database knows: counters of a
-//! process that lives for minutes would tell nothing.
+//! `GET /metrics`: metrics for Prometheus, in its text format. All are gauges from the database: counters of a Lambda's
+//! process, which lives for minutes, would be useless.
 //!
 //! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
@@ -17,7 +17,7 @@ use crate::App;
 use crate::overall::OverallStatus;
 use crate::overview::{self, Overview};
 
-/// 200 with the figures.
+/// 200 with the metrics.
 ///
 /// # Errors
 /// 401 without the read token; 503 when the database can't be used.
@@ -27,28 +27,28 @@ pub async fn show(State(app): State<App>, parts: Parts) -> Result<impl IntoRespo
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text(&overview)))
 }
 
-/// A gauge: its name, what it means, and its values, each with its label.
+/// A gauge: name, help text, and values with their labels.
 type Gauge = (&'static str, &'static str, Vec<(String, f64)>);
 
-/// The same figures as `/status`.
+/// The same values as `/status`.
 fn text(overview: &Overview) -> String {
-    let Overview { outbox, notifications: telling, .. } = overview;
+    let Overview { outbox, notifications, .. } = overview;
     let plain = |value| vec![(String::new(), value)];
     let labelled = |label: &str, value: &str, figure| (format!("{{{label}=\"{value}\"}}"), figure);
     let is_now = |status: OverallStatus| f64::from(u8::from(status == overview.status));
     let open = |severity: Severity| count(overview.open_incidents.get(&severity).copied().unwrap_or_default());
     let status = |name, figure| labelled("status", name, count(figure));
     let state = |name, figure| labelled("state", name, count(figure));
-    let failing = i64::try_from(telling.failing.len()).unwrap_or(i64::MAX);
+    let failing = i64::try_from(notifications.failing.len()).unwrap_or(i64::MAX);
     let gauges: [Gauge; 8] = [
         (
             "watchkeeper_status",
-            "1 for how everything stands, 0 for every other word.",
+            "1 for the overall status, 0 for the others.",
             OverallStatus::ALL.map(|it| labelled("status", it.as_str(), is_now(it))).to_vec(),
         ),
         (
             "watchkeeper_score",
-            "How everything stands, from 0 to 100; absent while nothing is known.",
+            "The overall score, from 0 to 100; absent while nothing was checked.",
             overview.score.map(plain).unwrap_or_default(),
         ),
         (
@@ -56,22 +56,26 @@ fn text(overview: &Overview) -> String {
             "Incidents that are not resolved.",
             Severity::ALL.map(|severity| labelled("severity", severity.as_str(), open(severity))).to_vec(),
         ),
-        ("watchkeeper_outbox_waiting", "Events that the bus has not taken yet.", plain(count(outbox.waiting))),
-        ("watchkeeper_outbox_failing", "Those that it has refused several times.", plain(count(outbox.failing))),
-        ("watchkeeper_outbox_lag_seconds", "How long the oldest of them has waited.", plain(outbox.lag_seconds)),
+        (
+            "watchkeeper_outbox_waiting",
+            "Events in the outbox that are not published yet.",
+            plain(count(outbox.waiting)),
+        ),
+        ("watchkeeper_outbox_failing", "Events that failed to publish several times.", plain(count(outbox.failing))),
+        ("watchkeeper_outbox_lag_seconds", "The age of the oldest unpublished event.", plain(outbox.lag_seconds)),
         (
             "watchkeeper_notifications",
-            "Messages to people that are not sent: they wait, are being sent, or were given up.",
+            "Notifications that are not sent: pending, being sent, or failed.",
             vec![
-                status("pending", telling.pending),
-                status("sending", telling.sending),
-                status("failed", telling.failed),
+                status("pending", notifications.pending),
+                status("sending", notifications.sending),
+                status("failed", notifications.failed),
             ],
         ),
         (
             "watchkeeper_notification_receivers",
-            "Receivers of messages that are configured, and those that can not be reached.",
-            vec![state("configured", telling.receivers), state("failing", failing)],
+            "Receivers that are configured, and those whose deliveries fail.",
+            vec![state("configured", notifications.receivers), state("failing", failing)],
         ),
     ];
     let mut text = String::new();
@@ -85,7 +89,7 @@ fn text(overview: &Overview) -> String {
     text
 }
 
-/// Prometheus knows only floating numbers.
+/// Prometheus has only floating-point numbers.
 #[expect(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
 fn count(number: i64) -> f64 {
     number as f64
@@ -99,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_figure_has_its_help_its_type_and_its_values() {
+    fn each_metric_has_help_type_and_values() {
         let overview = Overview {
             status: OverallStatus::Unhealthy,
             score: Some(89.0),
@@ -119,7 +123,7 @@ mod tests {
             timestamp: DateTime::UNIX_EPOCH,
         };
         let text = text(&overview);
-        let wanted = "# HELP watchkeeper_outbox_waiting Events that the bus has not taken yet.\n\
+        let wanted = "# HELP watchkeeper_outbox_waiting Events in the outbox that are not published yet.\n\
             # TYPE watchkeeper_outbox_waiting gauge\nwatchkeeper_outbox_waiting 3\n";
         assert!(text.contains(wanted), "{text}");
         for line in [

@@ -1,18 +1,18 @@
-//! How bad all of it is, in one word and one number: the services, and the incidents that are open. Pure.
+//! The overall status and score, of services and open incidents. Pure.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use shared::model::{ServiceState, Severity};
 
-/// Open incidents by severity: those that are not resolved, whether somebody has acknowledged them or not.
+/// Open incidents by severity: not resolved, acknowledged or not.
 pub type OpenIncidents = BTreeMap<Severity, i64>;
 
-/// How the whole, or an environment, stands; ordered from well to ill.
+/// The status of an environment or of everything, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OverallStatus {
-    /// Nothing has been checked, and nothing bad is open.
+    /// Nothing was checked, and no serious incident is open.
     Unknown,
     /// All services that were checked are healthy, and no CRITICAL or HIGH incident is open.
     Healthy,
@@ -28,7 +28,7 @@ impl OverallStatus {
     /// Every status.
     pub const ALL: [Self; 5] = [Self::Unknown, Self::Healthy, Self::Degraded, Self::Unhealthy, Self::Down];
 
-    /// As bad as the worst of the services and of the open incidents.
+    /// The worst of the services and of the open incidents.
     #[must_use]
     pub fn of(services: &[ServiceState], open: &OpenIncidents) -> Self {
         let services = services.iter().map(|state| match state {
@@ -58,7 +58,7 @@ impl OverallStatus {
     }
 }
 
-/// The score while a CRITICAL incident is open, and while a HIGH one is, is at most this.
+/// The highest score while a CRITICAL incident is open, and while a HIGH one is.
 const CRITICAL_SCORE: f64 = 89.0;
 const HIGH_SCORE: f64 = 95.0;
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_is_as_bad_as_its_worst_service_and_its_worst_open_incident() {
+    fn the_status_is_the_worst_of_services_and_open_incidents() {
         for (services, severities, expected) in [
             (&[][..], &[][..], OverallStatus::Unknown),
             (&[], &[Low, Medium], OverallStatus::Unknown),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_score_counts_what_was_checked_and_ends_below_what_is_open() {
+    fn the_score_counts_checked_services_and_is_limited_by_open_incidents() {
         for (services, severities, expected) in [
             (&[][..], &[][..], None),
             (&[Unknown], &[Medium], None),

@@ -17,35 +17,35 @@ use crate::overall::{OpenIncidents, OverallStatus, score};
 use crate::service::ServiceOverview;
 use crate::warnings::warnings;
 
-/// How everything stands.
+/// The state of everything.
 #[derive(Debug, Serialize)]
 pub struct Overview {
     /// The worst of the environments.
     pub status: OverallStatus,
-    /// As [`score`] says.
+    /// The overall [`score`].
     pub score: Option<f64>,
     /// Open incidents by severity.
     pub open_incidents: OpenIncidents,
     /// The same, for each environment.
     pub environments: BTreeMap<String, EnvironmentOverview>,
-    /// The switch that stops all probing, if one does: what is not checked any more becomes unknown.
+    /// The switch that stops all probing, if any: services that are not checked become unknown.
     pub probing_stopped_by: Option<String>,
-    /// What keeps people from being told, one line each.
+    /// Problems of notifying, one line each.
     pub warnings: Vec<String>,
-    /// Events on their way to the bus.
+    /// Events that are not published yet.
     pub outbox: Outbox,
-    /// Messages on their way to people.
+    /// Notifications that are not sent yet.
     pub notifications: Telling,
-    /// When this was true.
+    /// The time of this overview.
     pub timestamp: DateTime<Utc>,
 }
 
-/// How one environment stands.
+/// The state of one environment.
 #[derive(Debug, Serialize)]
 pub struct EnvironmentOverview {
     /// As bad as the worst of its services and of its open incidents.
     pub status: OverallStatus,
-    /// As for the whole.
+    /// Its [`score`].
     pub score: Option<f64>,
     /// Open incidents by severity.
     pub open_incidents: OpenIncidents,
@@ -62,7 +62,7 @@ pub async fn show(State(app): State<App>, parts: Parts) -> Result<Json<Overview>
     Ok(Json(read(&app, Utc::now()).await?))
 }
 
-/// How everything stands now.
+/// Reads the current state.
 pub(crate) async fn read(app: &App, now: DateTime<Utc>) -> Result<Overview, StoreError> {
     let (services, days, open, stopped_by) = app
         .store
@@ -97,7 +97,7 @@ pub(crate) async fn read(app: &App, now: DateTime<Utc>) -> Result<Overview, Stor
     })
 }
 
-/// All open incidents, and each environment, of each service with its environment and the open incidents.
+/// Groups services and open incidents by environment; also returns the sums of all.
 fn by_environment(
     services: Vec<(String, ServiceOverview)>,
     open: BTreeMap<String, OpenIncidents>,

@@ -1,4 +1,4 @@
-//! What the lists have in common: their parameters, and the cursor that leads to the next page.
+//! Parameters and cursors that the lists share.
 
 use axum::Json;
 use base64::Engine as _;
@@ -9,12 +9,12 @@ use shared::store::paging::Position;
 use url::form_urlencoded;
 use uuid::Uuid;
 
-/// Rows of a page, unless `limit` says otherwise.
+/// The default page size.
 pub(crate) const DEFAULT_LIMIT: u16 = 50;
-/// The most that `limit` may say: a Lambda's answer ends at 6 MB.
+/// The largest page size: a Lambda's answer ends at 6 MB.
 const MAX_LIMIT: u16 = 200;
 
-/// Where a page begins, and how many rows it has.
+/// The start and size of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) after: Option<Position>,
@@ -28,15 +28,15 @@ impl Default for Page {
 }
 
 impl Page {
-    /// How many rows to read: one more than asked for tells whether there is a next page.
+    /// The number of rows to read: one more than requested shows whether there is a next page.
     pub(crate) fn rows(&self) -> u16 {
         self.limit + 1
     }
 
-    /// Takes `cursor` and `limit`.
+    /// Parses `cursor` and `limit`.
     ///
     /// # Errors
-    /// 400 when the value can't be understood, and for every other name.
+    /// 400 for an invalid value, and for any other name.
     pub(crate) fn read(&mut self, parameter: &Parameter<'_>) -> Result<(), ApiError> {
         match parameter.name {
             "cursor" => self.after = Some(parameter.word(position, "a next_cursor of this list")?),
@@ -67,18 +67,18 @@ pub(crate) struct Parameter<'a> {
 }
 
 impl Parameter<'_> {
-    /// The value, as `parse` reads it.
+    /// The parsed value.
     pub(crate) fn word<T>(&self, parse: impl FnOnce(&str) -> Option<T>, expected: &str) -> Result<T, ApiError> {
         parse(self.value).ok_or_else(|| ApiError::invalid(format!("`{}` must be {expected}", self.name)))
     }
 
-    /// The value as any text that Postgres can hold.
+    /// The value as text that Postgres accepts.
     pub(crate) fn text(&self) -> Result<String, ApiError> {
         self.word(|value| (!value.contains('\0')).then(|| value.to_owned()), "text without NUL")
     }
 }
 
-/// Hands each parameter of a query to `read`.
+/// Passes each parameter of a query to `read`.
 ///
 /// # Errors
 /// The first error of `read`.
@@ -90,7 +90,7 @@ pub(crate) fn read_query(
         .try_for_each(|(name, value)| read(&Parameter { name: name.as_ref(), value: value.as_ref() }))
 }
 
-/// The position as callers send it back: opaque to them, microseconds as in Postgres.
+/// An opaque cursor for a position, with Postgres's microseconds.
 fn cursor(position: Position) -> String {
     let Position { open, at, id } = position;
     URL_SAFE_NO_PAD.encode(format!("{}/{}/{id}", u8::from(open), at.timestamp_micros()))
@@ -106,7 +106,7 @@ fn position(cursor: &str) -> Option<Position> {
         _ => return None,
     };
     let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
-    // No row lies beyond these years, and Postgres knows none.
+    // No row has other years, and Postgres rejects some.
     let at = Some(at).filter(|instant| (1..=9999).contains(&instant.year()))?;
     Some(Position { open, at, id: Uuid::try_parse(id).ok()? })
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_leads_back_to_its_position_and_nothing_else_is_one() {
+    fn a_cursor_is_decoded_to_its_position_and_other_texts_are_refused() {
         for open in [false, true] {
             let at = DateTime::from_timestamp_micros(1_795_000_000_123_456).unwrap();
             let there = Position { open, at, id: Uuid::from_u128(7) };

@@ -1,4 +1,4 @@
-//! `GET /ready`: whether requests can be served, which takes the database; and what an operator should know beside that.
+//! `GET /ready`: whether the database is reachable; and warnings for operators.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,15 +10,14 @@ use shared::store::status;
 use crate::App;
 use crate::warnings::warnings;
 
-/// 200 with `{"status": "ready", "outbox": …, "warnings": […]}`, or 503. `outbox_lag_seconds` is how long the oldest event
-/// has waited that the bus has not taken. Anybody may ask, so only the beginning of an error is told: the rest is in
-/// `/status`.
+/// 200 with `{"status": "ready", "outbox": …, "warnings": […]}`, or 503. `outbox_lag_seconds` is the age of the oldest
+/// unpublished event. The route needs no token, so only the beginning of an error is shown; the rest is in `/status`.
 ///
 /// # Errors
 /// 503 when the database can't be used.
 pub async fn show(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let now = Utc::now();
-    let (mut outbox, telling) = app
+    let (mut outbox, notifications) = app
         .store
         .run(|client| async move { Ok((status::outbox(&client, now).await?, status::telling(&client, now).await?)) })
         .await?;
@@ -27,7 +26,7 @@ pub async fn show(State(app): State<App>) -> Result<Json<Value>, ApiError> {
         "status": "ready",
         "database": "healthy",
         "outbox_lag_seconds": outbox.lag_seconds,
-        "warnings": warnings(&outbox, &telling),
+        "warnings": warnings(&outbox, &notifications),
         "outbox": outbox,
         "timestamp": now,
     })))

@@ -1,6 +1,5 @@
-//! One service in `/status`: how it is, and nothing of its configuration. Addresses, headers, settings and conditions may
-//! tell more than who reads this should know. Why it fails is told in the words of its failure: those name the condition
-//! that does not hold and what was found instead, with what is secret taken out.
+//! One service in `/status`: its state without its configuration. Addresses, headers, settings and conditions may be
+//! confidential. The failure's text is shown: it contains the condition and the seen value, with secrets removed.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,48 +7,48 @@ use shared::model::{Kind, ServiceState, latency};
 use shared::store::services::{Listed, Seen, SeenBreaker};
 use shared::store::uptime::Uptime;
 
-/// How a service is.
+/// The state of a service.
 #[derive(Debug, Serialize)]
 pub struct ServiceOverview {
     /// Its name, unique in its environment.
     pub name: String,
-    /// What kind of check it is.
+    /// The kind of the check.
     pub kind: Kind,
-    /// What it belongs to, with others of one entry.
+    /// Its group: services of one entry.
     pub group: Option<String>,
-    /// How it is.
+    /// Its state.
     pub state: ServiceState,
-    /// Since when.
+    /// When the state changed.
     pub since: Option<DateTime<Utc>>,
-    /// The first failed check of those in a row, while it fails.
+    /// The first failed check of the current failure.
     pub failing_since: Option<DateTime<Utc>>,
     /// When it was last checked.
     pub last_checked_at: Option<DateTime<Utc>>,
-    /// How long that took, in milliseconds; none of a heartbeat.
+    /// The response time in milliseconds; none for a heartbeat.
     pub latency_ms: Option<i32>,
     /// Why it failed, for machines.
     pub reason: Option<String>,
     /// Why it failed, for people.
     pub error: Option<String>,
-    /// Why nobody is told while it fails: `maintenance`, or `parent NAME`.
+    /// Why its alerts are suppressed: `maintenance`, or `parent NAME`.
     pub held_by: Option<String>,
-    /// Whether it goes up and down so often that a good check means nothing.
+    /// Whether it is flapping: a single passed check is no recovery.
     pub flapping: bool,
-    /// Its circuit breaker, where it is somebody else's service that has failed.
+    /// Its circuit breaker, if it is an external service that has failed.
     pub breaker: Option<BreakerOverview>,
-    /// When the first certificate of its chain ends.
+    /// When the first certificate of its chain expires.
     pub certificate_expires_at: Option<DateTime<Utc>>,
-    /// The share of its checks of the last 24 hours that did not fail, in percent, maintenance aside.
+    /// The share of passed checks in the last 24 hours, in percent, without maintenance.
     pub uptime_24h: Option<f64>,
-    /// Half of the answers of the last 24 hours came within so many milliseconds; off by less than a quarter.
+    /// The median response time of the last 24 hours; accurate to a quarter.
     pub p50_ms: Option<f64>,
-    /// 95 of 100.
+    /// The 95th percentile.
     pub p95_ms: Option<f64>,
-    /// 99 of 100.
+    /// The 99th percentile.
     pub p99_ms: Option<f64>,
 }
 
-/// How a circuit breaker stands.
+/// The state of a circuit breaker.
 #[derive(Debug, Serialize)]
 pub struct BreakerOverview {
     /// `closed`, `open` or `half_open`.
@@ -59,15 +58,15 @@ pub struct BreakerOverview {
 }
 
 impl ServiceOverview {
-    /// What is told of a service and its last day.
+    /// The overview of a service and its last day.
     #[must_use]
     pub fn of(listed: Listed, day: Option<&Uptime>) -> Self {
         let (spec, standing) = (listed.service.spec, listed.service.standing);
         let Seen { last_checked_at, latency_ms, reason, error, held_by, certificate_expires_at, breaker } = listed.seen;
-        // Nobody answers: a job comes to us.
-        let is_asked = spec.kind != Kind::Heartbeat;
+        // A heartbeat has no response time.
+        let has_latency = spec.kind != Kind::Heartbeat;
         let percentile = |share: f64| {
-            let milliseconds = latency::percentile(&day.filter(|_| is_asked)?.latency_counts, share)?;
+            let milliseconds = latency::percentile(&day.filter(|_| has_latency)?.latency_counts, share)?;
             Some((milliseconds * 10.0).round() / 10.0)
         };
         Self {
@@ -78,7 +77,7 @@ impl ServiceOverview {
             since: standing.state_changed_at,
             failing_since: standing.failing_since,
             last_checked_at,
-            latency_ms: latency_ms.filter(|_| is_asked),
+            latency_ms: latency_ms.filter(|_| has_latency),
             reason,
             error,
             held_by,
@@ -100,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// A service whose every setting is this word, and that fails for this reason.
+    /// A service whose settings all contain this word, and that fails for this reason.
     fn failing(word: &str, error: &str) -> Listed {
         let mut spec = ServiceSpec::http("shop", "production", &format!("https://{word}.example/{word}?{word}"));
         word.clone_into(&mut spec.application);
@@ -124,18 +123,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_how_a_service_is_configured_is_told_but_why_it_fails_is() {
+    fn the_configuration_is_hidden_and_the_failure_is_shown() {
         let day = Uptime { healthy: 3, degraded: 0, down: 1, latency_counts: vec![0, 3] };
         let error = "[BODY].ok == true does not hold: it is false";
-        let told = serde_json::to_value(ServiceOverview::of(failing("marker", error), Some(&day))).unwrap();
-        assert!(!told.to_string().contains("marker"), "{told}");
-        assert_eq!((&told["name"], &told["kind"], &told["state"]), (&"shop".into(), &"http".into(), &"unknown".into()));
-        assert_eq!((&told["error"], &told["reason"]), (&error.into(), &"condition".into()));
-        assert_eq!((&told["latency_ms"], &told["breaker"]["state"]), (&17.into(), &"open".into()));
-        assert_eq!((&told["held_by"], told["uptime_24h"].as_f64()), (&"maintenance".into(), Some(75.0)));
-        assert!(told["p95_ms"].as_f64().is_some_and(|milliseconds| (1.25..=1.6).contains(&milliseconds)), "{told}");
-        // What is configured otherwise looks the same.
+        let overview = serde_json::to_value(ServiceOverview::of(failing("marker", error), Some(&day))).unwrap();
+        assert!(!overview.to_string().contains("marker"), "{overview}");
+        assert_eq!(
+            (&overview["name"], &overview["kind"], &overview["state"]),
+            (&"shop".into(), &"http".into(), &"unknown".into())
+        );
+        assert_eq!((&overview["error"], &overview["reason"]), (&error.into(), &"condition".into()));
+        assert_eq!((&overview["latency_ms"], &overview["breaker"]["state"]), (&17.into(), &"open".into()));
+        assert_eq!((&overview["held_by"], overview["uptime_24h"].as_f64()), (&"maintenance".into(), Some(75.0)));
+        assert!(
+            overview["p95_ms"].as_f64().is_some_and(|milliseconds| (1.25..=1.6).contains(&milliseconds)),
+            "{overview}"
+        );
+        // Another configuration gives the same overview.
         let other = serde_json::to_value(ServiceOverview::of(failing("other", error), Some(&day))).unwrap();
-        assert_eq!(other, told);
+        assert_eq!(other, overview);
     }
 }

@@ -60,7 +60,7 @@ async fn a_delivery_older_than_its_key_is_kept_is_answered_noted_and_nothing_els
     for (resource, body, days) in &all {
         let answer = deliver(&stack, resource, &told_at(body, days_ago(*days))).await;
         assert_eq!(answer.status, 200, "{resource}: {answer:?}");
-        assert!(answer.text("ignored").contains("older than deliveries are remembered"), "{answer:?}");
+        assert!(answer.text("ignored").contains("older than delivery keys are kept"), "{answer:?}");
     }
     assert_eq!(deliver_hook(&stack, &told_at(HOOK, days_ago(31))).await.status, 200);
     let database = stack.stop().await;

@@ -99,7 +99,10 @@ async fn an_end_that_was_overtaken_by_a_return_does_not_close_it() {
     deliver(&stack, "issue", ISSUE).await;
     deliver(&stack, "issue", &step("unresolved", 20, 9)).await;
     let late = deliver(&stack, "issue", &step("resolved", 10, 8)).await;
-    assert_eq!((&late.body["changed"], late.text("noted")), (&json!(false), "it is older than what is known"));
+    assert_eq!(
+        (&late.body["changed"], late.text("noted")),
+        (&json!(false), "it is older than the newest known change")
+    );
     assert_eq!(stack.database.count("incidents WHERE status = 'detected'").await, 1);
     // A repetition is told the same.
     assert_eq!(deliver(&stack, "issue", &step("resolved", 10, 8)).await.body, late.body);

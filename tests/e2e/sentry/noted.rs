@@ -23,7 +23,7 @@ async fn what_names_an_issue_stands_on_its_incident_s_timeline() {
     for (resource, file) in files {
         let first = deliver(&stack, resource, &fixture(file)).await;
         assert_eq!((first.status, first.text("incident_id")), (200, id.as_str()), "{file}");
-        assert_eq!(first.text("noted"), "it stands on the incident's timeline");
+        assert_eq!(first.text("noted"), "it was added to the incident's timeline");
         assert_eq!(deliver(&stack, resource, &fixture(file)).await.body, first.body, "{file}");
     }
     let sql = "SELECT action_type || ' ' || agent_id || ' ' || agent_type FROM agent_actions a

@@ -14,7 +14,7 @@ async fn an_unsigned_event_becomes_an_incident_that_says_so() {
     let incident = stack.get(&format!("/api/incidents/{}", answer.text("incident_id"))).await.body;
     assert_eq!(incident["context"]["unverified"], true);
     assert_eq!(incident["application"], "shop-web");
-    assert_eq!(incident["context"]["triggering_rules"], json!(["Tell Watchkeeper"]));
+    assert_eq!(incident["context"]["triggering_rules"], json!(["Notify Watchkeeper"]));
     assert_eq!(deliver_unsigned(&stack, PATH_SECRET, LEGACY).await.body, answer.body);
     assert_eq!(occurrences(&stack).await, [1]);
 }
@@ -30,7 +30,7 @@ async fn an_unsigned_event_never_takes_the_place_of_a_signed_one() {
     let signed_first = stack().await;
     deliver(&signed_first, "error", ERROR).await;
     let unsigned = deliver_unsigned(&signed_first, PATH_SECRET, &same).await;
-    assert_eq!(unsigned.text("ignored"), "this event came signed already");
+    assert_eq!(unsigned.text("ignored"), "this event was received signed already");
     assert_eq!(occurrences(&signed_first).await, [1]);
 }
 

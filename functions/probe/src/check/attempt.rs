@@ -1,4 +1,4 @@
-//! One attempt of any kind, cut off at its deadline. What it has learned by then is kept.
+//! One attempt of any kind, with a deadline. What was measured before the deadline is kept.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::{Failure, Outcome, Tools, dns, heartbeat, http, postgres, tcp, tls};
 use crate::conditions::{Answer, Broken, Conditions};
 use crate::net::phases::Trace;
 
-/// More is not told of a failure.
+/// A failure's text is cut to this length.
 const TEXT_CHARS: usize = 1_000;
 
-/// A process that wakes up so late was too busy to tell whether an answer came in time.
+/// A timer that fires so late: this process was too busy to say whether an answer came in time.
 const OVERSLEPT: Duration = Duration::from_millis(250);
 
-/// What an attempt brought.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) verdict: Verdict,
@@ -27,7 +27,7 @@ pub(super) struct Attempt {
     response_time: Duration,
 }
 
-/// What is learned on the way.
+/// Measurements of an attempt that may be cut off at its deadline.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) trace: Trace,
@@ -35,11 +35,11 @@ pub(super) struct Progress {
     pub(super) certificate_expires_at: Option<DateTime<Utc>>,
     pub(super) measurements: Option<Value>,
     pub(super) captured: Option<Value>,
-    /// When it had answered; none = it has not.
+    /// When it had answered; none = not yet.
     pub(super) answered: Option<Instant>,
 }
 
-/// What one attempt is given.
+/// The input of one attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) tools: &'a Tools,
@@ -51,7 +51,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Whether all conditions hold of an answer that has nothing secret in it.
+    /// Checks all conditions against an answer that contains no secrets.
     pub(super) fn hold(&self, answer: &Answer<'_>) -> Result<(), Problem> {
         match self.conditions.first_broken(answer) {
             Some(broken) => Err(self.broken(broken, |seen| seen).into()),
@@ -59,24 +59,24 @@ impl Context<'_> {
         }
     }
 
-    /// A condition that does not hold, told without secrets.
+    /// The failure of a condition, with secrets removed.
     pub(super) fn broken(&self, broken: Broken<'_>, hide: impl FnOnce(String) -> String) -> Failure {
         let redacted = |seen| self.tools.redactor.text(&hide(seen)).into_owned();
-        Failure::new(FailureReason::Condition, broken.told(redacted))
+        Failure::new(FailureReason::Condition, broken.describe(redacted))
     }
 
-    /// How long the certificates are still good, where their end is known.
+    /// Time until the certificates expire, if known.
     pub(super) fn certificate_left(&self, progress: &Progress) -> Option<TimeDelta> {
         progress.certificate_expires_at.map(|ends| ends - self.now)
     }
 }
 
-/// Why a target is not well.
+/// Why a target is not healthy.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// It does not do what it is there for.
+    /// It fails.
     Failed(Failure),
-    /// It answers, but slowly, or short of something.
+    /// It answers, but slowly or beyond a limit.
     Degraded(Failure),
 }
 
@@ -108,7 +108,7 @@ impl Attempt {
     }
 }
 
-/// Nothing came in time. Where we notice that too late, we may have overlooked the answer as well.
+/// The timeout's failure. When the timer fired too late, the answer may have come in time: the fault is ours.
 fn timed_out(timeout: Duration, deadline: Instant) -> Failure {
     let late = Instant::now().saturating_duration_since(deadline);
     if late > (timeout / 4).min(OVERSLEPT) {
@@ -127,7 +127,7 @@ pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Durati
                 Context { tools, claimed, conditions: &conditions, started, deadline: started + timeout, now };
             tokio::time::timeout(timeout, of_kind(context, &mut progress))
                 .await
-                // Tells the service's own time-out: the rest that a last retry had would differ each time.
+                // Names the service's own timeout: the time left for a last retry would differ each time.
                 .unwrap_or_else(|_| Err(timed_out(claimed.service.spec.timeout, started + timeout).into()))
         }
         Err(error) => Err(Failure::new(FailureReason::Misconfigured, error.to_string()).into()),
@@ -137,13 +137,13 @@ pub(super) async fn run(tools: &Tools, claimed: &ClaimedService, timeout: Durati
     let (verdict, failure) = match result {
         Ok(()) => (Verdict::Healthy, None),
         Err(Problem::Degraded(failure)) => (Verdict::Degraded, Some(failure)),
-        // Our own gap is nobody's downtime; but somebody should know.
+        // A wrong configuration is no downtime, but has to be reported.
         Err(Problem::Failed(failure)) if failure.reason == FailureReason::Misconfigured => {
             (Verdict::Degraded, Some(failure))
         }
         Err(Problem::Failed(failure)) => (Verdict::Failed, Some(failure)),
     };
-    // A target may say much.
+    // The text may contain the target's answer, which may be long.
     let failure = failure.map(|failure| Failure { text: first_chars(&failure.text, TEXT_CHARS).to_owned(), ..failure });
     Attempt { verdict, failure, progress, response_time }
 }

@@ -1,4 +1,4 @@
-//! What is kept of a failed target's answer: enough to see what it was, nothing that is secret or personal.
+//! Captures a failed target's answer for diagnosis, without secrets and personal data.
 
 use hyper::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use shared::model::text::{first_chars, storable};
 use super::Tools;
 use super::secrets::Sent;
 
-/// At most as much of a body is kept, in bytes.
+/// The most that is kept of a body, in bytes.
 pub(super) const BODY_BYTES: usize = 1_024;
 
 const HEADERS: usize = 20;
@@ -29,18 +29,18 @@ pub(super) fn of(tools: &Tools, sent: &Sent, headers: &HeaderMap, body: Option<&
         };
         kept.insert(name.as_str().to_owned(), value.into());
     }
-    // As a whole too: some names tell that their value is secret.
+    // Redacted as a whole too: some header names mark their value as secret.
     let mut captured = json!({ "headers": tools.redactor.value(kept.into()) });
     if let Some(body) = body {
-        // Redacted as a whole before it is cut: half a secret is not known for one.
+        // Redacted before it is cut: half a secret is not recognised.
         let text = sent.hide(String::from_utf8_lossy(body).into_owned());
-        // Storable before it is cut too: that makes it longer.
+        // Made storable before it is cut: that makes it longer.
         captured["body"] = first_bytes(&storable(&tools.redactor.text(&text)), BODY_BYTES).into();
     }
     captured
 }
 
-/// The beginning of a text, at most so many bytes, and no half characters.
+/// The first `limit` bytes, cut between characters.
 pub(super) fn first_bytes(text: &str, limit: usize) -> &str {
     text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
 }

@@ -1,4 +1,4 @@
-//! `dns`: whether a name has the records that it should have.
+//! `dns`: whether a name has the expected records.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,6 @@ use crate::conditions::Answer;
 use crate::net::resolve::code_name;
 use crate::net::{DnsError, Names, Phase};
 
-/// One attempt.
 pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Result<(), Problem> {
     let spec = &context.claimed.service.spec;
     let (kind, label) = kind_of(spec.check.dns_record);
@@ -23,8 +22,8 @@ pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Re
     let records = names.records(&spec.target, kind).await.map_err(Failure::from)?;
     progress.trace.stop();
     progress.answered = Some(Instant::now());
-    // Who writes a condition on the code means the condition.
-    if !context.conditions.speak_of_dns_code() {
+    // A condition on the code replaces the default checks.
+    if !context.conditions.use_dns_code() {
         if records.code == ResponseCode::NXDomain {
             return Err(Failure::from(DnsError::NoSuchName).into());
         }
@@ -44,7 +43,7 @@ pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Re
     context.hold(&answer)
 }
 
-/// The system's resolvers, or the one that the service names, if it may be asked.
+/// The system's resolvers, or the service's own, if the guard permits it.
 fn names_for(context: &Context<'_>) -> Result<Names, Failure> {
     let Some(server) = &context.claimed.service.spec.check.dns_server else {
         return Ok(context.tools.connector.names().clone());
@@ -67,7 +66,7 @@ fn kind_of(record: DnsRecord) -> (RecordType, &'static str) {
     }
 }
 
-/// As an operator writes it: names without the dot at the end, `10 mail.example` for a mail server.
+/// In the usual notation: names without the dot at the end, `10 mail.example` for a mail server.
 fn text_of(data: &RData) -> String {
     let name = |name: &Name| name.to_ascii().trim_end_matches('.').to_ascii_lowercase();
     match data {

@@ -1,4 +1,4 @@
-//! Why an attempt failed: told apart by the errors' types.
+//! Why an attempt failed, derived from the errors' types.
 
 use std::error::Error;
 use std::io;
@@ -8,42 +8,41 @@ use shared::model::FailureReason;
 
 use crate::net::{Blocked, ConnectError, DnsError};
 
-/// Errors of the system that are our own lack: ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL and ENOBUFS (Linux), the last two
-/// again (macOS).
+/// Operating system errors that are this process's own fault: ENOMEM, ENFILE, EMFILE, EADDRNOTAVAIL and ENOBUFS
+/// (Linux), the last two again (macOS).
 const OURS: [i32; 7] = [12, 23, 24, 99, 105, 49, 55];
 
-/// Why an attempt failed, or its target is not well.
+/// Why an attempt failed, or its target is degraded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// For machines.
     pub reason: FailureReason,
     /// For people.
     pub text: String,
-    /// Whether a name server said for sure that there is no such name, or nothing of what was asked for: our network
-    /// works then.
+    /// Whether a name server answered that the name or its records do not exist: our network works then.
     pub name_server_answered: bool,
 }
 
 impl Failure {
-    /// Of a reason and its text.
+    /// A failure with a reason and its text.
     #[must_use]
     pub fn new(reason: FailureReason, text: impl Into<String>) -> Self {
         Self { reason, text: text.into(), name_server_answered: false }
     }
 
-    /// What a name server says for sure: what was asked for is not there.
+    /// A name server's negative answer.
     #[must_use]
     pub fn not_there(text: impl Into<String>) -> Self {
         Self { name_server_answered: true, ..Self::new(FailureReason::Dns, text) }
     }
 
-    /// Nothing was answered in time.
+    /// No answer within the timeout.
     #[must_use]
     pub fn timed_out(timeout: Duration) -> Self {
         Self::new(FailureReason::Timeout, format!("no answer within {timeout:?}"))
     }
 
-    /// What a socket, or TLS on it, says.
+    /// The failure of a socket, or of TLS on it.
     #[must_use]
     pub fn of_io(error: &io::Error) -> Self {
         let mut next: Option<&(dyn Error + 'static)> = Some(error);
@@ -53,12 +52,12 @@ impl Failure {
                 return Self::of_tls(error);
             }
             if let Some(error) = cause.downcast_ref::<io::Error>() {
-                // What an io::Error wraps, it does not give as its source.
+                // An `io::Error` does not return what it wraps as its source.
                 if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                     return Self::of_tls(error);
                 }
                 if error.raw_os_error().is_some_and(|code| OURS.contains(&code)) {
-                    return Self::new(FailureReason::Ours, format!("we could not ask: {error}"));
+                    return Self::new(FailureReason::Ours, format!("the check could not be sent: {error}"));
                 }
                 reason = reason_of(error.kind()).unwrap_or(reason);
             }
@@ -73,7 +72,8 @@ impl Failure {
         Self::new(reason, text)
     }
 
-    /// What TLS says. It tells times in seconds since 1970, which would differ each time.
+    /// The failure of TLS. Certificate errors contain times in seconds, which would differ each time: they are
+    /// replaced.
     fn of_tls(error: &rustls::Error) -> Self {
         use rustls::CertificateError as Certificate;
         let text = match error {
@@ -87,7 +87,7 @@ impl Failure {
                 Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
             ) => "the certificate is not for this name".to_owned(),
             rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
-                "the certificate is signed by nobody that is trusted".to_owned()
+                "the certificate's issuer is not trusted".to_owned()
             }
             other => other.to_string(),
         };
@@ -109,7 +109,7 @@ fn reason_of(kind: io::ErrorKind) -> Option<FailureReason> {
 
 impl From<Blocked> for Failure {
     fn from(blocked: Blocked) -> Self {
-        Self::new(FailureReason::Blocked, format!("its address may not be asked: {blocked}"))
+        Self::new(FailureReason::Blocked, format!("its address is not permitted: {blocked}"))
     }
 }
 
@@ -118,7 +118,7 @@ impl From<DnsError> for Failure {
         if let DnsError::Io(error) = &error
             && error.raw_os_error().is_some_and(|code| OURS.contains(&code))
         {
-            return Self::new(FailureReason::Ours, format!("we could not ask: {error}"));
+            return Self::new(FailureReason::Ours, format!("the check could not be sent: {error}"));
         }
         let cause = match &error {
             DnsError::Io(cause) => format!("{error}: {cause}"),
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_the_system_are_told_apart_by_their_kind() {
+    fn system_errors_are_classified_by_their_kind() {
         use FailureReason::{Connect, ConnectionRefused, ConnectionReset, Ours, Timeout, Tls};
         let tls = rustls::Error::HandshakeNotComplete;
         for (error, reason) in [

@@ -1,4 +1,4 @@
-//! `heartbeat`: a job that reports here. Its silence is the failure. Pure.
+//! `heartbeat`: a job that reports here. A missing heartbeat is the failure. Pure.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use shared::store::probing::Beat;
 use super::Failure;
 use super::attempt::{Context, Problem};
 
-/// One attempt: what the last sign of life says.
+/// One attempt: evaluates the last heartbeat.
 pub(super) fn attempt(context: Context<'_>) -> Result<(), Problem> {
-    let judged = judge(&context.claimed.service.spec, context.claimed.beat.as_ref(), context.now);
-    judged.map_err(|failure| {
-        // What the job said is a stranger's text.
+    let result = evaluate(&context.claimed.service.spec, context.claimed.beat.as_ref(), context.now);
+    result.map_err(|failure| {
+        // The job's message is external text.
         let text = context.tools.redactor.text(&failure.text).into_owned();
         Problem::Failed(Failure { text, ..failure })
     })
 }
 
-/// Whether the last sign of life is recent enough, and a good one.
-fn judge(spec: &ServiceSpec, beat: Option<&Beat>, now: DateTime<Utc>) -> Result<(), Failure> {
+/// Whether the last heartbeat is recent enough and reports no failure.
+fn evaluate(spec: &ServiceSpec, beat: Option<&Beat>, now: DateTime<Utc>) -> Result<(), Failure> {
     let failed = |text: String| Err(Failure::new(FailureReason::Heartbeat, text));
     let Some(beat) = beat else { return failed("no heartbeat yet".to_owned()) };
     let interval = spec.interval.unwrap_or(ServiceSpec::DEFAULT_INTERVAL);
-    let patience = interval + Duration::from_secs(spec.check.grace_seconds.into());
-    if now - beat.at > TimeDelta::from_std(patience).unwrap_or(TimeDelta::MAX) {
+    let due_within = interval + Duration::from_secs(spec.check.grace_seconds.into());
+    if now - beat.at > TimeDelta::from_std(due_within).unwrap_or(TimeDelta::MAX) {
         let last = beat.at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        return failed(format!("no heartbeat since {last}, where one is due within {} s", patience.as_secs()));
+        return failed(format!("no heartbeat since {last}, where one is due within {} s", due_within.as_secs()));
     }
     match (beat.failed, beat.message.as_deref()) {
         (false, _) => Ok(()),
@@ -42,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(seconds_ago: Option<i64>, failed: bool, message: Option<&str>) -> Result<(), String> {
+    fn evaluated(seconds_ago: Option<i64>, failed: bool, message: Option<&str>) -> Result<(), String> {
         let mut spec = ServiceSpec::http("nightly", "production", "");
         spec.kind = Kind::Heartbeat;
         spec.interval = Some(Duration::from_secs(120));
@@ -53,23 +53,23 @@ mod tests {
             failed,
             message: message.map(str::to_owned),
         });
-        judge(&spec, beat.as_ref(), now).map_err(|failure| failure.text)
+        evaluate(&spec, beat.as_ref(), now).map_err(|failure| failure.text)
     }
 
     #[test]
-    fn silence_is_the_failure() {
-        assert_eq!(judged(None, false, None), Err("no heartbeat yet".into()));
-        assert_eq!(judged(Some(0), false, None), Ok(()));
-        assert_eq!(judged(Some(150), false, None), Ok(()));
-        let silent = judged(Some(151), false, None).unwrap_err();
+    fn a_missing_heartbeat_is_a_failure() {
+        assert_eq!(evaluated(None, false, None), Err("no heartbeat yet".into()));
+        assert_eq!(evaluated(Some(0), false, None), Ok(()));
+        assert_eq!(evaluated(Some(150), false, None), Ok(()));
+        let silent = evaluated(Some(151), false, None).unwrap_err();
         assert_eq!(silent, "no heartbeat since 2027-01-15T07:57:29Z, where one is due within 150 s");
-        // A clock that runs ahead is no silence.
-        assert_eq!(judged(Some(-60), false, None), Ok(()));
+        // A clock that runs ahead is no missing heartbeat.
+        assert_eq!(evaluated(Some(-60), false, None), Ok(()));
     }
 
     #[test]
-    fn a_failure_that_is_reported_is_told_with_its_message() {
-        assert_eq!(judged(Some(1), true, Some("disk full")), Err("the job reports a failure: disk full".into()));
-        assert_eq!(judged(Some(1), true, None), Err("the job reports a failure".into()));
+    fn a_reported_failure_contains_the_message() {
+        assert_eq!(evaluated(Some(1), true, Some("disk full")), Err("the job reports a failure: disk full".into()));
+        assert_eq!(evaluated(Some(1), true, None), Err("the job reports a failure".into()));
     }
 }

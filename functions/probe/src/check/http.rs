@@ -1,6 +1,5 @@
-//! `http`: a request over a connection of its own, redirects, and what must hold of the answer. No connection is kept:
-//! each attempt measures the whole way, and a socket that slept through a Lambda's freeze is no reason to call a service
-//! down.
+//! `http`: a request over a new connection, redirects, and the checks of the answer. Connections are not reused: each
+//! attempt measures the whole exchange, and a socket that a frozen Lambda left stale must not fail a service.
 
 mod body;
 mod exchange;
@@ -20,24 +19,23 @@ use crate::conditions::Answer;
 use exchange::Exchange;
 use request::Outgoing;
 
-/// A failed target's body is waited for so long, to keep its beginning.
+/// How long a failed target's body is read, to capture its beginning.
 const CAPTURE_TIME: Duration = Duration::from_millis(500);
 
-/// A redirect may lead to an address of any length.
+/// A redirect's address may have any length.
 const SHOWN_CHARS: usize = 300;
 
-/// One attempt.
 pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Result<(), Problem> {
     let spec = &context.claimed.service.spec;
     let mut sent = Sent::default();
     let mut request = Outgoing::of(spec, &mut sent, &context.tools.secrets)?;
-    let asked = place(&request.url);
+    let own = endpoint(&request.url);
     let follow = !spec.check.expected_statuses.expect_redirect();
     for _ in 0..=spec.check.max_redirects {
         progress.answered = None;
         progress.trace.hop(shown(&request.url));
         let exchanged = exchange::send(&context, &request, progress).await;
-        let exchange = exchanged.map_err(|failure| from_elsewhere(failure, &request.url, &asked))?;
+        let exchange = exchanged.map_err(|failure| name_host(failure, &request.url, &own))?;
         match redirect::location(exchange.status, &exchange.headers).filter(|_| follow) {
             Some(location) => request = redirect::next(request, exchange.status, location)?,
             None => return judge(context, exchange, &sent, progress).await,
@@ -46,7 +44,7 @@ pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Re
     Err(Failure::new(FailureReason::Redirect, "too many redirects").into())
 }
 
-/// Whether the answer is as it should be. Its body is read only where a condition speaks of it.
+/// Checks the answer. Its body is read only if a condition needs it.
 async fn judge(
     context: Context<'_>,
     mut exchange: Exchange,
@@ -55,8 +53,8 @@ async fn judge(
 ) -> Result<(), Problem> {
     let expected = &context.claimed.service.spec.check.expected_statuses;
     let status = exchange.status;
-    // Who writes a condition on the status, and leaves the rest as it is, means the condition.
-    let by_condition = context.conditions.speak_of_status() && *expected == Statuses::default();
+    // A condition on the status replaces the default statuses.
+    let by_condition = context.conditions.use_status() && *expected == Statuses::default();
     if !by_condition && !expected.contains(status) {
         capture_with_body(&context, &mut exchange, sent, progress).await;
         return Err(Failure::new(FailureReason::Status, format!("status {status} instead of {expected}")).into());
@@ -97,7 +95,7 @@ async fn judge(
     Err(context.broken(broken, |seen| sent.hide(seen)).into())
 }
 
-/// Keeps the beginning of a failed target's answer, as far as it comes soon.
+/// Captures the beginning of a failed target's answer, within `CAPTURE_TIME`.
 async fn capture_with_body(context: &Context<'_>, exchange: &mut Exchange, sent: &Sent, progress: &mut Progress) {
     let until = context.deadline.min(Instant::now() + CAPTURE_TIME);
     let mut beginning = Vec::new();
@@ -107,24 +105,24 @@ async fn capture_with_body(context: &Context<'_>, exchange: &mut Exchange, sent:
     progress.captured = Some(capture::of(context.tools, sent, &exchange.headers, Some(&beginning)));
 }
 
-/// Where the address leads, to tell a target from another.
-fn place(url: &Url) -> (Option<String>, Option<u16>) {
+/// Host and port, to compare targets.
+fn endpoint(url: &Url) -> (Option<String>, Option<u16>) {
     (url.host_str().map(str::to_owned), url.port_or_known_default())
 }
 
-/// Names the other host that failed, when the service sent us there.
-fn from_elsewhere(failure: Failure, url: &Url, asked: &(Option<String>, Option<u16>)) -> Failure {
-    if place(url) == *asked {
+/// Adds the host to the failure, if it was reached by a redirect.
+fn name_host(failure: Failure, url: &Url, own: &(Option<String>, Option<u16>)) -> Failure {
+    if endpoint(url) == *own {
         return failure;
     }
     let host = first_chars(url.host_str().unwrap_or_default(), SHOWN_CHARS);
     Failure { text: format!("{} (redirected to {host})", failure.text), ..failure }
 }
 
-/// The address without what may be secret in it, user, password and query, and no more of it than can be read.
+/// The address for display: without user, password and query, and cut.
 pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
-    // Fails only for addresses that have no host, which a service's never is.
+    // Fails only for addresses without a host, which a service's address always has.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     url.set_query(None);
     url.set_fragment(None);
@@ -136,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shown_address_holds_no_secret() {
+    fn the_shown_address_contains_no_secret() {
         let url = Url::parse("https://u:p@x.example/health?token=1#f").unwrap();
         assert_eq!(shown(&url), "https://x.example/health");
     }

@@ -1,5 +1,5 @@
-//! One check of a service: an attempt, and quick retries when it is not well. A blip is no outage, a real one is known
-//! within the minute.
+//! One check of a service: an attempt, and quick retries with a pause when it fails. A blip opens no outage; a real
+//! outage is confirmed within a minute.
 //!
 //! Each kind is a module that makes one attempt: `http`, `tcp`, `tls`, `dns`, `postgres`, `heartbeat`.
 
@@ -35,27 +35,27 @@ pub use failure::Failure;
 use crate::net::tls::Tls;
 use crate::net::{Cidr, Connector, Guard, Hop, Names};
 
-/// How often a failed attempt is repeated.
+/// The most retries of a failed attempt.
 const RETRIES: usize = 2;
 
-/// The pause before a retry is a tenth of the time-out, at most this.
+/// The pause before a retry is a tenth of the timeout, at most this.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// Of a long way, only the beginning is kept.
-const TOLD_HOPS: usize = 5;
+/// The most hops that are stored of a chain of redirects.
+const MAX_HOPS: usize = 5;
 
-/// What a checker needs to know.
+/// The configuration of a checker.
 #[derive(Debug, Clone)]
 pub struct CheckerConfig {
-    /// Special addresses that may be asked all the same (`PROBE_ALLOW_CIDRS`).
+    /// Special addresses that may be checked (`PROBE_ALLOW_CIDRS`).
     pub allow: Vec<Cidr>,
     /// Where the variables are looked up that services refer to.
     pub secrets: Secrets,
-    /// Takes personal data and secrets out of what is kept of an answer.
+    /// Removes personal data and secrets from what is stored of an answer.
     pub redactor: Redactor,
-    /// Whose certificates are believed.
+    /// Which certificates are trusted.
     pub trust: Trust,
-    /// Who resolves names; none = as the system is configured.
+    /// Which servers resolve names; none = the system's.
     pub name_servers: Vec<SocketAddr>,
 }
 
@@ -73,7 +73,7 @@ pub struct Checker {
     tools: Arc<Tools>,
 }
 
-/// What the kinds share.
+/// Shared by all kinds of check.
 #[derive(Debug)]
 struct Tools {
     connector: Connector,
@@ -82,20 +82,20 @@ struct Tools {
     redactor: Redactor,
 }
 
-/// What a check found: its deciding attempt.
+/// The result of a check: its last attempt.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// How the service is.
+    /// Healthy, degraded or failed.
     pub verdict: Verdict,
-    /// Why it failed, or is not well.
+    /// Why it failed or is degraded.
     pub failure: Option<Failure>,
-    /// What was answered, if anything.
+    /// The status of the answer, if there is one.
     pub http_status: Option<u16>,
-    /// From the beginning to the head of the last answer, or to the end where there was none.
+    /// From the start to the head of the last answer, or to the end if there was none.
     pub response_time: Duration,
-    /// Each target on the way, with how long each step took.
+    /// Each target that was requested, with the duration of each phase.
     pub hops: Vec<Hop>,
-    /// When the first of the certificates ends that the last target showed.
+    /// When the first of the last target's certificates expires.
     pub certificate_expires_at: Option<DateTime<Utc>>,
     /// What was measured (`postgres`).
     pub measurements: Option<Value>,
@@ -108,7 +108,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the fault is this process's own, so that nothing is known of the service.
+    /// Whether the fault is this process's own: then nothing is known of the service.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.failure.as_ref().is_some_and(|failure| failure.reason == FailureReason::Ours)
@@ -120,7 +120,7 @@ impl Outcome {
         self.failure.as_ref().map_or("", |failure| &failure.text)
     }
 
-    /// Without the characters that Postgres refuses: a target that says them would hide what was found of it.
+    /// Removes the characters that Postgres refuses, so that no answer prevents storing the result.
     fn storable(mut self) -> Self {
         self.failure =
             self.failure.map(|failure| Failure { text: text::storable(&failure.text).into_owned(), ..failure });
@@ -132,8 +132,8 @@ impl Outcome {
         self
     }
 
-    /// What is kept of a check beside its result: the steps in milliseconds, and what is out of the ordinary. What was
-    /// captured is not part of it: that belongs to the incident, once.
+    /// What is stored of a check beside its result: the phases in milliseconds, and hops, retries and address where
+    /// they matter. The captured answer is not part of it: it is stored once, with the incident.
     #[must_use]
     pub fn details(&self) -> Value {
         let mut details = Map::new();
@@ -144,7 +144,7 @@ impl Outcome {
             let hops: Vec<Value> = self
                 .hops
                 .iter()
-                .take(TOLD_HOPS)
+                .take(MAX_HOPS)
                 .map(|hop| json!({ "url": hop.url, "status": hop.status, "phases": hop.phases.to_json() }))
                 .collect();
             details.insert("hops".into(), hops.into());
@@ -162,7 +162,7 @@ impl Outcome {
 }
 
 impl Checker {
-    /// Sets everything up; touches no network.
+    /// Builds the shared parts; no network access.
     ///
     /// # Errors
     /// When TLS can't be set up.
@@ -180,8 +180,8 @@ impl Checker {
         Ok(Self { tools: Arc::new(tools) })
     }
 
-    /// Checks the service, beginning now: up to three attempts, each under the service's time-out, all within twice that
-    /// time; one where it is known already that it is not well.
+    /// Checks the service: up to three attempts, each with the service's timeout, all within twice the timeout; no
+    /// retry where the service is known to fail.
     pub async fn check(&self, claimed: &ClaimedService, now: DateTime<Utc>) -> Outcome {
         let timeout = claimed.service.spec.timeout;
         let deadline = Instant::now() + timeout * 2;
@@ -189,10 +189,10 @@ impl Checker {
         let mut attempt = attempt::run(&self.tools, claimed, timeout, now).await;
         let mut attempts = 1;
         while attempts <= RETRIES && is_worth_a_retry(&attempt, claimed) {
-            // One that took its whole time needs no pause: its retry gets the whole time too.
+            // After a timeout, the retry starts at once: it may need the whole timeout too.
             let pause = if attempt.timed_out() { Duration::ZERO } else { pause };
             let left = deadline.saturating_duration_since(Instant::now()).saturating_sub(pause);
-            // A retry that has no time to succeed would only confirm our own haste.
+            // A retry with too little time left would fail for that reason alone.
             if left < timeout / 4 {
                 break;
             }
@@ -204,7 +204,7 @@ impl Checker {
     }
 }
 
-/// The address of an `http` service as it may be shown: without user, password and query.
+/// The address of an `http` service for display: without user, password and query.
 #[must_use]
 pub fn shown(target: &str) -> String {
     Url::parse(target).map_or_else(|_| String::new(), |url| http::shown(&url))
@@ -216,7 +216,7 @@ pub fn host(target: &str) -> Option<String> {
     Url::parse(target).ok().and_then(|url| url.host_str().map(str::to_owned))
 }
 
-/// What is new is confirmed, unless it can't change within the moment.
+/// Whether to retry: a new failure is confirmed, unless its cause can't change within seconds.
 fn is_worth_a_retry(attempt: &Attempt, claimed: &ClaimedService) -> bool {
     let standing = &claimed.service.standing;
     let Some(failure) = &attempt.failure else { return false };

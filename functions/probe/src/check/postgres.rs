@@ -1,5 +1,5 @@
-//! `postgres`: whether it lets us in, and how it fares. The connection string stands in a variable of our own
-//! environment; its certificates' authority, if it has one of its own, in the variable that ends in `_CA` instead of `_URL`.
+//! `postgres`: whether a login succeeds, and whether measurements are within their limits. The connection string comes
+//! from an environment variable; a CA of its own from the variable that ends in `_CA` instead of `_URL`.
 
 mod limits;
 
@@ -19,7 +19,6 @@ use super::attempt::{Context, Problem, Progress};
 use crate::conditions::Answer;
 use crate::net::{Host, Phase};
 
-/// One attempt.
 pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Result<(), Problem> {
     let spec = &context.claimed.service.spec;
     let settings = settings(&spec.target, &context.tools.secrets)?;
@@ -39,7 +38,7 @@ pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Re
     }
 }
 
-/// What the variable that the target names says.
+/// The connection settings from the variable that the target names.
 fn settings(target: &str, secrets: &Secrets) -> Result<ConnectionSettings, Failure> {
     let misconfigured = |text: String| Failure::new(FailureReason::Misconfigured, text);
     let variable = target
@@ -54,7 +53,7 @@ fn settings(target: &str, secrets: &Secrets) -> Result<ConnectionSettings, Failu
         .map_err(|error| misconfigured(format!("the variable {variable} can't be used: {error}")))
 }
 
-/// The first of its servers that lets us in; or what the last one said.
+/// Logs in at the first server that accepts us; else returns the last server's failure.
 async fn log_in(
     context: &Context<'_>,
     settings: &ConnectionSettings,
@@ -94,13 +93,13 @@ async fn log_in_at(
     client.map_err(|error| failure_of(context, &error))
 }
 
-/// What the server, or the way to it, says.
+/// The failure of a login or a query.
 fn failure_of(context: &Context<'_>, error: &StoreError) -> Failure {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(cause) = next {
         if let Some(refusal) = cause.downcast_ref::<tokio_postgres::error::DbError>() {
             let code = refusal.code().code();
-            // 28: login, 3D: no such database. Anything else may be over in a moment.
+            // 28: login, 3D: no such database. Other errors may be temporary.
             let lasting = code.starts_with("28") || code.starts_with("3D");
             let reason = if lasting { FailureReason::Misconfigured } else { FailureReason::Protocol };
             let said = context.tools.redactor.text(refusal.message());
@@ -108,7 +107,7 @@ fn failure_of(context: &Context<'_>, error: &StoreError) -> Failure {
         }
         if let Some(error) = cause.downcast_ref::<io::Error>() {
             let failure = Failure::of_io(error);
-            // What the system does not say, the driver says of the answer.
+            // Not a system error: the driver could not read the answer.
             let of_the_answer = failure.reason == FailureReason::Connect && error.raw_os_error().is_none();
             return if of_the_answer { no_postgres(context, &error.to_string()) } else { failure };
         }
@@ -122,7 +121,7 @@ fn failure_of(context: &Context<'_>, error: &StoreError) -> Failure {
 
 fn no_postgres(context: &Context<'_>, said: &str) -> Failure {
     let said = context.tools.redactor.text(said);
-    Failure::new(FailureReason::Protocol, format!("the answer is not what Postgres says: {said}"))
+    Failure::new(FailureReason::Protocol, format!("the answer is not of the Postgres protocol: {said}"))
 }
 
 fn is_closed(cause: &(dyn Error + Send + Sync + 'static)) -> bool {

@@ -1,4 +1,4 @@
-//! References to variables in what is sent: `${PROBE_SECRET_…}` becomes that variable of the probe's environment.
+//! Replaces `${PROBE_SECRET_…}` with that environment variable's value in what is sent.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::config::Secrets;
@@ -6,10 +6,10 @@ use shared::model::{CheckSettings, FailureReason};
 
 use super::Failure;
 
-/// Shorter values are not looked for in answers: they occur anyway.
-const TELLING: usize = 4;
+/// Shorter values are not redacted in answers: they occur by chance.
+const MIN_HIDDEN_BYTES: usize = 4;
 
-/// The variables' values that were sent, so that an answer that repeats them gives nothing away.
+/// The secret values that were sent, so that they can be redacted in answers.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     values: Vec<SecretString>,
@@ -19,7 +19,7 @@ impl Sent {
     /// The text with each reference replaced.
     ///
     /// # Errors
-    /// Names the variable that is not set, or may not be sent.
+    /// Names the variable that is not set or may not be sent.
     pub(super) fn fill(&mut self, text: &str, secrets: &Secrets) -> Result<String, Failure> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
@@ -42,7 +42,7 @@ impl Sent {
     pub(super) fn hide(&self, mut text: String) -> String {
         for value in &self.values {
             let value = value.expose_secret();
-            if value.len() >= TELLING && text.contains(value) {
+            if value.len() >= MIN_HIDDEN_BYTES && text.contains(value) {
                 text = text.replace(value, "[redacted]");
             }
         }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_or_not_ours_to_send_is_named() {
+    fn a_variable_that_is_not_set_or_not_allowed_is_named() {
         for (text, named) in
             [("${PROBE_SECRET_NONE}", "PROBE_SECRET_NONE"), ("${DATABASE_URL}", "DATABASE_URL"), ("${x", "not closed")]
         {

@@ -1,4 +1,4 @@
-//! `tcp`: whether a connection is taken.
+//! `tcp`: whether a connection is accepted.
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -9,7 +9,6 @@ use crate::conditions::Answer;
 use crate::net::Host;
 use shared::model::FailureReason;
 
-/// One attempt.
 pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Result<(), Problem> {
     let (_, stream) = connect(&context, progress).await?;
     progress.answered = Some(Instant::now());
@@ -22,7 +21,7 @@ pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Re
     context.hold(&answer)
 }
 
-/// A connection to a target of the form `host:port`.
+/// Connects to a target of the form `host:port`.
 pub(super) async fn connect(context: &Context<'_>, progress: &mut Progress) -> Result<(Host, TcpStream), Failure> {
     let target = &context.claimed.service.spec.target;
     let parsed = target.rsplit_once(':').and_then(|(host, port)| Some((Host::parse(host)?, port.parse().ok()?)));

@@ -1,4 +1,4 @@
-//! `tls`: a handshake, whether the certificates are good, and until when.
+//! `tls`: a handshake, whether the certificates are valid, and when they expire.
 
 use tokio::time::Instant;
 
@@ -8,7 +8,6 @@ use super::tcp;
 use crate::conditions::Answer;
 use crate::net::Phase;
 
-/// One attempt.
 pub(super) async fn attempt(context: Context<'_>, progress: &mut Progress) -> Result<(), Problem> {
     let (host, stream) = tcp::connect(&context, progress).await?;
     let address = stream.peer_addr().ok().map(|peer| peer.ip());

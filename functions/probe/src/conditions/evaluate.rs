@@ -1,19 +1,19 @@
-//! Whether a condition holds. Costs at most one walk over the body for each condition, and one reading of it as JSON.
+//! Evaluates conditions. Cost: at most one walk over the body per condition, and one JSON parse.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Answer, Broken, Condition, Function, Operator, Right, Seen, Step, Subject, Term};
+use super::{Answer, Broken, Condition, Function, Operator, PathStep, Right, Seen, Subject, Term};
 
-/// More of a value is not told in any case.
+/// A longer value is cut before it is redacted.
 const SEEN_BYTES: usize = 4_096;
 
-/// What stands on the left side.
+/// The value of the left side.
 enum Left<'a> {
-    /// Not there, and why.
+    /// Absent, and why.
     Missing(&'static str),
-    /// It could not be told.
+    /// It can't be evaluated, and why.
     Unknown(&'static str),
     Text(Cow<'a, str>),
     Number(f64),
@@ -21,7 +21,7 @@ enum Left<'a> {
     Each(&'a [String]),
 }
 
-/// The body, read as JSON when a condition needs it for the first time.
+/// The body, parsed as JSON when the first condition needs it.
 enum Json {
     Unread,
     Read(Option<Value>),
@@ -184,10 +184,10 @@ fn compare(left: f64, operator: Operator, right: f64) -> bool {
     }
 }
 
-fn walk<'a>(json: &'a Value, path: &[Step]) -> Option<&'a Value> {
+fn walk<'a>(json: &'a Value, path: &[PathStep]) -> Option<&'a Value> {
     path.iter().try_fold(json, |value, step| match step {
-        Step::Key(key) => value.get(key),
-        Step::Index(index) => value.get(index),
+        PathStep::Key(key) => value.get(key),
+        PathStep::Index(index) => value.get(index),
     })
 }
 

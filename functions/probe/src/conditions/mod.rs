@@ -1,5 +1,4 @@
-//! What must hold of an answer, in a small language whose cost is bounded: no loops, no functions of the user's own, one
-//! comparison each.
+//! Conditions on an answer, in a small language with bounded cost: no loops, no user functions, one comparison each.
 //!
 //! ```text
 //! [STATUS] == any(200, 204)          [BODY].db.ok == true           [BODY].items[0].name == pat(john*)
@@ -9,8 +8,8 @@
 //! [DNS_RCODE] == NOERROR             [ANSWER] == pat(*.mail.example)
 //! ```
 //!
-//! Operators: `==`, `!=`, `<`, `<=`, `>`, `>=`. A text may stand in double quotes. In a pattern, `*` stands for anything.
-//! A field that is not there is unlike everything.
+//! Operators: `==`, `!=`, `<`, `<=`, `>`, `>=`. A text may be in double quotes. In a pattern, `*` matches anything. A
+//! missing field equals nothing.
 
 mod evaluate;
 mod parse;
@@ -26,20 +25,20 @@ use shared::model::text::first_chars;
 
 use pattern::Pattern;
 
-/// As much of the value that was seen is told.
+/// The most characters of the seen value that are reported.
 const SEEN_CHARS: usize = 100;
 
-/// Conditions that were understood.
+/// Parsed conditions.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions(Vec<Condition>);
 
-/// Why a condition was not understood.
+/// Why a condition can't be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("condition {condition:?}, character {position}: {problem}")]
 pub struct ConditionError {
     /// The condition, or its beginning.
     pub condition: String,
-    /// Where, counted in characters from 1.
+    /// The position, counted in characters from 1.
     pub position: usize,
     /// What is wrong, or was expected.
     pub problem: String,
@@ -55,7 +54,7 @@ struct Condition {
     right: Right,
 }
 
-/// What is made of the left side before it is compared.
+/// What is applied to the left side before the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Function {
     None,
@@ -63,11 +62,11 @@ enum Function {
     Has,
 }
 
-/// What a condition is about.
+/// The value that a condition is about.
 #[derive(Debug, Clone, PartialEq)]
 enum Subject {
     Status,
-    Body(Vec<Step>),
+    Body(Vec<PathStep>),
     Header(String),
     ResponseTime,
     CertificateExpiration,
@@ -79,7 +78,7 @@ enum Subject {
 
 /// A step into a JSON value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+enum PathStep {
     Key(String),
     Index(usize),
 }
@@ -109,7 +108,7 @@ enum Term {
     Pattern(Pattern),
 }
 
-/// What an answer has that conditions may speak of.
+/// The values of an answer that conditions can use.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Answer<'a> {
     /// `[STATUS]`.
@@ -141,22 +140,22 @@ pub struct Broken<'a> {
     pub seen: Seen,
 }
 
-/// What was seen instead.
+/// The value that was seen instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// This value, which we measured.
+    /// A value that we measured.
     Value(String),
-    /// This value, which the target said, whatever it holds.
+    /// A value from the target, which may contain anything.
     Said(String),
-    /// Nothing: why there is no value.
+    /// No value, and why.
     Nothing(&'static str),
 }
 
 impl Broken<'_> {
-    /// For a person: `[BODY].db.ok == true, but it is false`. What the target said passes through `redact` first, and only
-    /// its beginning is told.
+    /// For people: `[BODY].db.ok == true, but it is false`. A value from the target is passed through `redact`, then
+    /// cut.
     #[must_use]
-    pub fn told(self, redact: impl FnOnce(String) -> String) -> String {
+    pub fn describe(self, redact: impl FnOnce(String) -> String) -> String {
         let condition = self.condition;
         let value = match self.seen {
             Seen::Nothing(why) => return format!("{condition}, but {why}"),
@@ -173,18 +172,18 @@ impl Broken<'_> {
 }
 
 impl Conditions {
-    /// Understands each condition.
+    /// Parses each condition.
     ///
     /// # Errors
-    /// The first that is none: which, where, and what was expected.
+    /// The first condition that can't be parsed: which one, where, and what was expected.
     pub fn parse(conditions: &[String]) -> Result<Self, ConditionError> {
         conditions.iter().map(|condition| parse::condition(condition)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a service of this kind has what the conditions speak of.
+    /// Whether a service of this kind has the values that the conditions use.
     ///
     /// # Errors
-    /// The first condition that could never hold.
+    /// The first condition on a value that this kind does not have.
     pub fn check_kind(&self, kind: Kind) -> Result<(), ConditionError> {
         let misfit = self.0.iter().find(|condition| !condition.subject.is_of(kind));
         misfit.map_or(Ok(()), |condition| {
@@ -210,13 +209,13 @@ impl Conditions {
 
     /// Whether one of them is about the status.
     #[must_use]
-    pub fn speak_of_status(&self) -> bool {
+    pub fn use_status(&self) -> bool {
         self.0.iter().any(|condition| condition.subject == Subject::Status)
     }
 
     /// Whether one of them is about the code of a DNS answer.
     #[must_use]
-    pub fn speak_of_dns_code(&self) -> bool {
+    pub fn use_dns_code(&self) -> bool {
         self.0.iter().any(|condition| condition.subject == Subject::DnsCode)
     }
 

@@ -1,13 +1,14 @@
-//! Reads a condition. Every loop eats at least one character of a short text; nothing recurses but an `any` into its terms.
+//! Parses a condition. Each loop consumes at least one character of a bounded text; the only nesting is `any` with its
+//! terms.
 
 use super::pattern::Pattern;
-use super::{Condition, ConditionError, Function, Operator, Right, Step, Subject, Term};
+use super::{Condition, ConditionError, Function, Operator, PathStep, Right, Subject, Term};
 
-/// A longer text is no condition.
+/// The longest condition.
 const MAX_CHARS: usize = 500;
-/// More steps into a body are not taken.
+/// The longest path into a body.
 const MAX_STEPS: usize = 32;
-/// More alternatives are not compared.
+/// The most alternatives of an `any`.
 const MAX_TERMS: usize = 50;
 
 const SUBJECTS: &str = "[STATUS], [BODY], [HEADER].name, [RESPONSE_TIME], [CERTIFICATE_EXPIRATION], [CONNECTED], [IP], \
@@ -40,7 +41,7 @@ pub(super) fn condition(text: &str) -> Result<Condition, ConditionError> {
     Ok(Condition { text: text.trim().to_owned(), function, subject, operator, right })
 }
 
-/// Where reading has come to.
+/// The position in the text.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -73,7 +74,7 @@ impl<'a> Reader<'a> {
         if self.eat(token) { Ok(()) } else { Err(self.error(&format!("expected {token:?}"))) }
     }
 
-    /// As many characters as are of this sort.
+    /// The longest prefix of such characters.
     fn take_while(&mut self, of_sort: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|c| !of_sort(c)).unwrap_or(rest.len());
@@ -126,7 +127,7 @@ impl<'a> Reader<'a> {
         Ok(name.to_ascii_lowercase())
     }
 
-    fn path(&mut self) -> Result<Vec<Step>, ConditionError> {
+    fn path(&mut self) -> Result<Vec<PathStep>, ConditionError> {
         let mut steps = Vec::new();
         loop {
             if steps.len() >= MAX_STEPS {
@@ -137,14 +138,14 @@ impl<'a> Reader<'a> {
                 if key.is_empty() {
                     return Err(self.error("expected the name of a field"));
                 }
-                steps.push(Step::Key(key.to_owned()));
+                steps.push(PathStep::Key(key.to_owned()));
             } else if self.eat("[") {
                 if self.rest().starts_with('"') {
-                    steps.push(Step::Key(self.quoted()?));
+                    steps.push(PathStep::Key(self.quoted()?));
                 } else {
                     let digits = self.take_while(|c| c.is_ascii_digit());
                     let index = digits.parse().map_err(|_| self.error("expected an index or a field in quotes"))?;
-                    steps.push(Step::Index(index));
+                    steps.push(PathStep::Index(index));
                 }
                 self.expect("]")?;
             } else {
@@ -213,7 +214,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A pattern, a text in quotes, or bare characters of this sort.
+    /// A pattern, a quoted text, or bare characters of this sort.
     fn term(&mut self, of_sort: impl Fn(char) -> bool) -> Result<Term, ConditionError> {
         if self.eat("pat(") {
             let pattern =
@@ -255,7 +256,7 @@ impl<'a> Reader<'a> {
         Err(self.error("the quotes are not closed"))
     }
 
-    /// In milliseconds. Without a unit, a number is milliseconds where that is said.
+    /// In milliseconds. A number without a unit is milliseconds, if `bare`.
     fn duration(&mut self, bare: bool) -> Result<f64, ConditionError> {
         let example = if bare { "500, 500ms or 2s" } else { "14d or 48h" };
         let begin = self.at;

@@ -1,4 +1,4 @@
-//! Conditions that hold, those that do not, and those that are none.
+//! Conditions that hold, that do not hold, and that can't be parsed.
 
 use proptest::prelude::*;
 
@@ -79,8 +79,8 @@ fn headers() -> HeaderMap {
     headers
 }
 
-/// What is told of a condition that does not hold.
-fn told_of(condition: &str, body: &str) -> Option<String> {
+/// The description of a condition that does not hold.
+fn described(condition: &str, body: &str) -> Option<String> {
     let headers = headers();
     let records = ["192.0.2.1".to_owned(), "192.0.2.2".to_owned()];
     let answer = Answer {
@@ -94,18 +94,18 @@ fn told_of(condition: &str, body: &str) -> Option<String> {
         dns_code: Some("NOERROR"),
         records: &records,
     };
-    parse(condition).first_broken(&answer).map(|broken| broken.told(|seen| seen))
+    parse(condition).first_broken(&answer).map(|broken| broken.describe(|seen| seen))
 }
 
 #[test]
-fn what_holds() {
+fn conditions_that_hold() {
     for condition in HOLDING {
-        assert_eq!(told_of(condition, BODY), None);
+        assert_eq!(described(condition, BODY), None);
     }
 }
 
 #[test]
-fn what_does_not_is_told_with_what_was_seen() {
+fn a_broken_condition_is_described_with_the_seen_value() {
     for (condition, seen) in [
         ("[STATUS] == any(201, 204)", "it is 200"),
         ("[BODY].db.ok == false", "it is true"),
@@ -127,34 +127,34 @@ fn what_does_not_is_told_with_what_was_seen() {
         ("[ANSWER] == 192.0.2.9", "it is 192.0.2.1, 192.0.2.2"),
         ("[ANSWER] != 192.0.2.1", "it is 192.0.2.1, 192.0.2.2"),
     ] {
-        assert_eq!(told_of(condition, BODY), Some(format!("{condition}, but {seen}")));
+        assert_eq!(described(condition, BODY), Some(format!("{condition}, but {seen}")));
     }
 }
 
 #[test]
-fn a_body_that_is_no_json_has_no_fields_and_fulfils_nothing() {
+fn a_body_that_is_not_json_has_no_fields() {
     for condition in ["[BODY].a == 1", "[BODY].a != 1", "has([BODY].a) == false", "len([BODY].a) > 0"] {
-        assert_eq!(told_of(condition, "<html>"), Some(format!("{condition}, but the body is not JSON")));
+        assert_eq!(described(condition, "<html>"), Some(format!("{condition}, but the body is not JSON")));
     }
-    assert_eq!(told_of("len([BODY]) == 6", "<html>"), None);
-    assert_eq!(told_of("[BODY] == <html>", " <html>\n"), None);
+    assert_eq!(described("len([BODY]) == 6", "<html>"), None);
+    assert_eq!(described("[BODY] == <html>", " <html>\n"), None);
 }
 
 #[test]
-fn much_of_what_was_seen_is_cut() {
-    let told = told_of("[BODY] == ok", &"é".repeat(9_000)).unwrap();
-    assert_eq!(told.chars().count(), "[BODY] == ok, but it is ".chars().count() + 101);
-    assert!(told.ends_with('…'));
+fn a_long_seen_value_is_cut() {
+    let text = described("[BODY] == ok", &"é".repeat(9_000)).unwrap();
+    assert_eq!(text.chars().count(), "[BODY] == ok, but it is ".chars().count() + 101);
+    assert!(text.ends_with('…'));
 }
 
 #[test]
-fn nesting_without_end_is_no_json() {
+fn deeply_nested_json_is_refused() {
     let deep = "[".repeat(60_000);
-    assert_eq!(told_of("[BODY].a == 1", &deep), Some("[BODY].a == 1, but the body is not JSON".to_owned()));
+    assert_eq!(described("[BODY].a == 1", &deep), Some("[BODY].a == 1, but the body is not JSON".to_owned()));
 }
 
 #[test]
-fn what_is_no_condition_is_told_with_its_place() {
+fn a_parse_error_contains_the_position() {
     for (condition, position, problem) in [
         ("", 1, "expected [STATUS]"),
         ("STATUS == 200", 1, "expected [STATUS]"),
@@ -195,7 +195,7 @@ fn what_is_no_condition_is_told_with_its_place() {
 }
 
 #[test]
-fn nothing_may_be_too_long() {
+fn length_limits_are_enforced() {
     for condition in [
         format!("[BODY] == {}", "x".repeat(491)),
         format!("[BODY]{} == 1", ".a".repeat(33)),
@@ -207,7 +207,7 @@ fn nothing_may_be_too_long() {
 }
 
 #[test]
-fn each_kind_has_its_own_values() {
+fn values_are_limited_to_their_kinds() {
     for (condition, kinds) in [
         ("[STATUS] == 200", &[Kind::Http][..]),
         ("[BODY].a == 1", &[Kind::Http]),
@@ -225,18 +225,18 @@ fn each_kind_has_its_own_values() {
 #[test]
 fn only_conditions_on_the_body_need_it() {
     assert!(parse("[BODY] == x").need_body() && parse("len([BODY].a) > 1").need_body());
-    assert!(!parse("[STATUS] == 200").need_body() && parse("[STATUS] == 200").speak_of_status());
-    assert!(!parse("[BODY] == [STATUS]").speak_of_status());
+    assert!(!parse("[STATUS] == 200").need_body() && parse("[STATUS] == 200").use_status());
+    assert!(!parse("[BODY] == [STATUS]").use_status());
 }
 
 proptest! {
     #[test]
-    fn reading_never_panics(text in "\\PC{0,60}") {
+    fn parsing_never_panics(text in "\\PC{0,60}") {
         let _ = Conditions::parse(&[text]);
     }
 
     #[test]
-    fn reading_what_is_nearly_right_never_panics(
+    fn parsing_and_evaluating_random_tokens_never_panics(
         parts in prop::collection::vec(
             prop::sample::select(vec![
                 "[STATUS]", "[BODY]", "[HEADER].", "[RESPONSE_TIME]", "[CERTIFICATE_EXPIRATION]", "len(", "has(", ")", "any(",
@@ -249,8 +249,8 @@ proptest! {
         let text = parts.concat();
         if let Ok(conditions) = Conditions::parse(&[text]) {
             let answer = Answer { body: Some(&body), status: Some(200), ..Answer::default() };
-            let told = conditions.first_broken(&answer).map(|broken| broken.told(|seen| seen));
-            prop_assert!(told.is_none_or(|told| told.chars().count() <= 500 + 10 + SEEN_CHARS + 1));
+            let text = conditions.first_broken(&answer).map(|broken| broken.describe(|seen| seen));
+            prop_assert!(text.is_none_or(|text| text.chars().count() <= 500 + 10 + SEEN_CHARS + 1));
         }
     }
 }

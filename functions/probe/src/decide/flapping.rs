@@ -1,21 +1,21 @@
-//! Whether a service goes up and down so often that one good run, or two, mean nothing.
+//! Flap detection: whether a service changes so often that one or two passed runs are no recovery.
 //!
-//! It begins with [`CHANGES`] changes between "failed" and "did not" among the last verdicts, and ends after [`CALM`] runs
-//! in a row of either sort. Then the verdicts before those are forgotten: the same changes never count for a second time.
+//! Flapping starts with [`CHANGES`] changes between failed and passed among the last verdicts, and ends after [`CALM`]
+//! runs in a row with the same result. Then the older verdicts are forgotten: no change counts twice.
 
 use shared::model::{RecentVerdicts, Standing, Verdict};
 
-/// As many changes among the last verdicts begin it.
+/// As many changes among the last verdicts start it.
 const CHANGES: u32 = 4;
 
 /// As many runs in a row without a change end it.
 pub(super) const CALM: u8 = 10;
 
-/// Takes a verdict into a standing whose counters have it already. What is seen during a hold (a restart in a maintenance
-/// window, a parent that is down) says nothing about flapping; being calm counts always.
-pub(super) fn note(standing: &mut Standing, verdict: Verdict, held: bool) {
+/// Adds a verdict to a standing whose counters include it already. Changes while alerts are suppressed (maintenance
+/// window, failed parent) do not count as flapping; runs without a change always count.
+pub(super) fn note(standing: &mut Standing, verdict: Verdict, suppressed: bool) {
     let failed = verdict == Verdict::Failed;
-    if !held {
+    if !suppressed {
         standing.recent = with(standing.recent, failed);
         standing.flapping |= changes(standing.recent) >= CHANGES;
     }
@@ -33,13 +33,13 @@ fn with(recent: RecentVerdicts, failed: bool) -> RecentVerdicts {
     }
 }
 
-/// How often neighbours differ.
+/// The number of changes between neighbours.
 fn changes(recent: RecentVerdicts) -> u32 {
     let differs = recent.failed ^ (recent.failed >> 1);
     (differs & mask(recent.known.saturating_sub(1))).count_ones()
 }
 
-/// The lowest bits, so many of them.
+/// A mask of the lowest `bits` bits.
 fn mask(bits: u8) -> u32 {
     1_u32.checked_shl(bits.into()).map_or(u32::MAX, |bit| bit - 1)
 }
@@ -64,7 +64,7 @@ mod tests {
             ("HFFFH", 2),
             ("HFHFH", 4),
             ("HFHFHHHHHHHHHHHHHHHH", 4),
-            // The first of them has left.
+            // The first change is no longer among the last twenty.
             ("HFHFHHHHHHHHHHHHHHHHH", 3),
             ("FHFHFHFHFHFHFHFHFHFHFHFHFHFH", 19),
         ] {

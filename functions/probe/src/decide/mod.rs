@@ -1,23 +1,22 @@
-//! What a service is after a check, and what that opens, continues or ends. Pure: the same standing, policy, verdict and
-//! surroundings always come to the same decision.
+//! The state of a service after a check, and which alerts open, continue or end. Pure and deterministic.
 //!
-//! A *run* is one decided verdict. What holds, whatever the history:
+//! A *run* is one decided verdict. Invariants for every history:
 //!
 //! - At most one alert of a kind is active: an outage opens only while none is open, and ends only when one was.
-//! - An outage opens only with a failed run, after `failure_threshold` failed runs in a row, and while nothing holds it:
-//!   a blip that is shorter pages nobody. It opens as soon as that is so: nothing that lasts is overlooked.
-//! - An outage ends when the service is not down any more: after `recovery_threshold` runs in a row that did not fail.
-//! - `failing_since` is the first failed run of those that made it down, and stays so until it is not down any more,
-//!   however often a single run was good.
-//! - What flaps (four changes between failed and not failed among the last twenty runs) is not over before ten runs in a
-//!   row did not fail: it is one long outage, not ten.
-//! - It is not well (`degraded`) after as many degraded runs in a row, at least two, and until a healthy one. If it goes
-//!   down meanwhile, that alert stays: neither is it well then, nor is anything gained by telling of an end.
-//! - What is held (maintenance, a parent that is down or may be) changes its state and its counters, but nothing begins.
-//!   What has been told before goes on, and ends when it is over. What is still so when the hold ends begins with the
-//!   next run that shows it. What is seen during a hold does not make a service flap.
+//! - An outage opens with a failed run, after `failure_threshold` failed runs in a row, unless alerts are suppressed. A
+//!   shorter blip pages no one; a lasting failure opens at the threshold.
+//! - An outage ends when the service is no longer down: after `recovery_threshold` runs in a row that did not fail.
+//! - `failing_since` is the first of the failed runs that made it down; single passed runs do not change it while it is
+//!   down.
+//! - A flapping service (four changes between failed and passed among the last twenty runs) stays down until ten runs
+//!   in a row did not fail: it has one long outage, not ten.
+//! - The service is degraded after `failure_threshold` degraded runs in a row, at least two, until a healthy run. If it
+//!   goes down meanwhile, the degraded alert stays open.
+//! - While alerts are suppressed (maintenance, a parent that is or may be down), state and counters change, but no
+//!   alert opens. An open alert continues and ends as usual. If the failure outlasts the suppression, the alert opens
+//!   with the next run that shows it. Suppressed changes do not count as flapping.
 //!
-//! `revision` is left alone: it is the store that counts the changes.
+//! `revision` is not changed here: the store increments it.
 
 mod flapping;
 #[cfg(test)]
@@ -28,33 +27,33 @@ pub(crate) mod tests;
 use chrono::{DateTime, Utc};
 use shared::model::{AlertPolicy, ServiceState, Standing, Verdict};
 
-/// Slower than it should be, once, is nothing to speak of.
+/// A single slow run is ignored.
 const MIN_DEGRADED_RUNS: u32 = 2;
 
-/// How the services fare that this one needs.
+/// The state of the services that this one depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parents {
     /// All are up, or there are none.
     Fine,
-    /// One of them may be down: it is being found out.
+    /// One of them may be down: its check has not ended.
     Pending,
     /// This one is down.
     Down(String),
 }
 
-/// What is around a service when it is decided on.
+/// The circumstances of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Around {
     /// When it was checked.
     pub at: DateTime<Utc>,
-    /// Whether it is worked on.
+    /// Whether a maintenance window is active.
     pub maintenance: bool,
-    /// How those fare that it needs.
+    /// The state of the services that it depends on.
     pub parents: Parents,
 }
 
 impl Around {
-    /// Why nobody is told of anything new; none = nothing keeps it quiet.
+    /// Why new alerts are suppressed; none = they are not.
     fn held_by(&self) -> Option<String> {
         match &self.parents {
             _ if self.maintenance => Some("maintenance".to_owned()),
@@ -65,48 +64,48 @@ impl Around {
     }
 }
 
-/// What becomes of the outage: the alert that it is down, and the incident.
+/// What happens to the outage: the down alert and the incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
-    /// There is none, or none that anybody is told of.
+    /// There is none, or it is suppressed.
     None,
     /// It opens now.
     Opens,
-    /// It was open, and still is; this run itself may have been good.
+    /// It stays open; this run itself may have passed.
     Lasts,
-    /// It was open, and is over.
+    /// It ends now.
     Ends,
 }
 
-/// What becomes of the alert that it is not well.
+/// What happens to the degraded alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unwell {
+pub enum DegradedAlert {
     /// There is none.
     None,
-    /// It begins now.
+    /// It opens now.
     Begins,
-    /// It was there, and still is.
+    /// It stays open.
     Lasts,
-    /// It was there, and is over.
+    /// It ends now.
     Ends,
 }
 
-/// What a service is after a run, and what comes of it.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What is known of it now.
+    /// The new standing.
     pub after: Standing,
-    /// What becomes of the outage.
+    /// What happens to the outage.
     pub outage: Outage,
-    /// What becomes of the alert that it is not well.
-    pub unwell: Unwell,
-    /// Whether its state is another than before.
+    /// What happens to the degraded alert.
+    pub degraded_alert: DegradedAlert,
+    /// Whether the state changed.
     pub changed: bool,
-    /// Why nobody is told of anything new: `maintenance`, `parent NAME`, or `parents` (one of them may be down).
+    /// Why new alerts are suppressed: `maintenance`, `parent NAME`, or `parents` (one of them may be down).
     pub held_by: Option<String>,
 }
 
-/// What a service is after this verdict.
+/// Decides what a verdict changes.
 #[must_use]
 pub fn decide(before: &Standing, policy: &AlertPolicy, verdict: Verdict, around: &Around) -> Decision {
     let held_by = around.held_by();
@@ -140,21 +139,21 @@ pub fn decide(before: &Standing, policy: &AlertPolicy, verdict: Verdict, around:
     let begins = after.state == ServiceState::Degraded
         && after.consecutive_degraded >= degraded_needed(policy)
         && held_by.is_none();
-    let unwell = match (before.degraded_alerted_at, after.state) {
-        (None, _) if begins => Unwell::Begins,
-        (None, _) => Unwell::None,
-        (Some(_), ServiceState::Degraded | ServiceState::Down) => Unwell::Lasts,
-        (Some(_), ServiceState::Healthy | ServiceState::Unknown) => Unwell::Ends,
+    let degraded_alert = match (before.degraded_alerted_at, after.state) {
+        (None, _) if begins => DegradedAlert::Begins,
+        (None, _) => DegradedAlert::None,
+        (Some(_), ServiceState::Degraded | ServiceState::Down) => DegradedAlert::Lasts,
+        (Some(_), ServiceState::Healthy | ServiceState::Unknown) => DegradedAlert::Ends,
     };
-    after.degraded_alerted_at = match unwell {
-        Unwell::Begins => Some(around.at),
-        Unwell::Lasts => before.degraded_alerted_at,
-        Unwell::None | Unwell::Ends => None,
+    after.degraded_alerted_at = match degraded_alert {
+        DegradedAlert::Begins => Some(around.at),
+        DegradedAlert::Lasts => before.degraded_alerted_at,
+        DegradedAlert::None | DegradedAlert::Ends => None,
     };
-    Decision { after, outage, unwell, changed, held_by }
+    Decision { after, outage, degraded_alert, changed, held_by }
 }
 
-/// The standing with this run counted, and nothing concluded from it yet.
+/// The standing with this run counted; its state is unchanged.
 fn counted(before: &Standing, verdict: Verdict) -> Standing {
     let failed = verdict == Verdict::Failed;
     let next = |count: u32, counts: bool| if counts { count.saturating_add(1) } else { 0 };
@@ -172,11 +171,11 @@ fn state(before: &Standing, after: &Standing, policy: &AlertPolicy, verdict: Ver
     let is_down = before.state == Down;
     match verdict {
         Verdict::Failed if is_down || after.consecutive_failures >= failures_needed(policy) => Down,
-        // Not confirmed yet: it is what it was, be it that we know nothing.
+        // Not confirmed yet: the state stays, also unknown.
         Verdict::Failed => before.state,
         _ if is_down && (after.flapping || after.consecutive_successes < policy.recovery_threshold.max(1)) => Down,
         Verdict::Healthy => Healthy,
-        // Told to be not well, or known to be, it is so until a healthy run.
+        // Once degraded, it stays degraded until a healthy run.
         Verdict::Degraded
             if after.consecutive_degraded >= degraded_needed(policy)
                 || before.degraded_alerted_at.is_some()

@@ -1,4 +1,4 @@
-//! What holds for every history: random verdicts, holds and thresholds, beside a second look at the whole history.
+//! Invariants for random verdicts, suppressions and thresholds, checked against the whole history.
 
 use proptest::prelude::*;
 
@@ -17,12 +17,12 @@ impl Run {
         self.verdict == Verdict::Failed
     }
 
-    fn held(&self) -> bool {
+    fn suppressed(&self) -> bool {
         self.maintenance || self.parents != Parents::Fine
     }
 }
 
-/// A run and what came of it.
+/// A run and its decision.
 struct Past {
     run: Run,
     decision: Decision,
@@ -32,7 +32,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![3 => Just(Verdict::Healthy), 1 => Just(Verdict::Degraded), 2 => Just(Verdict::Failed)]
 }
 
-/// Stretches of the same, so that thresholds are met, among them single runs, so that it flaps.
+/// Stretches of equal runs, so that thresholds are reached; single runs, so that it flaps.
 fn history() -> impl Strategy<Value = Vec<Run>> {
     let parents = prop_oneof![
         8 => Just(Parents::Fine),
@@ -49,19 +49,19 @@ fn policy() -> impl Strategy<Value = AlertPolicy> {
         .prop_map(|(failure, recovery)| thresholds(failure, recovery))
 }
 
-fn lived(policy: &AlertPolicy, history: Vec<Run>) -> Vec<Past> {
+fn simulate(policy: &AlertPolicy, history: Vec<Run>) -> Vec<Past> {
     let mut standing = Standing::NEW;
-    let live = |(index, run): (usize, Run)| {
+    let step = |(index, run): (usize, Run)| {
         let around = Around { at: minute(index), maintenance: run.maintenance, parents: run.parents.clone() };
         let decision = decide(&standing, policy, run.verdict, &around);
         assert_eq!(decision, decide(&standing, policy, run.verdict, &around), "the same twice");
         standing = decision.after.clone();
         Past { run, decision }
     };
-    history.into_iter().enumerate().map(live).collect()
+    history.into_iter().enumerate().map(step).collect()
 }
 
-/// How many runs up to this one, in a row, are so.
+/// How many of the last runs, in a row, are so.
 fn in_a_row(past: &[Past], is: impl Fn(&Run) -> bool) -> usize {
     past.iter().rev().take_while(|past| is(&past.run)).count()
 }
@@ -74,67 +74,67 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn never_two_alerts_of_a_kind_and_an_end_only_after_a_beginning(policy in policy(), history in history()) {
+    fn at_most_one_alert_of_a_kind_is_open(policy in policy(), history in history()) {
         let (mut down, mut degraded) = (false, false);
-        for Past { decision, .. } in lived(&policy, history) {
+        for Past { decision, .. } in simulate(&policy, history) {
             match decision.outage {
                 Outage::None => prop_assert!(!down),
                 Outage::Opens => prop_assert!(!std::mem::replace(&mut down, true)),
                 Outage::Lasts => prop_assert!(down),
                 Outage::Ends => prop_assert!(std::mem::replace(&mut down, false)),
             }
-            match decision.unwell {
-                Unwell::None => prop_assert!(!degraded),
-                Unwell::Begins => prop_assert!(!std::mem::replace(&mut degraded, true)),
-                Unwell::Lasts => prop_assert!(degraded),
-                Unwell::Ends => prop_assert!(std::mem::replace(&mut degraded, false)),
+            match decision.degraded_alert {
+                DegradedAlert::None => prop_assert!(!degraded),
+                DegradedAlert::Begins => prop_assert!(!std::mem::replace(&mut degraded, true)),
+                DegradedAlert::Lasts => prop_assert!(degraded),
+                DegradedAlert::Ends => prop_assert!(std::mem::replace(&mut degraded, false)),
             }
             prop_assert_eq!(decision.after.down_alerted_at.is_some(), down);
             prop_assert_eq!(decision.after.degraded_alerted_at.is_some(), degraded);
-            // What is told is true.
+            // An open alert matches the state.
             prop_assert!(!down || decision.after.state == ServiceState::Down);
             prop_assert!(!degraded || matches!(decision.after.state, ServiceState::Degraded | ServiceState::Down));
         }
     }
 
     #[test]
-    fn nobody_is_told_of_a_blip_nor_of_what_is_held(policy in policy(), history in history()) {
-        let past = lived(&policy, history);
+    fn blips_and_suppressed_failures_open_nothing(policy in policy(), history in history()) {
+        let past = simulate(&policy, history);
         for at in 0..past.len() {
             let (Past { run, decision }, so_far) = (&past[at], &past[..=at]);
             if decision.outage == Outage::Opens {
-                prop_assert!(!run.held());
+                prop_assert!(!run.suppressed());
                 prop_assert!(in_a_row(so_far, Run::failed) >= policy.failure_threshold as usize);
             }
-            if decision.unwell == Unwell::Begins {
-                prop_assert!(!run.held());
+            if decision.degraded_alert == DegradedAlert::Begins {
+                prop_assert!(!run.suppressed());
                 let needed = policy.failure_threshold.max(2) as usize;
                 prop_assert!(in_a_row(so_far, |run| run.verdict == Verdict::Degraded) >= needed);
             }
-            prop_assert_eq!(decision.held_by.is_some(), run.held());
+            prop_assert_eq!(decision.held_by.is_some(), run.suppressed());
         }
     }
 
     #[test]
-    fn nothing_that_lasts_is_overlooked(policy in policy(), history in history()) {
-        let past = lived(&policy, history);
+    fn a_lasting_failure_always_opens_an_alert(policy in policy(), history in history()) {
+        let past = simulate(&policy, history);
         for at in 0..past.len() {
             let (Past { run, decision }, so_far) = (&past[at], &past[..=at]);
             if in_a_row(so_far, Run::failed) >= policy.failure_threshold as usize {
                 prop_assert_eq!(decision.after.state, ServiceState::Down);
-                prop_assert!(run.held() || matches!(decision.outage, Outage::Opens | Outage::Lasts));
+                prop_assert!(run.suppressed() || matches!(decision.outage, Outage::Opens | Outage::Lasts));
             }
             let degraded = in_a_row(so_far, |run| run.verdict == Verdict::Degraded);
             if degraded >= policy.failure_threshold.max(2) as usize && decision.after.state != ServiceState::Down {
                 prop_assert_eq!(decision.after.state, ServiceState::Degraded);
-                prop_assert!(run.held() || matches!(decision.unwell, Unwell::Begins | Unwell::Lasts));
+                prop_assert!(run.suppressed() || matches!(decision.degraded_alert, DegradedAlert::Begins | DegradedAlert::Lasts));
             }
         }
     }
 
     #[test]
     fn an_outage_ends_after_the_recovery_and_not_before(policy in policy(), history in history()) {
-        let past = lived(&policy, history);
+        let past = simulate(&policy, history);
         for at in 0..past.len() {
             let (decision, so_far) = (&past[at].decision, &past[..=at]);
             let good = in_a_row(so_far, |run| !run.failed());
@@ -142,19 +142,19 @@ proptest! {
                 prop_assert!(good >= policy.recovery_threshold as usize);
                 prop_assert!(!before(&past, at).flapping || good >= 10);
             }
-            // As soon as nothing is against it.
+            // The outage ends at the threshold.
             if good >= policy.recovery_threshold as usize && !decision.after.flapping {
                 prop_assert!(decision.after.state != ServiceState::Down);
             }
-            if decision.unwell == Unwell::Ends {
+            if decision.degraded_alert == DegradedAlert::Ends {
                 prop_assert_eq!(past[at].run.verdict, Verdict::Healthy);
             }
         }
     }
 
     #[test]
-    fn an_outage_began_with_the_first_failed_run_of_those_that_made_it(policy in policy(), history in history()) {
-        let past = lived(&policy, history);
+    fn failing_since_is_the_first_failed_run(policy in policy(), history in history()) {
+        let past = simulate(&policy, history);
         let mut began = None;
         for at in 0..past.len() {
             let (decision, was) = (&past[at].decision, before(&past, at));
@@ -176,8 +176,8 @@ proptest! {
     }
 
     #[test]
-    fn the_counters_are_those_of_the_history(policy in policy(), history in history()) {
-        let past = lived(&policy, history);
+    fn the_counters_match_the_history(policy in policy(), history in history()) {
+        let past = simulate(&policy, history);
         let mut changed_at = None;
         for at in 0..past.len() {
             let (Decision { after, changed, .. }, so_far) = (&past[at].decision, &past[..=at]);
@@ -196,10 +196,10 @@ proptest! {
     }
 
     #[test]
-    fn after_enough_healthy_runs_all_is_over(policy in policy(), mut history in history(), held in any::<bool>()) {
-        let healthy = Run { verdict: Verdict::Healthy, maintenance: held, parents: Parents::Fine };
+    fn enough_healthy_runs_end_all_alerts(policy in policy(), mut history in history(), suppressed in any::<bool>()) {
+        let healthy = Run { verdict: Verdict::Healthy, maintenance: suppressed, parents: Parents::Fine };
         history.extend(vec![healthy; policy.recovery_threshold.max(10) as usize]);
-        let past = lived(&policy, history);
+        let past = simulate(&policy, history);
         let after = &past.last().unwrap().decision.after;
         prop_assert_eq!(after.state, ServiceState::Healthy);
         prop_assert!(!after.flapping);
@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn what_goes_up_and_down_for_ever_is_few_outages(
+    fn endless_flapping_opens_few_outages(
         policy in policy(),
         mut period in prop::collection::vec(verdict(), 0..8),
         at in any::<prop::sample::Index>(),
@@ -215,21 +215,21 @@ proptest! {
         period.push(Verdict::Healthy);
         period.insert(at.index(period.len()), Verdict::Failed);
         let run = |verdict: &Verdict| Run { verdict: *verdict, maintenance: false, parents: Parents::Fine };
-        let past = lived(&policy, period.iter().cycle().take(300).map(run).collect());
-        // Flapping is known after four changes; each new outage takes two of them, beginning with the first run.
+        let past = simulate(&policy, period.iter().cycle().take(300).map(run).collect());
+        // Flapping is detected after four changes; each new outage takes two of them, beginning with the first run.
         let opened = past.iter().filter(|past| past.decision.outage == Outage::Opens).count();
         prop_assert!(opened <= 3, "{opened} outages");
         prop_assert!(past.last().unwrap().decision.after.flapping);
     }
 
     #[test]
-    fn flapping_begins_with_a_change_and_ends_with_calm(policy in policy(), history in history()) {
-        let past = lived(&policy, history);
+    fn flapping_begins_with_a_change_and_ends_after_ten_equal_runs(policy in policy(), history in history()) {
+        let past = simulate(&policy, history);
         for at in 0..past.len() {
             let (Past { run, decision }, was) = (&past[at], before(&past, at));
             let calm = in_a_row(&past[..=at], |other| other.failed() == run.failed());
             match (was.flapping, decision.after.flapping) {
-                (false, true) => prop_assert!(!run.held() && calm < 10),
+                (false, true) => prop_assert!(!run.suppressed() && calm < 10),
                 (true, false) => prop_assert_eq!(calm, 10),
                 (true, true) => prop_assert!(calm < 10),
                 (false, false) => {}

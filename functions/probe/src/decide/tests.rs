@@ -1,5 +1,5 @@
-//! Histories and what comes of them. `H`, `D` and `F` are healthy, degraded and failed runs; in small letters, during
-//! maintenance. Of an outage: `-` none, `O` opens, `L` lasts, `E` ends; of "not well": `-`, `B` begins, `L`, `E`.
+//! Histories and their decisions. `H`, `D` and `F` are healthy, degraded and failed runs; in small letters, during
+//! maintenance. Outage: `-` none, `O` opens, `L` lasts, `E` ends; degraded alert: `-`, `B` begins, `L`, `E`.
 
 use chrono::TimeDelta;
 use shared::model::{Service, ServiceSpec};
@@ -52,12 +52,12 @@ fn outages(policy: &AlertPolicy, history: &str) -> String {
     decisions(policy, history).iter().map(letter).collect()
 }
 
-fn unwell(policy: &AlertPolicy, history: &str) -> String {
-    let letter = |decision: &Decision| match decision.unwell {
-        Unwell::None => '-',
-        Unwell::Begins => 'B',
-        Unwell::Lasts => 'L',
-        Unwell::Ends => 'E',
+fn degraded_alerts(policy: &AlertPolicy, history: &str) -> String {
+    let letter = |decision: &Decision| match decision.degraded_alert {
+        DegradedAlert::None => '-',
+        DegradedAlert::Begins => 'B',
+        DegradedAlert::Lasts => 'L',
+        DegradedAlert::Ends => 'E',
     };
     decisions(policy, history).iter().map(letter).collect()
 }
@@ -79,9 +79,9 @@ fn an_outage_opens_at_the_threshold_and_ends_after_the_recovery() {
         (thresholds(1, 2), "F", "O"),
         (thresholds(1, 2), "HFH", "-OL"),
         (thresholds(1, 2), "HFHHH", "-OLE-"),
-        // A single good run is no recovery.
+        // A single passed run is no recovery.
         (thresholds(1, 2), "FHFHH", "OLLLE"),
-        // Slow is not failed.
+        // Degraded is not failed.
         (thresholds(1, 2), "FDH", "OLE"),
         (thresholds(1, 2), "FHD", "OLE"),
         (thresholds(1, 1), "FHFH", "OEOE"),
@@ -89,7 +89,7 @@ fn an_outage_opens_at_the_threshold_and_ends_after_the_recovery() {
         (thresholds(3, 2), "HFFFFHH", "---OLLE"),
         (thresholds(3, 2), "FFFHFHH", "--OLLLE"),
         (thresholds(1, 4), "FHHHFHHHH", "OLLLLLLLE"),
-        // Nonsense that a hand may have written into the table.
+        // Invalid thresholds from a manual change of the table.
         (thresholds(0, 0), "HFH", "-OE"),
     ] {
         assert_eq!(outages(&policy, history), expected, "{history} with {policy:?}");
@@ -97,7 +97,7 @@ fn an_outage_opens_at_the_threshold_and_ends_after_the_recovery() {
 }
 
 #[test]
-fn the_state_follows_what_is_confirmed() {
+fn the_state_follows_confirmed_verdicts() {
     for (policy, history, expected) in [
         (thresholds(1, 2), "H", "h"),
         (thresholds(1, 2), "FHH", "xxh"),
@@ -107,10 +107,10 @@ fn the_state_follows_what_is_confirmed() {
         (thresholds(1, 2), "D", "h"),
         (thresholds(1, 2), "HDDH", "hhdh"),
         (thresholds(3, 2), "HDDDH", "hhhdh"),
-        // From down it goes to what it is then.
+        // From down, the state follows the verdict after the recovery.
         (thresholds(1, 2), "FDD", "xxd"),
         (thresholds(1, 2), "FHD", "xxh"),
-        // A failure that is not confirmed leaves it not well.
+        // An unconfirmed failure leaves it degraded.
         (thresholds(2, 2), "DDFD", "hddd"),
         (thresholds(2, 2), "DDFFHH", "hddxxh"),
     ] {
@@ -119,61 +119,61 @@ fn the_state_follows_what_is_confirmed() {
 }
 
 #[test]
-fn it_is_not_well_after_two_runs_at_least_and_until_a_healthy_one() {
+fn it_is_degraded_after_at_least_two_runs_and_until_a_healthy_one() {
     for (policy, history, expected) in [
         (thresholds(1, 2), "HDH", "---"),
         (thresholds(1, 2), "DHDHD", "-----"),
         (thresholds(1, 2), "HDDDH", "--BLE"),
         (thresholds(3, 2), "DDDDH", "--BLE"),
-        // Going down is no end of it, and one good run while it is down is none either.
+        // Neither going down nor one healthy run while it is down ends it.
         (thresholds(1, 2), "DDFFHH", "-BLLLE"),
         (thresholds(1, 2), "DDFHDH", "-BLLLE"),
         (thresholds(1, 2), "FDDH", "--BE"),
     ] {
-        assert_eq!(unwell(&policy, history), expected, "{history} with {policy:?}");
+        assert_eq!(degraded_alerts(&policy, history), expected, "{history} with {policy:?}");
     }
 }
 
 #[test]
-fn what_is_held_begins_when_the_hold_is_over() {
+fn a_suppressed_outage_opens_after_the_suppression() {
     for (history, expected) in [
         ("HfffH", "-----"),
         ("HffhhH", "------"),
-        // Still down afterwards: told with the next failed run.
+        // Still down afterwards: the next failed run opens it.
         ("HffFHH", "---OLE"),
-        // A good run first: that is no failure to tell of, and the second ends it quietly.
+        // A passed run opens nothing, and the second ends the outage silently.
         ("HffHH", "-----"),
         ("HffHF", "----O"),
-        // Told before: goes on, and ends within the hold.
+        // Opened before: continues, and may end during the suppression.
         ("FfffF", "OLLLL"),
         ("FfhhH", "OLLE-"),
     ] {
         assert_eq!(outages(&thresholds(1, 2), history), expected, "{history}");
     }
-    assert_eq!(outages(&thresholds(3, 2), "hfffHFFF"), "-------O", "the threshold is met outside of the hold");
-    assert_eq!(unwell(&thresholds(1, 2), "hdddDH"), "----BE");
-    assert_eq!(unwell(&thresholds(1, 2), "DDdhH"), "-BLE-");
+    assert_eq!(outages(&thresholds(3, 2), "hfffHFFF"), "-------O", "the threshold is reached after the suppression");
+    assert_eq!(degraded_alerts(&thresholds(1, 2), "hdddDH"), "----BE");
+    assert_eq!(degraded_alerts(&thresholds(1, 2), "DDdhH"), "-BLE-");
     assert_eq!(states(&thresholds(1, 2), "hffhhdd"), "hxxxhhd");
 }
 
 #[test]
-fn what_flaps_is_one_outage() {
+fn flapping_is_one_outage() {
     let policy = thresholds(1, 2);
-    // The fourth change comes with the first good run after the second failure.
+    // The fourth change is the first passed run after the second failure.
     assert_eq!(outages(&policy, "HFHHFHHFHHFHH"), "-OLEOLLLLLLLL");
-    // Ten good runs in a row are an end.
+    // Ten passed runs in a row end it.
     assert_eq!(outages(&policy, "HFHHFHHHHHHHHHHH"), "-OLEOLLLLLLLLLE-");
-    // What was before that is forgotten: another failure is a first one.
+    // Older changes are forgotten: the next failure is a new outage.
     assert_eq!(outages(&policy, "HFHHFHHHHHHHHHHHFHH"), "-OLEOLLLLLLLLLE-OLE");
-    // Ten failed runs in a row are no flapping either, but an outage like others.
+    // Ten failed runs in a row end the flapping: it is a usual outage.
     assert_eq!(outages(&policy, "HFHFHFFFFFFFFFFHH"), "-OLLLLLLLLLLLLLLE");
-    // One that needs more good runs than those is over no sooner.
+    // A recovery threshold above ten still applies.
     let slow = thresholds(1, 12);
     assert_eq!(outages(&slow, "HFHFHHHHHHHHHHHHH"), "-OLLLLLLLLLLLLLE-");
 }
 
 #[test]
-fn blips_that_make_it_flap_still_page_nobody() {
+fn blips_below_the_threshold_page_no_one_even_when_flapping() {
     let policy = thresholds(3, 2);
     let decisions = decisions(&policy, "HFHFFHFFHFH");
     assert!(decisions.iter().all(|decision| decision.outage == Outage::None));
@@ -181,25 +181,25 @@ fn blips_that_make_it_flap_still_page_nobody() {
 }
 
 #[test]
-fn restarts_in_a_maintenance_window_are_no_flapping() {
+fn restarts_in_a_maintenance_window_do_not_count_as_flapping() {
     let decisions = decisions(&thresholds(1, 2), "Hfhfhfhfhfhh");
     assert!(decisions.iter().all(|decision| !decision.after.flapping));
     assert_eq!(decisions.last().unwrap().after.state, ServiceState::Healthy);
 }
 
 #[test]
-fn the_outage_began_with_the_first_failed_run() {
+fn failing_since_is_the_first_failed_run() {
     let since = |policy: &AlertPolicy, history: &str| decisions(policy, history).last().unwrap().after.failing_since;
     assert_eq!(since(&thresholds(3, 2), "HF"), Some(minute(1)));
     assert_eq!(since(&thresholds(3, 2), "HFH"), None);
     assert_eq!(since(&thresholds(3, 2), "HFHFFF"), Some(minute(3)));
-    assert_eq!(since(&thresholds(1, 2), "HFHF"), Some(minute(1)), "a single good run is no end");
-    assert_eq!(since(&thresholds(1, 2), "HfffF"), Some(minute(1)), "also when it was held");
+    assert_eq!(since(&thresholds(1, 2), "HFHF"), Some(minute(1)), "a single passed run is no recovery");
+    assert_eq!(since(&thresholds(1, 2), "HfffF"), Some(minute(1)), "also when it was suppressed");
     assert_eq!(since(&thresholds(1, 2), "HFHH"), None);
 }
 
 #[test]
-fn who_holds_it_is_named() {
+fn the_reason_of_the_suppression_is_named() {
     let around = |maintenance, parents| Around { at: minute(0), maintenance, parents };
     for (around, expected) in [
         (around(false, Parents::Fine), None),

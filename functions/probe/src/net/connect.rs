@@ -1,5 +1,5 @@
-//! A connection to whoever a name stands for, if the guard lets it. The addresses are tried one after the other, the
-//! next one when the one before has failed or is slow to answer.
+//! Connects to a host, if the guard permits it. Its addresses are tried one after the other: the next one when the one
+//! before has failed, or in parallel when it is slow (happy eyeballs).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,26 +11,26 @@ use tokio::time::sleep;
 
 use super::{Blocked, DnsError, Guard, Names, Phase, phases::Trace};
 
-/// An address that has not answered for this long gets company by the next one.
+/// The next address is tried in parallel after this time without an answer.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// More addresses are not tried.
+/// The most addresses that are tried.
 const MAX_TRIES: usize = 6;
 
-/// As many are tried at once: with 250 checks under way, all sockets together stay below the 1,024 files of a Lambda.
+/// The most parallel attempts: with 250 concurrent checks, the sockets stay below a Lambda's 1,024 files.
 const AT_ONCE: usize = 3;
 
-/// Who is asked: a name or an address.
+/// A host: a name or an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     /// To be resolved.
     Name(String),
-    /// To be judged as it is.
+    /// Checked by the guard as it is.
     Address(IpAddr),
 }
 
 impl Host {
-    /// Reads a name or an address, also one in brackets.
+    /// Parses a name or an address, also one in brackets.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         url::Host::parse(text).ok().map(Self::from)
@@ -53,10 +53,10 @@ pub enum ConnectError {
     /// The name has no address.
     #[error("the name can't be resolved")]
     Dns(#[from] DnsError),
-    /// None of its addresses may be asked.
+    /// The guard permits none of its addresses.
     #[error("blocked")]
     Blocked(#[from] Blocked),
-    /// None of its addresses answered: what the first one said.
+    /// None of its addresses answered: the first one's error.
     #[error("it can't be reached")]
     Io(#[from] io::Error),
 }
@@ -69,28 +69,28 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Of a guard and who resolves names.
+    /// Built of a guard and a resolver.
     #[must_use]
     pub fn new(guard: Guard, names: Names) -> Self {
         Self { guard, names }
     }
 
-    /// Judges addresses.
+    /// The guard of the addresses.
     #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// Resolves names.
+    /// The resolver.
     #[must_use]
     pub fn names(&self) -> &Names {
         &self.names
     }
 
-    /// Connects, and notes how long each step took and which address answered.
+    /// Connects, and records the phases and the address that answered.
     ///
     /// # Errors
-    /// When the name has no address, none that may be asked, or none that answers.
+    /// When the name has no address, no permitted one, or none that answers.
     pub async fn connect(&self, host: &Host, port: u16, trace: &mut Trace) -> Result<TcpStream, ConnectError> {
         let addresses = match host {
             Host::Address(address) => vec![*address],
@@ -112,7 +112,7 @@ impl Connector {
         Ok(stream)
     }
 
-    /// Those that may be asked.
+    /// The addresses that the guard permits.
     fn permitted(&self, addresses: &[IpAddr], port: u16) -> Result<Vec<SocketAddr>, Blocked> {
         let mut blocked = None;
         let mut sockets = Vec::with_capacity(addresses.len());
@@ -131,7 +131,7 @@ impl Connector {
     }
 }
 
-/// The first that answers; or what the first one said.
+/// The first connection that succeeds; else the first address's error.
 async fn race<S, F>(sockets: Vec<SocketAddr>, connect: impl Fn(SocketAddr) -> F) -> io::Result<S>
 where
     S: Send + 'static,
@@ -190,7 +190,7 @@ mod tests {
         Hangs,
     }
 
-    /// One that is being tried.
+    /// Counts an attempt in progress.
     struct Trying(Arc<AtomicUsize>);
 
     impl Drop for Trying {
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// Who answered, within a moment; and how many were tried at once.
+    /// Which address answered within a deadline; and how many were tried in parallel.
     async fn race_of(ports: &[Port]) -> (Option<io::Result<u16>>, usize) {
         let now = Arc::new(AtomicUsize::new(0));
         let most = AtomicUsize::new(0);

@@ -1,9 +1,9 @@
-//! Which addresses may be asked. The agent asks what an operator wrote down, and wherever that redirects to; none of it
-//! may reach what only we can reach. So each address is judged when a connection to it is about to be made: no name,
-//! no redirect and no second answer of a name server gets around that.
+//! Guards against server-side request forgery: which addresses may be checked. Each address is checked just before the
+//! connection is made, so that no name, no redirect and no second DNS answer bypasses it.
 //!
-//! Everything that the IANA registries call special is refused, unless the operator opens it (`PROBE_ALLOW_CIDRS`). What
-//! hands out a cloud's credentials stays closed whatever is opened, and so does the Runtime API of Lambda.
+//! All special-purpose addresses of the IANA registries are refused, unless the operator allows them
+//! (`PROBE_ALLOW_CIDRS`). Cloud metadata services (they hand out credentials) and Lambda's Runtime API are always
+//! refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,27 +14,27 @@ pub struct Cidr {
     prefix: u8,
 }
 
-/// Why a text is no range of addresses.
+/// Why a text is not an address range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CidrError {
-    /// Not of the form.
+    /// Invalid syntax.
     #[error("{0:?} is no range of addresses such as 10.0.0.0/8")]
     Form(String),
-    /// The address has bits that the prefix leaves out.
+    /// The address has bits beyond the prefix.
     #[error("{text:?} has bits beyond its prefix; perhaps {meant} is meant")]
     Host {
         /// What was written.
         text: String,
-        /// The range that it lies in.
+        /// The range that contains it.
         meant: String,
     },
 }
 
 impl Cidr {
-    /// Reads `address/prefix`, or a single address.
+    /// Parses `address/prefix`, or a single address.
     ///
     /// # Errors
-    /// When it is neither, or begins within a range instead of at its start.
+    /// When the syntax is invalid, or the address is not the start of the range.
     pub fn parse(text: &str) -> Result<Self, CidrError> {
         let form = || CidrError::Form(text.to_owned());
         let (address, prefix) = match text.trim().split_once('/') {
@@ -54,7 +54,7 @@ impl Cidr {
         Ok(Self { first, prefix })
     }
 
-    /// The loopback interface: what a machine of one's own listens on.
+    /// The loopback interface: for checks on a developer's machine.
     #[must_use]
     pub fn loopback() -> Vec<Self> {
         vec![
@@ -63,7 +63,7 @@ impl Cidr {
         ]
     }
 
-    /// Whether the address lies in it.
+    /// Whether the range contains the address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.first.is_ipv4() && start_of(address, self.prefix) == self.first
@@ -84,13 +84,13 @@ fn start_of(address: IpAddr, prefix: u8) -> IpAddr {
     }
 }
 
-/// An address that may not be asked.
+/// An address that the guard refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{address} is {what}")]
 pub struct Blocked {
     /// The address.
     pub address: IpAddr,
-    /// What it is.
+    /// Why it is refused.
     pub what: &'static str,
 }
 
@@ -116,7 +116,7 @@ const SPECIAL_V4: [(Ipv4Addr, u8, &str); 18] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4, "reserved"),
 ];
 
-/// The IANA registry of special-purpose IPv6 addresses, with multicast and what has been given up. The first that
+/// The IANA registry of special-purpose IPv6 addresses, with multicast and deprecated ranges. The first range that
 /// contains an address names it.
 const SPECIAL_V6: [(Ipv6Addr, u8, &str); 19] = [
     (Ipv6Addr::UNSPECIFIED, 128, "unspecified"),
@@ -140,7 +140,7 @@ const SPECIAL_V6: [(Ipv6Addr, u8, &str); 19] = [
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast"),
 ];
 
-/// What hands out credentials, in the clouds that are known to.
+/// The metadata services of the known clouds.
 const METADATA: [IpAddr; 9] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
@@ -153,13 +153,13 @@ const METADATA: [IpAddr; 9] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-/// Where IPv6-only networks reach IPv4: what counts is the address within.
+/// The NAT64 prefix, by which IPv6-only networks reach IPv4: the embedded address counts.
 const NAT64: (Ipv6Addr, u8) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// All that is given to anybody: what lies elsewhere is not assigned, or special.
+/// The global unicast range: all other addresses are special or not assigned.
 const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// Judges addresses.
+/// Decides which addresses may be checked.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     allow: Vec<Cidr>,
@@ -167,7 +167,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Refuses every special address but those in these ranges.
+    /// Refuses all special addresses outside these ranges.
     #[must_use]
     pub fn new(allow: Vec<Cidr>) -> Self {
         Self { allow, runtime_api: None }
@@ -184,10 +184,10 @@ impl Guard {
         self
     }
 
-    /// Whether the address may be asked.
+    /// Whether the guard permits the address.
     ///
     /// # Errors
-    /// What is special about it.
+    /// Why it is refused.
     pub fn permits(&self, address: IpAddr) -> Result<(), Blocked> {
         let blocked = |what| Err(Blocked { address, what });
         if is_metadata(address) {
@@ -203,14 +203,14 @@ impl Guard {
         }
     }
 
-    /// Whether a connection to the address and port may be made.
+    /// Whether the guard permits a connection to the address and port.
     ///
     /// # Errors
-    /// What is special about it.
+    /// Why it is refused.
     pub fn permits_socket(&self, socket: SocketAddr) -> Result<(), Blocked> {
         self.permits(socket.ip())?;
         let Some(closed) = self.runtime_api else { return Ok(()) };
-        // What listens on one loopback address may be reached by another, and by the unspecified one.
+        // A listener on one loopback address may be reachable by another, and by the unspecified one.
         let here = |address: IpAddr| address.is_loopback() || address.is_unspecified();
         let asked = effective(socket.ip());
         if closed.port() == socket.port() && (closed.ip() == asked || here(closed.ip()) && here(asked)) {
@@ -220,7 +220,7 @@ impl Guard {
     }
 }
 
-/// The address that is asked in the end: what is mapped, or reached through NAT64, is an IPv4 address.
+/// The effective address: of a mapped or NAT64 address, the embedded IPv4 address.
 fn effective(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if within(v6, NAT64) => IpAddr::V4(last_32(v6)),
@@ -251,7 +251,7 @@ fn last_32(address: Ipv6Addr) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
 
-/// Whether it is a metadata service, in whatever form its address is written.
+/// Whether it is a metadata service, in any notation or embedding.
 fn is_metadata(address: IpAddr) -> bool {
     if METADATA.contains(&address) {
         return true;

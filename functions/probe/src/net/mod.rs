@@ -1,5 +1,4 @@
-//! The way to a target: its name's addresses, the guard that none of them passes unseen, the connection, and TLS.
-//! Nothing here knows what is checked.
+//! Network access to a target: name resolution, guard, connection, TLS. Independent of the kinds of check.
 
 pub mod connect;
 pub mod guard;

@@ -1,4 +1,4 @@
-//! How long each step of the way took, hop by hop. What an attempt has noted stays when it is cut off at its deadline.
+//! Durations of the phases, hop by hop. What is recorded stays when an attempt is cut off at its deadline.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,25 +6,25 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-/// A step of the way.
+/// A phase of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The name's addresses were asked for.
+    /// Name resolution.
     Dns,
-    /// The connection was made.
+    /// The connection.
     Connect,
     /// The TLS handshake.
     Tls,
     /// From the request's first byte to the head of the answer.
     FirstByte,
-    /// The body, where it is read.
+    /// The body, if it is read.
     Transfer,
 }
 
-/// How long each step took; none = it was not reached, or not needed.
+/// The duration of each phase; none = not reached or not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Phases {
-    /// The name's addresses.
+    /// Name resolution.
     pub dns: Option<Duration>,
     /// The connection.
     pub connect: Option<Duration>,
@@ -73,20 +73,20 @@ fn milliseconds(took: Duration) -> Value {
     Value::from(tenths as f64 / 10.0)
 }
 
-/// One target on the way: the service itself, or where it redirected to.
+/// One requested target: the service itself, or where it redirected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
-    /// Its address, without what may be secret in it: user, password and query.
+    /// Its address, without user, password and query.
     pub url: String,
     /// The address that answered.
     pub address: Option<IpAddr>,
-    /// What it answered.
+    /// The status of the answer.
     pub status: Option<u16>,
-    /// How long each step took.
+    /// The duration of each phase.
     pub phases: Phases,
 }
 
-/// What is noted on the way.
+/// Records the hops and phases of an attempt.
 #[derive(Debug, Default)]
 pub struct Trace {
     hops: Vec<Hop>,
@@ -94,24 +94,24 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Another target begins.
+    /// Starts another hop.
     pub fn hop(&mut self, url: String) {
         self.stop();
         self.hops.push(Hop { url, address: None, status: None, phases: Phases::default() });
     }
 
-    /// The present target, if there is one.
+    /// The current hop, if there is one.
     pub fn last(&mut self) -> Option<&mut Hop> {
         self.hops.last_mut()
     }
 
-    /// A step begins, and the one before it ends.
+    /// Starts a phase and ends the one before.
     pub fn start(&mut self, phase: Phase) {
         self.stop();
         self.running = Some((phase, Instant::now()));
     }
 
-    /// The present step ends. Whatever failed has its time counted up to here.
+    /// Ends the current phase. A failed phase counts up to here.
     pub fn stop(&mut self) {
         if let (Some((phase, started)), Some(hop)) = (self.running.take(), self.hops.last_mut()) {
             let slot = hop.phases.slot(phase);
@@ -119,7 +119,7 @@ impl Trace {
         }
     }
 
-    /// All targets, in order.
+    /// All hops, in order.
     #[must_use]
     pub fn into_hops(mut self) -> Vec<Hop> {
         self.stop();
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_steps_that_were_taken_are_told_in_milliseconds() {
+    fn only_known_phases_are_written_in_milliseconds() {
         let phases = Phases {
             dns: Some(Duration::from_micros(1_260)),
             connect: Some(Duration::from_millis(3)),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_is_cut_off_counts_and_those_after_it_are_not_known() {
+    fn a_phase_that_is_cut_off_counts_and_later_ones_are_unknown() {
         let mut trace = Trace::default();
         trace.hop("https://x.example/".into());
         trace.start(Phase::Dns);

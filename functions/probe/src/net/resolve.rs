@@ -1,8 +1,8 @@
-//! Names to addresses, by asking the system's name servers ourselves: without a thread for each name, within the check's
-//! own deadline, and without a cache, since a name that can't be resolved any more is what a probe should notice.
+//! Resolves names with an own DNS client: no thread per name, within the check's deadline, and without a cache, since a
+//! probe must notice a name that can't be resolved any more.
 //!
-//! Order: the address itself, `localhost`, `/etc/hosts`, the name servers of `/etc/resolv.conf` with its search list. Where
-//! that file names no server, the system's own resolver is asked.
+//! Order: the address itself, `localhost`, `/etc/hosts`, the name servers of `/etc/resolv.conf` with its search list.
+//! If that file names no server, the system's own resolver is used.
 
 mod exchange;
 mod system;
@@ -15,45 +15,44 @@ use std::sync::Arc;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, RecordType};
 
-/// More addresses of a name are not looked at.
+/// The most addresses of a name that are used.
 const MAX_ADDRESSES: usize = 16;
 
-/// Why a name has no answer.
+/// Why a name can't be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
-    /// It can't be a name.
+    /// Invalid syntax.
     #[error("not a domain name")]
     NotAName,
-    /// The name servers know of no such name.
+    /// NXDOMAIN.
     #[error("no such name (NXDOMAIN)")]
     NoSuchName,
-    /// The name is there, but not what was asked for.
+    /// The name exists, but not the records.
     #[error("the name has no {0}")]
     NoRecords(&'static str),
-    /// The system's own resolver has no address for it, and does not tell whether somebody else may.
-    #[error("no such name, or nobody who knows")]
+    /// The system's resolver has no address, and does not distinguish an unknown name from a missing answer.
+    #[error("no such name, or no answer")]
     NotKnown,
-    /// The name servers don't want to say, or can't.
+    /// A name server refused or failed.
     #[error("the name server answers {}", code_name(*.0))]
     Refused(ResponseCode),
     /// No name server answered.
     #[error("no name server answers")]
     NoAnswer,
     /// A socket could not be used.
-    #[error("name servers can't be asked")]
+    #[error("the name servers can't be queried")]
     Io(#[from] io::Error),
 }
 
 impl DnsError {
-    /// Whether a name server said for sure that there is nothing: then another name of the search list may still be the one
-    /// that was meant.
+    /// Whether a name server answered that there is nothing: then the next name of the search list is tried.
     #[must_use]
     pub fn says_there_is_none(&self) -> bool {
         matches!(self, Self::NoSuchName | Self::NoRecords(_))
     }
 }
 
-/// `NOERROR`, `NXDOMAIN`, `SERVFAIL`, …, as in the tools that people know.
+/// `NOERROR`, `NXDOMAIN`, `SERVFAIL`, …, as usual tools print them.
 #[must_use]
 pub fn code_name(code: ResponseCode) -> &'static str {
     match code {
@@ -67,12 +66,12 @@ pub fn code_name(code: ResponseCode) -> &'static str {
     }
 }
 
-/// What was answered to a question.
+/// The answer to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records {
     /// `NOERROR`, `NXDOMAIN`, …
     pub code: ResponseCode,
-    /// What was asked for, without the aliases on the way there.
+    /// The records of the kind, without aliases.
     pub data: Vec<RData>,
 }
 
@@ -86,7 +85,7 @@ pub struct Names {
 enum Source {
     /// These name servers.
     Servers { servers: Vec<SocketAddr>, search: system::Search, hosts: HashMap<String, Vec<IpAddr>> },
-    /// Whatever the system does.
+    /// The system's resolver.
     System,
 }
 
@@ -104,17 +103,17 @@ impl Names {
         Self { source: Arc::new(source) }
     }
 
-    /// Asks these name servers and nobody else, for names as they are.
+    /// Only these name servers, without a search list.
     #[must_use]
     pub fn at(servers: Vec<SocketAddr>) -> Self {
         let source = Source::Servers { servers, search: system::Search::default(), hosts: HashMap::new() };
         Self { source: Arc::new(source) }
     }
 
-    /// The addresses of a name, IPv4 first: where only one of the two leads anywhere, it is mostly that.
+    /// The addresses of a name, IPv4 first, since it works more often where only one of both does.
     ///
     /// # Errors
-    /// When there are none, or nobody says.
+    /// When there are none, or no server answers.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, DnsError> {
         let bare = name.trim_end_matches('.').to_ascii_lowercase();
         if bare == "localhost" || bare.ends_with(".localhost") {
@@ -133,10 +132,10 @@ impl Names {
         if addresses.is_empty() { Err(DnsError::NoRecords("address")) } else { Ok(addresses) }
     }
 
-    /// The records of exactly this name. An answer that there are none, or no such name, is no error.
+    /// The records of exactly this name. No records, or no such name, is not an error.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When no server answers.
     pub async fn records(&self, name: &str, kind: RecordType) -> Result<Records, DnsError> {
         let Source::Servers { servers, .. } = &*self.source else { return Err(DnsError::NoAnswer) };
         let mut name = Name::from_utf8(name).map_err(|_| DnsError::NotAName)?;
@@ -146,7 +145,7 @@ impl Names {
     }
 }
 
-/// The system's resolver has no kind of its own for a name that it does not know, nor for servers that don't answer it.
+/// The system's resolver reports an unknown name and a missing answer with the same error.
 fn no_address(error: io::Error) -> DnsError {
     if error.raw_os_error().is_some() { DnsError::Io(error) } else { DnsError::NotKnown }
 }

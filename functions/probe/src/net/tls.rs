@@ -1,5 +1,4 @@
-//! TLS handshakes that remember the certificates, also when they are refused: a certificate that has ended is told with
-//! its date.
+//! TLS handshakes that record the certificates' expiry, also when the certificates are refused.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -25,31 +24,31 @@ pub struct Tls {
     verifier: Arc<dyn ServerCertVerifier>,
 }
 
-/// What a handshake brought.
+/// The result of a handshake.
 #[derive(Debug)]
 pub struct Handshake {
     /// The stream, or why there is none.
     pub stream: io::Result<TlsStream<TcpStream>>,
-    /// When the first of the certificates ends that the server showed and that are needed.
+    /// When the first of the server's certificates expires that are needed.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl Tls {
-    /// Believes whom `trust` believes; speaks HTTP/1.1 where the server asks what is spoken.
+    /// Trusts what `trust` says; HTTP/1.1 is negotiated if a protocol is requested.
     ///
     /// # Errors
     /// When the trusted certificates can't be read.
     pub fn new(trust: &Trust) -> anyhow::Result<Self> {
         let mut base = tls::client_config(trust).context("set up TLS")?;
-        // A session that is taken up again shows no certificates.
+        // A resumed session shows no certificates.
         base.resumption = Resumption::disabled();
         Ok(Self { base: Arc::new(base), verifier: tls::verifier(trust).context("set up TLS")? })
     }
 
-    /// Shakes hands as a client of this host, naming one protocol or none.
+    /// Performs a handshake as a client of this host, with one ALPN protocol or none.
     pub async fn handshake(&self, host: &Host, stream: TcpStream, protocol: Option<&[u8]>) -> Handshake {
         let name = match host {
-            // Certificates hold names without the dot at their end.
+            // Certificates contain names without the dot at the end.
             Host::Name(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()),
             Host::Address(address) => Ok(ServerName::from(*address)),
         };
@@ -60,21 +59,21 @@ impl Tls {
         let seen = Arc::new(OnceLock::new());
         let mut config = ClientConfig::clone(&self.base);
         config.alpn_protocols.extend(protocol.map(<[u8]>::to_vec));
-        let verifier = Remembering { inner: Arc::clone(&self.verifier), seen: Arc::clone(&seen) };
+        let verifier = RecordingVerifier { inner: Arc::clone(&self.verifier), seen: Arc::clone(&seen) };
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         Handshake { stream, expires_at: seen.get().copied().flatten() }
     }
 }
 
-/// Judges as another verifier does, and notes when the certificates end.
+/// Delegates to another verifier, and records when the certificates expire.
 #[derive(Debug)]
-struct Remembering {
+struct RecordingVerifier {
     inner: Arc<dyn ServerCertVerifier>,
     seen: Arc<OnceLock<Option<DateTime<Utc>>>>,
 }
 
-impl ServerCertVerifier for Remembering {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -86,7 +85,7 @@ impl ServerCertVerifier for Remembering {
         let judged = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let ends = std::iter::once(end_entity).chain(intermediates).filter_map(|certificate| ends_at(certificate));
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        // What has ended, and is believed all the same, is not needed.
+        // An expired certificate in an accepted chain is not needed.
         let _ = self.seen.set(ends.filter(|end| judged.is_err() || end.timestamp() > at).min());
         judged
     }
@@ -114,7 +113,7 @@ impl ServerCertVerifier for Remembering {
     }
 }
 
-/// When a certificate ends; none when it can't be read.
+/// When a certificate expires; none when it can't be parsed.
 fn ends_at(certificate: &[u8]) -> Option<DateTime<Utc>> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
     let ends = certificate.tbs_certificate.validity.not_after.to_unix_duration();

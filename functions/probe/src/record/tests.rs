@@ -1,4 +1,4 @@
-//! What is written of which check.
+//! The record of each kind of check.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn failed(reason: FailureReason, status: Option<u16>) -> Outcome {
 }
 
 #[test]
-fn a_wrong_status_is_told_with_the_expected_one() {
+fn a_wrong_status_is_reported_with_the_expected_one() {
     let failure = record(&claimed(ServiceState::Healthy), &failed(FailureReason::Status, Some(500))).failure.unwrap();
     assert_eq!(failure.title, "Health check failed: backend");
     assert_eq!(failure.message, "backend health check failed. Status: 500, Expected: 200");
@@ -46,7 +46,7 @@ fn a_wrong_status_is_told_with_the_expected_one() {
 }
 
 #[test]
-fn an_error_is_told_with_its_reason() {
+fn an_error_is_reported_with_its_reason() {
     let refused = failed(FailureReason::ConnectionRefused, None);
     let failure = record(&claimed(ServiceState::Healthy), &refused).failure.unwrap();
     assert_eq!(failure.message, "backend health check failed with error: connection refused");
@@ -65,7 +65,7 @@ fn a_change_of_state_is_an_event_and_no_change_is_none() {
 }
 
 #[test]
-fn what_may_be_our_own_fault_decides_nothing_and_counts_nowhere() {
+fn a_suspect_failure_decides_nothing_and_is_not_counted() {
     let (claimed, outcome) = (claimed(ServiceState::Healthy), failed(FailureReason::Timeout, None));
     let ended = Ended {
         claimed: &claimed,
@@ -94,9 +94,9 @@ fn maintenance_is_counted_apart() {
 }
 
 #[test]
-fn a_certificate_that_ends_soon_is_told_and_so_is_its_successor() {
+fn an_expiring_certificate_and_its_successor_are_alerts() {
     let days = |days| Some(DateTime::UNIX_EPOCH + TimeDelta::days(days));
-    for (before, now, told, over) in [
+    for (before, now, expiring, renewed) in [
         (None, 90, false, true),
         (None, 13, true, false),
         (days(13), 12, true, false),
@@ -110,13 +110,13 @@ fn a_certificate_that_ends_soon_is_told_and_so_is_its_successor() {
         let mut passed = outcome(Verdict::Healthy, Some(200), None);
         passed.certificate_expires_at = days(now);
         let record = record(&claimed, &passed);
-        assert_eq!((record.certificate.is_some(), record.renewed), (told, over), "{before:?} {now}");
+        assert_eq!((record.certificate.is_some(), record.renewed), (expiring, renewed), "{before:?} {now}");
         assert!(record.failure.is_none(), "it is never an outage");
     }
 }
 
 #[test]
-fn an_outage_in_an_environment_that_can_wait_is_told_later() {
+fn an_outage_in_a_low_priority_environment_is_announced_later() {
     let mut claimed = claimed(ServiceState::Healthy);
     claimed.service.spec.environment = "development".to_owned();
     let alert = record(&claimed, &failed(FailureReason::Timeout, None)).failure.unwrap().alert;
@@ -124,7 +124,7 @@ fn an_outage_in_an_environment_that_can_wait_is_told_later() {
 }
 
 #[test]
-fn one_region_alone_decides_nothing_where_others_look_too() {
+fn one_region_alone_decides_nothing_where_others_check_too() {
     let mut claimed = claimed(ServiceState::Healthy);
     claimed.other_regions = 2;
     let first = record(&claimed, &failed(FailureReason::Timeout, None));

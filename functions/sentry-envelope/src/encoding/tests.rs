@@ -1,4 +1,4 @@
-//! Every encoding, whole, broken and hostile.
+//! Every encoding: valid, truncated, and as a bomb.
 
 use std::io::Write as _;
 
@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use super::*;
 
 const PLAIN: &[u8] = include_bytes!("../../fixtures/py-2.envelope");
-/// By the libraries that SDKs compress with; zstd as two frames with a skippable one in between.
+/// Compressed by the libraries that SDKs use; zstd as two frames with a skippable one in between.
 const BROTLI: &[u8] = include_bytes!("../../fixtures/py-2.envelope.br");
 const ZSTD: &[u8] = include_bytes!("../../fixtures/py-2.envelope.zst");
-/// 809 bytes that would be 1 GiB.
+/// 809 bytes that decompress to 1 GiB.
 const BROTLI_BOMB: &[u8] = include_bytes!("../../fixtures/bomb.br");
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -34,7 +34,7 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Every encoding, with the same content.
+/// The same content in every encoding.
 fn encoded() -> [(Encoding, Vec<u8>); 6] {
     [
         (Encoding::Identity, PLAIN.to_vec()),
@@ -46,7 +46,7 @@ fn encoded() -> [(Encoding, Vec<u8>); 6] {
     ]
 }
 
-/// A frame of blocks that say "128 KiB of zeros" in four bytes.
+/// A frame of blocks that encode "128 KiB of zeros" in four bytes.
 fn zstd_bomb(blocks: usize) -> Vec<u8> {
     let block = u32::to_le_bytes((128 * 1024) << 3 | 0b01 << 1);
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3];
@@ -59,8 +59,8 @@ fn read(encoding: Encoding, bytes: &[u8]) -> io::Result<Vec<u8>> {
     encoding.decode(bytes).read_to_end(&mut decoded).map(|_| decoded)
 }
 
-/// Passes over everything; how many bytes came, and what ended it.
-fn pass_over(encoding: Encoding, bytes: &[u8]) -> (u64, io::Result<()>) {
+/// Skips everything; how many bytes were decoded, and the error at the end.
+fn skip_all(encoding: Encoding, bytes: &[u8]) -> (u64, io::Result<()>) {
     let mut source = encoding.decode(bytes);
     let mut passed = 0;
     loop {
@@ -75,7 +75,7 @@ fn pass_over(encoding: Encoding, bytes: &[u8]) -> (u64, io::Result<()>) {
     }
 }
 
-/// The most memory that this process (one test, under nextest) has ever had, in bytes.
+/// The peak memory of this process (one test, under nextest), in bytes.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -92,10 +92,10 @@ fn every_encoding_is_read() {
 }
 
 #[test]
-fn what_is_cut_off_or_broken_fails_after_what_was_whole() {
+fn truncated_and_invalid_bodies_fail() {
     for (encoding, bytes) in encoded().into_iter().skip(1) {
         for cut in (0..bytes.len()).step_by(7) {
-            // An empty body is no body: the parser says so.
+            // An empty body is refused by the parser.
             assert!(cut == 0 || read(encoding, &bytes[..cut]).is_err(), "{encoding:?} cut at {cut}");
         }
         for start in [&b"{\"event_id\""[..], b"\x00\x00\x00", b"\xff\xff\xff\xff", b"\x11\x22\x33"] {
@@ -116,11 +116,11 @@ fn bombs_are_stopped_at_the_limit_and_do_not_grow_in_memory() {
     ];
     let before = peak_memory();
     for (encoding, bomb) in bombs {
-        let (passed, ended) = pass_over(encoding, &bomb);
+        let (passed, ended) = skip_all(encoding, &bomb);
         assert_eq!(passed, (bomb.len() as u64 * RATIO).max(FREE_BYTES), "{encoding:?}");
         assert_eq!(ended.err().as_ref().and_then(TooMuch::in_error), Some(TooMuch::Ratio), "{encoding:?}");
     }
-    let (passed, ended) = pass_over(Encoding::Identity, &zeros);
+    let (passed, ended) = skip_all(Encoding::Identity, &zeros);
     assert_eq!((passed, TooMuch::in_error(&ended.unwrap_err())), (DECODED_BYTES, Some(TooMuch::Bytes)));
     // Brotli's window of 16 MiB, and a copy of it.
     let grown = peak_memory() - before;
@@ -128,7 +128,7 @@ fn bombs_are_stopped_at_the_limit_and_do_not_grow_in_memory() {
 }
 
 #[test]
-fn a_bomb_within_a_bomb_may_grow_no_more_than_one() {
+fn nested_bombs_have_the_same_limit() {
     let inner = zlib(&vec![0; 32 * 1024 * 1024]);
     let sent = 200;
     let mut source = Encoding::Deflate.decode_of(&inner, sent);
@@ -138,21 +138,21 @@ fn a_bomb_within_a_bomb_may_grow_no_more_than_one() {
 }
 
 #[test]
-fn very_many_empty_frames_are_passed_over() {
+fn many_empty_frames_are_skipped() {
     let empty = [0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3, 1, 0, 0];
-    assert_eq!(pass_over(Encoding::Zstd, &empty.repeat(100_000)).0, 0);
-    assert_eq!(pass_over(Encoding::Gzip, &gzip(b"").repeat(50_000)).0, 0);
+    assert_eq!(skip_all(Encoding::Zstd, &empty.repeat(100_000)).0, 0);
+    assert_eq!(skip_all(Encoding::Gzip, &gzip(b"").repeat(50_000)).0, 0);
 }
 
 #[test]
-fn twenty_mebibytes_are_not_too_much_for_what_was_sent() {
+fn twenty_mebibytes_are_within_the_limits() {
     // A line of 64 bytes that differs in its number.
     let largest: String =
         (0..DECODED_BYTES / 64).map(|line| format!("{line:>20} {:<42}\n", "connection refused")).collect();
     assert_eq!(largest.len() as u64, DECODED_BYTES);
     for (more, expected) in [("", None), ("x", Some(TooMuch::Bytes))] {
         let sent = gzip(format!("{largest}{more}").as_bytes());
-        let (passed, ended) = pass_over(Encoding::Gzip, &sent);
+        let (passed, ended) = skip_all(Encoding::Gzip, &sent);
         let ratio = DECODED_BYTES / sent.len() as u64;
         assert_eq!(
             (passed, ended.err().and_then(|error| TooMuch::in_error(&error))),
@@ -163,7 +163,7 @@ fn twenty_mebibytes_are_not_too_much_for_what_was_sent() {
 }
 
 #[test]
-fn the_largest_event_is_read_however_well_it_is_packed() {
+fn the_largest_event_is_read_at_any_compression_ratio() {
     let most = vec![b' '; usize::try_from(FREE_BYTES).unwrap()];
     assert!(gzip(&most).len() as u64 * RATIO < FREE_BYTES);
     assert_eq!(read(Encoding::Gzip, &gzip(&most)).unwrap().len() as u64, FREE_BYTES);
@@ -179,7 +179,7 @@ fn windows_that_http_does_not_allow_are_refused() {
 }
 
 #[test]
-fn one_encoding_that_we_know_may_be_named() {
+fn one_supported_encoding_may_be_named() {
     let named = |values: &[&'static [u8]]| {
         let value = |value: &&'static [u8]| (CONTENT_ENCODING, HeaderValue::from_bytes(value).unwrap());
         Encoding::of(&HeaderMap::from_iter(values.iter().map(value)))
@@ -203,14 +203,14 @@ fn one_encoding_that_we_know_may_be_named() {
 
 proptest! {
     #[test]
-    fn no_bytes_panic_whatever_they_are_taken_for(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         for (encoding, _) in encoded() {
-            let _ = pass_over(encoding, &bytes);
+            let _ = skip_all(encoding, &bytes);
         }
     }
 
     #[test]
-    fn nothing_panics_when_good_bytes_are_changed(
+    fn changed_bytes_never_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         for (encoding, mut bytes) in encoded() {
@@ -218,7 +218,7 @@ proptest! {
                 let at = at.index(bytes.len());
                 bytes[at] = *byte;
             }
-            let _ = pass_over(encoding, &bytes);
+            let _ = skip_all(encoding, &bytes);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What an item is.
+//! The kinds of items.
 
-/// An event may have this many bytes.
+/// The largest event.
 pub const EVENT_BYTES: usize = 1024 * 1024;
 
-/// A check-in may have this many bytes; it needs a few hundred.
+/// The largest check-in; usually it has a few hundred bytes.
 const CHECK_IN_BYTES: usize = 16 * 1024;
 
-/// The types that SDKs send beside events and check-ins, and that are counted only.
+/// Known item types that are only counted.
 const COUNTED: [&str; 23] = [
     "attachment",
     "client_report",
@@ -33,15 +33,14 @@ const COUNTED: [&str; 23] = [
     "user_report",
 ];
 
-/// What an item is.
+/// The kind of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ItemKind {
     /// An error or a message: becomes a report.
     Event,
-    /// A sign of life of a job: is kept.
+    /// A job's check-in: is stored.
     CheckIn,
-    /// Something that is counted under this name. What we don't know is `unknown`: the names of strangers are not
-    /// bounded.
+    /// Only counted, under this name. Other types count as `unknown`: names from external clients are not bounded.
     Counted(&'static str),
 }
 
@@ -66,7 +65,7 @@ impl ItemKind {
         }
     }
 
-    /// How large a payload of this kind may be; none when nobody wants it.
+    /// The largest payload of this kind that is kept; none = payloads are skipped.
     #[must_use]
     pub fn kept_bytes(self) -> Option<usize> {
         match self {

@@ -1,4 +1,4 @@
-//! Sentry's envelope format, pure: bytes in, items out. Knows no HTTP.
+//! Parser of Sentry's envelope format. Pure: bytes in, items out; independent of HTTP.
 //!
 //! ```text
 //! {"event_id":"…","dsn":"…"}        the envelope's header: one line of JSON
@@ -8,11 +8,11 @@
 //! …                                 ends with its line
 //! ```
 //!
-//! The source is read as a stream: payloads that nobody wants ([`ItemKind::kept_bytes`]) are passed over without being
-//! kept, and lengths that an item claims are never believed before the bytes are there. Lenient where that is safe:
-//! empty lines between items, CRLF, a missing last newline, a byte order mark.
+//! Parses a stream: payloads that are only counted ([`ItemKind::kept_bytes`]) are skipped without buffering, and a
+//! claimed length allocates nothing. Lenient where that is safe: empty lines between items, CRLF, a missing last
+//! newline, a byte order mark.
 //!
-//! User: [`crate::contents`]. Source of the format: <https://develop.sentry.dev/sdk/data-model/envelopes/>.
+//! Source of the format: <https://develop.sentry.dev/sdk/data-model/envelopes/>.
 
 mod kind;
 mod source;
@@ -29,55 +29,55 @@ use crate::encoding::TooMuch;
 pub use kind::{EVENT_BYTES, ItemKind};
 use source::{End, Source};
 
-/// An envelope may have this many items. SDKs send a handful.
+/// The most items of an envelope. SDKs send a handful.
 pub const ITEMS: usize = 100;
 
-/// A header's line may have this many bytes.
+/// The longest line of a header.
 pub const HEADER_BYTES: usize = 64 * 1024;
 
-/// Why an envelope can't be read on. Items are counted from 1.
+/// Why the rest of an envelope can't be parsed. Items are counted from 1.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
-    /// There is nothing.
+    /// There are no bytes.
     #[error("the envelope is empty")]
     Empty,
-    /// Its first line is no JSON object.
+    /// The first line is not a JSON object.
     #[error("the envelope's header is not a JSON object")]
     Header,
-    /// The header of an item is no JSON object.
+    /// An item's header is not a JSON object.
     #[error("the header of item {0} is not a JSON object")]
     ItemHeader(usize),
-    /// A line that should be a header goes on and on.
+    /// A header's line is too long.
     #[error("a header has more than {HEADER_BYTES} bytes")]
     HeaderTooLong,
-    /// The `length` of an item is no number of bytes.
+    /// An item's `length` is not a number of bytes.
     #[error("`length` of item {0} is not a number of bytes")]
     Length(usize),
-    /// The envelope ends within the payload of an item.
+    /// The envelope ends within an item's payload.
     #[error("the payload of item {0} is cut off")]
     CutOff(usize),
-    /// There is no newline where the `length` of an item ends.
+    /// No newline follows after an item's `length`.
     #[error("the payload of item {0} does not end where its `length` says")]
     Unterminated(usize),
     /// More than [`ITEMS`].
     #[error("the envelope has more than {ITEMS} items")]
     TooManyItems,
-    /// It is larger than it may be when decompressed.
+    /// The decompressed envelope is too large.
     #[error(transparent)]
     TooMuch(TooMuch),
-    /// Its compression is broken, or ends too early.
+    /// The compressed data is invalid or truncated.
     #[error("the body can't be decompressed")]
     Compression(#[source] io::Error),
 }
 
 impl EnvelopeError {
-    /// Whether its sender has made it to grow when it is decompressed.
+    /// Whether it is a decompression bomb.
     #[must_use]
     pub fn is_bomb(&self) -> bool {
         matches!(self, Self::TooMuch(TooMuch::Ratio))
     }
 
-    /// Whether it has more of something than it may have.
+    /// Whether a limit is exceeded.
     #[must_use]
     pub fn is_a_limit(&self) -> bool {
         matches!(self, Self::HeaderTooLong | Self::TooManyItems | Self::TooMuch(_))
@@ -90,38 +90,38 @@ impl From<io::Error> for EnvelopeError {
     }
 }
 
-/// What the envelope says of itself.
+/// The envelope's header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
     /// The id of the event in it.
     pub event_id: Option<Uuid>,
-    /// The DSN it is for: tunnels send it here instead of in HTTP's headers.
+    /// The DSN: tunnels send it here instead of in an HTTP header.
     pub dsn: Option<String>,
 }
 
 /// One item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Its place, from 1.
+    /// Its number, from 1.
     pub number: usize,
-    /// What it is.
+    /// The kind.
     pub kind: ItemKind,
-    /// What it holds.
+    /// The content.
     pub payload: Payload,
 }
 
-/// What an item holds.
+/// An item's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
-    /// All of it.
+    /// The whole payload.
     Kept(Vec<u8>),
-    /// Nobody wants it.
+    /// Payloads of this kind are not kept.
     Skipped,
-    /// It has more bytes than an item of its kind may have.
+    /// The payload is larger than items of this kind may be.
     TooLarge,
 }
 
-/// An envelope that is being read: an iterator over its items. After an error there are no more.
+/// Parses an envelope: an iterator over its items, which ends after an error.
 pub struct Envelope<R> {
     source: Source<R>,
     header: Header,
@@ -130,10 +130,10 @@ pub struct Envelope<R> {
 }
 
 impl<R: BufRead> Envelope<R> {
-    /// Reads the envelope's header.
+    /// Parses the envelope's header.
     ///
     /// # Errors
-    /// When there is none.
+    /// When it is missing or invalid.
     pub fn open(source: R) -> Result<Self, EnvelopeError> {
         let mut source = Source::new(source);
         let line = header_line(&mut source)?.ok_or(EnvelopeError::Empty)?;
@@ -143,7 +143,7 @@ impl<R: BufRead> Envelope<R> {
         Ok(Self { source, header, items: 0, ended: false })
     }
 
-    /// What the envelope says of itself.
+    /// The envelope's header.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -198,7 +198,7 @@ impl<R: BufRead> Iterator for Envelope<R> {
     }
 }
 
-/// All of a source that is no envelope but one payload of at most this many bytes.
+/// Reads a whole source as one payload of at most `keep` bytes.
 ///
 /// # Errors
 /// When it can't be read.
@@ -215,7 +215,7 @@ pub fn event_id(text: &str) -> Option<Uuid> {
 
 /// The next line that is not blank; none at the end.
 fn header_line(source: &mut Source<impl BufRead>) -> Result<Option<Vec<u8>>, EnvelopeError> {
-    source.pass_over_blanks()?;
+    source.skip_blanks()?;
     let line = source.take(End::Newline, HEADER_BYTES)?;
     if !line.is_whole() {
         return Err(EnvelopeError::HeaderTooLong);

@@ -1,22 +1,22 @@
-//! Bytes, taken in pieces that end at a newline or after a length, and kept only up to a bound.
+//! Reads a stream in pieces that end at a newline or after a length; keeps at most a bounded number of bytes.
 
 use std::io::{self, BufRead};
 
 /// Where a piece ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// At the next newline, which is taken too, or with the source.
+    /// After the next newline, or at the end of the source.
     Newline,
-    /// After this many bytes, or with the source.
+    /// After this many bytes, or at the end of the source.
     After(u64),
 }
 
 /// A piece.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    /// Its bytes, if they were no more than should be kept; else nothing useful.
+    /// Its bytes, if there are no more than the bound; else incomplete.
     pub(super) kept: Vec<u8>,
-    /// How many bytes it has: fewer than were asked for where the source ended before.
+    /// Its number of bytes: fewer than requested if the source ended.
     pub(super) length: u64,
 }
 
@@ -27,7 +27,7 @@ impl Taken {
     }
 }
 
-/// What is read from.
+/// The source.
 pub(super) struct Source<R>(R);
 
 impl<R: BufRead> Source<R> {
@@ -35,7 +35,7 @@ impl<R: BufRead> Source<R> {
         Self(source)
     }
 
-    /// Takes the next piece, and keeps it if it has no more bytes than `keep`.
+    /// Reads the next piece; its bytes are kept if there are at most `keep`.
     pub(super) fn take(&mut self, end: End, keep: usize) -> io::Result<Taken> {
         let mut taken = Taken::default();
         loop {
@@ -67,8 +67,8 @@ impl<R: BufRead> Source<R> {
         }
     }
 
-    /// Passes over blank lines, however many: they cost a sender nothing, and should cost us as little.
-    pub(super) fn pass_over_blanks(&mut self) -> io::Result<()> {
+    /// Skips blank lines in bulk: a body of millions of them must be cheap.
+    pub(super) fn skip_blanks(&mut self) -> io::Result<()> {
         loop {
             let ready = self.0.fill_buf()?;
             let blanks = ready.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -80,7 +80,7 @@ impl<R: BufRead> Source<R> {
         }
     }
 
-    /// Passes over the end of a line, or of the source; false when there is neither.
+    /// Skips the end of a line; true also at the end of the source, false otherwise.
     pub(super) fn end_of_line(&mut self) -> io::Result<bool> {
         if self.0.fill_buf()?.first() == Some(&b'\r') {
             self.0.consume(1);

@@ -1,4 +1,4 @@
-//! The format's own examples, its edges, and properties over arbitrary bytes.
+//! The documentation's examples, edge cases, and properties over arbitrary bytes.
 
 use std::io::BufReader;
 
@@ -8,7 +8,7 @@ use super::*;
 
 type Read = (Header, Vec<Item>, Option<EnvelopeError>);
 
-/// All that can be read, and why no more.
+/// All items that can be parsed, and the error at the end.
 fn read(bytes: &[u8]) -> Result<Read, EnvelopeError> {
     read_from(bytes)
 }
@@ -70,7 +70,7 @@ fn the_examples_of_sentrys_documentation_are_read() {
 }
 
 #[test]
-fn what_is_harmless_is_overlooked() {
+fn harmless_deviations_are_accepted() {
     for text in [
         "{}\r\n{\"type\":\"event\"}\r\n{\"a\":1}\r\n",
         "\u{FEFF}{}\n{\"type\":\"event\",\"length\":7}\n{\"a\":1}",
@@ -89,7 +89,7 @@ fn what_is_harmless_is_overlooked() {
 }
 
 #[test]
-fn what_is_wrong_is_named_and_what_came_before_is_kept() {
+fn an_error_is_named_and_earlier_items_are_kept() {
     let good = "{}\n{\"type\":\"event\"}\n{}\n";
     let long_header = format!("{{\"type\":\"event\",\"x\":\"{}\"}}\n{{}}", "x".repeat(HEADER_BYTES));
     let many = "{\"type\":\"session\"}\n{}\n".repeat(ITEMS);
@@ -123,14 +123,14 @@ fn what_is_wrong_is_named_and_what_came_before_is_kept() {
 }
 
 #[test]
-fn strange_types_are_unknown_and_their_names_are_not_ours() {
-    for header in [r#"{"type":"x_unheard_of"}"#, r#"{"type":7}"#, "{}", r#"{"type":""}"#, r#"{"type":"EVENT"}"#] {
+fn other_types_are_unknown() {
+    for header in [r#"{"type":"x_new_type"}"#, r#"{"type":7}"#, "{}", r#"{"type":""}"#, r#"{"type":"EVENT"}"#] {
         assert_eq!(kinds(format!("{{}}\n{header}\npayload\n").as_bytes()), ["unknown"], "{header}");
     }
 }
 
 #[test]
-fn an_event_may_have_one_mebibyte_and_what_is_larger_harms_nobody_else() {
+fn an_event_may_have_one_mebibyte_and_a_larger_one_does_not_affect_others() {
     let text = |length: usize| format!("\"{}\"", "m".repeat(length - 2));
     for (with_length, bytes) in
         [(true, EVENT_BYTES), (false, EVENT_BYTES), (true, EVENT_BYTES + 1), (false, EVENT_BYTES + 1)]
@@ -147,7 +147,7 @@ fn an_event_may_have_one_mebibyte_and_what_is_larger_harms_nobody_else() {
     }
 }
 
-/// An item of any kind, as an SDK may write it: header, payload, and whether the header tells the length.
+/// An item of any kind, as an SDK may write it: header, payload, and whether the header has the length.
 fn item() -> impl Strategy<Value = (&'static str, Vec<u8>, bool)> {
     let kind = prop::sample::select(vec!["event", "session", "attachment", "check_in", "something_new"]);
     (kind, prop::collection::vec(any::<u8>(), 0..200), any::<bool>()).prop_map(|(kind, mut payload, with_length)| {

@@ -1,4 +1,4 @@
-//! `activity_alert.triggered`: an alert on something that was done to an issue.
+//! `activity_alert.triggered`: an alert on an action on an issue.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Change, Meaning, body_key, detail, step};
 use crate::payload::{Delivery, id, text};
 
-/// The activity on the timeline of its issue.
+/// Adds the activity to the issue's timeline.
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let mut step = step(delivery, body_key(delivery), id(delivery.data("issue"), "id"), now);
     let activity = text(delivery.data("activity"), "type");

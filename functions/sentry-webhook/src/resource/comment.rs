@@ -1,4 +1,4 @@
-//! `comment.*`: somebody has written under an issue. By whom is not kept.
+//! `comment.*`: a comment on an issue. Its author is not stored.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Change, Meaning, body_key, delivery_key, detail, step};
 use crate::payload::{Delivery, id, text};
 
-/// The comment on the timeline of its issue.
+/// Adds the comment to the issue's timeline.
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let data = delivery.whole();
     let comment_id = id(data, "comment_id");

@@ -8,25 +8,25 @@ use shared::sentry_event;
 use super::{Meaning, SOURCE, delivery_key, keep, project_slug};
 use crate::payload::{id, text};
 
-/// An event is an error. `error` and `event_alert` of one event are one delivery.
+/// An event is an error. `error` and `event_alert` of one event have the same delivery key.
 pub(super) fn meaning(event: &Value, now: DateTime<Utc>) -> Meaning {
     match report(event, key(event), now) {
         Some(report) => Meaning::Report(Box::new(report), None),
-        None => Meaning::Ignored("the delivery holds no event"),
+        None => Meaning::Ignored("the delivery contains no event"),
     }
 }
 
-/// The key that every signed delivery of this event has.
+/// The delivery key that all signed deliveries of this event share.
 pub(super) fn key(event: &Value) -> DeliveryKey {
     delivery_key("event", named(event).as_deref(), event)
 }
 
-/// What tells this event from every other: its id is unique in its project only.
+/// Identifies the event: its id is unique only within its project.
 pub(super) fn named(event: &Value) -> Option<String> {
     id(event, "event_id").map(|event_id| format!("{}/{event_id}", id(event, "project").unwrap_or_default()))
 }
 
-/// The report of an event; none when it is no object.
+/// The report of an event; none when it is not an object.
 pub(super) fn report(event: &Value, key: DeliveryKey, now: DateTime<Utc>) -> Option<Report> {
     let mut report = sentry_event::report(event, key, SOURCE, now)?;
     report.application = application(event);

@@ -1,4 +1,4 @@
-//! `installation.*`: the integration was installed in an organisation, or removed from it. About no incident.
+//! `installation.*`: the integration was installed in an organisation, or removed. Concerns no incident.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Change, Meaning, body_key, detail, step};
 use crate::payload::{Delivery, text};
 
-/// Kept with the delivery. The `code` in it is a credential, and is not.
+/// Stores the delivery without its `code`, which is a credential.
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let installation = delivery.data("installation");
     let mut step = step(delivery, body_key(delivery), None, now);

@@ -1,9 +1,9 @@
-//! `issue.*`: what became of an error that Sentry follows. Carries no environment, release or stack trace; the events
-//! that do come apart from it, before or after, and are what counts.
+//! `issue.*`: changes of an issue in Sentry. Contains no environment, release or stack trace; the events that do are
+//! delivered separately, before or after, and are what is counted.
 //!
-//! When something was done to an issue is not told. `lastSeen`, the time of its last event, only grows: a step that has
-//! an older one than the newest heard was overtaken on its way, and changes nothing. So does one whose issue stands
-//! elsewhere by the time it was sent (Sentry sends a late one with the issue as it is then).
+//! Deliveries do not contain the time of the change. `lastSeen`, the time of the issue's last event, only grows: a step
+//! with an older one than the newest received is superseded and changes nothing. The same holds if the issue's status
+//! contradicts the action (Sentry sends a late delivery with the issue's current status).
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -13,11 +13,11 @@ use shared::store::lifecycle::Step;
 use super::{Change, Meaning, SOURCE, apply_level, delivery_key, detail, instant, keep, step};
 use crate::payload::{Delivery, id, text};
 
-/// What became of the issue.
+/// The change of the issue.
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let issue = delivery.data("issue");
     if !issue.is_object() {
-        return Meaning::Ignored("the delivery holds no issue");
+        return Meaning::Ignored("the delivery contains no issue");
     }
     let action = if delivery.action() == "archived" { "ignored" } else { delivery.action() };
     if action == "created" {
@@ -44,7 +44,7 @@ pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
         "resolved" => Meaning::Step(Change::Resolve, Box::new(step)),
         "ignored" => Meaning::Step(Change::Acknowledge, Box::new(step)),
         _ => {
-            // The report has the step's own key, so that both together count once.
+            // The report has the step's delivery key, so that both together count once.
             let report = report(issue, step.delivery_key.clone(), now).map(Box::new);
             step.keep_unknown = report.is_none();
             Meaning::Return(Box::new(step), report)
@@ -56,24 +56,24 @@ fn created_key(issue: &Value) -> DeliveryKey {
     delivery_key("issue-created", id(issue, "id").as_deref(), issue)
 }
 
-/// What tells a step from every other of its issue. By hand an issue may go to and fro without a new event; then the
-/// details of its status, or whom it is assigned to, tell the steps apart, if anything does.
+/// Identifies a step of its issue. Manual changes may alternate without a new event; then the details of the status, or
+/// the assignee, distinguish the steps if possible.
 fn step_key(issue: &Value, action: &str) -> DeliveryKey {
     let Some(issue_id) = id(issue, "id") else { return delivery_key("issue-step", None, &json!([action, issue])) };
-    let told = |name: &str| issue.get(name).unwrap_or(&Value::Null);
-    let assignee = told("assignedTo");
-    let state = ["status", "substatus", "statusDetails", "lastSeen", "count"].map(told);
+    let field = |name: &str| issue.get(name).unwrap_or(&Value::Null);
+    let assignee = field("assignedTo");
+    let state = ["status", "substatus", "statusDetails", "lastSeen", "count"].map(field);
     let content = json!([issue_id, action, state, [assignee.get("type"), assignee.get("id")]]);
     delivery_key("issue-step", None, &content)
 }
 
-/// Where the issue stands, if that is not where the action led.
+/// The issue's status, if it contradicts the action.
 fn contradicting_status<'a>(issue: &'a Value, action: &str) -> Option<&'a str> {
     let status = text(issue, "status").filter(|status| ["resolved", "unresolved", "ignored"].contains(status))?;
     (status != action).then_some(status)
 }
 
-/// To whom, by a team's or a person's name. An e-mail address is no name.
+/// Adds the assignee: a team's or person's name. An email address is not stored.
 fn note_assignee(step: &mut Step, issue: &Value) {
     let assignee = issue.get("assignedTo").unwrap_or(&Value::Null);
     let kind = text(assignee, "type").filter(|kind| ["user", "team"].contains(kind));
@@ -83,12 +83,12 @@ fn note_assignee(step: &mut Step, issue: &Value) {
     step.description = match (kind, step.details.get("assignee").and_then(Value::as_str)) {
         (Some(kind), Some(name)) => format!("Sentry: issue assigned to the {kind} {name}"),
         (Some(kind), None) => format!("Sentry: issue assigned to a {kind}"),
-        (None, _) if assignee.is_null() => "Sentry: issue assigned to nobody".to_owned(),
+        (None, _) if assignee.is_null() => "Sentry: issue unassigned".to_owned(),
         (None, _) => "Sentry: issue assigned".to_owned(),
     };
 }
 
-/// The report of an issue: an announcement, since its events are reported apart. None for feedback.
+/// The report of an issue: an announcement, since its events are reported separately. None for feedback.
 fn report(issue: &Value, key: DeliveryKey, now: DateTime<Utc>) -> Option<Report> {
     if text(issue, "issueCategory") == Some("feedback") {
         return None;

@@ -1,6 +1,6 @@
-//! The older `WebHooks` plugin: an event, not signed. Whoever knows the secret in the path may have made it up, so the
-//! report says that it is unverified, and its delivery key is of a namespace of its own: it can't take the place of a
-//! signed delivery.
+//! Parses a delivery of the older `WebHooks` plugin: an unsigned event. A client that knows the secret in the path may
+//! have forged it, so the report is marked as unverified, and its delivery key has a namespace of its own: it can't
+//! deduplicate a signed delivery.
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -11,10 +11,10 @@ use shared::model::{DeliveryKey, Report, UpstreamGroup};
 use super::{SOURCE, apply_level, event, keep};
 use crate::payload::{id, items, text};
 
-/// Keys of what is not signed.
+/// The namespace of unsigned delivery keys.
 const NAMESPACE: &str = "sentry-legacy";
 
-/// Rules that are kept of those that a delivery names.
+/// The most triggering rules that are stored.
 const RULES: usize = 10;
 
 /// A delivery of the plugin.
@@ -22,10 +22,10 @@ const RULES: usize = 10;
 pub struct Legacy(Value);
 
 impl Legacy {
-    /// Takes a body for one.
+    /// Wraps a body.
     ///
     /// # Errors
-    /// 400 when it is no JSON object.
+    /// 400 when it is not a JSON object.
     pub fn new(body: Value) -> Result<Self, ApiError> {
         if body.is_object() {
             return Ok(Self(body));
@@ -33,7 +33,7 @@ impl Legacy {
         Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", "the body must be a JSON object"))
     }
 
-    /// The number of the Sentry project, where it is told.
+    /// The number of the Sentry project, if present.
     #[must_use]
     pub fn project(&self) -> Option<String> {
         id(self.event(), "project").or_else(|| id(&self.0, "project_id"))
@@ -46,12 +46,12 @@ impl Legacy {
             .then(|| event::key(self.event()))
     }
 
-    /// Its report.
+    /// The delivery's report.
     #[must_use]
     pub fn report(&self, now: DateTime<Utc>) -> Report {
         let body = &self.0;
-        let told = event::named(self.event()).unwrap_or_else(|| body.to_string());
-        let key = DeliveryKey::derived(NAMESPACE, told.as_bytes());
+        let content = event::named(self.event()).unwrap_or_else(|| body.to_string());
+        let key = DeliveryKey::derived(NAMESPACE, content.as_bytes());
         let empty = json!({});
         let event = if self.event().is_object() { self.event() } else { &empty };
         let message = text(body, "message").unwrap_or("an event without a message").to_owned();

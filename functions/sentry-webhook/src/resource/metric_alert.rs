@@ -1,8 +1,8 @@
-//! `metric_alert.*`: a measurement has crossed a threshold, or is back. Each firing has an id of its own; the rule is
-//! what keeps failing, and has one incident.
+//! `metric_alert.*`: a metric crossed a threshold or recovered. Each firing has its own id; the incident belongs to the
+//! rule.
 //!
-//! A raise is followed by a step that notes when Sentry detected it: the end of an earlier firing of the rule, told
-//! late (`date_closed` before that), then changes nothing.
+//! A firing is followed by a step with the time at which Sentry detected it: a late `resolved` of an earlier firing
+//! (`date_closed` before that) then changes nothing.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -11,11 +11,11 @@ use shared::model::{DeliveryKey, Report, Severity, UpstreamGroup};
 use super::{Change, Meaning, SOURCE, delivery_key, detail, instant, keep, step};
 use crate::payload::{Delivery, id, items, text};
 
-/// What the alert tells.
+/// The report of a firing, or the step that resolves it.
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let alert = delivery.data("metric_alert");
     if !alert.is_object() {
-        return Meaning::Ignored("the delivery holds no metric alert");
+        return Meaning::Ignored("the delivery contains no metric alert");
     }
     let resolved = delivery.action() == "resolved";
     let key = if resolved { resolved_key(alert, delivery) } else { raised_key("metric-alert-heard", delivery) };
@@ -24,7 +24,7 @@ pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
         if resolved { &["date_closed"] } else { &["date_detected", "date_created", "date_started", "dateStarted"] };
     step.as_of = dates.iter().find_map(|name| instant(alert, name, now));
     detail(&mut step, "metric_alert_id", id(alert, "id"));
-    detail(&mut step, "sentry_url", told(delivery, "web_url"));
+    detail(&mut step, "sentry_url", field(delivery, "web_url"));
     if resolved {
         return Meaning::Step(Change::Resolve, Box::new(step));
     }
@@ -33,14 +33,14 @@ pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
 
 fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> Report {
     let rule = alert.get("alert_rule").unwrap_or(&Value::Null);
-    let title = text(alert, "title").or_else(|| told(delivery, "description_title")).or_else(|| text(rule, "name"));
-    let message = told(delivery, "description_text").or(title).unwrap_or("a metric alert without a title").to_owned();
+    let title = text(alert, "title").or_else(|| field(delivery, "description_title")).or_else(|| text(rule, "name"));
+    let message = field(delivery, "description_text").or(title).unwrap_or("a metric alert without a title").to_owned();
     let action = delivery.action();
     let mut report = Report::new(raised_key("metric-alert", delivery), SOURCE, message, now);
     report.title = title.map(str::to_owned);
     report.error_type = Some("metric_alert".to_owned());
     report.severity = (action == "critical").then_some(Severity::Critical);
-    // Nobody has said how bad an "open" is: as bad as the rules find it, and no trifle.
+    // An "open" has no severity: the classification decides, at least MEDIUM.
     report.at_least = (action == "open").then_some(Severity::Medium);
     report.at_most = (action == "warning").then_some(Severity::Medium);
     let mut projects = items(alert, "projects").chain(items(rule, "projects")).filter_map(Value::as_str);
@@ -52,11 +52,11 @@ fn report(delivery: &Delivery, alert: &Value, now: DateTime<Utc>) -> Report {
     {
         keep(&mut report, key, text(rule, name).unwrap_or_default());
     }
-    keep(&mut report, "sentry_url", told(delivery, "web_url").unwrap_or_default());
+    keep(&mut report, "sentry_url", field(delivery, "web_url").unwrap_or_default());
     report
 }
 
-fn told<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a str> {
+fn field<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a str> {
     text(delivery.whole(), name)
 }
 
@@ -66,12 +66,12 @@ fn group(alert: &Value) -> Option<String> {
     of_rule.or_else(|| id(alert, "id").map(|id| format!("metric-alert-{id}")))
 }
 
-/// One firing may become worse and better again: each of its steps tells something else.
+/// One firing may change its severity repeatedly: each step has its own key.
 fn raised_key(kind: &str, delivery: &Delivery) -> DeliveryKey {
     delivery_key(kind, None, &json!([delivery.action(), delivery.whole()]))
 }
 
-/// A firing ends once, unless it is told when: then once at each time.
+/// A firing is resolved once, or once per `date_closed`.
 fn resolved_key(alert: &Value, delivery: &Delivery) -> DeliveryKey {
     let named = id(alert, "id").map(|id| format!("{id}/{}", text(alert, "date_closed").unwrap_or_default()));
     delivery_key("metric-alert-resolved", named.as_deref(), delivery.whole())

@@ -1,6 +1,6 @@
-//! What a delivery means to us: one file per kind. Pure.
+//! Maps deliveries to reports and steps: one file per kind. Pure.
 //!
-//! Delivery keys are made of signed content only: ids and times of the body, else the whole of it.
+//! Delivery keys are derived from signed content only: ids and times of the body, else the whole body.
 
 mod activity_alert;
 mod comment;
@@ -28,26 +28,26 @@ use crate::payload::{Delivery, id, text};
 
 pub use vocabulary::kind_of;
 
-/// What reports from here are called, and who has handled an incident that was resolved here.
+/// The source of the reports, and who resolved an incident that was resolved in Sentry.
 const SOURCE: &str = "sentry";
 
-/// Who writes steps down.
+/// The agent in the audit rows of steps.
 const AGENT: Agent = Agent::new("sentry-webhook", "intake");
 
-/// What a delivery means.
+/// The meaning of a delivery.
 #[derive(Debug)]
 pub enum Meaning {
-    /// An error; the step, if there is one, follows once it is stored.
+    /// An error; the step, if there is one, is stored after it.
     Report(Box<Report>, Option<Box<Step>>),
-    /// Something that happens to an incident, if we know it.
+    /// A change of an incident, if there is one for it.
     Step(Change, Box<Step>),
-    /// An error is back: reopens its incident, and where none is known it is the report of a new one.
+    /// An error returned: reopens its incident; without one, the report opens a new incident.
     Return(Box<Step>, Option<Box<Report>>),
     /// Nothing to store, for this reason.
     Ignored(&'static str),
 }
 
-/// What this delivery means.
+/// The meaning of this delivery.
 #[must_use]
 pub fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     if !vocabulary::is_known(delivery.resource(), delivery.action()) {
@@ -66,7 +66,7 @@ pub fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     }
 }
 
-/// The number of the Sentry project that a delivery is about, where it tells.
+/// The number of the delivery's Sentry project, if present.
 #[must_use]
 pub fn project_of(delivery: &Delivery) -> Option<String> {
     ["error", "event"]
@@ -75,7 +75,7 @@ pub fn project_of(delivery: &Delivery) -> Option<String> {
         .or_else(|| id(delivery.data("issue").get("project")?, "id"))
 }
 
-/// A step of this delivery; its kind is one of the vocabulary.
+/// A step for this delivery; its action type is one of the vocabulary.
 fn step(delivery: &Delivery, key: DeliveryKey, group: Option<String>, now: DateTime<Utc>) -> Step {
     let (resource, action) = (delivery.resource(), delivery.action());
     let mut step = Step {
@@ -99,26 +99,26 @@ fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// The incidents of a group of Sentry's.
+/// The incidents of a Sentry group.
 fn target(group: String) -> Target {
     Target::Group(Fingerprint::of_group(&UpstreamGroup { system: SOURCE.into(), id: group }))
 }
 
-/// Keeps what is known in a step's details, and nothing where nothing is. It is redacted and cut later, with the step.
+/// Adds a detail, if there is a value. It is redacted and cut later, with the step.
 fn detail(step: &mut Step, name: &str, value: Option<impl AsRef<str>>) {
     if let Some(value) = value.filter(|value| !value.as_ref().is_empty()) {
         step.details.insert(name.to_owned(), value.as_ref().into());
     }
 }
 
-/// Notes what is known, and nothing where nothing is.
+/// Adds to the context, if there is a value.
 fn keep(report: &mut Report, name: &str, value: &str) {
     if !value.is_empty() {
         report.context.insert(name.to_owned(), json!(value));
     }
 }
 
-/// The key of a delivery whose kind has an id of its own; without one, the content itself tells.
+/// The key of a delivery whose kind has an id of its own; without one, of its content.
 fn delivery_key(kind: &str, id: Option<&str>, content: &Value) -> DeliveryKey {
     let text = match id {
         Some(id) => format!("{kind}/{id}"),
@@ -127,20 +127,20 @@ fn delivery_key(kind: &str, id: Option<&str>, content: &Value) -> DeliveryKey {
     DeliveryKey::derived(SOURCE, text.as_bytes())
 }
 
-/// The key of a delivery that only its body tells from others.
+/// The key of a delivery without an id: of its raw body.
 fn body_key(delivery: &Delivery) -> DeliveryKey {
     let mut content = b"body/".to_vec();
     content.extend_from_slice(delivery.raw());
     DeliveryKey::derived(SOURCE, &content)
 }
 
-/// An instant as Sentry writes it. Its clock, or a client's, may be wrong: nothing is newer than now.
+/// An instant of Sentry's, at most now: its clock, or a client's, may be wrong.
 fn instant(value: &Value, name: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let told = DateTime::parse_from_rfc3339(text(value, name)?).ok()?;
-    Some(told.with_timezone(&Utc).clamp(DateTime::UNIX_EPOCH, now))
+    let at = DateTime::parse_from_rfc3339(text(value, name)?).ok()?;
+    Some(at.with_timezone(&Utc).clamp(DateTime::UNIX_EPOCH, now))
 }
 
-/// The project's slug in the address of an event: `…/projects/ORGANISATION/PROJECT/events/…`.
+/// The project's slug in an event's address: `…/projects/ORGANISATION/PROJECT/events/…`.
 fn project_slug(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let mut segments = url.path_segments()?.skip_while(|segment| *segment != "projects").skip(2);

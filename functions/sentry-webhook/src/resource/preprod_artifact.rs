@@ -1,4 +1,4 @@
-//! `preprod_artifact.*`, in older servers `size_analysis.*`: a build was measured or handed out. About no incident.
+//! `preprod_artifact.*`, in older servers `size_analysis.*`: a build was measured or distributed. Concerns no incident.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Change, Meaning, body_key, detail, step};
 use crate::payload::{Delivery, id, text};
 
-/// Kept with the delivery.
+/// Stores the delivery.
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let data = delivery.whole();
     let mut step = step(delivery, body_key(delivery), None, now);

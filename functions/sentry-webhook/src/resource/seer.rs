@@ -1,4 +1,4 @@
-//! `seer.*`: Sentry's own agent looks for the cause of an issue, for a solution, and proposes a change.
+//! `seer.*`: Sentry's own agent analyses the cause of an issue, proposes a solution and changes.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,10 +6,10 @@ use serde_json::Value;
 use super::{Change, Meaning, body_key, delivery_key, detail, step};
 use crate::payload::{Delivery, id, items, text};
 
-/// A run may propose changes to several repositories; as many are named.
+/// The most pull requests that are stored of one run.
 const PULL_REQUESTS: usize = 10;
 
-/// The run's progress on the timeline of its issue.
+/// Adds the run's progress to the issue's timeline.
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let data = delivery.whole();
     let run_id = id(data, "run_id");

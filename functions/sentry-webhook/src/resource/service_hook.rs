@@ -1,8 +1,7 @@
 //! Service hooks, the third kind of Sentry's webhooks: `{project, group, event}`, signed with the hook's own secret.
-//! The event is written as Sentry's API writes it (`eventID`, `entries`, `lineNo`), and is brought to the usual
-//! spelling here.
+//! The event is spelt as in Sentry's API (`eventID`, `entries`, `lineNo`), and converted to the usual spelling here.
 //!
-//! One event is one delivery, whether it comes this way, as `error` or as `event_alert`.
+//! The deliveries of one event have the same key, whether as service hook, `error` or `event_alert`.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -15,30 +14,30 @@ use crate::payload::{id, items, text};
 const NAMES: [(&str, &str); 4] =
     [("eventID", "event_id"), ("projectID", "project"), ("groupID", "issue_id"), ("dateCreated", "datetime")];
 
-/// Names of a frame, likewise.
+/// Names of a stack frame, likewise.
 const FRAME_NAMES: [(&str, &str); 4] =
     [("absPath", "abs_path"), ("lineNo", "lineno"), ("colNo", "colno"), ("inApp", "in_app")];
 
-/// Entries of an event, and what they are called in the usual spelling.
+/// Entries of an event, and their usual names.
 const ENTRIES: [(&str, &str); 3] = [("exception", "exception"), ("message", "logentry"), ("request", "request")];
 
-/// The number of the Sentry project, where it is told.
+/// The number of the Sentry project, if present.
 #[must_use]
 pub fn project_of(body: &Value) -> Option<String> {
-    let told = body.get("event").unwrap_or(&Value::Null);
-    id(told, "projectID").or_else(|| id(told, "project")).or_else(|| id(body.get("project")?, "id"))
+    let event = body.get("event").unwrap_or(&Value::Null);
+    id(event, "projectID").or_else(|| id(event, "project")).or_else(|| id(body.get("project")?, "id"))
 }
 
-/// The event is an error.
+/// The report of the event.
 #[must_use]
 pub fn meaning(body: &Value, now: DateTime<Utc>) -> Meaning {
     let null = &Value::Null;
     let (project, group) = (body.get("project").unwrap_or(null), body.get("group").unwrap_or(null));
-    let mut told = body.get("event").cloned().unwrap_or_default();
-    let Value::Object(fields) = &mut told else { return Meaning::Ignored("the delivery holds no event") };
+    let mut event = body.get("event").cloned().unwrap_or_default();
+    let Value::Object(fields) = &mut event else { return Meaning::Ignored("the delivery contains no event") };
     respell(fields);
-    let Some(mut report) = event::report(&told, event::key(&told), now) else {
-        return Meaning::Ignored("the delivery holds no event");
+    let Some(mut report) = event::report(&event, event::key(&event), now) else {
+        return Meaning::Ignored("the delivery contains no event");
     };
     if let Some(slug) = text(project, "slug").or_else(|| text(project, "name")) {
         slug.clone_into(&mut report.application);
@@ -47,10 +46,10 @@ pub fn meaning(body: &Value, now: DateTime<Utc>) -> Meaning {
         keep(&mut report, "sentry_issue_id", &id);
         report.upstream_group = Some(UpstreamGroup { system: SOURCE.into(), id });
     }
-    if let Some(level) = text(group, "level").filter(|_| text(&told, "level").is_none()) {
+    if let Some(level) = text(group, "level").filter(|_| text(&event, "level").is_none()) {
         apply_level(&mut report, level);
     }
-    let link = text(&told, "web_url").or_else(|| text(group, "permalink")).or_else(|| text(group, "url"));
+    let link = text(&event, "web_url").or_else(|| text(group, "permalink")).or_else(|| text(group, "url"));
     keep(&mut report, "sentry_url", link.unwrap_or_default());
     Meaning::Report(Box::new(report), None)
 }
@@ -59,7 +58,7 @@ fn respell(event: &mut Map<String, Value>) {
     for (theirs, ours) in NAMES {
         rename(event, theirs, ours);
     }
-    // The API's level stands among the tags.
+    // In the API's spelling, the level is one of the tags.
     let level = items(&Value::Object(event.clone()), "tags")
         .find(|tag| text(tag, "key") == Some("level"))
         .and_then(|tag| tag.get("value").cloned());

@@ -1,4 +1,4 @@
-//! Each kind of delivery, and each action: what it means.
+//! The meaning of each kind of delivery and each action.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +35,8 @@ fn meaning_of(resource: &str, body: &Value) -> Meaning {
     meaning(&delivery(resource, body), now())
 }
 
-/// What a delivery means, in one line.
-fn told(meaning: &Meaning) -> String {
+/// A meaning in one line.
+fn summary(meaning: &Meaning) -> String {
     let step = |step: &Step| {
         let target = match &step.target {
             Target::Group(fingerprint) => fingerprint.as_str(),
@@ -126,7 +126,7 @@ const KINDS: [(&str, &str, &str); 26] = [
 #[test]
 fn every_resource_and_action_has_a_meaning() {
     for (file, resource, wanted) in KINDS {
-        assert_eq!(told(&meaning_of(resource, &fixture(file))), wanted, "{file}");
+        assert_eq!(summary(&meaning_of(resource, &fixture(file))), wanted, "{file}");
         assert_ne!(kind_of(resource, fixture(file)["action"].as_str().unwrap()), "unknown", "{file}");
     }
     let folder = format!("{}/fixtures", env!("CARGO_MANIFEST_DIR"));
@@ -138,7 +138,7 @@ fn every_resource_and_action_has_a_meaning() {
 }
 
 #[test]
-fn archived_is_ignored_by_another_name() {
+fn archived_means_ignored() {
     let archived = changed("issue-ignored", |it| it["action"] = json!("archived"));
     let [one, other] = [&archived, &fixture("issue-ignored")].map(|body| match meaning_of("issue", body) {
         Meaning::Step(Change::Acknowledge, step) => step.delivery_key,
@@ -148,7 +148,7 @@ fn archived_is_ignored_by_another_name() {
 }
 
 #[test]
-fn a_step_whose_issue_stands_elsewhere_by_now_is_only_noted() {
+fn a_step_that_contradicts_the_issue_s_status_is_only_noted() {
     for (file, status) in [
         ("issue-resolved", "unresolved"),
         ("issue-resolved", "ignored"),
@@ -167,7 +167,7 @@ fn a_step_whose_issue_stands_elsewhere_by_now_is_only_noted() {
 }
 
 #[test]
-fn a_key_is_made_of_what_is_signed_and_tells_each_step_from_the_next() {
+fn a_delivery_key_is_derived_from_signed_content_and_distinguishes_steps() {
     let key = |resource: &str, body: &Value| match meaning_of(resource, body) {
         Meaning::Step(_, step) | Meaning::Return(step, _) => step.delivery_key,
         Meaning::Report(report, _) => report.delivery_key,
@@ -181,7 +181,7 @@ fn a_key_is_made_of_what_is_signed_and_tells_each_step_from_the_next() {
         assert_eq!(key(resource, &body) == key(resource, &same), by_id, "{file}");
         keys.insert(key(resource, &body));
     }
-    assert_eq!(keys.len(), KINDS.len() - 1, "error and event_alert are of one event");
+    assert_eq!(keys.len(), KINDS.len() - 1, "error and event_alert of one event share a key");
     for (name, value) in [
         ("lastSeen", json!("2026-11-23T11:00:00Z")),
         ("count", json!("9")),
@@ -192,11 +192,11 @@ fn a_key_is_made_of_what_is_signed_and_tells_each_step_from_the_next() {
         assert!(keys.insert(key("issue", &next)), "another {name} is another step");
     }
     let unread = changed("issue-resolved", |it| it["data"]["issue"]["hasSeen"] = json!(true));
-    assert!(!keys.insert(key("issue", &unread)), "a retry may differ in what is no part of the step");
+    assert!(!keys.insert(key("issue", &unread)), "a retry may differ in other fields");
 }
 
 #[test]
-fn an_assignee_is_named_but_never_by_an_address() {
+fn an_assignee_is_named_but_never_by_an_email_address() {
     for (assignee, description) in [
         (json!({"type": "team", "id": "7", "name": "checkout"}), "Sentry: issue assigned to the team checkout"),
         (
@@ -205,7 +205,7 @@ fn an_assignee_is_named_but_never_by_an_address() {
         ),
         (json!({"type": "user", "id": "9", "name": "ann@example.com"}), "Sentry: issue assigned to a user"),
         (json!({"type": "robot", "name": "x"}), "Sentry: issue assigned"),
-        (Value::Null, "Sentry: issue assigned to nobody"),
+        (Value::Null, "Sentry: issue unassigned"),
     ] {
         let body = changed("issue-assigned", |it| it["data"]["issue"]["assignedTo"] = assignee);
         let Meaning::Step(Change::Note, step) = meaning_of("issue", &body) else { panic!() };
@@ -215,7 +215,7 @@ fn an_assignee_is_named_but_never_by_an_address() {
 }
 
 #[test]
-fn what_a_timeline_shows_is_told_and_nothing_else() {
+fn only_the_details_of_a_timeline_are_stored() {
     for (file, resource, details) in [
         (
             "seer-pr-created",
@@ -235,7 +235,7 @@ fn what_a_timeline_shows_is_told_and_nothing_else() {
             "activity_alert",
             json!({
                 "actor": "application", "activity": "seer_root_cause_completed", "alert_id": "31",
-                "alert": "Tell us what Seer finds",
+                "alert": "Seer found something",
             }),
         ),
         (
@@ -250,7 +250,7 @@ fn what_a_timeline_shows_is_told_and_nothing_else() {
 }
 
 #[test]
-fn what_is_not_known_is_kept_and_finds_its_issue() {
+fn unknown_deliveries_are_stored_and_matched_to_their_issue() {
     for (resource, body, target) in [
         ("issue", json!({"action": "escalated", "data": {"issue": {"id": "5"}}}), Some("sentry:5")),
         ("error", json!({"action": "deleted", "data": {"error": {"issue_id": "6"}}}), Some("sentry:6")),
@@ -271,7 +271,7 @@ fn what_is_not_known_is_kept_and_finds_its_issue() {
 }
 
 #[test]
-fn a_clock_that_is_ahead_is_held_back() {
+fn an_instant_in_the_future_is_clamped_to_now() {
     let body = changed("issue-resolved", |it| it["data"]["issue"]["lastSeen"] = json!("9999-01-01T00:00:00Z"));
     let Meaning::Step(_, step) = meaning_of("issue", &body) else { panic!() };
     assert_eq!(step.as_of, Some(now()));
@@ -286,7 +286,7 @@ fn feedback_of_a_user_is_no_error() {
 }
 
 #[test]
-fn a_service_hook_s_event_reads_as_any_other() {
+fn a_service_hook_s_event_is_converted() {
     let Meaning::Report(report, None) = service_hook::meaning(&fixture("service-hook"), now()) else { panic!() };
     assert_eq!(report.message, "TypeError: Cannot read property 'total' of undefined");
     assert_eq!((report.application.as_str(), report.environment.as_str()), ("shop-web", "production"));
@@ -298,11 +298,11 @@ fn a_service_hook_s_event_reads_as_any_other() {
 }
 
 #[test]
-fn an_unsigned_delivery_says_so_and_has_a_key_of_its_own() {
+fn an_unsigned_delivery_is_marked_and_has_its_own_key() {
     let legacy = Legacy::new(fixture("legacy-plugin")).unwrap();
     let report = legacy.report(now());
     assert_eq!(report.context["unverified"], true);
-    assert_eq!(report.context["triggering_rules"], json!(["Tell Watchkeeper"]));
+    assert_eq!(report.context["triggering_rules"], json!(["Notify Watchkeeper"]));
     assert_eq!(report.context["sentry_url"], "https://acme.sentry.io/issues/4711/?referrer=webhooks_plugin");
     assert_eq!(report.message, "TypeError: Cannot read property 'total' of undefined");
     assert_eq!((report.application.as_str(), report.environment.as_str()), ("shop-web", "production"));
@@ -316,7 +316,7 @@ fn an_unsigned_delivery_says_so_and_has_a_key_of_its_own() {
     assert_eq!((report.severity, bare.signed_key()), (Some(Severity::Critical), None));
 }
 
-/// Each of the value's places, with something else in it.
+/// Copies of the value, each with one field replaced.
 fn mutants(whole: &Value) -> Vec<Value> {
     fn places(value: &Value, at: &str, found: &mut Vec<String>) {
         let of_object = value.as_object().into_iter().flatten().map(|(key, child)| (key.replace('/', "~1"), child));
@@ -339,7 +339,7 @@ fn mutants(whole: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn an_unsigned_delivery_or_a_hook_s_may_hold_anything() {
+fn unsigned_deliveries_and_service_hooks_may_contain_anything() {
     for body in mutants(&fixture("legacy-plugin")) {
         let legacy = Legacy::new(body).unwrap();
         let report = legacy.report(now());
@@ -352,7 +352,7 @@ fn an_unsigned_delivery_or_a_hook_s_may_hold_anything() {
 }
 
 #[test]
-fn the_slug_stands_in_the_events_address() {
+fn the_slug_is_found_in_the_event_s_address() {
     for (url, slug) in [
         ("https://sentry.io/api/0/projects/acme/shop-web/events/e1/", Some("shop-web")),
         ("https://sentry.io/projects/acme/shop/events/1", Some("shop")),

@@ -1,6 +1,5 @@
-//! What Sentry may send one day: authentic, but of a kind that we know nothing of. The delivery itself is kept,
-//! bounded, so that nothing is lost by not being understood; and noted on the timeline of the issue that it names, if
-//! it names one.
+//! Authentic deliveries of a kind that is not known yet. The delivery is stored, bounded, and noted on the timeline of
+//! the issue that it names, if it names one.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -10,22 +9,22 @@ use shared::model::text::first_chars;
 use super::{Change, Meaning, body_key, detail, step};
 use crate::payload::{Delivery, id};
 
-/// The words of a delivery's kind are cut to this: one comes in a header.
+/// Resource and action are cut to this length: the resource comes from a header.
 const WORD_CHARS: usize = 64;
 
-/// Kept, and noted where it names an issue.
+/// Stores the delivery, and notes it if it names an issue.
 pub(super) fn meaning(delivery: &Delivery, now: DateTime<Utc>) -> Meaning {
     let mut step = step(delivery, body_key(delivery), named_issue(delivery), now);
     let [resource, action] = [delivery.resource(), delivery.action()].map(|word| first_chars(word, WORD_CHARS));
     step.action_type = "sentry_unknown".to_owned();
-    step.description = "Sentry: a delivery of a kind that is not known".to_owned();
+    step.description = "Sentry: a delivery of an unknown kind".to_owned();
     detail(&mut step, "resource", Some(resource));
     detail(&mut step, "action", Some(action));
     step.note = Some(json!({ "resource": resource, "action": action, "body": body(delivery.raw()) }));
     Meaning::Step(Change::Note, Box::new(step))
 }
 
-/// The issue's id, wherever the kinds that are known have it.
+/// The issue's id, wherever known kinds have it.
 fn named_issue(delivery: &Delivery) -> Option<String> {
     let data = delivery.whole();
     let of_event = || ["error", "event"].iter().find_map(|name| id(delivery.data(name), "issue_id"));

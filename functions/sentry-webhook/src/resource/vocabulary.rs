@@ -1,7 +1,7 @@
-//! Which deliveries are known: every resource of Sentry's and its actions. What is counted is one of these, or
-//! `unknown`: so that no caller can make up kinds without end.
+//! Sentry's resources and their actions. Deliveries are counted under one of these, or `unknown`: clients can't create
+//! unbounded kinds.
 
-/// Resources and their actions. `archived` is what `ignored` is called in places; `size_analysis` is the older name of
+/// Resources and their actions. `archived` is another name of `ignored`, `size_analysis` the older name of
 /// `preprod_artifact`.
 const KINDS: [(&str, &[&str]); 10] = [
     ("error", &["created"]),
@@ -37,7 +37,7 @@ pub(super) fn is_known(resource: &str, action: &str) -> bool {
     KINDS.iter().any(|(known, actions)| *known == resource && actions.contains(&action))
 }
 
-/// What a delivery is counted as: `issue.resolved`, or `unknown`.
+/// The name that a delivery is counted under: `issue.resolved`, or `unknown`.
 #[must_use]
 pub fn kind_of(resource: &str, action: &str) -> String {
     if is_known(resource, action) { format!("{resource}.{action}") } else { "unknown".to_owned() }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_is_one_of_a_few_words() {
+    fn deliveries_are_counted_under_bounded_names() {
         for (resource, action, kind) in [
             ("issue", "resolved", "issue.resolved"),
             ("seer", "pr_created", "seer.pr_created"),

@@ -1,4 +1,4 @@
-//! The body of an answer, as far as it is read: at most 64 kB, before and after it is unpacked.
+//! Reads the body of an answer: at most 64 kB, both before and after decompression.
 
 use std::io::{self, Read};
 
@@ -13,17 +13,17 @@ use super::super::attempt::Progress;
 use super::exchange::{Exchange, failure_of};
 use crate::net::Phase;
 
-/// Longer bodies are not read, and not unpacked.
+/// Longer bodies are refused, compressed or not.
 const BODY_BYTES: usize = 64 * 1024;
 
-/// How a body is packed.
+/// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Gzip,
     Deflate,
 }
 
-/// The whole body, unpacked.
+/// The whole body, decompressed.
 pub(super) async fn read_whole(exchange: &mut Exchange, progress: &mut Progress) -> Result<Vec<u8>, Failure> {
     let coding = coding_of(&exchange.headers)?;
     progress.trace.start(Phase::Transfer);
@@ -34,17 +34,17 @@ pub(super) async fn read_whole(exchange: &mut Exchange, progress: &mut Progress)
         return Err(too_large());
     }
     let Some(coding) = coding else { return Ok(bytes) };
-    let mut unpacked = Vec::new();
-    unpack(coding, &bytes, BODY_BYTES, &mut unpacked)
-        .map_err(|_| Failure::new(FailureReason::Protocol, "the body can't be unpacked"))?;
-    if unpacked.len() > BODY_BYTES { Err(too_large()) } else { Ok(unpacked) }
+    let mut decoded = Vec::new();
+    decode(coding, &bytes, BODY_BYTES, &mut decoded)
+        .map_err(|_| Failure::new(FailureReason::Protocol, "the body can't be decompressed"))?;
+    if decoded.len() > BODY_BYTES { Err(too_large()) } else { Ok(decoded) }
 }
 
 fn too_large() -> Failure {
     Failure::new(FailureReason::BodyTooLarge, "the body is longer than the 64 kB that are read for its conditions")
 }
 
-/// Reads until the end, and says so, or until there is more than the limit. What has been read stays when it is cut off.
+/// Reads until the end (true) or the limit (false). What was read stays in `bytes` when the read is cut off.
 pub(super) async fn read_into(body: &mut Incoming, limit: usize, bytes: &mut Vec<u8>) -> Result<bool, Failure> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -67,15 +67,15 @@ pub(super) async fn read_into(body: &mut Incoming, limit: usize, bytes: &mut Vec
     Ok(true)
 }
 
-/// The beginning of a body, unpacked as far as it goes.
+/// The beginning of a body, decompressed as far as possible.
 pub(super) fn decoded_beginning(headers: &HeaderMap, bytes: Vec<u8>) -> Vec<u8> {
     let Ok(Some(coding)) = coding_of(headers) else { return bytes };
-    let mut unpacked = Vec::new();
-    let _cut_off_is_fine = unpack(coding, &bytes, bytes.len() * 4, &mut unpacked);
-    unpacked
+    let mut decoded = Vec::new();
+    let _cut_off_is_fine = decode(coding, &bytes, bytes.len() * 4, &mut decoded);
+    decoded
 }
 
-/// How the body is packed, although that was not asked for.
+/// How the body is compressed, although we asked for `identity`.
 fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Failure> {
     let Some(coding) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
     let coding = String::from_utf8_lossy(coding.as_bytes()).trim().to_ascii_lowercase();
@@ -83,18 +83,18 @@ fn coding_of(headers: &HeaderMap) -> Result<Option<Coding>, Failure> {
         "" | "identity" => Ok(None),
         "gzip" | "x-gzip" => Ok(Some(Coding::Gzip)),
         "deflate" => Ok(Some(Coding::Deflate)),
-        _ => Err(Failure::new(FailureReason::Protocol, "the body is packed in a way that was not asked for")),
+        _ => Err(Failure::new(FailureReason::Protocol, "the body has an unsupported Content-Encoding")),
     }
 }
 
-/// Unpacks up to one byte more than the limit, which tells that there is more.
-fn unpack(coding: Coding, bytes: &[u8], limit: usize, unpacked: &mut Vec<u8>) -> io::Result<()> {
+/// Decompresses up to one byte more than the limit, which shows that there is more.
+fn decode(coding: Coding, bytes: &[u8], limit: usize, decoded: &mut Vec<u8>) -> io::Result<()> {
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     match coding {
-        Coding::Gzip => MultiGzDecoder::new(bytes).take(most).read_to_end(unpacked),
-        // Some send it with zlib's header, as they should, some without.
-        Coding::Deflate => match ZlibDecoder::new(bytes).take(most).read_to_end(unpacked) {
-            Err(_) if unpacked.is_empty() => DeflateDecoder::new(bytes).take(most).read_to_end(unpacked),
+        Coding::Gzip => MultiGzDecoder::new(bytes).take(most).read_to_end(decoded),
+        // Servers send it with zlib's header, as the standard says, or without.
+        Coding::Deflate => match ZlibDecoder::new(bytes).take(most).read_to_end(decoded) {
+            Err(_) if decoded.is_empty() => DeflateDecoder::new(bytes).take(most).read_to_end(decoded),
             result => result,
         },
     }?;
@@ -110,38 +110,38 @@ mod tests {
 
     use super::*;
 
-    fn unpacked(coding: Coding, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let mut unpacked = Vec::new();
-        unpack(coding, bytes, BODY_BYTES, &mut unpacked).map(|()| unpacked)
+    fn decoded(coding: Coding, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut decoded = Vec::new();
+        decode(coding, bytes, BODY_BYTES, &mut decoded).map(|()| decoded)
     }
 
     #[test]
-    fn each_way_of_packing_is_understood() {
+    fn each_coding_is_decoded() {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(b"hello").unwrap();
-        assert_eq!(unpacked(Coding::Gzip, &gzip.finish().unwrap()).unwrap(), b"hello");
+        assert_eq!(decoded(Coding::Gzip, &gzip.finish().unwrap()).unwrap(), b"hello");
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
         zlib.write_all(b"hello").unwrap();
-        assert_eq!(unpacked(Coding::Deflate, &zlib.finish().unwrap()).unwrap(), b"hello");
+        assert_eq!(decoded(Coding::Deflate, &zlib.finish().unwrap()).unwrap(), b"hello");
         let mut raw = DeflateEncoder::new(Vec::new(), Compression::fast());
         raw.write_all(b"hello").unwrap();
-        assert_eq!(unpacked(Coding::Deflate, &raw.finish().unwrap()).unwrap(), b"hello");
+        assert_eq!(decoded(Coding::Deflate, &raw.finish().unwrap()).unwrap(), b"hello");
     }
 
     #[test]
-    fn a_bomb_does_not_grow_beyond_the_limit() {
+    fn a_decompression_bomb_stops_at_the_limit() {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         for _ in 0..160 {
             gzip.write_all(&[0; 65_536]).unwrap();
         }
         let bomb = gzip.finish().unwrap();
         assert!(bomb.len() < BODY_BYTES);
-        assert_eq!(unpacked(Coding::Gzip, &bomb).unwrap().len(), BODY_BYTES + 1);
+        assert_eq!(decoded(Coding::Gzip, &bomb).unwrap().len(), BODY_BYTES + 1);
     }
 
     #[test]
-    fn what_is_broken_is_an_error_and_what_is_unknown_too() {
-        assert!(unpacked(Coding::Gzip, b"nonsense").is_err());
+    fn a_corrupt_body_and_an_unknown_coding_are_errors() {
+        assert!(decoded(Coding::Gzip, b"nonsense").is_err());
         let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, "br".parse().unwrap())]);
         assert_eq!(coding_of(&headers).unwrap_err().reason, FailureReason::Protocol);
     }

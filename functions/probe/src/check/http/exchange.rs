@@ -1,4 +1,4 @@
-//! One request over one connection: resolved, guarded, connected, encrypted, sent, up to the head of the answer.
+//! One request over one connection, up to the head of the answer: resolve, guard, connect, TLS, send.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ use super::super::attempt::{Context, Progress};
 use super::request::Outgoing;
 use crate::net::{Host, Phase};
 
-/// A head that is longer than this is none.
+/// A longer head is refused.
 const HEAD_BYTES: usize = 64 * 1024;
 
 /// An answer whose body has not been read yet.
@@ -31,7 +31,7 @@ pub(super) struct Exchange {
     _connection: Driver,
 }
 
-/// The task that reads and writes; ends with the exchange.
+/// The task that drives the connection; aborted with the exchange.
 #[derive(Debug)]
 struct Driver(JoinHandle<()>);
 
@@ -41,7 +41,7 @@ impl Drop for Driver {
     }
 }
 
-/// Sends the request, and notes what is learned on the way.
+/// Sends the request and records what is measured.
 pub(super) async fn send(
     context: &Context<'_>,
     outgoing: &Outgoing,
@@ -85,13 +85,13 @@ async fn talk(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failure_of(&error))?;
-    // Its error reaches whoever waits for the answer or the body.
+    // The caller gets its error from the answer or the body.
     let driver = Driver(tokio::spawn(async move { drop(connection.await) }));
     let response = sender.send_request(request).await.map_err(|error| failure_of(&error))?;
     Ok((response, driver))
 }
 
-/// Why an exchange ended early.
+/// Why an exchange failed.
 pub(super) fn failure_of(error: &hyper::Error) -> Failure {
     if error.is_incomplete_message() {
         return Failure::new(FailureReason::ConnectionReset, "the connection was closed without an answer");

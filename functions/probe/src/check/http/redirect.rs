@@ -1,4 +1,4 @@
-//! Where a redirect leads, and what of the request goes along. Pure.
+//! Follows redirects: the next address, and which headers and body go there. Pure.
 
 use bytes::Bytes;
 use hyper::Method;
@@ -8,13 +8,13 @@ use shared::model::FailureReason;
 use super::super::Failure;
 use super::request::Outgoing;
 
-/// What stays with the origin that it was meant for.
+/// Headers that are sent only to the original origin.
 const CREDENTIALS: [HeaderName; 4] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, header::HOST];
 
-/// A header whose name holds one of these holds a credential, as far as we can tell.
-const TELLING: [&str; 6] = ["key", "token", "secret", "auth", "session", "credential"];
+/// A header whose name contains one of these is treated as a credential.
+const CREDENTIAL_PARTS: [&str; 6] = ["key", "token", "secret", "auth", "session", "credential"];
 
-/// Where the answer sends us, if it is a redirect at all.
+/// The redirect's address, if the answer is a redirect.
 pub(super) fn location(status: u16, headers: &HeaderMap) -> Option<HeaderValue> {
     matches!(status, 301 | 302 | 303 | 307 | 308).then(|| headers.get(header::LOCATION).cloned()).flatten()
 }
@@ -22,13 +22,13 @@ pub(super) fn location(status: u16, headers: &HeaderMap) -> Option<HeaderValue> 
 /// The request that follows.
 pub(super) fn next(mut request: Outgoing, status: u16, location: HeaderValue) -> Result<Outgoing, Failure> {
     let wrong = |what: &str| Failure::new(FailureReason::Redirect, what);
-    let location = std::str::from_utf8(location.as_bytes()).map_err(|_| wrong("it redirects to no address"))?;
-    let mut url = request.url.join(location).map_err(|_| wrong("it redirects to no address"))?;
+    let location = std::str::from_utf8(location.as_bytes()).map_err(|_| wrong("it redirects to an invalid address"))?;
+    let mut url = request.url.join(location).map_err(|_| wrong("it redirects to an invalid address"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(wrong("it redirects to something other than http"));
     }
     let fails_without_host = url.set_username("").and_then(|()| url.set_password(None));
-    fails_without_host.map_err(|()| wrong("it redirects to no address"))?;
+    fails_without_host.map_err(|()| wrong("it redirects to an invalid address"))?;
     if status == 303 && request.method != Method::HEAD || matches!(status, 301 | 302) && request.method == Method::POST
     {
         request.method = Method::GET;
@@ -38,7 +38,7 @@ pub(super) fn next(mut request: Outgoing, status: u16, location: HeaderValue) ->
     }
     if url.origin() != request.url.origin() {
         if request.body_is_secret {
-            return Err(wrong("it redirects elsewhere, where the secret in the body does not belong"));
+            return Err(wrong("it redirects to another origin, which must not receive the secret in the body"));
         }
         request.headers = std::mem::take(&mut request.headers)
             .into_iter()
@@ -51,7 +51,7 @@ pub(super) fn next(mut request: Outgoing, status: u16, location: HeaderValue) ->
 }
 
 fn is_credential(name: &HeaderName) -> bool {
-    CREDENTIALS.contains(name) || TELLING.iter().any(|part| name.as_str().contains(part))
+    CREDENTIALS.contains(name) || CREDENTIAL_PARTS.iter().any(|part| name.as_str().contains(part))
 }
 
 #[cfg(test)]
@@ -93,20 +93,20 @@ mod tests {
     }
 
     #[test]
-    fn credentials_stay_where_they_belong() {
-        let ask = || request("GET", "https://u:p@shop.example/health", None);
+    fn credentials_are_not_sent_to_another_origin() {
+        let original = || request("GET", "https://u:p@shop.example/health", None);
         let all = ["authorization", "content-type", "cookie", "host", "x-api-key", "x-hidden", "x-plain"];
-        assert_eq!(names(&follow(ask(), 302, "/login").unwrap()), all);
-        assert_eq!(names(&follow(ask(), 302, "https://shop.example:443/x").unwrap()), all);
+        assert_eq!(names(&follow(original(), 302, "/login").unwrap()), all);
+        assert_eq!(names(&follow(original(), 302, "https://shop.example:443/x").unwrap()), all);
         for elsewhere in
             ["https://other.example/", "//other.example/", "http://shop.example/", "https://shop.example:444/"]
         {
-            assert_eq!(names(&follow(ask(), 302, elsewhere).unwrap()), ["content-type", "x-plain"], "{elsewhere}");
+            assert_eq!(names(&follow(original(), 302, elsewhere).unwrap()), ["content-type", "x-plain"], "{elsewhere}");
         }
     }
 
     #[test]
-    fn a_form_is_sent_on_only_where_the_redirect_says_so() {
+    fn method_and_body_are_kept_only_where_the_status_says_so() {
         for (status, method, after) in [
             (301, "POST", "GET"),
             (302, "POST", "GET"),
@@ -124,23 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_body_goes_to_no_other_origin() {
-        let ask = || request("POST", "https://shop.example/", Some("${PROBE_SECRET_A}"));
-        assert!(follow(ask(), 307, "/next").is_ok());
-        assert!(follow(ask(), 302, "https://other.example/").is_ok());
-        let failure = follow(ask(), 307, "https://other.example/").unwrap_err();
+    fn a_secret_body_is_not_sent_to_another_origin() {
+        let original = || request("POST", "https://shop.example/", Some("${PROBE_SECRET_A}"));
+        assert!(follow(original(), 307, "/next").is_ok());
+        assert!(follow(original(), 302, "https://other.example/").is_ok());
+        let failure = follow(original(), 307, "https://other.example/").unwrap_err();
         assert_eq!(failure.reason, FailureReason::Redirect);
         assert!(!failure.text.contains("s3cret"));
     }
 
     #[test]
     fn only_http_is_followed_and_no_credentials_are_taken_from_a_redirect() {
-        let ask = || request("GET", "https://shop.example/a/b", None);
+        let original = || request("GET", "https://shop.example/a/b", None);
         for location in ["ftp://x/", "file:///etc/passwd", "javascript:alert(1)", "https://", "data:x"] {
-            assert!(follow(ask(), 302, location).is_err(), "{location}");
+            assert!(follow(original(), 302, location).is_err(), "{location}");
         }
-        assert_eq!(follow(ask(), 302, "https://u:p@x.example/").unwrap().url.as_str(), "https://x.example/");
-        assert_eq!(follow(ask(), 302, "c?d=1").unwrap().url.as_str(), "https://shop.example/a/c?d=1");
+        assert_eq!(follow(original(), 302, "https://u:p@x.example/").unwrap().url.as_str(), "https://x.example/");
+        assert_eq!(follow(original(), 302, "c?d=1").unwrap().url.as_str(), "https://shop.example/a/c?d=1");
         assert_eq!(location(200, &HeaderMap::new()), None);
         assert_eq!(location(302, &HeaderMap::new()), None);
     }

@@ -1,4 +1,4 @@
-//! What is asked: the service's method, headers and body, with its secrets filled in.
+//! The request: the service's method, headers and body, with its secrets filled in.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,7 +30,7 @@ impl Outgoing {
     pub(super) fn of(spec: &ServiceSpec, sent: &mut Sent, secrets: &Secrets) -> Result<Self, Failure> {
         let wrong = |what: &str| Failure::new(FailureReason::Misconfigured, what);
         let url = Url::parse(&spec.target).map_err(|_| wrong("the target is not an http or https address"))?;
-        let method = Method::from_bytes(spec.check.method.as_bytes()).map_err(|_| wrong("the method is none"))?;
+        let method = Method::from_bytes(spec.check.method.as_bytes()).map_err(|_| wrong("the method is invalid"))?;
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -52,9 +52,9 @@ impl Outgoing {
         Ok(Self { url, method, headers, body, body_is_secret })
     }
 
-    /// As it goes over the wire.
+    /// As it is sent.
     pub(super) fn to_request(&self) -> Result<Request<Full<Bytes>>, Failure> {
-        let wrong = |_| Failure::new(FailureReason::Misconfigured, "the address can't be asked for");
+        let wrong = |_| Failure::new(FailureReason::Misconfigured, "the address can't be requested");
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.url[Position::BeforePath..Position::AfterQuery].parse().map_err(wrong)?;
@@ -72,10 +72,10 @@ fn spec_holds_secret(spec: &ServiceSpec, name: &HeaderName) -> bool {
 
 fn host_of(url: &Url) -> Result<HeaderValue, Failure> {
     let host = &url[Position::BeforeHost..Position::AfterPort];
-    HeaderValue::from_str(host).map_err(|_| Failure::new(FailureReason::Misconfigured, "the host can't be asked for"))
+    HeaderValue::from_str(host).map_err(|_| Failure::new(FailureReason::Misconfigured, "the host can't be requested"))
 }
 
-/// User and password of an address, as they are sent.
+/// The address's user and password as an `Authorization` header.
 fn credentials_of(url: &Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
         return None;

@@ -1,17 +1,17 @@
-//! What a Postgres was measured to be, against what is still well. Pure.
+//! Compares a Postgres's measurements with their limits. Pure.
 
 use serde_json::{Value, json};
 use shared::model::PostgresLimits;
 use shared::store::vitals::Vitals;
 
-/// Deadlocks since the last check; none where there was no last one.
+/// Deadlocks since the last check; none without a last check.
 pub(super) fn new_deadlocks(now: &Vitals, before: Option<&Value>) -> Option<i64> {
     let before = before?.get("deadlocks")?.as_i64()?;
-    // Statistics that were reset begin at nought.
+    // Statistics that were reset start at zero.
     Some(if now.deadlocks < before { now.deadlocks } else { now.deadlocks.saturating_sub(before) })
 }
 
-/// As it is kept until the next check.
+/// As it is stored until the next check.
 pub(super) fn to_json(now: &Vitals, new_deadlocks: Option<i64>) -> Value {
     json!({
         "connections": now.connections,
@@ -25,7 +25,7 @@ pub(super) fn to_json(now: &Vitals, new_deadlocks: Option<i64>) -> Value {
     })
 }
 
-/// Which limits are reached, each with its value; none = all is well.
+/// Which limits are reached, each with its value; none = no limit is reached.
 pub(super) fn reached(now: &Vitals, new_deadlocks: Option<i64>, limits: &PostgresLimits) -> Option<String> {
     let mut reached = Vec::new();
     #[expect(clippy::cast_precision_loss, reason = "a server takes less than 2^53 connections")]
@@ -58,7 +58,7 @@ pub(super) fn reached(now: &Vitals, new_deadlocks: Option<i64>, limits: &Postgre
     (!reached.is_empty()).then(|| reached.join("; "))
 }
 
-/// A share in percent, with one decimal where it needs one.
+/// A share in percent, with one decimal if needed.
 fn percent(share: f64) -> String {
     let tenths = (share * 1_000.0).round() / 10.0;
     tenths.to_string()
@@ -68,7 +68,7 @@ fn percent(share: f64) -> String {
 mod tests {
     use super::*;
 
-    fn well() -> Vitals {
+    fn healthy() -> Vitals {
         Vitals {
             connections: 12,
             max_connections: 100,
@@ -81,10 +81,10 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_is_told_with_its_value() {
+    fn each_limit_is_described_with_its_value() {
         let limits =
             PostgresLimits { cache_hit_ratio: Some(0.95), size_bytes: Some(5_000), ..PostgresLimits::default() };
-        assert_eq!(reached(&well(), Some(0), &limits), None);
+        assert_eq!(reached(&healthy(), Some(0), &limits), None);
         type Change = fn(&mut Vitals);
         let cases: [(Change, &str); 5] = [
             (|it| it.connections = 80, "80 of 100 connections are used (limit 80 %)"),
@@ -93,22 +93,22 @@ mod tests {
             (|it| it.cache_hit_ratio = Some(0.9444), "94.4 % of blocks are found in memory (limit 95 %)"),
             (|it| it.size_bytes = 5_000, "the database has 5000 bytes (limit 5000)"),
         ];
-        for (change, told) in cases {
-            let mut vitals = well();
+        for (change, expected) in cases {
+            let mut vitals = healthy();
             change(&mut vitals);
-            assert_eq!(reached(&vitals, Some(0), &limits).as_deref(), Some(told));
+            assert_eq!(reached(&vitals, Some(0), &limits).as_deref(), Some(expected));
         }
-        let told = reached(&Vitals { connections: 99, ..well() }, Some(2), &limits).unwrap();
-        assert!(told.contains("; 2 deadlocks since the last check (limit 1)"), "{told}");
+        let text = reached(&Vitals { connections: 99, ..healthy() }, Some(2), &limits).unwrap();
+        assert!(text.contains("; 2 deadlocks since the last check (limit 1)"), "{text}");
     }
 
     #[test]
     fn deadlocks_are_counted_since_the_last_check() {
-        assert_eq!(new_deadlocks(&well(), None), None);
+        assert_eq!(new_deadlocks(&healthy(), None), None);
         for (before, new) in [(7, 0), (4, 3), (9, 7)] {
-            assert_eq!(new_deadlocks(&well(), Some(&json!({ "deadlocks": before }))), Some(new), "{before}");
+            assert_eq!(new_deadlocks(&healthy(), Some(&json!({ "deadlocks": before }))), Some(new), "{before}");
         }
-        assert_eq!(new_deadlocks(&well(), Some(&json!({ "other": 1 }))), None);
+        assert_eq!(new_deadlocks(&healthy(), Some(&json!({ "other": 1 }))), None);
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
             cache_hit_ratio: None,
             size_bytes: None,
         };
-        let worst = Vitals { connections: 100, blocked_backends: 99, cache_hit_ratio: Some(0.0), ..well() };
+        let worst = Vitals { connections: 100, blocked_backends: 99, cache_hit_ratio: Some(0.0), ..healthy() };
         assert_eq!(reached(&worst, Some(99), &limits), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Each range by name: both its ends are refused, and what lies just beside it is not.
+//! Each special range is refused from its first to its last address, and no more.
 
 use proptest::prelude::*;
 
@@ -64,8 +64,8 @@ fn each_special_range_is_refused_from_its_first_to_its_last_address() {
 }
 
 #[test]
-fn whatever_stands_in_the_tables_is_tested_above() {
-    // The mapped range is judged as IPv4, and never as itself.
+fn all_ranges_are_tested_above() {
+    // The mapped range is evaluated as IPv4.
     assert_eq!(SPECIAL_V4.len() + SPECIAL_V6.len(), 37);
 }
 
@@ -108,7 +108,7 @@ fn public_addresses_are_permitted_up_to_the_edge_of_a_special_range() {
 }
 
 #[test]
-fn an_address_within_an_address_is_judged() {
+fn an_embedded_address_is_evaluated() {
     let guard = Guard::default();
     for (address, what) in [
         ("::ffff:127.0.0.1", "loopback"),
@@ -126,7 +126,7 @@ fn an_address_within_an_address_is_judged() {
 }
 
 #[test]
-fn what_hands_out_credentials_stays_closed_whatever_is_opened() {
+fn metadata_services_are_refused_even_when_their_range_is_allowed() {
     let guard = open(&["0.0.0.0/0", "::/0"]);
     assert_eq!(judge(&guard, "10.1.2.3"), Ok(()));
     assert_eq!(judge(&guard, "169.254.1.1"), Ok(()));
@@ -156,7 +156,7 @@ fn what_hands_out_credentials_stays_closed_whatever_is_opened() {
 }
 
 #[test]
-fn the_runtime_api_stays_closed_under_each_of_its_names() {
+fn the_runtime_api_is_refused_under_each_of_its_addresses() {
     let guard = open(&["127.0.0.0/8", "0.0.0.0/8", "::1/128", "169.254.0.0/16"]);
     let judge = |guard: &Guard, socket: &str| guard.permits_socket(socket.parse().unwrap()).is_ok();
     for variable in ["127.0.0.1:9001", "localhost:9001", "http://127.0.0.1:9001/.rt/probe"] {
@@ -172,7 +172,7 @@ fn the_runtime_api_stays_closed_under_each_of_its_names() {
 }
 
 #[test]
-fn only_the_ranges_that_were_opened_are_open() {
+fn only_the_allowed_ranges_are_permitted() {
     let guard = open(&["10.1.0.0/16", "127.0.0.1", "fd12::/16"]);
     for address in ["10.1.255.255", "127.0.0.1", "fd12:1::1"] {
         assert_eq!(judge(&guard, address), Ok(()), "{address}");
@@ -183,7 +183,7 @@ fn only_the_ranges_that_were_opened_are_open() {
 }
 
 #[test]
-fn a_range_is_read_strictly() {
+fn a_range_is_parsed_strictly() {
     for text in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "x/8", "10.0.0.0/-1", "10.0.0.0/8/8"] {
         assert!(matches!(Cidr::parse(text), Err(CidrError::Form(_))), "{text}");
     }
@@ -201,7 +201,7 @@ fn the_refusal_names_the_address_and_what_it_is() {
 
 proptest! {
     #[test]
-    fn no_way_of_writing_an_ipv4_address_opens_it(bits in any::<u32>()) {
+    fn no_notation_of_an_ipv4_address_bypasses_the_guard(bits in any::<u32>()) {
         let v4 = Ipv4Addr::from_bits(bits);
         let [a, b, c, d] = v4.octets();
         let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));

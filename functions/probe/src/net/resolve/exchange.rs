@@ -1,4 +1,4 @@
-//! Questions to name servers: over UDP, each server in turn, twice; over TCP what does not fit.
+//! Sends DNS questions: over UDP, to each server in turn, with one retry; over TCP if the answer is truncated.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,26 +12,25 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{DnsError, Records};
 
-/// A server that has not answered for this long is asked again after the others.
-const PATIENCE: [Duration; 2] = [Duration::from_millis(1_500), Duration::from_secs(5)];
+/// The timeouts per server, of the first try and of the retry after all servers were tried.
+const TIMEOUTS: [Duration; 2] = [Duration::from_millis(1_500), Duration::from_secs(5)];
 
-/// When one of several questions has been answered, the others are waited for this long: some servers never answer
-/// questions for IPv6.
-const REST: Duration = Duration::from_millis(200);
+/// After the first answer, the timeout for the other questions: some servers never answer questions for IPv6.
+const REST_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What is sure to pass undivided.
+/// The largest UDP datagram that passes without fragmentation.
 const UDP_BYTES: u16 = 1_232;
 
-/// Asks for all kinds of records of a name at once, until each has a definite answer, or one that brings records: then
-/// those that are still missing are not asked for again. The answers are in no particular order.
+/// Asks for all kinds of records of a name at once, until each has a definite answer or one has records: then missing
+/// kinds are not retried. The answers are in no particular order.
 pub(super) async fn ask(servers: &[SocketAddr], name: &Name, kinds: &[RecordType]) -> Result<Vec<Records>, DnsError> {
     let mut open = kinds.to_vec();
     let mut settled: Vec<Records> = Vec::new();
     let mut last = DnsError::NoAnswer;
-    for patience in PATIENCE {
+    for per_server in TIMEOUTS {
         for server in servers {
             let mut answers = Vec::new();
-            match ask_one(*server, name, &open, patience, &mut answers).await {
+            match ask_one(*server, name, &open, per_server, &mut answers).await {
                 Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => last = DnsError::Io(error),
                 _ => {}
             }
@@ -51,17 +50,17 @@ pub(super) async fn ask(servers: &[SocketAddr], name: &Name, kinds: &[RecordType
     Err(last)
 }
 
-/// Whether the code is an answer about the name, and not about the server.
+/// Whether the code is an answer about the name, not about the server.
 fn is_definite(code: ResponseCode) -> bool {
     matches!(code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
-/// Asks one server. What it answered before something went wrong counts.
+/// Asks one server. Answers before a failure count.
 async fn ask_one(
     server: SocketAddr,
     name: &Name,
     kinds: &[RecordType],
-    patience: Duration,
+    per_server: Duration,
     answers: &mut Vec<(RecordType, Records)>,
 ) -> io::Result<()> {
     let here = if server.is_ipv4() {
@@ -70,14 +69,14 @@ async fn ask_one(
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
     };
     let socket = UdpSocket::bind(here).await?;
-    // Answers of anybody else are not received.
+    // The socket drops answers of other senders.
     socket.connect(server).await?;
     let mut open: Vec<(RecordType, Message)> = kinds.iter().map(|kind| (*kind, question(name, *kind))).collect();
     for (_, question) in &open {
         socket.send(&bytes_of(question)?).await?;
     }
-    let mut until = Instant::now() + patience;
-    let mut trouble = Ok(());
+    let mut until = Instant::now() + per_server;
+    let mut result = Ok(());
     let mut buffer = [0; UDP_BYTES as usize];
     while !open.is_empty() {
         let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await else { break };
@@ -86,10 +85,10 @@ async fn ask_one(
         let Some(at) = open.iter().position(|(_, question)| answers_to(&answer, question)) else { continue };
         let (kind, question) = open.swap_remove(at);
         if answer.metadata.truncation {
-            answer = match timeout(patience, over_tcp(server, &question)).await {
+            answer = match timeout(per_server, over_tcp(server, &question)).await {
                 Ok(Ok(whole)) => whole,
                 Ok(Err(error)) => {
-                    trouble = Err(error);
+                    result = Err(error);
                     continue;
                 }
                 Err(_) => continue,
@@ -97,11 +96,11 @@ async fn ask_one(
         }
         let records = records_of(answer, kind);
         if !records.data.is_empty() {
-            until = until.min(Instant::now() + REST);
+            until = until.min(Instant::now() + REST_TIMEOUT);
         }
         answers.push((kind, records));
     }
-    trouble
+    result
 }
 
 fn question(name: &Name, kind: RecordType) -> Message {
@@ -124,7 +123,7 @@ fn answers_to(answer: &Message, question: &Message) -> bool {
         && answer.queries == question.queries
 }
 
-/// Those of the kind that was asked for.
+/// The records of the requested kind.
 fn records_of(answer: Message, kind: RecordType) -> Records {
     let code = answer.metadata.response_code;
     let data =

@@ -1,13 +1,13 @@
-//! What the system says about names: `/etc/resolv.conf` and `/etc/hosts`. Pure over their texts.
+//! Parses `/etc/resolv.conf` and `/etc/hosts`. Pure.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// As many as the C library reads.
+/// The C library's limits.
 const MAX_SERVERS: usize = 3;
 const MAX_SEARCH: usize = 6;
 
-/// Which longer names a name may stand for.
+/// The search list, and how many dots make a name absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Search {
     domains: Vec<String>,
@@ -21,7 +21,7 @@ impl Default for Search {
 }
 
 impl Search {
-    /// The names to ask for, in turn: those with enough dots are meant as they are.
+    /// The names to try, in order: a name with enough dots first as it is.
     pub(super) fn candidates(&self, name: &str) -> Vec<String> {
         if name.ends_with('.') {
             return vec![name.to_owned()];
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_s_file_is_read() {
+    fn resolv_conf_is_parsed() {
         let (servers, search) = parse_resolv_conf(
             "# by hand\nnameserver 10.0.0.2\nnameserver fd00::2 ; comment\nnameserver nonsense\nsearch a.example b.example.\noptions edns0 ndots:2\n",
         );

@@ -1,4 +1,4 @@
-//! What is known of a round while it runs: how the services fare that others need, and whether it may be our own network.
+//! The results of a round while it runs: the parents' states, and whether our own network may have failed.
 
 use std::collections::HashMap;
 
@@ -6,75 +6,75 @@ use shared::model::{Kind, ServiceSpec, ServiceState, Verdict};
 use shared::store::probing::ClaimedService;
 use uuid::Uuid;
 
-use super::Item;
+use super::EndedCheck;
 use crate::decide::Parents;
-use crate::suspicion::{Held, Suspicion};
+use crate::suspicion::{NetworkVerdict, Suspicion};
 
-/// Where a service of this round stands.
+/// The result of a service in this round.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum Progress {
     Running,
-    Well,
+    Healthy,
     Failing,
-    /// We could not ask it.
+    /// Our own fault: nothing is known.
     Unknown,
 }
 
-/// What is known of a round while it runs.
-pub(super) struct Known {
-    services: HashMap<(String, String), Asked>,
+/// The results of a round while it runs.
+pub(super) struct RoundResults {
+    services: HashMap<(String, String), Progress>,
     pub(super) suspicion: Suspicion,
 }
 
-impl Known {
+impl RoundResults {
     pub(super) fn of(claimed: &[(Uuid, ClaimedService)], network_outage: bool) -> Self {
         let key = |spec: &ServiceSpec| (spec.environment.clone(), spec.name.clone());
-        let services = claimed.iter().map(|(_, claimed)| (key(&claimed.service.spec), Asked::Running)).collect();
+        let services = claimed.iter().map(|(_, claimed)| (key(&claimed.service.spec), Progress::Running)).collect();
         let hosts = claimed.iter().filter_map(|(_, claimed)| host(&claimed.service.spec));
         let suspicion = Suspicion::of(hosts);
         Self { services, suspicion: if network_outage { suspicion.during_an_outage() } else { suspicion } }
     }
 
-    pub(super) fn note(&mut self, item: &Item) {
+    pub(super) fn note(&mut self, item: &EndedCheck) {
         let spec = &item.claimed.service.spec;
-        let asked = match item.outcome.verdict {
-            _ if item.outcome.is_ours() => Asked::Unknown,
-            Verdict::Failed => Asked::Failing,
-            Verdict::Healthy | Verdict::Degraded => Asked::Well,
+        let progress = match item.outcome.verdict {
+            _ if item.outcome.is_ours() => Progress::Unknown,
+            Verdict::Failed => Progress::Failing,
+            Verdict::Healthy | Verdict::Degraded => Progress::Healthy,
         };
-        self.services.insert((spec.environment.clone(), spec.name.clone()), asked);
+        self.services.insert((spec.environment.clone(), spec.name.clone()), progress);
         if let Some(host) = host(spec) {
             let before = is_known_to_be_down(item);
             self.suspicion.note(&host, before, item.outcome.verdict, item.outcome.failure.as_ref());
         }
     }
 
-    /// Whether failures can be believed. Of a check that broke down nothing is known, however long one waits.
-    pub(super) fn held(&self, last: Last) -> Held {
-        match self.suspicion.held() {
-            Held::Wait if last == Last::Yes => Held::Clear,
-            held => held,
+    /// Whether failures can be trusted. At the end nothing more is waited for: a check that panicked has no result.
+    pub(super) fn network_verdict(&self, last: Last) -> NetworkVerdict {
+        match self.suspicion.verdict() {
+            NetworkVerdict::Wait if last == Last::Yes => NetworkVerdict::Clear,
+            verdict => verdict,
         }
     }
 
-    /// How the services fare that this one needs; none = one of them is still being asked.
-    pub(super) fn parents(&self, item: &Item, last: Last) -> Option<Parents> {
+    /// The state of the services that this one depends on; none = one of them is still being checked.
+    pub(super) fn parents(&self, item: &EndedCheck, last: Last) -> Option<Parents> {
         let service = &item.claimed.service;
         let mut pending = false;
         for name in &service.spec.policy.parents {
             match self.services.get(&(service.spec.environment.clone(), name.clone())) {
-                Some(Asked::Failing) => return Some(Parents::Down(name.clone())),
-                Some(Asked::Well) => {}
-                Some(Asked::Running) if last == Last::No => return None,
-                Some(Asked::Running | Asked::Unknown) => pending = true,
+                Some(Progress::Failing) => return Some(Parents::Down(name.clone())),
+                Some(Progress::Healthy) => {}
+                Some(Progress::Running) if last == Last::No => return None,
+                Some(Progress::Running | Progress::Unknown) => pending = true,
                 None => match item.claimed.parents.get(name) {
                     Some(parent) if parent.failing => return Some(Parents::Down(name.clone())),
-                    // Another invocation may be asking it right now.
+                    // Another invocation may be checking it right now.
                     Some(parent) => {
                         let slot = item.claimed.slot;
                         let due = slot.period_seconds > 0 && parent.period <= slot.period_seconds;
                         let old = parent.checked_at.is_none_or(|at| at < slot.start);
-                        // By the next slot, what it finds is known.
+                        // Its result is known by the next slot.
                         pending |= due && old && service.standing.consecutive_failures == 0;
                     }
                     None => {}
@@ -85,19 +85,19 @@ impl Known {
     }
 }
 
-/// Whether it was down already, so that nothing new is to be said of it.
-pub(super) fn is_known_to_be_down(item: &Item) -> bool {
+/// Whether it was down already, so that a failure is nothing new.
+pub(super) fn is_known_to_be_down(item: &EndedCheck) -> bool {
     item.claimed.service.standing.state == ServiceState::Down
 }
 
-/// Whether nothing more comes.
+/// Whether all checks of the round have ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Last {
     Yes,
     No,
 }
 
-/// The machine that is asked, for telling apart what has nothing to do with each other; none = we ask nobody.
+/// The host that is checked, to count hosts instead of services; none = no network access.
 fn host(spec: &ServiceSpec) -> Option<String> {
     match spec.kind {
         Kind::Http => crate::check::host(&spec.target),
