@@ -57,7 +57,7 @@ pub struct Directory {
     store: Store,
     ledger: Arc<Mutex<Ledger>>,
     /// One refresh at a time, so that nothing is queried twice.
-    refresh_lock: Arc<tokio::sync::Mutex<()>>,
+    lock: Arc<tokio::sync::Mutex<()>>,
     /// The timeouts of a caller: for a known application, and for the first query of one.
     timeouts: [Duration; 2],
 }
@@ -73,12 +73,7 @@ impl Directory {
     /// A directory of this store's applications.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self {
-            store,
-            ledger: Arc::default(),
-            refresh_lock: Arc::default(),
-            timeouts: [Self::TIMEOUT, Self::FIRST_TIMEOUT],
-        }
+        Self { store, ledger: Arc::default(), lock: Arc::default(), timeouts: [Self::TIMEOUT, Self::FIRST_TIMEOUT] }
     }
 
     /// The same, with this timeout for the database.
@@ -108,7 +103,7 @@ impl Directory {
         if !self.ledger().is_flush_due(now) {
             return Ok(());
         }
-        let _lock = self.refresh_lock.lock().await;
+        let _lock = self.lock.lock().await;
         let written = self.flush_due(now).await;
         if written.is_err() {
             self.ledger().counted.mark_unavailable(now);
@@ -151,7 +146,7 @@ impl Directory {
     pub async fn flush(&self) {
         let this = self.clone();
         let task = tokio::spawn(async move {
-            let _lock = this.refresh_lock.lock().await;
+            let _lock = this.lock.lock().await;
             // A batch that could not be flushed before goes first, on its own.
             while let Some(batch) = { this.ledger().batch() } {
                 if this.write(&batch).await.is_err() {
@@ -166,7 +161,7 @@ impl Directory {
 
     /// Reads and flushes what is still due once the lock is acquired: another task may have done it.
     async fn run_due(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
-        let _lock = self.refresh_lock.lock().await;
+        let _lock = self.lock.lock().await;
         let done = self.flush_due(now).await.and(self.read_due(project, version, now).await);
         if let Err(error) = done {
             tracing::warn!(error = %chain(&error), "quotas could not be read or flushed; events are admitted nevertheless");

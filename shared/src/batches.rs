@@ -21,7 +21,7 @@ pub(crate) struct Batches<K, V> {
     sending: Option<Batch<K, V>>,
     /// Whether the outcome of the batch in flight is unknown.
     is_unconfirmed: bool,
-    unavailable_since: Option<DateTime<Utc>>,
+    failed_at: Option<DateTime<Utc>>,
 }
 
 /// A batch in flight, sorted by key.
@@ -40,13 +40,7 @@ impl<K, V> Clone for Batch<K, V> {
 
 impl<K, V> Default for Batches<K, V> {
     fn default() -> Self {
-        Self {
-            pending: BTreeMap::new(),
-            pending_since: None,
-            sending: None,
-            is_unconfirmed: false,
-            unavailable_since: None,
-        }
+        Self { pending: BTreeMap::new(), pending_since: None, sending: None, is_unconfirmed: false, failed_at: None }
     }
 }
 
@@ -117,17 +111,17 @@ impl<K: Ord, V: Default> Batches<K, V> {
 
     /// The database did not answer in time: back off.
     pub(crate) fn mark_unavailable(&mut self, now: DateTime<Utc>) {
-        self.unavailable_since = Some(now);
+        self.failed_at = Some(now);
     }
 
     /// The database answered: end the back-off.
     pub(crate) fn mark_available(&mut self) {
-        self.unavailable_since = None;
+        self.failed_at = None;
     }
 
     /// Whether the database is in back-off.
     pub(crate) fn is_unavailable(&self, now: DateTime<Utc>) -> bool {
-        self.unavailable_since.is_some_and(|since| is_within(since, now, BACKOFF))
+        self.failed_at.is_some_and(|since| is_within(since, now, BACKOFF))
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Each program composes its configuration from the groups here. All missing or invalid variables are reported
 //! together, by name. An empty variable counts as not set.
-//!
-//! Users: every function and the local stack.
 
 use std::fmt;
 use std::sync::Arc;

@@ -2,8 +2,6 @@
 //!
 //! An HTTP API decodes the path of a request (`rawPath`); a function URL does not. A decoded space or `<` is not valid
 //! in a URI, and `lambda_http` panics on it: any caller could crash a function.
-//!
-//! Users: every HTTP function's `main`.
 
 use axum::Router;
 use axum::response::Response;

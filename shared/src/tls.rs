@@ -48,9 +48,7 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsError> {
             builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
         }
         Trust::Only(pem) => builder.with_root_certificates(roots_of(pem)?),
-        Trust::AnyCertificate => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
-        }
+        Trust::AnyCertificate => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
     };
     Ok(builder.with_no_client_auth())
 }
@@ -64,7 +62,7 @@ pub fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsError> 
     let roots = match trust {
         Trust::PublicRoots => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
         Trust::Only(pem) => roots_of(pem)?,
-        Trust::AnyCertificate => return Ok(Arc::new(AcceptAnyCertificate(provider))),
+        Trust::AnyCertificate => return Ok(Arc::new(AcceptAny(provider))),
     };
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
     Ok(verifier.map_err(|_| TlsError::NoCertificate)?)
@@ -84,9 +82,9 @@ fn roots_of(pem: &str) -> Result<RootCertStore, TlsError> {
 
 /// Accepts every certificate; signatures are still checked, so that the handshake itself is sound.
 #[derive(Debug)]
-struct AcceptAnyCertificate(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for AcceptAnyCertificate {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -1,8 +1,6 @@
 //! HTTP for all functions: error answers, reading of bodies, authorisation of callers.
 //!
 //! One file per concern: `body`, `gate` (authorisation), `site` (cross-site requests), `source` (source address).
-//!
-//! Users: every HTTP function and the local stack.
 
 mod body;
 mod gate;

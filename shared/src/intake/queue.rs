@@ -31,8 +31,7 @@ impl Queue {
     const WRITERS: usize = 2;
     /// The capacity of the queue; further callers wait for a place, within their budget.
     const PLACES: usize = 256;
-    /// The size limit of a batch: a statement should not outgrow the connection's buffers. The report that passes it is
-    /// the last.
+    /// A batch ends with the report that exceeds this, so that a statement fits the connection's buffers.
     const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
     pub(super) fn start(writer: &Writer, settings: &Settings) -> Self {

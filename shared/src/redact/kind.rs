@@ -1,6 +1,4 @@
 //! The kinds of secrets, and the words that replace them, so that a reader still sees what was there.
-//!
-//! Users: every other file of `redact`.
 
 /// The kind of a redacted secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
