@@ -1,5 +1,5 @@
-//! Where somebody else's service answers. Whoever knows a webhook's address may post to it, so an address is kept like a
-//! password: it is in no error, no log and no `Debug`.
+//! Addresses of external services. A webhook's address authorises its holder to post, so it is a secret: it appears in
+//! no error, no log and no `Debug`.
 //!
 //! Users: `notify`, `pagerduty-events`, `cli`.
 
@@ -10,18 +10,18 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
-/// An address that may be posted to: `https`, or this machine.
+/// An address for requests: `https`, or this machine.
 #[derive(Clone)]
 pub struct Address(SecretString);
 
 impl Address {
-    /// Parts of an address that are shorter than this are in everybody's words, and hide nothing.
+    /// Shorter parts of an address occur in ordinary text and are no secrets.
     const SECRET_CHARS: usize = 6;
 
-    /// Reads an address.
+    /// Parses an address.
     ///
     /// # Errors
-    /// Why it can't be used; does not repeat it.
+    /// Why it can't be used, without the address itself.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text.trim()).map_err(|_| "it is no address (https://…)")?;
         let Some(host) = url.host() else { return Err("it names no host") };
@@ -34,25 +34,25 @@ impl Address {
         Ok(Self(SecretString::from(String::from(url))))
     }
 
-    /// One of a vendor's, as its documentation names it.
+    /// A vendor's public address.
     #[must_use]
     pub fn of_vendor(url: &'static str) -> Self {
         Self(SecretString::from(url))
     }
 
-    /// The address itself.
+    /// The address as text.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The address of a path under this one.
+    /// The address with this path appended.
     #[must_use]
     pub fn under(&self, path: &str) -> Self {
         Self(SecretString::from(format!("{}{path}", self.expose().trim_end_matches('/'))))
     }
 
-    /// The address with one more parameter.
+    /// The address with one more query parameter.
     #[must_use]
     pub fn with_query(&self, name: &str, value: &str) -> Self {
         let Ok(mut url) = Url::parse(self.expose()) else { return self.clone() };
@@ -60,8 +60,8 @@ impl Address {
         Self(SecretString::from(String::from(url)))
     }
 
-    /// The text without what may open this address: servers like to repeat the path that they do not know, or the token that
-    /// they do not like, as it stands there or decoded.
+    /// The text with this address's secret parts replaced: servers repeat an unknown path or a refused token in their
+    /// answers, as written or decoded.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
         let Ok(url) = Url::parse(self.expose()) else { return text.to_owned() };
@@ -73,7 +73,7 @@ impl Address {
         }
         parts.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
         parts.retain(|part| part.len() >= Self::SECRET_CHARS);
-        // Of two that overlap the whole one.
+        // Longest first, so that of two overlapping parts the longer one is replaced.
         parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.len()));
         parts.iter().fold(text.to_owned(), |text, part| text.replace(part.as_str(), "[hidden]"))
     }
@@ -85,7 +85,7 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Whether a host is this machine: what is sent there crosses no network.
+/// Whether a host is this machine: a request to it crosses no network.
 #[must_use]
 pub fn is_this_machine<S: AsRef<str>>(host: &Host<S>) -> bool {
     match host {
@@ -103,7 +103,7 @@ mod tests {
     use super::Address;
 
     #[test]
-    fn secrets_are_sent_in_the_clear_to_this_machine_only() {
+    fn plain_http_is_for_this_machine_only() {
         for (text, good) in [
             ("https://hooks.slack.com/services/T0/B0/x", true),
             ("http://127.0.0.1:8081/slack", true),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_opens_an_address_is_hidden_from_what_a_server_says_of_it() {
+    fn secret_parts_of_an_address_are_hidden_in_a_servers_answer() {
         let address = Address::parse("https://example.com/hooks/T0SECRET/xoxsecret?key=abcdefgh").unwrap();
         assert_eq!(
             address.hide("Cannot POST /hooks/T0SECRET/xoxsecret?key=abcdefgh"),

@@ -1,15 +1,14 @@
 //! The applications that may report with a DSN, and how much each may send.
 //!
-//! [`Directory::admit`] decides on what this process has read at most 10 s ago and what it has counted itself since
-//! (`ledger`, pure), so that an event costs no query: counts are written in batches, and each batch brings back what
-//! all processes have counted together.
+//! [`Directory::admit`] enforces quotas (rate limits) from what this process read at most 10 s ago and has counted
+//! since (`ledger`, pure), so that an event costs no query: counts are flushed in batches, and each flush returns the
+//! totals of all processes.
 //!
-//! - Within one process quotas are exact, however many ask at once.
-//! - Among processes a quota may be passed by what each of the others takes in between two of its batches: about 100
-//!   events, or a second's where that is less.
-//! - With the database away nothing is refused that the process does not know to be wrong; it is counted all the same.
-//! - Nothing runs in the background that somebody must wait for: a process that is frozen between two events loses
-//!   nothing.
+//! - Within one process quotas are exact, also under concurrency.
+//! - Across processes a quota may be exceeded by what each other process admits between two flushes: about 100 events,
+//!   or those of a second where that is less.
+//! - While the database is unavailable, only what the process knows to be invalid is refused; everything is counted.
+//! - Nothing has to run in the background: a process that is frozen between two events loses nothing.
 //!
 //! Users: `sentry-envelope`, the local stack.
 
@@ -27,67 +26,66 @@ pub use crate::model::{Application, Quota};
 use crate::store::quotas::{Counted, Window};
 use crate::store::{Store, StoreError, applications, chain, quotas};
 
-/// Whether an event may come in.
+/// The admission decision for an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// It may, and was counted. None = the database could not be asked in time: which application it is can be told
-    /// later, by its number.
+    /// Admitted and counted. None = the application could not be read in time; it is looked up later by its number.
     Admitted(Option<Application>),
-    /// It may not.
-    Refused(Refusal),
+    /// Refused.
+    Refused(AdmissionRefusal),
 }
 
-/// Why an event may not come in.
+/// Why an event is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no application of this number.
+pub enum AdmissionRefusal {
+    /// No application has this number.
     Unknown,
-    /// The key was rotated away, or its application removed.
+    /// The key was rotated, or its application removed.
     Revoked,
-    /// The application has sent all that it may for now.
+    /// The application exceeded a quota.
     OverQuota {
-        /// Which quota is used up; where several are, the one that lasts longest.
+        /// The exceeded quota; of several the one with the longest window.
         scope: Quota,
         /// When its window ends.
         retry_after: Duration,
     },
 }
 
-/// Decides which events may come in. Cheap to clone; clones share what they know.
+/// Decides which events are admitted. Cheap to clone; clones share one ledger.
 #[derive(Clone)]
 pub struct Directory {
     store: Store,
     ledger: Arc<Mutex<Ledger>>,
-    /// Who reads or writes: one at a time, so that nothing is asked twice.
-    turn: Arc<tokio::sync::Mutex<()>>,
-    /// How long a caller waits: for an application that is known, and for a first look at one.
-    patience: [Duration; 2],
+    /// One refresh at a time, so that nothing is queried twice.
+    lock: Arc<tokio::sync::Mutex<()>>,
+    /// The timeouts of a caller: for a known application, and for the first query of one.
+    timeouts: [Duration; 2],
 }
 
 impl Directory {
-    /// Nobody waits longer than this for a database that was there a moment ago.
-    const PATIENCE: Duration = Duration::from_millis(100);
-    /// A first look may have to connect.
-    const FIRST_PATIENCE: Duration = Duration::from_millis(300);
-    /// The last counts of a process that is about to end may take this long.
-    const LAST_PATIENCE: Duration = Duration::from_millis(500);
+    /// The longest that a caller waits for the database.
+    const TIMEOUT: Duration = Duration::from_millis(100);
+    /// The first query may have to connect.
+    const FIRST_TIMEOUT: Duration = Duration::from_millis(300);
+    /// The longest that the last flush of a process may take.
+    const LAST_TIMEOUT: Duration = Duration::from_millis(500);
 
     /// A directory of this store's applications.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, ledger: Arc::default(), turn: Arc::default(), patience: [Self::PATIENCE, Self::FIRST_PATIENCE] }
+        Self { store, ledger: Arc::default(), lock: Arc::default(), timeouts: [Self::TIMEOUT, Self::FIRST_TIMEOUT] }
     }
 
-    /// The same, with callers that wait this long for the database.
+    /// The same, with this timeout for the database.
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience: [patience; 2], ..self }
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeouts: [timeout; 2], ..self }
     }
 
-    /// Whether one event with this key version may come in now; if so, it is counted. The key itself is verified
-    /// already. Never fails its caller, and waits for the database only when something has to be read or written.
+    /// Decides whether one event with this key version, which is verified already, is admitted now; if so, counts it.
+    /// Never fails its caller, and waits for the database only when a read or flush is due.
     pub async fn admit(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Admission {
-        self.look(project, version, now).await;
+        self.refresh(project, version, now).await;
         self.ledger().decide(project, version, now)
     }
 
@@ -96,83 +94,83 @@ impl Directory {
         self.ledger().charge_bomb(project, now);
     }
 
-    /// Writes down what was counted more than a second ago, for a server that has a moment each second: nobody has to wait
-    /// for the next event then.
+    /// Flushes counts that are older than a second, for a server that calls this each second, so that no event has to
+    /// wait for the flush.
     ///
     /// # Errors
-    /// Any store error. What could not be written is written later.
+    /// Any store error. Counts that could not be flushed are retried.
     pub async fn write_counts(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        if !self.ledger().is_to_be_written(now) {
+        if !self.ledger().is_flush_due(now) {
             return Ok(());
         }
-        let _turn = self.turn.lock().await;
-        let written = self.write_what_is_due(now).await;
+        let _lock = self.lock.lock().await;
+        let written = self.flush_due(now).await;
         if written.is_err() {
-            self.ledger().counted.mark_away(now);
+            self.ledger().counted.mark_unavailable(now);
         }
         written
     }
 
-    /// Whose key this is, if the database could be asked in time, for what no quota is for. Counts nothing.
+    /// The application of a key, if it could be read in time, for items without a quota. Counts nothing.
     ///
     /// # Errors
-    /// When the key is refused; never for a quota.
+    /// When the key is refused; never because of a quota.
     pub async fn recognise(
         &self,
         project: i64,
         version: KeyVersion,
         now: DateTime<Utc>,
-    ) -> Result<Option<Application>, Refusal> {
-        self.look(project, version, now).await;
+    ) -> Result<Option<Application>, AdmissionRefusal> {
+        self.refresh(project, version, now).await;
         self.ledger().recognise(project, version, now)
     }
 
-    /// Reads and writes what is due, as long as a caller may wait.
-    async fn look(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
-        let (is_behind, patience) = {
+    /// Reads and flushes what is due, within the caller's timeout.
+    async fn refresh(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
+        let (is_due, timeout) = {
             let ledger = self.ledger();
-            let is_behind = ledger.is_to_be_read(project, version, now) || ledger.is_to_be_written(now);
-            (is_behind, self.patience[usize::from(!ledger.knows(project))])
+            let is_due = ledger.is_read_due(project, version, now) || ledger.is_flush_due(now);
+            (is_due, self.timeouts[usize::from(!ledger.knows(project))])
         };
-        if is_behind {
+        if is_due {
             let this = self.clone();
-            // A task of its own: what was begun is not broken off with the caller's patience.
-            let task = tokio::spawn(async move { this.catch_up(project, version, now).await });
-            if tokio::time::timeout(patience, task).await.is_err() {
-                self.ledger().counted.mark_away(now);
+            // A separate task: the caller's timeout does not cancel it.
+            let task = tokio::spawn(async move { this.run_due(project, version, now).await });
+            if tokio::time::timeout(timeout, task).await.is_err() {
+                self.ledger().counted.mark_unavailable(now);
             }
         }
     }
 
-    /// Writes down what was counted: the process is about to end.
+    /// Flushes all counts: the process is about to end.
     pub async fn flush(&self) {
         let this = self.clone();
         let task = tokio::spawn(async move {
-            let _turn = this.turn.lock().await;
-            // Twice: what could not be written before goes first, by itself.
+            let _lock = this.lock.lock().await;
+            // A batch that could not be flushed before goes first, on its own.
             while let Some(batch) = { this.ledger().batch() } {
                 if this.write(&batch).await.is_err() {
                     break;
                 }
             }
         });
-        if tokio::time::timeout(Self::LAST_PATIENCE, task).await.is_err() {
-            tracing::warn!("the last counts of quotas were not written in time");
+        if tokio::time::timeout(Self::LAST_TIMEOUT, task).await.is_err() {
+            tracing::warn!("the last quota counts were not flushed in time");
         }
     }
 
-    /// Does what is due, unless somebody else has done it while we waited for our turn.
-    async fn catch_up(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
-        let _turn = self.turn.lock().await;
-        let done = self.write_what_is_due(now).await.and(self.read_what_is_due(project, version, now).await);
+    /// Reads and flushes what is still due once the lock is acquired: another task may have done it.
+    async fn run_due(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) {
+        let _lock = self.lock.lock().await;
+        let done = self.flush_due(now).await.and(self.read_due(project, version, now).await);
         if let Err(error) = done {
-            tracing::warn!(error = %chain(&error), "quotas could not be read or written; events are taken all the same");
-            self.ledger().counted.mark_away(now);
+            tracing::warn!(error = %chain(&error), "quotas could not be read or flushed; events are admitted nevertheless");
+            self.ledger().counted.mark_unavailable(now);
         }
     }
 
-    async fn write_what_is_due(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        if !self.ledger().is_to_be_written(now) {
+    async fn flush_due(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if !self.ledger().is_flush_due(now) {
             return Ok(());
         }
         let batch = self.ledger().batch();
@@ -188,25 +186,25 @@ impl Directory {
         let mut ledger = self.ledger();
         match &totals {
             Ok(totals) => {
-                ledger.arrived(totals);
-                ledger.counted.mark_back();
+                ledger.confirm(totals);
+                ledger.counted.mark_available();
             }
-            Err(error) if error.is_transient() => ledger.counted.mark_lost(),
-            // A defect, which would be the same each time: better a count that lacks than all that come after it.
-            Err(_) => ledger.arrived(&[]),
+            Err(error) if error.is_transient() => ledger.counted.mark_unconfirmed(),
+            // A permanent error would repeat: this batch is dropped, so that later ones are not blocked.
+            Err(_) => ledger.confirm(&[]),
         }
         totals.map(drop)
     }
 
-    async fn read_what_is_due(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Result<(), StoreError> {
-        if !self.ledger().is_to_be_read(project, version, now) {
+    async fn read_due(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if !self.ledger().is_read_due(project, version, now) {
             return Ok(());
         }
         let found =
             self.store.run(|client| async move { applications::find_usage(&client, project, now).await }).await?;
         let mut ledger = self.ledger();
         ledger.read(project, found, now);
-        ledger.counted.mark_back();
+        ledger.counted.mark_available();
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Counts that wait to be written: added up in memory, taken in batches, each with an id that makes sending it again
-//! harmless. Pure: who owns them writes, within a call of somebody's, since on Lambda nothing runs beside that.
+//! Counts aggregated in memory and flushed in batches; a batch's id makes its retry idempotent. Pure: the owner flushes
+//! within a caller's request, since Lambda runs nothing between requests.
 //!
 //! Users: `applications`, `counters`, `security`.
 
@@ -11,24 +11,24 @@ use uuid::Uuid;
 
 use crate::store::StoreError;
 
-/// A database that was away is left alone for this time: not everybody has to wait for it.
-const AWAY: TimeDelta = TimeDelta::seconds(2);
+/// After the database was unavailable, no flush is tried for this time, so that not every caller waits for it.
+const BACKOFF: TimeDelta = TimeDelta::seconds(2);
 
-/// Counts by their keys: new ones, and those on their way.
+/// Counts by key: pending ones, and one batch in flight.
 pub(crate) struct Batches<K, V> {
     pending: BTreeMap<K, V>,
     pending_since: Option<DateTime<Utc>>,
     sending: Option<Batch<K, V>>,
-    /// Whether it is not known that what is on its way has arrived.
-    is_lost: bool,
-    away_since: Option<DateTime<Utc>>,
+    /// Whether the outcome of the batch in flight is unknown.
+    is_unconfirmed: bool,
+    failed_at: Option<DateTime<Utc>>,
 }
 
-/// Counts on their way, sorted by their keys.
+/// A batch in flight, sorted by key.
 pub(crate) struct Batch<K, V> {
-    /// The same each time that it is sent.
+    /// The idempotency key: the same in each attempt.
     pub(crate) id: Uuid,
-    /// What to add.
+    /// The counts to add.
     pub(crate) counts: Arc<Vec<(K, V)>>,
 }
 
@@ -40,18 +40,18 @@ impl<K, V> Clone for Batch<K, V> {
 
 impl<K, V> Default for Batches<K, V> {
     fn default() -> Self {
-        Self { pending: BTreeMap::new(), pending_since: None, sending: None, is_lost: false, away_since: None }
+        Self { pending: BTreeMap::new(), pending_since: None, sending: None, is_unconfirmed: false, failed_at: None }
     }
 }
 
 impl<K: Ord, V: Default> Batches<K, V> {
-    /// What waits under a key, to be added to.
+    /// The pending count of a key, to be added to.
     pub(crate) fn add_to(&mut self, key: K, now: DateTime<Utc>) -> &mut V {
         self.pending_since.get_or_insert(now);
         self.pending.entry(key).or_default()
     }
 
-    /// What waits and what is on its way under a key.
+    /// The pending count of a key, and the one in flight.
     pub(crate) fn get(&self, key: &K) -> [Option<&V>; 2] {
         let sending = self.sending.as_ref().and_then(|batch| {
             let at = batch.counts.binary_search_by(|(each, _)| each.cmp(key)).ok()?;
@@ -60,23 +60,24 @@ impl<K: Ord, V: Default> Batches<K, V> {
         [self.pending.get(key), sending]
     }
 
-    /// How many keys wait.
+    /// The number of pending keys.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// Forgets what waits under other keys than these.
+    /// Drops pending counts of all other keys.
     pub(crate) fn retain(&mut self, keep: impl Fn(&K) -> bool) {
         self.pending.retain(|key, _| keep(key));
     }
 
-    /// Whether something did not arrive, or has waited for this long, and the database is thought to be there.
+    /// Whether to flush: a batch is unconfirmed, or a count has been pending for this long, and the database is not in
+    /// back-off.
     pub(crate) fn is_due(&self, after: TimeDelta, now: DateTime<Utc>) -> bool {
         let waited = self.pending_since.is_some_and(|since| !is_within(since, now, after));
-        (self.is_lost || waited) && !self.is_away(now)
+        (self.is_unconfirmed || waited) && !self.is_unavailable(now)
     }
 
-    /// What is to be sent: what did not arrive the last time, else all that waits.
+    /// The batch to send: the unconfirmed one, else all pending counts.
     pub(crate) fn take(&mut self) -> Option<Batch<K, V>> {
         if self.sending.is_none() && !self.pending.is_empty() {
             let counts = std::mem::take(&mut self.pending).into_iter().collect();
@@ -86,45 +87,45 @@ impl<K: Ord, V: Default> Batches<K, V> {
         self.sending.clone()
     }
 
-    /// What was sent has arrived, or never will.
+    /// The batch in flight was written, or is given up.
     pub(crate) fn mark_done(&mut self) {
-        (self.sending, self.is_lost) = (None, false);
+        (self.sending, self.is_unconfirmed) = (None, false);
     }
 
-    /// Whether what was sent has arrived is not known.
-    pub(crate) fn mark_lost(&mut self) {
-        self.is_lost = true;
+    /// The outcome of the batch in flight is unknown; it is retried.
+    pub(crate) fn mark_unconfirmed(&mut self) {
+        self.is_unconfirmed = true;
     }
 
-    /// Takes note of what became of what was sent. A defect would be the same each time, so that batch is given up.
+    /// Records the outcome of the batch in flight. A permanent error would repeat, so that batch is given up.
     pub(crate) fn settle(&mut self, written: Result<(), &StoreError>) {
         match written {
             Ok(()) => {
                 self.mark_done();
-                self.mark_back();
+                self.mark_available();
             }
-            Err(error) if error.is_transient() => self.mark_lost(),
+            Err(error) if error.is_transient() => self.mark_unconfirmed(),
             Err(_) => self.mark_done(),
         }
     }
 
-    /// The database did not answer in time.
-    pub(crate) fn mark_away(&mut self, now: DateTime<Utc>) {
-        self.away_since = Some(now);
+    /// The database did not answer in time: back off.
+    pub(crate) fn mark_unavailable(&mut self, now: DateTime<Utc>) {
+        self.failed_at = Some(now);
     }
 
-    /// It has answered.
-    pub(crate) fn mark_back(&mut self) {
-        self.away_since = None;
+    /// The database answered: end the back-off.
+    pub(crate) fn mark_available(&mut self) {
+        self.failed_at = None;
     }
 
-    /// Whether it was away a moment ago.
-    pub(crate) fn is_away(&self, now: DateTime<Utc>) -> bool {
-        self.away_since.is_some_and(|since| is_within(since, now, AWAY))
+    /// Whether the database is in back-off.
+    pub(crate) fn is_unavailable(&self, now: DateTime<Utc>) -> bool {
+        self.failed_at.is_some_and(|since| is_within(since, now, BACKOFF))
     }
 }
 
-/// Whether two instants are close, whichever came first: requests read the clock a moment before they come here.
+/// Whether two instants are close, in either order: concurrent requests read the clock a moment before they call this.
 pub(crate) fn is_within(then: DateTime<Utc>, now: DateTime<Utc>, limit: TimeDelta) -> bool {
     (now - then).abs() < limit
 }
@@ -138,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_goes_again_under_its_id_before_anything_new() {
+    fn an_unconfirmed_batch_is_retried_with_its_id_before_a_new_one() {
         let mut batches: Batches<&str, i64> = Batches::default();
         assert!(batches.take().is_none());
         *batches.add_to("a", at(0)) += 1;
         let first = batches.take().unwrap();
         *batches.add_to("a", at(1)) += 2;
-        batches.mark_lost();
+        batches.mark_unconfirmed();
         let again = batches.take().unwrap();
         assert_eq!((again.id, again.counts.as_slice()), (first.id, [("a", 1)].as_slice()));
         assert_eq!(batches.get(&"a"), [Some(&2), Some(&1)]);
@@ -155,20 +156,20 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_due_after_its_time_unless_the_database_is_away() {
+    fn a_batch_is_due_after_its_time_unless_in_backoff() {
         let mut batches: Batches<&str, i64> = Batches::default();
         let after = TimeDelta::seconds(5);
         assert!(!batches.is_due(after, at(0)));
         *batches.add_to("a", at(10)) += 1;
         *batches.add_to("b", at(14)) += 1;
         assert!(!batches.is_due(after, at(14)) && batches.is_due(after, at(15)));
-        batches.mark_away(at(15));
+        batches.mark_unavailable(at(15));
         assert!(!batches.is_due(after, at(16)) && batches.is_due(after, at(17)));
-        batches.mark_back();
+        batches.mark_available();
         assert!(batches.is_due(after, at(16)));
         batches.take();
-        assert!(!batches.is_due(after, at(30)), "it is on its way");
-        batches.mark_lost();
+        assert!(!batches.is_due(after, at(30)), "it is in flight");
+        batches.mark_unconfirmed();
         assert!(batches.is_due(after, at(30)));
     }
 }

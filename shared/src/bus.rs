@@ -1,8 +1,8 @@
-//! The bus: what has happened goes there, and from there to whoever has a rule for it.
+//! The event bus: publishers put events on it, rules route them to consumers.
 //!
-//! - `event_bridge`: AWS's bus, behind its SDK. The local stack has one of its own, which is given to [`Bus::over`].
+//! - `event_bridge`: AWS's bus, behind its SDK. The local stack passes its own to [`Bus::over`].
 //!
-//! Users: `publish` (events of the outbox), `defer` (reports while the database is away), the local stack.
+//! Users: `publish` (events of the outbox), `defer` (reports while the database is unavailable), the local stack.
 
 mod event_bridge;
 
@@ -16,14 +16,14 @@ use crate::config::Environment;
 pub use event_bridge::AwsConfig;
 use event_bridge::EventBridge;
 
-/// Where events go.
+/// The configuration of the bus.
 #[derive(Debug, Clone)]
 pub struct BusConfig {
     /// `EVENT_BUS_NAME`; none = there is no bus.
     pub event_bus_name: Option<String>,
-    /// `PUBLISH_BUDGET_MS`: how long a caller waits for its events to be told, at most.
+    /// `PUBLISH_BUDGET_MS`: the longest that a caller waits for its events to be published.
     pub publish_budget: Duration,
-    /// Who we are to AWS, and where.
+    /// AWS credentials, region and endpoint.
     pub aws: AwsConfig,
 }
 
@@ -34,7 +34,7 @@ impl Default for BusConfig {
 }
 
 impl BusConfig {
-    /// Reads `EVENT_BUS_NAME`, `PUBLISH_BUDGET_MS` and AWS's own variables, without which no bus can be reached.
+    /// Reads `EVENT_BUS_NAME`, `PUBLISH_BUDGET_MS` and AWS's own variables, which a bus requires.
     #[must_use]
     pub fn read(environment: &mut Environment<'_>) -> Self {
         let Self { publish_budget, .. } = Self::default();
@@ -47,96 +47,91 @@ impl BusConfig {
     }
 }
 
-/// What carries events. It takes at most [`Bus::ENTRIES`] of at most [`Bus::BYTES`] at a time.
+/// An implementation of the bus. One request takes at most [`Bus::ENTRIES`] entries and [`Bus::BYTES`] bytes.
 pub trait Transport: Send + Sync {
-    /// Takes events, and says of each whether it was taken: it is kept then until all who want it have it.
+    /// Puts events, with a result for each: an accepted event is stored until every consumer has it.
     ///
     /// # Errors
-    /// When none was taken, as far as is known.
+    /// When, as far as is known, none was accepted.
     fn put<'a>(
         &'a self,
         entries: &'a [Entry],
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Taken>, BusError>> + Send + 'a>>;
 
-    /// Whether it has answered this process before, so that a connection and credentials are there.
+    /// Whether it has answered this process before, so that connection and credentials exist.
     fn is_warm(&self) -> bool;
 }
 
-/// A bus of events. Clones share one client.
+/// The event bus. Clones share one client.
 #[derive(Clone)]
 pub struct Bus(Arc<dyn Transport>);
 
-/// What is put on the bus.
+/// One event to put on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The event's name.
     pub detail_type: String,
-    /// What a consumer reads: JSON.
+    /// The payload for consumers: JSON.
     pub detail: String,
 }
 
 impl Entry {
-    /// What counts against the bus's limit, as AWS counts it: source, name and detail.
+    /// Its size against the bus's limit, as AWS counts it: source, name and detail.
     #[must_use]
     pub fn bytes(&self) -> usize {
         Bus::SOURCE.len() + self.detail_type.len() + self.detail.len()
     }
 }
 
-/// What became of an entry: `Err` with the bus's reason.
+/// The result of an entry: `Err` with the bus's reason.
 pub type Taken = Result<(), String>;
 
-/// Why the bus took nothing.
+/// Why the bus accepted nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// It may have taken them all the same.
+    /// The bus may have accepted the events nevertheless.
     #[error("the bus did not answer in time")]
     Timeout,
-    /// It says so, or it can't be reached.
+    /// The bus refused the request, or can't be reached.
     #[error("the bus refused: {0}")]
     Refused(String),
 }
 
 impl Bus {
-    /// `PutEvents` takes this many entries at a time …
+    /// The most entries of one `PutEvents` request.
     pub const ENTRIES: usize = 10;
-    /// … that have less than this together.
+    /// The bytes of one request must be fewer than this.
     pub const BYTES: usize = 256 * 1024;
-    /// What we are called on the bus.
+    /// The source of our events.
     pub const SOURCE: &str = "watchkeeper";
 
-    /// The bus of this name, if one is configured. Region, credentials and endpoint come from the environment, as AWS
-    /// sets it.
+    /// The configured bus, if any. Region, credentials and endpoint come from the environment, as Lambda sets it.
     #[must_use]
     pub fn new(config: BusConfig) -> Option<Self> {
         Some(Self::over(EventBridge::new(config.event_bus_name?, config.aws)))
     }
 
-    /// The bus of this name, behind a client that is there already.
+    /// The bus of this name, with an existing client.
     #[must_use]
     pub fn with_client(name: &str, client: aws_sdk_eventbridge::Client) -> Self {
         Self::over(EventBridge::with_client(name, client))
     }
 
-    /// A bus that is carried by something else.
+    /// A bus with another implementation.
     #[must_use]
     pub fn over(transport: impl Transport + 'static) -> Self {
         Self(Arc::new(transport))
     }
 
-    /// Whether it has answered this process before, so that a connection and credentials are there.
+    /// Whether it has answered this process before, so that connection and credentials exist.
     pub(crate) fn is_warm(&self) -> bool {
         self.0.is_warm()
     }
 
-    /// Puts at most [`Self::ENTRIES`] on it. After a time-out the bus may have taken them all the same.
-    pub(crate) async fn put(&self, entries: &[Entry], patience: Duration) -> Result<Vec<Taken>, BusError> {
+    /// Puts at most [`Self::ENTRIES`] on the bus. After a timeout the bus may have accepted them nevertheless.
+    pub(crate) async fn put(&self, entries: &[Entry], timeout: Duration) -> Result<Vec<Taken>, BusError> {
         let late = Err(BusError::Timeout);
-        // With no time left nothing is sent that would be taken for not sent.
-        if patience.is_zero() {
-            late
-        } else {
-            tokio::time::timeout(patience, self.0.put(entries)).await.unwrap_or(late)
-        }
+        // Without time left, nothing is sent: it would be reported as not sent.
+        if timeout.is_zero() { late } else { tokio::time::timeout(timeout, self.0.put(entries)).await.unwrap_or(late) }
     }
 }

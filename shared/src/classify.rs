@@ -1,8 +1,8 @@
-//! How bad a report is, and which part of a system it belongs to. Pure.
+//! Classifies a report: severity and category. Pure.
 //!
-//! The built-in rules are literals on the message, ASCII case-insensitive, in one automaton; the worst level with
-//! a match wins. Operators' own rules (`system_config`, key `classification_rules`) come first; they are compiled
-//! once, and a rule that can't be compiled leaves the built-in ones in force.
+//! The built-in rules are literals on the message, ASCII case-insensitive, in one automaton; the highest severity with
+//! a match wins. Operators' rules (`system_config`, key `classification_rules`) take precedence; they are compiled
+//! once, and a rule that does not compile leaves only the built-in rules in force.
 //!
 //! Users: `intake`; `store::settings` (reads the operators' rules).
 
@@ -15,16 +15,16 @@ use serde_json::Value;
 
 use crate::model::{Category, Report, Severity};
 
-/// What was decided about a report.
+/// The classification of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classification {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// Which part of the system it belongs to.
+    /// The category.
     pub category: Category,
 }
 
-/// The built-in rules: a message that contains the text is of this severity.
+/// The built-in rules: a message that contains the text has this severity.
 pub const BUILT_IN: [(&str, Severity); 21] = [
     ("database connection failed", Severity::Critical),
     ("502 bad gateway", Severity::Critical),
@@ -87,11 +87,11 @@ fn category_of(report: &Report) -> Category {
     }
 }
 
-/// One rule of an operator, as written in `system_config`.
+/// An operator's rule, as in `system_config`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OperatorRule {
-    /// What the rule is called in messages (default: its pattern).
+    /// The rule's name in log lines (default: its pattern).
     name: Option<String>,
     /// A regular expression on the message, case-sensitive unless it says `(?i)`.
     pattern: String,
@@ -102,18 +102,18 @@ struct OperatorRule {
 /// Why an operator's rules were refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
-    /// Not an array of rules, or one with a field missing, misspelt or of another type.
+    /// A rule with a field that is missing, misspelt or of another type.
     #[error("classification_rules[{index}] is not a rule: {reason}")]
     Shape {
-        /// Which one, from 0.
+        /// Its index, from 0.
         index: usize,
         /// What is wrong with it.
         reason: String,
     },
-    /// The value as a whole is no list.
+    /// The value is no array.
     #[error("classification_rules must be a JSON array of rules")]
     NotAList,
-    /// The pattern of this rule is no regular expression, or too large a one.
+    /// The pattern is no regular expression, or too large.
     #[error("classification rule \"{name}\" has a bad pattern {pattern:?}")]
     Pattern {
         /// The rule's name.
@@ -133,8 +133,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A compiled set of rules may take this much memory (regex's own default is 10 MiB, more than a small Lambda
-    /// should give away).
+    /// The memory limit of the compiled rules (regex's default of 10 MiB is too much for a small Lambda).
     const COMPILED_BYTES: usize = 2 * 1024 * 1024;
 
     /// The operators' rules before the built-in ones.
@@ -164,8 +163,8 @@ impl Classifier {
         Ok(Self { operator: Some((set, parsed)) })
     }
 
-    /// The classification of this report: the first operator's rule that matches, else the built-in rules; a
-    /// severity that the reporter chose wins over both. The level that an SDK gave bounds the built-in rules only.
+    /// Classifies a report: by the first operator's rule that matches, else by the built-in rules; a severity that the
+    /// reporter chose overrides both. The level that an SDK gave bounds the built-in rules only.
     #[must_use]
     pub fn classify(&self, report: &Report) -> Classification {
         let rule = self.operator.as_ref().and_then(|(set, rules)| {
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_find_nothing_milder_than_the_report_allows() {
+    fn the_reports_lower_bound_limits_the_rules() {
         for (message, expected) in [("a warning", Severity::Medium), ("data loss", Severity::Critical)] {
             let mut given = report(message);
             given.at_least = Some(Severity::Medium);
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_rules_find_nothing_worse_than_the_report_allows_and_an_operators_rule_may() {
+    fn the_reports_upper_bound_limits_the_built_in_rules_only() {
         let operators =
             Classifier::with_operator_rules(&json!([{"pattern": "data loss", "severity": "CRITICAL"}])).unwrap();
         for (message, most, built_in, by_operator) in [
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_category_is_the_first_that_holds() {
+    fn the_category_is_the_first_that_matches() {
         type Change = fn(&mut Report);
         let cases: [(Change, &str, Category); 11] = [
             (|it| it.endpoint = Some("/pay".into()), "database", Category::Backend),

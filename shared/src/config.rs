@@ -1,9 +1,7 @@
-//! The process's environment, read once at its edge: the only place that touches `std::env`.
+//! The process's environment, read once at the start: the only module that uses `std::env`.
 //!
-//! Each program composes its own configuration of the groups here. All that is missing or wrong is reported
-//! together, each with its variable's name. An empty variable counts as not set.
-//!
-//! Users: every function and the local stack.
+//! Each program composes its configuration from the groups here. All missing or invalid variables are reported
+//! together, by name. An empty variable counts as not set.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,13 +12,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 type SharedLookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// Where the values come from, and what was wrong with them so far.
+/// The source of the values, and the problems found so far.
 pub struct Environment<'a> {
     lookup: Box<Lookup<'a>>,
     problems: Vec<String>,
 }
 
-/// What is missing or wrong, one line per variable.
+/// What is missing or invalid, one line per variable.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the environment is not usable:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(Vec<String>);
@@ -32,7 +30,7 @@ impl<'a> Environment<'a> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Values from anywhere else, such as a test's map.
+    /// Values from another source, such as a test's map.
     #[must_use]
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + 'a) -> Self {
         Self { lookup: Box::new(lookup), problems: Vec::new() }
@@ -41,7 +39,7 @@ impl<'a> Environment<'a> {
     /// Reads a whole configuration.
     ///
     /// # Errors
-    /// Everything that is missing or wrong, together.
+    /// Everything that is missing or invalid, together.
     pub fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, ConfigError> {
         let config = read(&mut self);
         if self.problems.is_empty() { Ok(config) } else { Err(ConfigError(self.problems)) }
@@ -59,8 +57,8 @@ impl<'a> Environment<'a> {
         self.optional(name).map(|value| SecretString::from(value.trim()))
     }
 
-    /// The variable's value as a token, if it has one: callers present it as it is. One that could be guessed, or that no
-    /// header can carry, is a problem.
+    /// The variable's value as a token, which callers present verbatim, if it has one. A token that can be guessed, or
+    /// that no header can carry, is a problem.
     pub fn token(&mut self, name: &str) -> Option<SecretString> {
         let token = self.secret(name)?;
         match token_problem(token.expose_secret()) {
@@ -80,7 +78,7 @@ impl<'a> Environment<'a> {
         })
     }
 
-    /// The variable's value as a time of 10 ms to 5 s, written in milliseconds; this one where it has none.
+    /// The variable's value as a time of 10 ms to 5 s, in milliseconds; the default where it has none.
     pub fn milliseconds(&mut self, name: &str, default: Duration) -> Duration {
         let Some(text) = self.optional(name) else { return default };
         match text.trim().parse() {
@@ -92,16 +90,16 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// Notes a value that can't be used.
+    /// Records an invalid value.
     pub fn problem(&mut self, name: &str, what: impl std::fmt::Display) {
         self.problems.push(format!("{name}: {what}"));
     }
 }
 
-/// A token has at least this many characters: even of hexadecimal digits these are 64 bits.
+/// The shortest token: even in hexadecimal digits it has 64 bits.
 pub const TOKEN_CHARS: usize = 16;
 
-/// Why this can't be a token that callers present as it is; does not repeat it.
+/// Why this is not a valid token, without the token itself.
 #[must_use]
 pub fn token_problem(token: &str) -> Option<String> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -113,21 +111,20 @@ pub fn token_problem(token: &str) -> Option<String> {
         .then(|| format!("a token has at least {TOKEN_CHARS} characters, and this one has {}", token.len()))
 }
 
-/// Secrets that are looked up by name only when they are used, such as those that a service's check sends along. Cheap to
-/// clone; keeps none of them.
+/// Secrets looked up by name at each use, such as those in a check's request. Cheap to clone; stores none of them.
 #[derive(Clone)]
 pub struct Secrets {
     lookup: Arc<SharedLookup>,
 }
 
 impl Secrets {
-    /// Those in the environment of this process.
+    /// The secrets in the environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Those of anywhere else, such as a test's map.
+    /// The secrets of another source, such as a test's map.
     #[must_use]
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self { lookup: Arc::new(lookup) }
@@ -141,7 +138,7 @@ impl Secrets {
 }
 
 impl Default for Secrets {
-    /// There are none.
+    /// No secrets.
     fn default() -> Self {
         Self::from_lookup(|_| None)
     }
@@ -153,12 +150,12 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// How to reach Postgres.
+/// How to connect to Postgres.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
-    /// `DATABASE_URL`: where queries go, usually the transaction pooler.
+    /// `DATABASE_URL`: the server, usually the transaction pooler.
     pub url: SecretString,
-    /// `DATABASE_CA`: the certificates that sign the server's, as PEM text or the path of a PEM file.
+    /// `DATABASE_CA`: the certificate authorities of the server, as PEM text or the path of a PEM file.
     pub ca: Option<String>,
     /// `DATABASE_PREPARED_STATEMENTS`: whether the most frequent statement may be prepared.
     pub statements: Statements,
@@ -170,13 +167,13 @@ pub enum Statements {
     /// Safe through any pooler.
     #[default]
     Unnamed,
-    /// For a connection that is one backend all its life. It can't be told from the connection string: behind a
+    /// For a connection to one backend for its whole life. The connection string does not show that: behind a
     /// transaction pooler another client's statement of the same name would be run.
     Prepared,
 }
 
 impl DatabaseConfig {
-    /// A server with no certificates of its own.
+    /// A server with a publicly signed certificate.
     #[must_use]
     pub fn at(url: SecretString) -> Self {
         Self { url, ca: None, statements: Statements::Unnamed }
@@ -213,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_wrong_is_told_at_once_by_name() {
+    fn all_problems_are_reported_at_once_by_name() {
         let result = Environment::from_lookup(|_| None).read(|environment| {
             let _ = DatabaseConfig::read(environment);
             environment.problem("PORT", "\"x\" is not a port");
@@ -223,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_that_can_be_guessed_or_not_be_sent_are_refused_together_without_being_told() {
+    fn invalid_tokens_are_refused_together_without_being_repeated() {
         let values = [
             ("SHORT", Some("fifteen-letters")),
             ("PADDED", Some("  fifteen-letters \n")),

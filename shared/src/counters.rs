@@ -1,5 +1,5 @@
-//! What came in, counted: by who took it in and of what kind it was, each hour. Counts are written in batches, within a
-//! call of somebody who counts: nothing runs beside that on Lambda.
+//! Hourly counters of received items, by source and kind. Counts are flushed in batches within a caller's request,
+//! since Lambda runs nothing between requests.
 //!
 //! Users: `sentry-envelope`, `sentry-webhook`, the local stack.
 
@@ -14,45 +14,45 @@ use crate::model::text::{first_chars, storable};
 use crate::store::counters::{Counted, add, hour_of};
 use crate::store::{Store, StoreError, chain};
 
-/// What is counted together: hour, source, kind.
+/// The key of a count: hour, source, kind.
 type Key = (DateTime<Utc>, String, String);
 
-/// Counts what comes in. Cheap to clone; clones count together.
+/// Counts received items. Cheap to clone; clones share their counts.
 #[derive(Clone)]
 pub struct Counters {
     store: Store,
     state: Arc<Mutex<State>>,
-    /// Who writes: one at a time.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// One flush at a time.
+    flush_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
 struct State {
     counted: Batches<Key, i64>,
-    /// What was counted in the hour that is counted now.
+    /// The words counted in the current hour.
     words: HashSet<(String, String)>,
     hour: DateTime<Utc>,
 }
 
 impl Counters {
-    /// Counts are written when the oldest of them is this old.
+    /// Counts are flushed when the oldest of them is this old.
     const WRITE_AFTER: TimeDelta = TimeDelta::seconds(10);
-    /// Who counts waits for the database no longer than this.
-    const PATIENCE: Duration = Duration::from_millis(100);
-    /// The last counts of a process that is about to end may take this long.
-    const LAST_PATIENCE: Duration = Duration::from_millis(500);
-    /// What kinds there are may be up to strangers: beyond this many in an hour they are [`Self::OTHER`].
+    /// The longest that a caller waits for a flush.
+    const TIMEOUT: Duration = Duration::from_millis(100);
+    /// The longest that the last flush of a process may take.
+    const LAST_TIMEOUT: Duration = Duration::from_millis(500);
+    /// External clients may choose the kinds: beyond this many in an hour they count as [`Self::OTHER`].
     const WORDS: usize = 200;
     const OTHER: &str = "other";
-    /// The most that waits for a database that is away; what comes after is not counted.
+    /// The most pending rows while the database is unavailable; further items are not counted.
     const ROWS: usize = 5_000;
     /// A word is cut to this many characters.
     const CHARS: usize = 64;
 
-    /// Counters that are kept in this store.
+    /// Counters in this store.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, state: Arc::default(), turn: Arc::default() }
+        Self { store, state: Arc::default(), flush_lock: Arc::default() }
     }
 
     /// Counts one. Never fails its caller.
@@ -67,27 +67,27 @@ impl Counters {
         }
         let this = self.clone();
         let task = tokio::spawn(async move {
-            let _turn = this.turn.lock().await;
-            // Somebody else may have done it in the meantime.
+            let _lock = this.flush_lock.lock().await;
+            // Another task may have flushed in the meantime.
             let is_due = this.state().counted.is_due(Self::WRITE_AFTER, now);
             if is_due && this.write().await.is_err() {
-                this.state().counted.mark_away(now);
+                this.state().counted.mark_unavailable(now);
             }
         });
-        if tokio::time::timeout(Self::PATIENCE, task).await.is_err() {
-            self.state().counted.mark_away(now);
+        if tokio::time::timeout(Self::TIMEOUT, task).await.is_err() {
+            self.state().counted.mark_unavailable(now);
         }
     }
 
-    /// Writes down what was counted: the process is about to end.
+    /// Flushes all counts: the process is about to end.
     pub async fn flush(&self) {
         let this = self.clone();
         let task = tokio::spawn(async move {
-            let _turn = this.turn.lock().await;
+            let _lock = this.flush_lock.lock().await;
             while matches!(this.write().await, Ok(true)) {}
         });
-        if tokio::time::timeout(Self::LAST_PATIENCE, task).await.is_err() {
-            tracing::warn!("the last counts of what came in were not written in time");
+        if tokio::time::timeout(Self::LAST_TIMEOUT, task).await.is_err() {
+            tracing::warn!("the last counters were not flushed in time");
         }
     }
 
@@ -96,7 +96,7 @@ impl Counters {
         let Some(batch) = ({ self.state().counted.take() }) else { return Ok(false) };
         let written = self.write_by_hours(batch.id, &batch.counts).await;
         if let Err(error) = &written {
-            tracing::warn!(error = %chain(error), "what came in could not be counted; trying again later");
+            tracing::warn!(error = %chain(error), "counters could not be flushed; will retry");
         }
         self.state().counted.settle(written.as_ref().copied());
         written.map(|()| true)
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_strangers_make_up_are_counted_and_do_not_fill_the_table() {
+    fn kinds_that_clients_choose_are_bounded() {
         let mut state = State::default();
         for number in 0..1_000 {
             state.count("sdk", &format!("kind{number}\0{}", "ü".repeat(100)), at("10:00:00"));

@@ -1,10 +1,10 @@
 //! DSN keys: what an SDK presents to prove that it may report for an application.
 //!
 //! A DSN is `{scheme}://{public key}@{host}/{number}`. The key is an HMAC of the application's number and the key's
-//! version under a secret of the server, so that it can be verified without the database. What the database alone
-//! knows (that an older version was revoked, that a quota is used up) is asked of [`crate::applications`].
+//! version under a secret of the server, so that it can be verified without the database. Revoked versions and quotas,
+//! which need the database, are checked in [`crate::applications`].
 //!
-//! Users: `sentry-envelope`, the operator's tool, the local stack.
+//! Users: `sentry-envelope`, `cli`, the local stack.
 
 use std::fmt;
 
@@ -16,30 +16,30 @@ use subtle::ConstantTimeEq as _;
 use crate::config::Environment;
 use crate::model::text::hex;
 
-/// What all keys of a server are made with.
+/// The secret from which all keys of a server are derived.
 #[derive(Debug, Clone)]
 pub struct DsnSecret(SecretString);
 
-/// A secret that is no secret.
+/// The secret is too short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must have at least {} characters", DsnSecret::SHORTEST)]
 pub struct WeakSecret;
 
 impl DsnSecret {
-    /// Where it is configured.
+    /// The variable that contains it.
     pub const VARIABLE: &str = "DSN_SECRET";
-    /// Anybody may have a DSN and guess at the secret behind it, as fast as their machines go.
+    /// The shortest secret: DSNs are public, and their secret can be guessed offline.
     const SHORTEST: usize = 16;
 
     /// The secret.
     ///
     /// # Errors
-    /// When it is so short that it can be guessed.
+    /// When it is too short.
     pub fn new(secret: SecretString) -> Result<Self, WeakSecret> {
         if secret.expose_secret().len() < Self::SHORTEST { Err(WeakSecret) } else { Ok(Self(secret)) }
     }
 
-    /// Reads `DSN_SECRET`. Without it nobody can report with a DSN.
+    /// Reads `DSN_SECRET`. Without it, no report with a DSN is accepted.
     pub fn read(environment: &mut Environment<'_>) -> Option<Self> {
         match Self::new(environment.secret(Self::VARIABLE)?) {
             Ok(secret) => Some(secret),
@@ -50,7 +50,7 @@ impl DsnSecret {
         }
     }
 
-    /// What only who has the secret can make of this text: so many bytes of its HMAC, in hexadecimal digits.
+    /// The first bytes of this text's HMAC under the secret, in hexadecimal digits.
     pub(crate) fn digits_of(&self, text: &str, bytes: usize) -> String {
         // An HMAC takes keys of any length.
         let mac = Hmac::<Sha256>::new_from_slice(self.expose().as_bytes()).map(|mut mac| {
@@ -60,24 +60,24 @@ impl DsnSecret {
         mac.map(|mac| hex(&mac[..bytes])).unwrap_or_default()
     }
 
-    /// The secret's text, for where it is kept.
+    /// The secret's text, for the file that stores it.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-/// Which of an application's keys it is: the first is 1; each rotation adds one, and revokes those before it.
+/// The version of an application's key: the first is 1; each rotation adds one and revokes all earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyVersion(pub u16);
 
 impl KeyVersion {
-    /// A new application's.
+    /// The version of a new application.
     pub const FIRST: Self = Self(1);
 }
 
-/// The public key in a DSN: 4 hexadecimal digits of the version, 28 of the HMAC. No secret: it stands in the pages of
-/// every browser that reports with it.
+/// The public key in a DSN: 4 hexadecimal digits of the version, 28 of the HMAC. Not a secret: browser pages contain
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PublicKey(String);
 
@@ -93,7 +93,7 @@ impl PublicKey {
         Self(format!("{:04x}{digits}", version.0))
     }
 
-    /// Which of the application's keys this text is, if it is one; in constant time.
+    /// The version of the key, if this text is a key of the application; in constant time.
     #[must_use]
     pub fn verify(text: &str, secret: &DsnSecret, project: i64) -> Option<KeyVersion> {
         let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -136,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stays_what_it_was() {
-        // DSNs stand in deployed programs: this must never change.
-        // printf 'watchkeeper-dsn:v1:7' | openssl dgst -sha256 -hmac 'a secret of the server'
+    fn the_key_derivation_never_changes() {
+        // Deployed programs contain DSNs: this must never change. printf 'watchkeeper-dsn:v1:7' | openssl dgst -sha256
+        // -hmac 'a secret of the server'
         let key = PublicKey::of(&secret("a secret of the server"), 7, KeyVersion::FIRST);
         assert_eq!(key.as_str(), "0001dfc965e62a7701cabde80a58cf49");
         let key = PublicKey::of(&secret("a secret of the server"), 7, KeyVersion(0xbeef));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_opens_its_own_application_under_its_own_secret_only() {
+    fn a_key_is_valid_for_its_application_and_secret_only() {
         let ours = secret("a secret of the server");
         let key = PublicKey::of(&ours, 7, KeyVersion(3));
         assert_eq!(PublicKey::verify(key.as_str(), &ours, 7), Some(KeyVersion(3)));
@@ -188,7 +188,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_none_is_taken_for_a_key(text in ".{0,40}", project: i64) {
+        fn no_random_text_is_a_valid_key(text in ".{0,40}", project: i64) {
             prop_assert_eq!(PublicKey::verify(&text, &secret("a secret of the server"), project), None);
         }
 

@@ -1,9 +1,7 @@
 //! A router behind API Gateway's HTTP API (payload version 2.0) or a function URL.
 //!
-//! An HTTP API decodes the path of a request before it hands it over (`rawPath`); a function URL does not. A decoded space
-//! or `<` is no part of a URI, and `lambda_http` panics on it: any caller could make a function crash.
-//!
-//! Users: every HTTP function's `main`.
+//! An HTTP API decodes the path of a request (`rawPath`); a function URL does not. A decoded space or `<` is not valid
+//! in a URI, and `lambda_http` panics on it: any caller could crash a function.
 
 use axum::Router;
 use axum::response::Response;
@@ -14,7 +12,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::http::with_fallbacks;
 
-/// What can't stand in a path as it is.
+/// Characters that must be escaped in a path.
 const NOT_IN_PATHS: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'\\').add(b'^').add(b'`');
 
@@ -38,7 +36,7 @@ fn with_encoded_path(mut event: Event) -> Event {
     event
 }
 
-/// The path with everything escaped that a URI does not allow there. What is escaped already stays as it is.
+/// The path with all characters escaped that a URI does not allow; existing escapes stay.
 fn encoded(path: &str) -> String {
     let mut parts = path.split('%');
     let mut encoded = utf8_percent_encode(parts.next().unwrap_or_default(), NOT_IN_PATHS).to_string();

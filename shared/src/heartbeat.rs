@@ -1,12 +1,12 @@
-//! Heartbeat tokens: what a job presents to say that it lives.
+//! Heartbeat tokens, which jobs present with each heartbeat.
 //!
-//! A token is made of the service's name and a version under a secret of the server, so that it can be told again and again
-//! and is kept nowhere; the database holds only its hash. Another version is another token.
+//! A token is derived from the service's name, its environment and a version under a secret of the server, so that it
+//! can be printed again and is not stored; the database stores only its hash. Another version is another token.
 //!
-//! Tokens of the first shape (no version, and `a/b` in `c` had that of `a` in `b/c`) hold until they are rotated: jobs have
-//! them.
+//! Tokens of the former derivation (no version, and `a/b` in `c` had the token of `a` in `b/c`) stay valid until they
+//! are rotated: jobs use them.
 //!
-//! Users: `heartbeat`, the operator's tool.
+//! Users: `heartbeat`, `cli`.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::dsn::DsnSecret;
 use crate::model::ServiceSpec;
 use crate::model::text::hex;
 
-/// What a job presents. Who has it can report for this one service, and nothing else.
+/// A job's token. It authorises heartbeats for one service, and nothing else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeartbeatToken(String);
 
@@ -29,21 +29,21 @@ impl HeartbeatToken {
         Self::of_version(secret, name, environment, 1)
     }
 
-    /// The token of a service with this version. Each part has its length before it, so that no two services share one.
+    /// The token of a service with this version. Each part is prefixed with its length, so that no two services share a
+    /// token.
     #[must_use]
     pub fn of_version(secret: &DsnSecret, name: &str, environment: &str, version: u32) -> Self {
         let parts = format!("{}:{name}{}:{environment}{version}", name.len(), environment.len());
         Self(secret.digits_of(&format!("heartbeat-token:{parts}"), Self::BYTES))
     }
 
-    /// The token of the first shape.
+    /// The token of the former derivation.
     #[must_use]
     pub fn former(secret: &DsnSecret, name: &str, environment: &str) -> Self {
         Self(secret.digits_of(&format!("heartbeat:{name}/{environment}"), Self::BYTES))
     }
 
-    /// The token that a service presents whose stored hash is this: one of the first shape stays as it is while the
-    /// version is 1.
+    /// The valid token of a service with this stored hash: a former one stays valid while the version is 1.
     #[must_use]
     pub fn in_force(secret: &DsnSecret, spec: &ServiceSpec, stored_hash: Option<&str>) -> Self {
         let ServiceSpec { name, environment, check, .. } = spec;
@@ -54,20 +54,20 @@ impl HeartbeatToken {
         Self::of_version(secret, name, environment, check.token_version)
     }
 
-    /// The token that this text is, if it has the form of one.
+    /// Parses a token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         (text.len() == 2 * Self::BYTES && text.bytes().all(lower)).then(|| Self(text.to_owned()))
     }
 
-    /// What the database keeps of it.
+    /// The hash that the database stores.
     #[must_use]
     pub fn hash(&self) -> String {
         hex(&Sha256::digest(self.0.as_bytes()))
     }
 
-    /// Where the job reports, at a Watchkeeper of this address (`http://127.0.0.1:8080`).
+    /// The heartbeat URL, at a Watchkeeper of this address (`http://127.0.0.1:8080`).
     #[must_use]
     pub fn url(&self, address: &str) -> String {
         format!("{}/api/heartbeat/{}", address.trim_end_matches('/'), self.0)
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn each_service_has_a_token_of_its_own_that_can_be_told_again() {
+    fn each_service_has_its_own_reproducible_token() {
         let server = secret("a secret of a server");
         let token = HeartbeatToken::of(&server, "nightly", "production");
         assert_eq!(token, HeartbeatToken::of(&server, "nightly", "production"));
@@ -101,9 +101,9 @@ mod tests {
             assert_ne!(token.hash(), other.hash());
         }
         let url = token.url("https://w.example/");
-        let told = url.strip_prefix("https://w.example/api/heartbeat/").and_then(HeartbeatToken::parse).unwrap();
-        assert_eq!(told, token);
-        assert!(!format!("{token:?}").contains(&url[url.len() - 32..]), "a log line must not tell it");
+        let parsed = url.strip_prefix("https://w.example/api/heartbeat/").and_then(HeartbeatToken::parse).unwrap();
+        assert_eq!(parsed, token);
+        assert!(!format!("{token:?}").contains(&url[url.len() - 32..]), "a log line must not contain it");
     }
 
     #[test]
@@ -128,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_the_first_shape_holds_until_it_is_rotated() {
+    fn a_former_token_stays_valid_until_it_is_rotated() {
         let server = secret("a secret of a server");
         let mut spec = ServiceSpec::http("a/b", "c", "");
         let former = HeartbeatToken::former(&server, "a/b", "c");
-        assert_eq!(former, HeartbeatToken::former(&server, "a", "b/c"), "which is why there is another shape");
+        assert_eq!(former, HeartbeatToken::former(&server, "a", "b/c"), "which is why the derivation changed");
         let stored = former.hash();
         assert_eq!(HeartbeatToken::in_force(&server, &spec, Some(&stored)), former);
         for (stored, version) in [(None, 1), (Some("another"), 1), (Some(stored.as_str()), 2), (None, 2)] {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_another_form_is_no_token() {
+    fn a_malformed_token_is_refused() {
         for text in ["", "abc", &"A".repeat(32), &"0".repeat(33), &"ä".repeat(16), "0123456789abcdef0123456789abcde/"]
         {
             assert_eq!(HeartbeatToken::parse(text), None, "{text}");

@@ -1,13 +1,12 @@
-//! What two or more functions share: the vocabulary, the pure decisions, the store and the process edge.
+//! Code that two or more functions share: domain types, pure decisions, the store, configuration and HTTP.
 //!
-//! An error's journey through this crate:
-//! 1. a function parses a request into a [`model::Report`] (every length and character made storable);
-//! 2. [`intake::Intake::record`] gives it a [`fingerprint::Fingerprint`] and a [`classify::Classification`];
+//! The path of an error report through this crate:
+//! 1. a function parses a request into a [`model::Report`] whose lengths and characters are storable;
+//! 2. [`intake::Intake::record`] assigns a [`fingerprint::Fingerprint`] and a [`classify::Classification`];
 //! 3. [`store::reports`] writes delivery, incident, audit row and event in one statement.
+//! 4. [`publish`] puts the event of a new incident on the bus, before the caller has its answer.
 //!
-//! 4. [`publish`] tells the bus of a new incident, before the caller has its answer.
-//!
-//! While the database is away, [`defer`] keeps the report in a safe place and brings it back to step 2.
+//! While the database is unavailable, [`defer`] stores the report elsewhere and replays it from step 2.
 //!
 //! `model` imports nothing of ours; `redact`, `classify`, `fingerprint` and `sentry_event` are pure over it; `events` and
 //! `store` know `model`; `intake` uses all of them; `config`, `telemetry`, `http`, `gateway` and `tls` know no domain.

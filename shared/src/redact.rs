@@ -1,15 +1,15 @@
-//! Takes secrets and what tells about people out of reports, before anything is stored, logged or sent on. Pure.
+//! Redacts secrets and personal data in reports, before anything is stored, logged or sent. Pure.
 //!
-//! What goes, each kind with its word: e-mail addresses `[email]`, IP addresses `[ip]`, card numbers `[card]`, JSON Web
+//! Each kind is replaced by its word: e-mail addresses `[email]`, IP addresses `[ip]`, card numbers `[card]`, JSON Web
 //! Tokens `[jwt]`, keys and tokens `[token]`, passwords `[password]`, cookies `[cookie]`, private keys `[private_key]`;
-//! `[redacted]` for other values under names that look secret and for what an operator's pattern finds.
+//! `[redacted]` for other values under secret names and for matches of an operator's pattern.
 //!
-//! - The same text gives the same result, so that fingerprints stay stable; redacting twice is redacting once.
-//! - Ordinary text stays byte for byte: ids, times, versions, paths, stack traces. In doubt the name decides: a value
-//!   under `password` goes whatever it looks like, a value under `token_count` stays.
-//! - Nothing is built at the process's start, and no text, however hostile, costs more than linear time.
+//! - Deterministic, so that fingerprints stay stable; idempotent.
+//! - Ordinary text stays byte for byte: ids, times, versions, paths, stack traces. In doubt the name decides: any value
+//!   under `password` is redacted, a value under `token_count` stays.
+//! - Nothing is built at the process's start, and every text, however hostile, takes linear time.
 //!
-//! Each file of `redact/` finds one kind of secret; `scan` passes once over a text and asks them.
+//! Each file of `redact/` detects one kind of secret; `scan` passes once over a text and calls the detectors.
 //!
 //! Users: `intake`.
 
@@ -45,17 +45,17 @@ use self::scan::Mode;
 use crate::config::Environment;
 use crate::model::Report;
 
-/// Replaces secrets: the built-in kinds, and what the operator's patterns match. Cheap to make and to clone.
+/// Redacts the built-in kinds, and matches of the operator's patterns. Cheap to make and to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
     patterns: Arc<Patterns>,
 }
 
 impl Redactor {
-    /// Also replaces what these regular expressions match in any text, key or number; blank ones count as none.
+    /// Also redacts matches of these regular expressions in any text, key or number; blank ones are ignored.
     ///
     /// # Errors
-    /// The first pattern that can't be used, named.
+    /// The first invalid pattern, named.
     pub fn with_patterns(patterns: &[impl AsRef<str>]) -> Result<Self, PatternError> {
         Ok(Self { patterns: Arc::new(Patterns::compile(patterns)?) })
     }
@@ -70,7 +70,7 @@ impl Redactor {
         })
     }
 
-    /// The report without its secrets. Keys that only recognise it (delivery, user, upstream group) stay.
+    /// The report without its secrets. Its keys (delivery, user, upstream group) stay.
     #[must_use]
     pub fn report(&self, mut report: Report) -> Report {
         let walk = Walk::new(&self.patterns);

@@ -1,8 +1,8 @@
-//! What was refused and should be seen: wrong signatures, wrong keys, oversized bodies.
+//! Security events: refused requests with wrong signatures, wrong keys, oversized bodies and others.
 //!
-//! One row of `security_events` stands for all refusals of one kind, from one network, within one minute, and a kind has so
-//! many rows an hour: an attack can fill neither the table nor our memory. The first is written at once, the others with
-//! what comes later. Many within ten minutes open one incident.
+//! One row of `security_events` stands for all refusals of one kind, from one network, within one minute, and the rows
+//! of a kind are bounded per hour: an attack can fill neither the table nor our memory. The first refusal is flushed at
+//! once, repeats in batches. Many within ten minutes open one incident.
 //!
 //! Users: `report-error`, `sentry-webhook`, `sentry-envelope`, `admin`, `slack-actions`, `pagerduty-events`, the local stack.
 
@@ -28,19 +28,19 @@ use crate::telemetry::REFUSED;
 /// What was wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecurityKind {
-    /// It is signed by somebody who does not know the secret, or not at all.
+    /// Its signature is missing or wrong.
     BadSignature,
-    /// Its key, token or secret is none of ours, or it has none.
+    /// Its key, token or secret is missing or wrong.
     WrongKey,
-    /// Its key was ours once.
+    /// Its key was revoked.
     RevokedKey,
-    /// Its body is larger than any honest one.
+    /// Its body exceeds the limit.
     OversizedBody,
-    /// A small body that grows without end when it is decompressed.
+    /// Its body exceeds the limit when it is decompressed.
     DecompressionBomb,
-    /// It came from a page that may not send it: of another site, or one that may not use this application's DSN.
+    /// It came from a page of another site, or of one that may not use this application's DSN.
     ForeignOrigin,
-    /// It is signed, but older than we remember deliveries: it may have been captured and sent again.
+    /// It is signed, but older than the stored delivery keys: it may be a replay.
     OldDelivery,
 }
 
@@ -70,16 +70,16 @@ impl SecurityKind {
         }
     }
 
-    /// Whether many of a kind open an incident. What Sentry sends of issues that are resolved in bulk is authentic, and may
-    /// well be old.
+    /// Whether many of a kind open an incident. Old deliveries do not: what Sentry sends when issues are resolved in
+    /// bulk is authentic and may be old.
     #[must_use]
     pub fn opens_incident(self) -> bool {
         self != Self::OldDelivery
     }
 
-    /// How bad it is. A bomb is made on purpose; a key that was revoked stands in some forgotten program; a body may
-    /// well be somebody's honest mistake, an old delivery a client that was offline. No kind is critical: what is refused
-    /// has done no harm, and whoever can send requests must not be able to wake people with them.
+    /// The severity. A bomb is deliberate; a revoked key may be in a forgotten program; a large body may be a mistake,
+    /// an old delivery from a client that was offline. No kind is critical: a refused request did no harm, and a client
+    /// must not be able to page people.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -95,34 +95,34 @@ impl SecurityKind {
 pub struct SecurityEvent {
     /// What was wrong.
     pub kind: SecurityKind,
-    /// Where it came from, where that is known.
+    /// Its source address, if known.
     pub source_ip: Option<IpAddr>,
-    /// One line for a person: our own words, nothing that the caller sent.
+    /// One line for a person: no text of the caller.
     pub description: String,
 }
 
-/// Notes what was refused. Cheap to clone; clones note together.
+/// Records refused requests. Cheap to clone; clones share their counts.
 #[derive(Clone)]
 pub struct Watch {
     store: Store,
     notes: Arc<Mutex<Notes>>,
-    /// Who writes: one at a time.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// One flush at a time.
+    flush_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Watch {
-    /// Who is refused waits for the database no longer than this.
-    const PATIENCE: Duration = Duration::from_millis(100);
-    /// The last notes of a process that is about to end may take this long.
-    const LAST_PATIENCE: Duration = Duration::from_millis(500);
+    /// The longest that a refused caller waits for a flush.
+    const TIMEOUT: Duration = Duration::from_millis(100);
+    /// The longest that the last flush of a process may take.
+    const LAST_TIMEOUT: Duration = Duration::from_millis(500);
 
-    /// A watch that writes to this store.
+    /// A watch that flushes to this store.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, notes: Arc::default(), turn: Arc::default() }
+        Self { store, notes: Arc::default(), flush_lock: Arc::default() }
     }
 
-    /// Notes a refusal. Never fails its caller.
+    /// Records a refusal. Never fails its caller.
     pub async fn refused(&self, event: SecurityEvent, now: DateTime<Utc>) {
         let source = event.source_ip.map(|address| address.to_string()).unwrap_or_default();
         tracing::debug!(target: REFUSED, kind = event.kind.as_str(), source = source.as_str(), "{}", event.description);
@@ -136,26 +136,26 @@ impl Watch {
         }
         let this = self.clone();
         let task = tokio::spawn(async move {
-            let _turn = this.turn.lock().await;
-            // Somebody else may have done it in the meantime.
+            let _lock = this.flush_lock.lock().await;
+            // Another task may have flushed in the meantime.
             let is_due = this.notes().are_due(now);
             if is_due && this.write().await.is_err() {
-                this.notes().refusals.mark_away(now);
+                this.notes().refusals.mark_unavailable(now);
             }
         });
-        if tokio::time::timeout(Self::PATIENCE, task).await.is_err() {
-            self.notes().refusals.mark_away(now);
+        if tokio::time::timeout(Self::TIMEOUT, task).await.is_err() {
+            self.notes().refusals.mark_unavailable(now);
         }
     }
 
-    /// Notes the refusal of a request, as [`Watch::refused`]; `what` is our own words.
+    /// Records the refusal of a request, as [`Watch::refused`]; `what` contains no text of the caller.
     pub async fn refused_request(&self, kind: SecurityKind, what: String, parts: &Parts, now: DateTime<Utc>) {
         let source_ip = source_ip(&parts.headers, &parts.extensions);
         self.refused(SecurityEvent { kind, source_ip, description: what }, now).await;
     }
 
-    /// The body of a request, if its sender has signed it, as `verify` says. What is refused is noted in our own words, which
-    /// begin with `whose`: `Slack's clicks`.
+    /// Reads a request's body and verifies its signature with `verify`. A refusal is recorded with a description that
+    /// begins with `whose`, such as `Slack's clicks`.
     ///
     /// # Errors
     /// 401 for a wrong signature; as [`read_body`] for a body that can't be read.
@@ -185,15 +185,15 @@ impl Watch {
         Ok(body)
     }
 
-    /// Writes down what is not written yet: the process is about to end.
+    /// Flushes all counts: the process is about to end.
     pub async fn flush(&self) {
         let this = self.clone();
         let task = tokio::spawn(async move {
-            let _turn = this.turn.lock().await;
+            let _lock = this.flush_lock.lock().await;
             while matches!(this.write().await, Ok(true)) {}
         });
-        if tokio::time::timeout(Self::LAST_PATIENCE, task).await.is_err() {
-            tracing::warn!("the last security events were not written in time");
+        if tokio::time::timeout(Self::LAST_TIMEOUT, task).await.is_err() {
+            tracing::warn!("the last security events were not flushed in time");
         }
     }
 
@@ -203,7 +203,7 @@ impl Watch {
         let rows: &[Refusals] = &rows;
         let written = self.store.run(|client| async move { security_events::add(&client, id, rows).await }).await;
         if let Err(error) = &written {
-            tracing::warn!(error = %chain(error), "security events could not be written; trying again later");
+            tracing::warn!(error = %chain(error), "security events could not be flushed; will retry");
         }
         self.notes().refusals.settle(written.as_ref().copied());
         written.map(|()| true)

@@ -1,5 +1,5 @@
-//! Signatures of those who call us: HMAC-SHA256 under a secret that both sides know, in lower-case hexadecimal digits.
-//! What each of them signs, and where its signature stands, is told in its function.
+//! Signatures of inbound webhooks: HMAC-SHA256 under a shared secret, in lower-case hexadecimal digits. Each webhook
+//! function defines what is signed, and which header carries the signature.
 //!
 //! Users: `sentry-webhook`, `slack-actions`, `pagerduty-events`.
 
@@ -10,21 +10,21 @@ use subtle::ConstantTimeEq as _;
 
 use crate::model::text::hex;
 
-/// Why a request is not of whom it should be.
+/// Why a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// It carries none.
+    /// The request has no signature.
     #[error("the signature is missing")]
     Missing,
-    /// It is of other bytes, or of somebody who does not know the secret.
+    /// It is of other bytes, or under another secret.
     #[error("the signature is wrong")]
     Wrong,
-    /// It was made too long ago, or in the future: somebody may have kept it.
+    /// It is too old, or from the future: it may be a replayed request.
     #[error("the signature is too old")]
     Stale,
 }
 
-/// The signature of these bytes, one part after the other.
+/// The signature of these parts, concatenated.
 #[must_use]
 pub fn sign(secret: &SecretString, parts: &[&[u8]]) -> String {
     // An HMAC takes keys of any length.
@@ -37,10 +37,10 @@ pub fn sign(secret: &SecretString, parts: &[&[u8]]) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
-/// Compares the signature of these bytes with a given one, in constant time.
+/// Verifies a given signature of these parts, in constant time.
 ///
 /// # Errors
-/// When the given one is another.
+/// When it differs.
 pub fn verify(secret: &SecretString, parts: &[&[u8]], given: &[u8]) -> Result<(), SignatureError> {
     let expected = sign(secret, parts);
     let right = !expected.is_empty() && bool::from(given.ct_eq(expected.as_bytes()));

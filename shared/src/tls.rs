@@ -1,7 +1,7 @@
-//! TLS for every client: rustls with aws-lc-rs and the public roots compiled in (reading the system's costs
-//! milliseconds at each start).
+//! TLS for every client: rustls with aws-lc-rs and compiled-in public roots (reading the system's takes milliseconds at
+//! each start).
 //!
-//! Users: `store` (Postgres), `probe` (HTTPS).
+//! Users: `store` (Postgres), `probe`, every HTTPS client.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// Whose certificates are believed.
+/// Which certificates are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Those that a public authority signed.
+    /// Those signed by a public authority.
     PublicRoots,
-    /// Those that these certificates (PEM text) signed.
+    /// Those signed by these certificates (PEM text).
     Only(String),
     /// Any: no protection against an active attacker.
-    Anybody,
+    AnyCertificate,
 }
 
 /// Why no TLS configuration could be made.
@@ -48,12 +48,12 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsError> {
             builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
         }
         Trust::Only(pem) => builder.with_root_certificates(roots_of(pem)?),
-        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(BelieveAnybody(provider))),
+        Trust::AnyCertificate => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
     };
     Ok(builder.with_no_client_auth())
 }
 
-/// Who judges certificates under this trust: for a client that wants to know more than the verdict.
+/// The certificate verifier of this trust, for a client that needs more than its verdict.
 ///
 /// # Errors
 /// When the given certificates can't be read.
@@ -62,7 +62,7 @@ pub fn verifier(trust: &Trust) -> Result<Arc<dyn ServerCertVerifier>, TlsError> 
     let roots = match trust {
         Trust::PublicRoots => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
         Trust::Only(pem) => roots_of(pem)?,
-        Trust::Anybody => return Ok(Arc::new(BelieveAnybody(provider))),
+        Trust::AnyCertificate => return Ok(Arc::new(AcceptAny(provider))),
     };
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
     Ok(verifier.map_err(|_| TlsError::NoCertificate)?)
@@ -82,9 +82,9 @@ fn roots_of(pem: &str) -> Result<RootCertStore, TlsError> {
 
 /// Accepts every certificate; signatures are still checked, so that the handshake itself is sound.
 #[derive(Debug)]
-struct BelieveAnybody(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for BelieveAnybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -131,8 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn the_other_two_need_nothing() {
+    fn the_other_trusts_need_no_certificates() {
         assert!(client_config(&Trust::PublicRoots).is_ok());
-        assert!(client_config(&Trust::Anybody).is_ok());
+        assert!(client_config(&Trust::AnyCertificate).is_ok());
     }
 }

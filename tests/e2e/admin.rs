@@ -124,7 +124,7 @@ async fn an_alert_of_an_incident_stands_for_it_and_one_without_for_itself() {
 async fn the_end_of_what_nobody_was_told_of_is_not_told() {
     let database = Database::migrated().await;
     let id = with_alert(&database, "mail").await;
-    database.execute("UPDATE alert_events SET announced_at = NULL").await;
+    database.execute("UPDATE alert_events SET announced_at = NULL, announce_at = now() + interval '1 hour'").await;
     let stack = stack_on(database).await;
     assert_eq!(post(&stack, &format!("/api/alerts/{id}/resolve"), json!({})).await.status, 200);
     assert_eq!(alert(&stack.database, id).await, ("resolved".to_owned(), false));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::Database;
 use harness::proxy::Proxy;
-use shared::applications::{Admission, Directory, Quota, Refusal};
+use shared::applications::{Admission, AdmissionRefusal, Directory, Quota};
 use shared::config::DatabaseConfig;
 use shared::dsn::KeyVersion;
 use shared::model::{ApplicationName, Limits};
@@ -38,7 +38,7 @@ fn burst(limit: i64) -> Limits {
 
 /// Knows no hurry: what is tested is what it decides, not how fast this machine is today.
 fn patient(store: &Store) -> Directory {
-    Directory::new(store.clone()).with_patience(Duration::from_secs(20))
+    Directory::new(store.clone()).with_timeout(Duration::from_secs(20))
 }
 
 fn is_admitted(admission: &Admission) -> bool {
@@ -46,7 +46,7 @@ fn is_admitted(admission: &Admission) -> bool {
 }
 
 fn over(scope: Quota, seconds: u64) -> Admission {
-    Admission::Refused(Refusal::OverQuota { scope, retry_after: Duration::from_secs(seconds) })
+    Admission::Refused(AdmissionRefusal::OverQuota { scope, retry_after: Duration::from_secs(seconds) })
 }
 
 /// Accepted and refused, by quota.
@@ -67,7 +67,7 @@ async fn an_application_is_admitted_with_its_name_up_to_its_quota() {
     }
     assert_eq!(directory.admit(number, KEY, start()).await, over(Quota::Burst, 300));
     assert!(is_admitted(&directory.admit(number, KEY, second(300)).await), "the next window");
-    assert_eq!(directory.admit(999, KEY, start()).await, Admission::Refused(Refusal::Unknown));
+    assert_eq!(directory.admit(999, KEY, start()).await, Admission::Refused(AdmissionRefusal::Unknown));
     directory.flush().await;
     let rows: Vec<(String, i64, i64)> = counted(&database).await;
     let expected = [("burst", 5, 1), ("burst", 1, 0), ("hour", 6, 1), ("month", 6, 1)];
@@ -166,9 +166,9 @@ async fn a_rotated_key_and_a_removed_application_are_refused_within_ten_seconds(
     let new = KeyVersion(2);
     store.run(|client| async move { raise_key_version(&client, number, new, start()).await }).await.unwrap();
     assert!(is_admitted(&directory.admit(number, new, second(1)).await), "the new one is good at once");
-    assert_eq!(directory.admit(number, KEY, second(1)).await, Admission::Refused(Refusal::Revoked));
+    assert_eq!(directory.admit(number, KEY, second(1)).await, Admission::Refused(AdmissionRefusal::Revoked));
     store.run(|client| async move { mark_removed(&client, number, start()).await }).await.unwrap();
-    assert_eq!(directory.admit(number, new, second(11)).await, Admission::Refused(Refusal::Revoked));
+    assert_eq!(directory.admit(number, new, second(11)).await, Admission::Refused(AdmissionRefusal::Revoked));
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_new_application_is_admitted_ten_seconds_after_it_was_unknown() {
     let database = Database::migrated().await;
     let store = database.store();
     let directory = patient(&store);
-    assert_eq!(directory.admit(1, KEY, start()).await, Admission::Refused(Refusal::Unknown));
+    assert_eq!(directory.admit(1, KEY, start()).await, Admission::Refused(AdmissionRefusal::Unknown));
     assert_eq!(application(&store, Limits::default()).await, 1);
     assert!(is_admitted(&directory.admit(1, KEY, second(10)).await));
 }
@@ -196,14 +196,14 @@ async fn a_database_that_hangs_holds_nobody_up_and_what_is_known_stays_in_force(
     let database = Database::migrated().await;
     let store = database.store();
     let number = application(&store, burst(3)).await;
-    let directory = Directory::new(store.clone()).with_patience(Duration::from_secs(1));
+    let directory = Directory::new(store.clone()).with_timeout(Duration::from_secs(1));
     assert!(is_admitted(&directory.admit(number, KEY, start()).await));
     let other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE applications, quota_counters IN ACCESS EXCLUSIVE MODE").await.unwrap();
     assert!(is_admitted(&directory.admit(number, KEY, second(20)).await), "as it was read 20 s ago");
     assert!(is_admitted(&directory.admit(number, KEY, second(20)).await));
     assert_eq!(directory.admit(number, KEY, second(20)).await, over(Quota::Burst, 280));
-    assert_eq!(directory.admit(number, KeyVersion(0), second(20)).await, Admission::Refused(Refusal::Revoked));
+    assert_eq!(directory.admit(number, KeyVersion(0), second(20)).await, Admission::Refused(AdmissionRefusal::Revoked));
     other.batch_execute("COMMIT").await.unwrap();
     while counted(&database).await.is_empty() || counted(&database).await[0].1 < 3 {
         directory.flush().await;

@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::events::published;
 use harness::{Behaviour, Database, Target, TestStack};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use shared::events::{Escalation, Event, IncidentSubject};
 use shared::fingerprint::Fingerprint;
 use shared::model::{AlertType, Category, DeliveryKey, IncidentId, Severity, Subject, UpstreamGroup};
@@ -38,9 +38,13 @@ async fn one_incident(database: &Database) -> (&'static str, IncidentSubject) {
     all.remove(0)
 }
 
+fn report() -> Value {
+    json!({"error": {"message": "boom"}, "context": {"application": "shop", "environment": "staging"}})
+}
+
 async fn reported() -> TestStack {
     let stack = TestStack::start().await;
-    stack.report_ok(json!({"error": {"message": "boom"}, "application": "shop", "environment": "staging"})).await;
+    stack.report_ok(report()).await;
     stack
 }
 
@@ -56,7 +60,7 @@ async fn a_report_opens_and_reopens() {
     is_of_the_report(&incident);
     assert_eq!(name, "opened");
     stack.database.execute("UPDATE incidents SET status = 'resolved', resolved_at = now() - interval '1 min'").await;
-    stack.report_ok(json!({"error": {"message": "boom"}, "application": "shop", "environment": "staging"})).await;
+    stack.report_ok(report()).await;
     let (name, again) = one_incident(&stack.database).await;
     assert_eq!((name, &again), ("reopened", &incident));
 }

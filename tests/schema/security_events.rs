@@ -97,7 +97,8 @@ async fn a_burst_opens_one_incident_which_its_rows_name_and_what_follows_is_an_o
         database.count("security_events WHERE event_type <> 'wrong_key' AND incident_created IS NOT NULL").await,
         0
     );
-    let opened = "event_outbox WHERE detail_type = 'IncidentOpened' AND detail ->> 'category' = 'security'";
+    let opened = "event_outbox WHERE detail_type = 'IncidentOpened'
+        AND detail ->> 'incident_id' IN (SELECT incident_id FROM incidents WHERE category = 'security')";
     assert_eq!(database.count(opened).await, 1);
     assert_eq!(database.count("agent_actions WHERE action_type = 'refusals_burst'").await, 1);
     for at in 11..40 {

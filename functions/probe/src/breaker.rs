@@ -11,12 +11,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use shared::model::BreakerState::{Closed, HalfOpen, Open};
 use shared::model::Verdict;
 use shared::store::probing::Breaker;
-
-const CLOSED: &str = "closed";
-const OPEN: &str = "open";
-const HALF_OPEN: &str = "half_open";
 
 /// As many failed runs in a row open it.
 const FAILURES: i32 = 3;
@@ -29,23 +26,23 @@ const MAX_BACKOFF: i32 = 15 * 60;
 pub fn next(breaker: Option<&Breaker>, verdict: Verdict, interval: Duration, now: DateTime<Utc>) -> Option<Breaker> {
     let failed = verdict == Verdict::Failed;
     let failures = breaker.map_or(0, |breaker| breaker.failures).saturating_add(1);
-    match (breaker, breaker.map_or(CLOSED, |breaker| breaker.state.as_str())) {
-        (Some(open), OPEN) if failed && open.retry_at.is_some_and(|retry_at| now < retry_at) => Some(open.clone()),
-        (Some(open), OPEN | HALF_OPEN) if failed => {
+    match (breaker, breaker.map_or(Closed, |breaker| breaker.state)) {
+        (Some(open), Open) if failed && open.retry_at.is_some_and(|retry_at| now < retry_at) => Some(open.clone()),
+        (Some(open), Open | HalfOpen) if failed => {
             let backoff = open.backoff_seconds.max(first_backoff(interval) / 2).saturating_mul(2).min(MAX_BACKOFF);
             Some(opened(failures, backoff, open.opened_at.unwrap_or(now), now))
         }
-        (Some(open), OPEN) => Some(Breaker { state: HALF_OPEN.to_owned(), retry_at: None, ..open.clone() }),
-        (_, HALF_OPEN) => None,
+        (Some(open), Open) => Some(Breaker { state: HalfOpen, retry_at: None, ..open.clone() }),
+        (_, HalfOpen) => None,
         _ if !failed => None,
         _ if failures >= FAILURES => Some(opened(failures, first_backoff(interval), now, now)),
-        _ => Some(Breaker { state: CLOSED.to_owned(), failures, backoff_seconds: 0, opened_at: None, retry_at: None }),
+        _ => Some(Breaker { state: Closed, failures, backoff_seconds: 0, opened_at: None, retry_at: None }),
     }
 }
 
 fn opened(failures: i32, backoff_seconds: i32, opened_at: DateTime<Utc>, now: DateTime<Utc>) -> Breaker {
     Breaker {
-        state: OPEN.to_owned(),
+        state: Open,
         failures,
         backoff_seconds,
         opened_at: Some(opened_at),
@@ -82,7 +79,7 @@ mod tests {
                 slot += seconds;
             }
             breaker = next(breaker.as_ref(), *verdict, interval, at(slot));
-            let state = breaker.as_ref().map_or("none", |breaker| &breaker.state).to_owned();
+            let state = breaker.as_ref().map_or("none", |breaker| breaker.state.as_str()).to_owned();
             story.push((slot, state, breaker.as_ref().map_or(0, |breaker| breaker.backoff_seconds)));
             slot += seconds;
         }
@@ -130,16 +127,11 @@ mod tests {
 
     #[test]
     fn failing_again_when_half_open_makes_the_pause_longer() {
-        let half_open = Breaker {
-            state: HALF_OPEN.into(),
-            failures: 4,
-            backoff_seconds: 240,
-            opened_at: Some(at(7)),
-            retry_at: None,
-        };
+        let half_open =
+            Breaker { state: HalfOpen, failures: 4, backoff_seconds: 240, opened_at: Some(at(7)), retry_at: None };
         let again = next(Some(&half_open), Verdict::Failed, MINUTE, at(1_000)).unwrap();
         let expected = Breaker {
-            state: OPEN.into(),
+            state: Open,
             failures: 5,
             backoff_seconds: 480,
             opened_at: Some(at(7)),
@@ -150,15 +142,10 @@ mod tests {
 
     #[test]
     fn a_check_out_of_turn_neither_lengthens_the_pause_nor_is_lost() {
-        let open = Breaker {
-            state: OPEN.into(),
-            failures: 3,
-            backoff_seconds: 120,
-            opened_at: Some(at(0)),
-            retry_at: Some(at(120)),
-        };
+        let open =
+            Breaker { state: Open, failures: 3, backoff_seconds: 120, opened_at: Some(at(0)), retry_at: Some(at(120)) };
         assert_eq!(next(Some(&open), Verdict::Failed, MINUTE, at(60)), Some(open.clone()));
-        assert_eq!(next(Some(&open), Verdict::Healthy, MINUTE, at(60)).unwrap().state, HALF_OPEN);
+        assert_eq!(next(Some(&open), Verdict::Healthy, MINUTE, at(60)).unwrap().state, HalfOpen);
         assert_eq!(next(Some(&open), Verdict::Failed, MINUTE, at(120)).unwrap().backoff_seconds, 240);
     }
 
@@ -176,18 +163,18 @@ mod tests {
             for (index, (when, state, pause)) in story.iter().enumerate() {
                 let failed = |back: usize| index >= back && history[index - back] == Verdict::Failed;
                 if failed(0) && failed(1) && failed(2) {
-                    prop_assert_eq!(state, OPEN);
+                    prop_assert_eq!(state, Open.as_str());
                 }
                 if index >= 1 && !failed(0) && !failed(1) {
                     prop_assert_eq!(state, "none");
                 }
-                if state == OPEN {
+                if state == Open.as_str() {
                     let first = i32::try_from(2 * interval).unwrap().min(MAX_BACKOFF);
                     prop_assert!((first..=MAX_BACKOFF).contains(pause));
                 }
                 if let Some((then, ..)) = story.get(index + 1) {
                     let waited = then - when;
-                    let expected = if state == OPEN { i64::from(*pause).max(interval) } else { interval };
+                    let expected = if state == Open.as_str() { i64::from(*pause).max(interval) } else { interval };
                     prop_assert!(waited >= expected && waited < expected + interval, "{waited} after {state}");
                 }
             }

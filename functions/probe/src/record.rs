@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shared::events::ServiceStateChanged;
 use shared::fingerprint::Fingerprint;
 use shared::model::{
-    CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Verdict, latency, severity_of_failed_check,
+    BreakerState, CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Verdict, latency, severity_of_failed_check,
     text::first_chars, uuid_at,
 };
 use shared::store::checks::{AlertRecord, CheckRecord, FailureRecord, RecoveryRecord, StandingRecord};
@@ -142,13 +142,13 @@ fn breaker_after(claimed: &ClaimedService, verdict: Verdict, now: DateTime<Utc>)
     }
     let interval = spec.interval.unwrap_or(ServiceSpec::DEFAULT_INTERVAL);
     let next = breaker::next(claimed.breaker.as_ref(), verdict, interval, now).unwrap_or(Breaker {
-        state: "closed".to_owned(),
+        state: BreakerState::Closed,
         failures: 0,
         backoff_seconds: 0,
         opened_at: None,
         retry_at: None,
     });
-    let was_clean = claimed.breaker.is_none() && next.state == "closed" && next.failures == 0;
+    let was_clean = claimed.breaker.is_none() && next.state == BreakerState::Closed && next.failures == 0;
     (!was_clean && claimed.breaker.as_ref() != Some(&next)).then_some(next)
 }
 

@@ -9,7 +9,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use shared::applications::{self, Quota};
+use shared::applications::{AdmissionRefusal, Quota};
 use shared::http::ApiError;
 use shared::intake::IntakeError;
 use shared::security::SecurityKind;
@@ -80,12 +80,12 @@ impl Refusal {
     }
 }
 
-impl From<applications::Refusal> for Refusal {
-    fn from(why: applications::Refusal) -> Self {
+impl From<AdmissionRefusal> for Refusal {
+    fn from(why: AdmissionRefusal) -> Self {
         match why {
-            applications::Refusal::OverQuota { scope, retry_after } => Self::OverQuota(scope, retry_after),
-            applications::Refusal::Unknown => Self::Forbidden("there is no such project", SecurityKind::RevokedKey),
-            applications::Refusal::Revoked => Self::Forbidden("this key was revoked", SecurityKind::RevokedKey),
+            AdmissionRefusal::OverQuota { scope, retry_after } => Self::OverQuota(scope, retry_after),
+            AdmissionRefusal::Unknown => Self::Forbidden("there is no such project", SecurityKind::RevokedKey),
+            AdmissionRefusal::Revoked => Self::Forbidden("this key was revoked", SecurityKind::RevokedKey),
         }
     }
 }

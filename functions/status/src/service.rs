@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::model::{Kind, ServiceState, latency};
+use shared::model::{BreakerState, Kind, ServiceState, latency};
 use shared::store::services::{Listed, Seen, SeenBreaker};
 use shared::store::uptime::Uptime;
 
@@ -51,8 +51,8 @@ pub struct ServiceOverview {
 /// The state of a circuit breaker.
 #[derive(Debug, Serialize)]
 pub struct BreakerOverview {
-    /// `closed`, `open` or `half_open`.
-    pub state: String,
+    /// Closed, open or half open.
+    pub state: BreakerState,
     /// When the next attempt is let through.
     pub retry_at: Option<DateTime<Utc>>,
 }
@@ -117,7 +117,7 @@ mod tests {
             error: Some(error.to_owned()),
             held_by: Some("maintenance".to_owned()),
             certificate_expires_at: Some(DateTime::UNIX_EPOCH),
-            breaker: Some(SeenBreaker { state: "open".to_owned(), retry_at: None }),
+            breaker: Some(SeenBreaker { state: BreakerState::Open, retry_at: None }),
         };
         Listed { service: Service { id: Uuid::nil(), spec, standing: Standing::NEW }, seen }
     }

@@ -1,66 +1,66 @@
-//! What one process knows of applications, and what it has counted itself: decides, and touches nothing.
+//! One process's cached applications and its own counts: decides admissions. Pure.
 //!
-//! Invariant: what an application has sent is what was stored when it was read or written last, and what is on its way
-//! there, and what waits to be written. An event is in exactly one of the three.
+//! Invariant: an application's usage is the sum of the total that was last read or flushed, the batch in flight and the
+//! pending counts. An event is in exactly one of the three.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Admission, Application, Refusal};
+use super::{Admission, AdmissionRefusal, Application};
 use crate::batches::{Batch, Batches, is_within};
 use crate::dsn::KeyVersion;
 use crate::model::{Limits, Quota};
 use crate::store::applications::{StoredApplication, Usage};
 use crate::store::quotas::{Counted, Window};
 
-/// What was read may be this old.
+/// The maximum age of a cached application.
 const MAX_AGE: TimeDelta = TimeDelta::seconds(10);
-/// A key that is newer than what was read is looked up again, but no more often than this.
+/// A key version newer than the cached one is read again, but no more often than this.
 const NEWER_KEY: TimeDelta = TimeDelta::seconds(1);
-/// Counts are written when the oldest of them is this old …
+/// Counts are flushed when the oldest of them is this old …
 const WRITE_AFTER: TimeDelta = TimeDelta::seconds(1);
-/// … or there are this many.
+/// … or there are this many events.
 const WRITE_EVENTS: i64 = 100;
-/// What a decompression bomb costs of the burst's quota: a tenth of the default.
+/// A decompression bomb costs this fraction of the burst quota.
 const BOMBS_A_BURST: i64 = 100;
-/// The most that is remembered. Numbers come from strangers.
+/// Bounds of the memory: unauthenticated clients choose the numbers.
 const APPLICATIONS: usize = 10_000;
 const WINDOWS: usize = 3_000;
 
-/// What one process knows and has counted.
+/// Cached applications and own counts of one process.
 #[derive(Default)]
 pub(super) struct Ledger {
     known: HashMap<i64, Known>,
-    /// What was counted here and is not stored yet.
+    /// Counts of this process that are not confirmed yet.
     pub(super) counted: Batches<Window, Counted>,
-    /// Events taken in since a batch was made.
+    /// Events admitted since the last batch was taken.
     new_events: i64,
-    /// The burst window in which there was no room any more.
+    /// The burst window in which the counts reached their bound.
     full_in: Option<DateTime<Utc>>,
 }
 
 struct Known {
     read_at: DateTime<Utc>,
     /// None = there is no such application.
-    found: Option<Found>,
+    found: Option<KnownUsage>,
 }
 
-struct Found {
+struct KnownUsage {
     stored: StoredApplication,
-    /// Events taken in by everybody, by the windows of [`Quota::ALL`].
+    /// Events admitted by all processes, in the windows of [`Quota::ALL`].
     accepted: [(DateTime<Utc>, i64); 3],
 }
 
 impl Ledger {
-    /// Whether anything is known of the application, however old.
+    /// Whether the application is cached, however old.
     pub(super) fn knows(&self, project: i64) -> bool {
         self.known.contains_key(&project)
     }
 
-    /// Whether the database should be asked about the application.
-    pub(super) fn is_to_be_read(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> bool {
-        if self.counted.is_away(now) {
+    /// Whether the application should be read.
+    pub(super) fn is_read_due(&self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> bool {
+        if self.counted.is_unavailable(now) {
             return false;
         }
         self.known.get(&project).is_none_or(|known| {
@@ -69,12 +69,12 @@ impl Ledger {
         })
     }
 
-    /// Whether there are counts that should be written now.
-    pub(super) fn is_to_be_written(&self, now: DateTime<Utc>) -> bool {
-        self.counted.is_due(WRITE_AFTER, now) || (self.new_events >= WRITE_EVENTS && !self.counted.is_away(now))
+    /// Whether counts should be flushed now.
+    pub(super) fn is_flush_due(&self, now: DateTime<Utc>) -> bool {
+        self.counted.is_due(WRITE_AFTER, now) || (self.new_events >= WRITE_EVENTS && !self.counted.is_unavailable(now))
     }
 
-    /// Remembers what the database said.
+    /// Caches what was read.
     pub(super) fn read(&mut self, project: i64, usage: Option<Usage>, now: DateTime<Utc>) {
         if self.known.len() >= APPLICATIONS && !self.known.contains_key(&project) {
             self.known.retain(|_, known| known.found.is_some() && is_within(known.read_at, now, MAX_AGE));
@@ -85,19 +85,19 @@ impl Ledger {
         let found = usage.map(|usage| {
             let [burst, hour, month] = Quota::ALL.map(|quota| quota.window_start(now));
             let [in_burst, in_hour, in_month] = usage.accepted;
-            Found { stored: usage.stored, accepted: [(burst, in_burst), (hour, in_hour), (month, in_month)] }
+            KnownUsage { stored: usage.stored, accepted: [(burst, in_burst), (hour, in_hour), (month, in_month)] }
         });
         self.known.insert(project, Known { read_at: now, found });
     }
 
-    /// What is to be written.
+    /// The batch to flush.
     pub(super) fn batch(&mut self) -> Option<Batch<Window, Counted>> {
         self.new_events = 0;
         self.counted.take()
     }
 
-    /// A batch has arrived; these are the totals since, of everybody.
-    pub(super) fn arrived(&mut self, totals: &[(Window, i64)]) {
+    /// The batch in flight was written; these are the new totals of all processes.
+    pub(super) fn confirm(&mut self, totals: &[(Window, i64)]) {
         self.counted.mark_done();
         for (window, total) in totals {
             let Some(found) = self.known.get_mut(&window.application).and_then(|known| known.found.as_mut()) else {
@@ -110,25 +110,25 @@ impl Ledger {
         }
     }
 
-    /// Whose key this is, as far as is known; or why it is refused.
+    /// The application of a key, if it is cached; or why the key is refused.
     pub(super) fn recognise(
         &self,
         project: i64,
         version: KeyVersion,
         now: DateTime<Utc>,
-    ) -> Result<Option<Application>, Refusal> {
+    ) -> Result<Option<Application>, AdmissionRefusal> {
         match self.known.get(&project) {
-            Some(Known { read_at, found: None }) if is_within(*read_at, now, MAX_AGE) => Err(Refusal::Unknown),
-            // Whether it is there by now can't be told.
+            Some(Known { read_at, found: None }) if is_within(*read_at, now, MAX_AGE) => Err(AdmissionRefusal::Unknown),
+            // It may exist by now.
             None | Some(Known { found: None, .. }) => Ok(None),
             Some(Known { found: Some(found), .. }) if found.stored.removed || version < found.stored.key_version => {
-                Err(Refusal::Revoked)
+                Err(AdmissionRefusal::Revoked)
             }
             Some(Known { found: Some(found), .. }) => Ok(Some(found.stored.application.clone())),
         }
     }
 
-    /// Whether one event may come in; if so, it is counted.
+    /// Decides whether one event is admitted; if so, counts it.
     pub(super) fn decide(&mut self, project: i64, version: KeyVersion, now: DateTime<Utc>) -> Admission {
         let windows = Quota::ALL.map(|quota| Window { application: project, quota, start: quota.window_start(now) });
         let application = match self.recognise(project, version, now) {
@@ -144,12 +144,12 @@ impl Ledger {
         };
         self.count(&windows, counted, now);
         match used_up {
-            Some(scope) => Admission::Refused(Refusal::OverQuota { scope, retry_after: scope.time_left(now) }),
+            Some(scope) => Admission::Refused(AdmissionRefusal::OverQuota { scope, retry_after: scope.time_left(now) }),
             None => Admission::Admitted(application),
         }
     }
 
-    fn is_used_up(&self, found: &Found, window: &Window) -> bool {
+    fn is_used_up(&self, found: &KnownUsage, window: &Window) -> bool {
         let (start, stored) = found.accepted[window.quota as usize];
         let stored = if start == window.start { stored } else { 0 };
         let counted: i64 = self.counted.get(window).into_iter().flatten().map(|counted| counted.accepted).sum();
@@ -157,8 +157,8 @@ impl Ledger {
         limit.is_some_and(|limit| stored.saturating_add(counted) >= limit)
     }
 
-    /// Counts a body that was made to grow without end: as a hundredth of the burst's quota, since whoever has a public key
-    /// must not use up what errors need, and as one refused event of the longer ones.
+    /// Counts a decompression bomb: as a hundredth of the burst quota, since a client with a public key must not
+    /// exhaust the longer quotas, and as one refused event of those.
     pub(super) fn charge_bomb(&mut self, project: i64, now: DateTime<Utc>) {
         let windows = Quota::ALL.map(|quota| Window { application: project, quota, start: quota.window_start(now) });
         let (burst, longer) = windows.split_at(1);
@@ -171,7 +171,7 @@ impl Ledger {
     fn count(&mut self, windows: &[Window], counted: Counted, now: DateTime<Utc>) {
         let is_new = self.counted.get(&windows[0])[0].is_none();
         if is_new && self.counted.len() + windows.len() > WINDOWS {
-            // The database has been away for long: what is over is not enforced any more.
+            // The database has been unavailable for long: drop the counts of ended windows.
             if self.full_in.replace(windows[0].start) != Some(windows[0].start) {
                 self.counted.retain(|window| window.start == window.quota.window_start(now));
             }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn refused(scope: Quota, seconds: u64) -> Admission {
-        Admission::Refused(Refusal::OverQuota { scope, retry_after: Duration::from_secs(seconds) })
+        Admission::Refused(AdmissionRefusal::OverQuota { scope, retry_after: Duration::from_secs(seconds) })
     }
 
     fn is_admitted(admission: &Admission) -> bool {
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_quota_that_is_used_up_refuses_and_tells_the_longest_wait() {
+    fn an_exceeded_quota_refuses_until_the_longest_window_ends() {
         for (limits, accepted, expected) in [
             (limits(5, 9, 9), [5, 5, 5], Some(refused(Quota::Burst, 60))),
             (limits(5, 5, 9), [5, 5, 5], Some(refused(Quota::Hour, 3_360))),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_on_its_way_and_new_counts_together_and_once() {
+    fn stored_in_flight_and_pending_counts_add_up_once() {
         let mut ledger = ledger(limits(5, 100, 100), [2, 2, 2], "10:00:00");
         assert!(is_admitted(&ledger.decide(1, KEY, at("10:00:00"))));
         let batch = ledger.batch().unwrap();
@@ -266,11 +266,11 @@ mod tests {
         assert!(is_admitted(&ledger.decide(1, KEY, at("10:00:01"))));
         assert!(is_admitted(&ledger.decide(1, KEY, at("10:00:01"))));
         assert_eq!(ledger.decide(1, KEY, at("10:00:02")), refused(Quota::Burst, 298));
-        // Lost or not: the same batch goes again before anything else.
-        ledger.counted.mark_lost();
+        // The unconfirmed batch is retried before a new one.
+        ledger.counted.mark_unconfirmed();
         assert_eq!(ledger.batch().unwrap().id, batch.id);
         let totals: Vec<_> = batch.counts.iter().map(|(window, _)| (*window, 3)).collect();
-        ledger.arrived(&totals);
+        ledger.confirm(&totals);
         assert_eq!(ledger.decide(1, KEY, at("10:00:02")), refused(Quota::Burst, 298));
         let counts = ledger.batch().unwrap().counts;
         assert!(counts.iter().all(|(_, counted)| *counted == Counted { accepted: 2, refused: 2 }), "{counts:?}");
@@ -290,16 +290,16 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_sent_counts_as_soon_as_a_batch_brings_it() {
+    fn events_of_other_processes_count_after_a_flush() {
         let mut ledger = ledger(limits(100, 1_000, 1_000), [0, 0, 0], "10:00:00");
         assert!(is_admitted(&ledger.decide(1, KEY, at("10:00:00"))));
         let counts = ledger.batch().unwrap().counts;
-        ledger.arrived(&counts.iter().map(|(window, _)| (*window, 100)).collect::<Vec<_>>());
+        ledger.confirm(&counts.iter().map(|(window, _)| (*window, 100)).collect::<Vec<_>>());
         assert_eq!(ledger.decide(1, KEY, at("10:00:01")), refused(Quota::Burst, 299));
     }
 
     #[test]
-    fn a_new_window_begins_at_nothing_and_the_longer_ones_go_on() {
+    fn a_new_window_starts_at_zero_and_the_longer_ones_continue() {
         let mut ledger = ledger(limits(1, 2, 9), [0, 0, 0], "10:04:59");
         assert!(is_admitted(&ledger.decide(1, KEY, at("10:04:59"))));
         assert_eq!(ledger.decide(1, KEY, at("10:04:59")), refused(Quota::Burst, 1));
@@ -311,21 +311,21 @@ mod tests {
     fn old_keys_removed_and_unknown_applications_are_refused() {
         let mut ledger = ledger(Limits::default(), [0, 0, 0], "10:00:00");
         let now = at("10:00:00");
-        assert_eq!(ledger.decide(1, KeyVersion(1), now), Admission::Refused(Refusal::Revoked));
+        assert_eq!(ledger.decide(1, KeyVersion(1), now), Admission::Refused(AdmissionRefusal::Revoked));
         assert!(is_admitted(&ledger.decide(1, KeyVersion(3), now)), "rotated since it was read");
         let mut removed = usage(Limits::default(), [0, 0, 0]);
         removed.stored.removed = true;
         ledger.read(1, Some(removed), now);
-        assert_eq!(ledger.decide(1, KEY, now), Admission::Refused(Refusal::Revoked));
+        assert_eq!(ledger.decide(1, KEY, now), Admission::Refused(AdmissionRefusal::Revoked));
         ledger.read(2, None, now);
-        assert_eq!(ledger.decide(2, KEY, at("10:00:09")), Admission::Refused(Refusal::Unknown));
-        // Too long ago to be sure.
+        assert_eq!(ledger.decide(2, KEY, at("10:00:09")), Admission::Refused(AdmissionRefusal::Unknown));
+        // The cached answer is too old.
         assert_eq!(ledger.decide(2, KEY, at("10:00:10")), Admission::Admitted(None));
         assert_eq!(ledger.decide(3, KEY, now), Admission::Admitted(None));
     }
 
     #[test]
-    fn it_reads_and_writes_when_that_is_due_and_not_while_the_database_is_away() {
+    fn reads_and_flushes_are_due_by_age_and_not_in_backoff() {
         let mut ledger = ledger(Limits::default(), [0, 0, 0], "10:00:00");
         for (version, now, due) in [
             (KEY, "10:00:09", false),
@@ -334,29 +334,29 @@ mod tests {
             (KeyVersion(3), "10:00:00", false),
             (KeyVersion(3), "10:00:01", true),
         ] {
-            assert_eq!(ledger.is_to_be_read(1, version, at(now)), due, "{version:?} {now}");
+            assert_eq!(ledger.is_read_due(1, version, at(now)), due, "{version:?} {now}");
         }
-        assert!(ledger.is_to_be_read(2, KEY, at("10:00:00")) && !ledger.is_to_be_written(at("10:00:00")));
+        assert!(ledger.is_read_due(2, KEY, at("10:00:00")) && !ledger.is_flush_due(at("10:00:00")));
         ledger.decide(1, KEY, at("10:00:00"));
-        assert!(!ledger.is_to_be_written(at("10:00:00")) && ledger.is_to_be_written(at("10:00:01")));
+        assert!(!ledger.is_flush_due(at("10:00:00")) && ledger.is_flush_due(at("10:00:01")));
         for _ in 1..100 {
             ledger.decide(1, KEY, at("10:00:00"));
         }
-        assert!(ledger.is_to_be_written(at("10:00:00")), "a hundred events");
-        ledger.counted.mark_away(at("10:00:10"));
-        assert!(!ledger.is_to_be_read(1, KEY, at("10:00:11")) && !ledger.is_to_be_written(at("10:00:11")));
-        assert!(ledger.is_to_be_read(1, KEY, at("10:00:12")) && ledger.is_to_be_written(at("10:00:12")));
+        assert!(ledger.is_flush_due(at("10:00:00")), "a hundred events");
+        ledger.counted.mark_unavailable(at("10:00:10"));
+        assert!(!ledger.is_read_due(1, KEY, at("10:00:11")) && !ledger.is_flush_due(at("10:00:11")));
+        assert!(ledger.is_read_due(1, KEY, at("10:00:12")) && ledger.is_flush_due(at("10:00:12")));
     }
 
     #[test]
-    fn strangers_numbers_do_not_fill_the_memory() {
+    fn unknown_numbers_do_not_fill_the_memory() {
         let mut ledger = ledger(limits(1, 9, 9), [1, 1, 1], "10:00:00");
         for number in 2..30_000 {
             ledger.decide(number, KEY, at("10:00:00"));
             ledger.read(number, None, at("10:00:00"));
         }
         assert!(ledger.known.len() <= APPLICATIONS && ledger.counted.len() <= WINDOWS);
-        assert_eq!(ledger.decide(1, KEY, at("10:00:00")), refused(Quota::Burst, 300), "what is real stays known");
+        assert_eq!(ledger.decide(1, KEY, at("10:00:00")), refused(Quota::Burst, 300), "it stays cached");
         for number in 2..30_000 {
             ledger.read(number, Some(usage(Limits::default(), [0, 0, 0])), at("10:00:00"));
         }

@@ -1,4 +1,4 @@
-//! EventBridge as the bus: one client for each process, built at first use.
+//! The bus on EventBridge: one client for each process, built at first use.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,16 +14,16 @@ use super::{Bus, BusError, Entry, Taken, Transport};
 use crate::config::Environment;
 use crate::store::chain;
 
-/// A second attempt comes about this soon: a caller waits for a fraction of a second in all, the usual backoff is one.
+/// The initial back-off of a retry: callers wait for a fraction of a second in all, and the SDK's default is a second.
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 
-/// Who we are to AWS, and where, as Lambda's environment tells it. The whole chain of the AWS crates (profiles, SSO,
-/// metadata services) would be a third of a megabyte in each function, and no function has any other source.
+/// AWS credentials, region and endpoint from Lambda's environment. The credentials chain of the AWS crates (profiles,
+/// SSO, metadata services) would add a third of a megabyte to each function, and no function has any other source.
 #[derive(Debug, Clone, Default)]
 pub struct AwsConfig {
     /// `AWS_REGION`.
     pub region: Option<String>,
-    /// `AWS_ENDPOINT_URL`: another place than AWS's own, such as an emulator.
+    /// `AWS_ENDPOINT_URL`: another endpoint than AWS's, such as an emulator.
     pub endpoint_url: Option<String>,
     /// `AWS_ACCESS_KEY_ID`.
     pub access_key_id: Option<String>,
@@ -67,11 +67,11 @@ impl AwsConfig {
     }
 }
 
-/// A bus of EventBridge's.
+/// An EventBridge bus.
 pub(super) struct EventBridge {
     name: String,
     aws: AwsConfig,
-    /// Built at first use: an invocation that tells nothing pays nothing for it.
+    /// Built at first use: an invocation that publishes nothing does not pay for it.
     client: OnceLock<aws_sdk_eventbridge::Client>,
     has_answered: AtomicBool,
 }
@@ -85,7 +85,7 @@ impl EventBridge {
         Self { client: OnceLock::from(client), ..Self::new(name.to_owned(), AwsConfig::default()) }
     }
 
-    /// One `PutEvents`. It answers 200 even when entries fail, so each entry's own result is read.
+    /// One `PutEvents` request. It answers 200 even when entries fail, so each entry's result is read.
     async fn send(&self, entries: &[Entry]) -> Result<Vec<Taken>, BusError> {
         let client = self.client.get_or_init(|| self.aws.client());
         let sent = entries.len();

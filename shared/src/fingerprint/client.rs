@@ -1,4 +1,4 @@
-//! A reporter's own grouping: which of its parts stand for something that the report tells.
+//! The reporter's own grouping, with its variables expanded from the report.
 
 use std::borrow::Cow;
 
@@ -7,27 +7,27 @@ use serde_json::Value;
 use super::frame;
 use crate::model::Report;
 
-/// A part of a reporter's own grouping.
+/// A part of the reporter's own grouping.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part<'a> {
-    /// All that we would have grouped by.
+    /// Our default grouping.
     Default,
     /// This text.
     Text(Cow<'a, str>),
 }
 
-/// The parts; none when they come to nothing but our own way.
+/// The parts; none if they add nothing to our default grouping.
 pub(super) fn parts(report: &Report) -> Option<Vec<Part<'_>>> {
     let parts: Vec<_> = report.client_fingerprint.iter().map(|part| expanded(part, report)).collect();
     let says_something = |part: &Part<'_>| matches!(part, Part::Text(text) if !text.trim().is_empty());
     parts.iter().any(says_something).then_some(parts)
 }
 
-/// What a variable stands for; one that nobody knows, or of which nothing is known, stays as it is written.
+/// Expands a variable; an unknown one, or one without a value, stays as written.
 fn expanded<'a>(part: &'a str, report: &'a Report) -> Part<'a> {
     let variable = part.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
     let Some(variable) = variable else { return Part::Text(part.into()) };
-    let told = |name: &str| report.context.get(name).and_then(Value::as_str);
+    let field = |name: &str| report.context.get(name).and_then(Value::as_str);
     let in_frame = |which: fn((String, String)) -> String| {
         let frame = report.crash_frame.as_deref().map(frame::normalise)?;
         let (module, function) = frame::split(&frame);
@@ -39,7 +39,7 @@ fn expanded<'a>(part: &'a str, report: &'a Report) -> Part<'a> {
         "value" | "error.value" | "message" => Some(Cow::Borrowed(value(report))),
         "module" | "stack.module" => in_frame(|(module, _)| module),
         "function" | "stack.function" => in_frame(|(_, function)| function),
-        name @ ("transaction" | "level" | "logger") => told(name).map(Cow::Borrowed),
+        name @ ("transaction" | "level" | "logger") => field(name).map(Cow::Borrowed),
         name => {
             let tag = name.strip_prefix("tags.").and_then(|tag| report.context.get("tags")?.get(tag)?.as_str());
             tag.map(Cow::Borrowed)
@@ -48,7 +48,7 @@ fn expanded<'a>(part: &'a str, report: &'a Report) -> Part<'a> {
     Part::Text(known.unwrap_or(Cow::Borrowed(part)))
 }
 
-/// The message without the type that it begins with.
+/// The message without its leading type.
 fn value(report: &Report) -> &str {
     let after_type =
         report.error_type.as_deref().and_then(|kind| report.message.strip_prefix(kind)?.strip_prefix(": "));

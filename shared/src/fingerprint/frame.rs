@@ -1,8 +1,8 @@
-//! A crash frame without what differs from one build, machine or request to the next.
+//! Normalises a crash frame: removes what varies between builds, machines and requests.
 
 use super::normalise::{is_hexadecimal, is_mixed_id, push_without_numbers};
 
-/// How languages and SDKs call functions without a name.
+/// Names that languages and SDKs use for anonymous functions.
 const NAMELESS: [&str; 9] = [
     "?",
     "<anonymous>",
@@ -15,7 +15,7 @@ const NAMELESS: [&str; 9] = [
     "Anonymous function",
 ];
 
-/// `module:function` with hashes of builds, numbers of closures and the like replaced.
+/// `module:function` with build hashes, closure numbers and the like replaced.
 pub(super) fn normalise(frame: &str) -> String {
     let (place, function) = split(frame);
     let mut out = String::with_capacity(frame.len());
@@ -25,8 +25,8 @@ pub(super) fn normalise(frame: &str) -> String {
     out
 }
 
-/// Module and function of a frame; the module may be an address or a path, the function may have colons in pairs, and
-/// single ones in Objective-C.
+/// Splits a frame into module and function. The module may be a URL or a path; the function may contain double colons,
+/// and single ones in Objective-C.
 pub(super) fn split(frame: &str) -> (&str, &str) {
     let bytes = frame.as_bytes();
     let single =
@@ -38,14 +38,14 @@ pub(super) fn split(frame: &str) -> (&str, &str) {
 
 fn push_place(out: &mut String, place: &str) {
     let place = place.split(['?', '#']).next().unwrap_or(place);
-    // One build runs on many hosts.
+    // The same build runs on many hosts.
     let place = place.rsplit_once("://").map_or(place, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
-    // Package managers put versions and hashes into the way to a package.
+    // Package managers put versions and hashes into paths of packages.
     let place = place.rsplit_once("node_modules/").map_or(place, |(_, package)| package);
     push_parts(out, place.trim_start().trim_end_matches(is_between));
 }
 
-/// What stands between module and function, and so at no end of either.
+/// Separators of module and function, trimmed from both.
 fn is_between(c: char) -> bool {
     c == ':' || c.is_whitespace()
 }
@@ -63,7 +63,7 @@ fn push_function(out: &mut String, function: &str) {
     }
 }
 
-/// The parts between punctuation, each a hash, or a word with its numbers replaced.
+/// Pushes the parts between punctuation: hashes replaced, and numbers in words replaced.
 fn push_parts(out: &mut String, text: &str) {
     for part in text.split_inclusive(|c: char| !c.is_alphanumeric()) {
         let word = part.trim_end_matches(|c: char| !c.is_alphanumeric());
@@ -77,14 +77,14 @@ fn push_parts(out: &mut String, text: &str) {
     }
 }
 
-/// What a bundler or a compiler appends to a name.
+/// A hash that a bundler or compiler appends to a name.
 fn is_hash(word: &str) -> bool {
     let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
     let hexadecimal = word.len() >= 6 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     has_digit && (hexadecimal || is_hexadecimal(word) || is_mixed_id(word) || word.len() >= 16)
 }
 
-/// Eight letters and digits as Vite and esbuild append them: `DiwrgTda`, but not `Checkout`.
+/// Eight letters and digits, as Vite and esbuild append: `DiwrgTda`, but not `Checkout`.
 fn is_mixed_case(word: &str) -> bool {
     let inner_capital = word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase());
     let lower = word.bytes().any(|byte| byte.is_ascii_lowercase());
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_the_same_in_the_next_build_on_the_next_machine() {
+    fn a_frame_is_the_same_across_builds_and_machines() {
         for (frames, expected) in [
             (&["app/checkout:pay"][..], "app/checkout:pay"),
             (&["app.views:OrderView.get"], "app.views:OrderView.get"),

@@ -1,12 +1,12 @@
-//! What makes two errors the same one. Pure.
+//! Fingerprints: the keys by which reports are grouped into incidents. Pure.
 //!
-//! Version 2: the exception's type; its message with everything replaced that differs from one occurrence to the next
-//! (numbers, ids, addresses, paths, e-mail addresses, quoted text); and the crash frame, without what differs from one
-//! build to the next. A reporter may say otherwise (`Report::client_fingerprint`), and another system's own group goes
-//! before both. Where the message was made of a template, the template speaks for it ([`MESSAGE_TEMPLATE`]).
+//! Version 2: the exception's type; its message with everything replaced that varies between occurrences (numbers, ids,
+//! addresses, paths, e-mail addresses, quoted text); and the crash frame, without what varies between builds. A
+//! reporter's own grouping (`Report::client_fingerprint`) overrides this, and another system's group overrides both. If
+//! the message was formatted from a template, the template is used instead ([`MESSAGE_TEMPLATE`]).
 //!
-//! The version stands in the fingerprint, so that one way of grouping never mixes with another. What redaction leaves
-//! in a message's place (`[email]`, `[redacted]`) is a word like any other.
+//! The fingerprint contains the version, so that two versions never mix. Redaction's placeholders (`[email]`,
+//! `[redacted]`) are words like any other.
 //!
 //! Users: `intake`, `probe`, `sentry_event`.
 
@@ -28,7 +28,7 @@ use crate::model::text::hex;
 use crate::model::{Report, UpstreamGroup};
 use client::Part;
 
-/// Under this name a report's context may hold what its message looked like before values were put into it.
+/// The name in a report's context of the template from which its message was formatted.
 pub const MESSAGE_TEMPLATE: &str = "message_template";
 
 /// A grouping key: one open incident per application, environment and fingerprint.
@@ -37,16 +37,16 @@ pub const MESSAGE_TEMPLATE: &str = "message_template";
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Of a message, this much is looked at, and of what is left of it, this much counts (both in bytes): what tells two
-    /// errors apart stands at the beginning, while dumps and generated SQL at the end differ each time.
+    /// Bytes of a message that are normalised, and of the result that count: errors differ at the beginning, while
+    /// dumps and generated SQL at the end vary each time.
     const MESSAGE: usize = 16_384;
     const NORMALISED: usize = 1_000;
 
-    /// An upstream group's id up to this length stands in the fingerprint as it is.
+    /// An upstream group's id up to this length is used verbatim.
     const UPSTREAM_CHARS: usize = 64;
 
-    /// The fingerprint of a report: another system's own group where it has one (`sentry:4711`), else the reporter's
-    /// grouping, else the error's.
+    /// The fingerprint of a report: another system's group if it has one (`sentry:4711`), else the reporter's grouping,
+    /// else our own.
     #[must_use]
     pub fn of_report(report: &Report) -> Self {
         match &report.upstream_group {
@@ -65,7 +65,7 @@ impl Fingerprint {
         }
     }
 
-    /// The fingerprint of an error of which no more is known.
+    /// The fingerprint of an error of which only type and message are known.
     #[must_use]
     pub fn of_error(error_type: Option<&str>, message: &str) -> Self {
         Self::of_digest(&Self::digest(error_type, message, None))
@@ -83,7 +83,7 @@ impl Fingerprint {
         &self.0
     }
 
-    /// As the reporter wants it grouped; none when it leaves that to us.
+    /// The reporter's own grouping, if it has one.
     fn of_client(report: &Report) -> Option<Self> {
         let mut hasher = Sha256::new();
         for part in client::parts(report)? {

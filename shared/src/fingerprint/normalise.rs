@@ -1,22 +1,21 @@
-//! A message without what changes from one occurrence to the next: each such part becomes its kind in angle brackets.
+//! Normalises a message: each part that varies between occurrences becomes its kind in angle brackets.
 //!
-//! One pass over the text, no regular expressions. What comes out, put in again, comes out unchanged: a placeholder is
-//! a word like any other, and no digit is left.
+//! One pass over the text, no regular expressions. Idempotent: a placeholder is a word like any other, and no digit is
+//! left.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::places;
 use super::quotes::Quotes;
 
-/// Everything that a part may become.
+/// All placeholders.
 const PLACEHOLDERS: [&str; 10] =
     ["<n>", "<id>", "<ip>", "<hex>", "<mac>", "<url>", "<path>", "<text>", "<uuid>", "<email>"];
 
-/// What redaction has left of parts that have a kind here.
+/// Redaction's placeholders that have an equivalent here.
 const REDACTED: [(&str, &str); 2] = [("[email]", "<email>"), ("[ip]", "<ip>")];
 
-/// The message with each changing part replaced, and white space folded. Stops when it has this many bytes, or a few
-/// more.
+/// The message with each varying part replaced, and white space folded. Stops at about this many bytes.
 pub(super) fn normalise(message: &str, limit: usize) -> String {
     let text = message.trim();
     let mut scan = Scan {
@@ -33,14 +32,14 @@ pub(super) fn normalise(message: &str, limit: usize) -> String {
     scan.out
 }
 
-/// Whether a word, or a placeholder, ends right before this place.
+/// Whether a word or placeholder ends right before this position.
 pub(super) fn is_word_before(text: &str, at: usize) -> bool {
     let before = &text[..at];
     before.ends_with(char::is_alphanumeric)
         || (before.ends_with('>') && PLACEHOLDERS.iter().any(|placeholder| before.ends_with(placeholder)))
 }
 
-/// Whether a word, or a placeholder, begins at this place.
+/// Whether a word or placeholder begins at this position.
 pub(super) fn is_word_after(text: &str, at: usize) -> bool {
     text[at..].starts_with(char::is_alphanumeric) || replaced_at(&text[at..]).is_some()
 }
@@ -52,7 +51,7 @@ fn placeholder_at(rest: &str) -> Option<&'static str> {
     PLACEHOLDERS.into_iter().find(|placeholder| rest.starts_with(placeholder))
 }
 
-/// What has been replaced already, by us or by redaction: as what, and how long it is.
+/// The placeholder that begins here, ours or redaction's: its kind, and its length.
 fn replaced_at(rest: &str) -> Option<(&'static str, usize)> {
     let own = placeholder_at(rest).map(|placeholder| (placeholder, placeholder.len()));
     let redacted =
@@ -60,12 +59,12 @@ fn replaced_at(rest: &str) -> Option<(&'static str, usize)> {
     own.or_else(redacted)
 }
 
-/// The characters that ids, addresses and numbers are made of.
+/// Characters of ids, addresses and numbers.
 fn is_token_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '+' | '%')
 }
 
-/// A run of such characters, and where in it an e-mail address stands.
+/// A run of such characters, and the position of an e-mail address in it.
 #[derive(Debug, Default)]
 struct Token {
     end: usize,
@@ -77,7 +76,7 @@ struct Scan<'a> {
     at: usize,
     out: String,
     quotes: Quotes,
-    /// Before this place begins no path or address that has not been found.
+    /// No further path or URL begins before this position.
     places_from: usize,
     token: Token,
 }
@@ -113,7 +112,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Writes the kind of what stands here. A list of one kind has now more items and now fewer: it becomes one.
+    /// Replaces a part by its kind. A list of one kind becomes one placeholder, since its length varies.
     fn replace(&mut self, kind: &str, len: usize) {
         self.at += len;
         let listed = self.out.trim_end_matches(' ').strip_suffix(',').filter(|before| before.ends_with(kind));
@@ -123,7 +122,7 @@ impl Scan<'_> {
         }
     }
 
-    /// The five letters that end a Kubernetes pod's name, which stand behind its replica set's hash.
+    /// The five-letter suffix of a Kubernetes pod's name, behind its replica set's hash.
     fn pod(&self, rest: &str) -> Option<usize> {
         const LENGTH: usize = 5;
         let of_name = |byte: &u8| b"bcdfghjklmnpqrstvwxz2456789".contains(byte);
@@ -131,7 +130,7 @@ impl Scan<'_> {
         (is_end && !rest[LENGTH..].starts_with(char::is_alphanumeric)).then_some(LENGTH)
     }
 
-    /// A placeholder, ours or one of redaction's; with an address its port.
+    /// A placeholder, ours or redaction's; an address includes its port.
     fn placeholder(&self, rest: &str) -> Option<(&'static str, usize)> {
         let (kind, len) = replaced_at(rest)?;
         let port = rest[len..].strip_prefix(':').filter(|_| kind == "<ip>").map_or(0, digits);
@@ -139,7 +138,7 @@ impl Scan<'_> {
         Some((kind, len + port))
     }
 
-    /// A path or an address that begins here.
+    /// A path or URL that begins here.
     fn place(&mut self, c: char) -> Option<(&'static str, usize)> {
         let begins = c.is_alphanumeric() || matches!(c, '/' | '\\' | '.' | '~');
         if self.at < self.places_from || !begins {
@@ -156,7 +155,8 @@ impl Scan<'_> {
         found
     }
 
-    /// Notes that no place begins in the run that ends here. What a placeholder stands for was part of its run.
+    /// Records that no path or URL begins in the run that ends here. A placeholder belongs to the run, as its original
+    /// did.
     fn no_place_before(&mut self, end: usize) {
         self.places_from = end;
         while let Some((_, len)) = replaced_at(&self.text[self.places_from..]) {
@@ -171,7 +171,7 @@ impl Scan<'_> {
             self.token = self.token_here()?;
         }
         if let Some((start, end)) = self.token.email.filter(|(start, _)| *start == self.at) {
-            // Another may follow.
+            // Another one may follow.
             self.token.end = end;
             return Some(("<email>", end - start));
         }
@@ -182,7 +182,7 @@ impl Scan<'_> {
         if is_uuid(rest) {
             return Some(("<uuid>", 36));
         }
-        // Longer ones are none, and need no look.
+        // Longer tokens are no addresses.
         if rest.len() > 96 {
             return None;
         }
@@ -193,7 +193,7 @@ impl Scan<'_> {
         is_ip(core).then_some(("<ip>", core.len()))
     }
 
-    /// The token that begins here; placeholders are part of one, as what they stand for was.
+    /// The token that begins here, placeholders included.
     fn token_here(&self) -> Option<Token> {
         let mut end = self.at;
         while let Some(c) = self.text[end..].chars().next() {
@@ -251,7 +251,7 @@ impl Scan<'_> {
     }
 }
 
-/// Letters that are nothing but a word, since nothing follows that could make more of them: most of what is said.
+/// A plain word: letters followed by a character that can't continue an id, address or path. The common case.
 fn plain_word(rest: &str) -> Option<&str> {
     let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());
     let plain =
@@ -274,7 +274,7 @@ fn is_exponential(word: &str) -> bool {
     !mantissa.is_empty() && !power.is_empty() && digits(power) == power.len() && word.len() < 8
 }
 
-/// A number with a unit, such as `5ms` and `1.5s`: the number; none when the word is an id or no such thing.
+/// The length of the number before a unit, as in `5ms` and `1.5s`; none for ids and other words.
 fn leading_number(rest: &str, sign: usize, end: usize) -> Option<usize> {
     let word = &rest[sign..end];
     let leading = digits(word);
@@ -287,7 +287,7 @@ fn leading_number(rest: &str, sign: usize, end: usize) -> Option<usize> {
     (leading > 0 && plain).then_some(sign + leading)
 }
 
-/// Where a number ends whose first digits end here: `12.5`, `1,000.50`, `1.2.3`, `3.1e-7`.
+/// The end of a number whose first digits end here: `12.5`, `1,000.50`, `1.2.3`, `3.1e-7`.
 fn number_end(rest: &str, mut end: usize) -> usize {
     while let [b'.' | b',' | b'_', b'0'..=b'9', ..] = rest.as_bytes()[end..] {
         let word = &rest[end + 1..end + 1 + word_end(&rest[end + 1..])];
@@ -312,7 +312,7 @@ pub(super) fn is_hexadecimal(word: &str) -> bool {
                 && digits.bytes().any(|byte| byte.is_ascii_alphabetic())))
 }
 
-/// At least eight letters and digits that change places at least three times, such as `7fGh3kL9sPq2`.
+/// At least eight letters and digits that alternate at least three times, such as `7fGh3kL9sPq2`.
 pub(super) fn is_mixed_id(word: &str) -> bool {
     let changes =
         word.as_bytes().windows(2).filter(|pair| pair[0].is_ascii_digit() != pair[1].is_ascii_digit()).count();
@@ -355,14 +355,14 @@ fn is_mac(token: &str) -> bool {
 fn is_ip(token: &str) -> bool {
     // Without its scope: `fe80::1%eth0`.
     let host = token.split('%').next().unwrap_or(token);
-    // `fe::add` is the name of something.
+    // `fe::add` is an identifier.
     token.len() <= 64
         && host.contains(['.', ':'])
         && host.bytes().any(|byte| byte.is_ascii_digit())
         && (host.parse::<IpAddr>().is_ok() || host.parse::<SocketAddr>().is_ok())
 }
 
-/// Where an e-mail address stands in a token; what stands before a colon is no part of it.
+/// The position of an e-mail address in a token; it begins after a colon.
 fn email(token: &str) -> Option<(usize, usize)> {
     let at = token.find('@')?;
     let core = token.trim_end_matches(['.', ':', '-', '@', '%', '+', '_']);

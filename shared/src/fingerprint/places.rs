@@ -1,6 +1,6 @@
-//! Addresses and paths within a message: where they end.
+//! Finds URLs and paths within a message.
 
-/// Kind and length of the address or path that begins here; none when none does.
+/// The kind and length of the URL or path that begins here.
 pub(super) fn at(rest: &str) -> Option<(&'static str, usize)> {
     if let Some(len) = windows(rest) {
         return Some(("<path>", len));
@@ -14,13 +14,13 @@ pub(super) fn at(rest: &str) -> Option<(&'static str, usize)> {
     if run == "data" && near.starts_with(':') && near.contains("base64,") {
         return Some(("<url>", url_end(rest)));
     }
-    // Before a placeholder nobody knows how it ended.
+    // A placeholder may have replaced the end.
     let whole = !rest[end..].starts_with('<');
     let end = trimmed(run);
     is_path(&rest[..end], whole).then_some(("<path>", end))
 }
 
-/// What a sentence puts behind an address, and what the address may lack.
+/// The length without trailing punctuation, which belongs to the sentence.
 fn trimmed(run: &str) -> usize {
     run.trim_end_matches(['.', ',', ':', ';', '!', '?', '-']).len()
 }
@@ -47,7 +47,7 @@ fn is_scheme(run: &str) -> bool {
         && run.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
-/// Brackets that are open: an address ends before one that it did not open.
+/// The open brackets: a URL or path ends before a bracket that it did not open.
 #[derive(Default)]
 struct Brackets(u8);
 
@@ -70,7 +70,7 @@ fn url_end(rest: &str) -> usize {
     trimmed(&rest[..end])
 }
 
-/// Where the run of characters ends that a path may consist of; behind a `?` its query too.
+/// The end of the run of path characters, including a query.
 pub(super) fn path_end(rest: &str) -> usize {
     let mut brackets = Brackets::default();
     let (mut slashes, mut query) = (0, false);
@@ -97,7 +97,7 @@ pub(super) fn path_end(rest: &str) -> usize {
     end.unwrap_or(rest.len())
 }
 
-/// Whether a run of such characters is a path, and no pair of words such as `and/or` or `text/html`.
+/// Whether such a run is a path, not a pair of words such as `and/or` or `text/html`.
 fn is_path(run: &str, whole: bool) -> bool {
     if !run.contains('/') || !run.contains(char::is_alphanumeric) {
         return false;

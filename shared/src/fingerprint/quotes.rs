@@ -1,8 +1,8 @@
-//! Quoted text within a message: where it begins and ends, told from apostrophes and from quotes that nobody closed.
+//! Finds quoted text within a message; apostrophes and unclosed quotes are none.
 
 use super::normalise::{is_word_after, is_word_before};
 
-/// What opens, and what closes it.
+/// Opening quotes with their closing quotes.
 const PAIRS: [(char, &[char]); 10] = [
     ('"', &['"']),
     ('\'', &['\'']),
@@ -16,17 +16,17 @@ const PAIRS: [(char, &[char]); 10] = [
     ('「', &['」']),
 ];
 
-/// Up to which place of the message a closing quote has been looked for in vain.
+/// How far a closing quote was searched for without a result.
 #[derive(Debug, Default, Clone, Copy)]
 struct Searched {
-    /// One at all.
+    /// Any closing quote.
     any: usize,
-    /// One without a backslash before it.
+    /// A closing quote without a backslash before it.
     plain: usize,
 }
 
-/// Finds quoted text in one message, from its beginning to its end. What was looked for in vain is remembered, so that
-/// a message of quotes alone costs no more than another.
+/// Finds quoted text in one message, from its beginning to its end. Failed searches are remembered, so that a message
+/// full of quotes takes linear time.
 #[derive(Debug, Default)]
 pub(super) struct Quotes {
     /// For each pair, and last for `` `this' ``.
@@ -34,7 +34,7 @@ pub(super) struct Quotes {
 }
 
 impl Quotes {
-    /// The length of the quoted text that begins here, its quotes included; none when none does.
+    /// The length of the quoted text that begins here, quotes included.
     pub(super) fn at(&mut self, text: &str, start: usize) -> Option<usize> {
         let opening = text[start..].chars().next()?;
         if opening.is_ascii() && !matches!(opening, '"' | '\'' | '`') {
@@ -45,7 +45,7 @@ impl Quotes {
             return None;
         }
         let found = self.find(pair, PAIRS[pair].1, text, start);
-        // `this' is how GNU tools have long quoted.
+        // GNU tools quote as `this'.
         found.or_else(|| if opening == '`' { self.find(PAIRS.len(), &['\''], text, start) } else { None })
     }
 
@@ -55,7 +55,7 @@ impl Quotes {
             return None;
         }
         let opening = text[start..].chars().next()?.len_utf8();
-        // An apostrophe is more often lonely than any other: what it quotes is on one line.
+        // An apostrophe is often unpaired: its quoted text must be on one line.
         let one_line = closes.iter().any(|c| matches!(c, '\'' | '’'));
         let mut escaped = None;
         let mut backslash = false;
@@ -82,7 +82,7 @@ impl Quotes {
     }
 }
 
-/// Whether what stands before is the prefix of a literal, as in `b'x'`.
+/// Whether a literal's prefix stands before, as in `b'x'`.
 fn is_prefix_before(text: &str, start: usize) -> bool {
     let before = text[..start].trim_end_matches(['b', 'B', 'f', 'F', 'r', 'R', 'u', 'U']);
     (1..=2).contains(&(start - before.len())) && !is_word_before(text, before.len())

@@ -1,4 +1,4 @@
-//! What is one error and what is another.
+//! Which reports share a fingerprint.
 
 use chrono::DateTime;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn grouped(parts: &[&str]) -> Fingerprint {
 }
 
 #[test]
-fn what_changes_from_one_occurrence_to_the_next_is_replaced() {
+fn varying_parts_are_replaced() {
     for (message, normalised) in [
         ("user 42 not found", "user <n> not found"),
         ("took 12.5 ms, 7ms, -3.1e-7 of 1,000.50", "took <n> ms, <n>ms, <n> of <n>"),
@@ -96,7 +96,7 @@ fn quoted_text_is_replaced_and_an_apostrophe_quotes_nothing() {
 }
 
 #[test]
-fn type_message_and_frame_each_tell_two_errors_apart() {
+fn type_message_and_frame_each_distinguish_errors() {
     let same = of(|_| {});
     assert_eq!((same.as_str().len(), &same.as_str()[..3]), (35, "v2:"));
     assert_eq!(of(|it| it.message = "boom 8".into()), same);
@@ -113,7 +113,7 @@ fn type_message_and_frame_each_tell_two_errors_apart() {
 }
 
 #[test]
-fn a_template_speaks_for_the_messages_made_of_it() {
+fn a_template_replaces_the_messages_formatted_from_it() {
     let of = |message: &str, template: &str| {
         of(|it| {
             it.message = message.into();
@@ -150,7 +150,7 @@ fn the_reporters_own_grouping_is_honoured() {
 }
 
 #[test]
-fn variables_stand_for_what_the_report_tells() {
+fn variables_are_expanded_from_the_report() {
     let with = |part: &str| {
         of(|it| {
             it.message = "TypeError: x is 7".into();
@@ -180,7 +180,7 @@ fn variables_stand_for_what_the_report_tells() {
 }
 
 #[test]
-fn another_systems_group_goes_before_all() {
+fn another_systems_group_takes_precedence() {
     let group = |id: &str| Some(UpstreamGroup { system: "sentry".into(), id: id.into() });
     let of = |id: &str| {
         of(|it| {
@@ -195,7 +195,7 @@ fn another_systems_group_goes_before_all() {
 
 #[test]
 fn a_long_text_costs_no_more_than_its_length() {
-    // Quadratic work would take minutes here.
+    // A quadratic algorithm would take minutes here.
     for unit in [
         "\"", "'", " '", " \"a", "`", "“", "“ ", " '\\", "a.", "a:", "a@", "/", "/a", "a/", "1.", "-", "<n>", "[", "(",
         "a-", "é", "::", "{{", "%(",
@@ -209,7 +209,7 @@ fn a_long_text_costs_no_more_than_its_length() {
     }
 }
 
-/// Text of what the rules look for, mixed as nobody would.
+/// Random mixtures of what the rules match.
 fn tricky() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[a-z]{1,4}",
@@ -232,7 +232,7 @@ fn tricky() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// Two of one kind that may stand at the same place of a message.
+/// Two values of one kind.
 fn two_of_a_kind() -> impl Strategy<Value = (String, String)> {
     let number = || "-?[0-9]{1,12}(\\.[0-9]{1,6})?";
     let uuid = || any::<u128>().prop_map(|bits| uuid::Uuid::from_u128(bits).to_string());
@@ -272,7 +272,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_normalised_is_normal(text in prop_oneof![any::<String>(), tricky()]) {
+    fn normalisation_is_idempotent(text in prop_oneof![any::<String>(), tricky()]) {
         let once = normalise(&text);
         prop_assert_eq!(normalise(&once), once);
     }
@@ -284,13 +284,13 @@ proptest! {
     }
 
     #[test]
-    fn a_normal_frame_is_normal(frame in prop_oneof![any::<String>(), tricky()]) {
+    fn frame_normalisation_is_idempotent(frame in prop_oneof![any::<String>(), tricky()]) {
         let once = frame::normalise(&frame);
         prop_assert_eq!(frame::normalise(&once), once);
     }
 
     #[test]
-    fn what_is_replaced_never_tells_two_errors_apart((a, b) in two_of_a_kind(), other in "[g-z]{3,9}") {
+    fn replaced_parts_never_distinguish_errors((a, b) in two_of_a_kind(), other in "[g-z]{3,9}") {
         let message = |part: &str| of(|it| it.message = format!("the {part} of it is {part}, {part} gone ({part})"));
         prop_assert_eq!(message(&a), message(&b), "{} {}", normalise(&a), normalise(&b));
         prop_assert_ne!(message(&a), of(|it| it.message = format!("the {a} of {other} is {a}, {a} gone ({a})")));

@@ -1,4 +1,4 @@
-//! Reading a request's body: bounded in bytes and time, and what JSON it holds.
+//! Reads a request's body, bounded in bytes and time, and parses JSON.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::ApiError;
 
-/// A JSON route's body may have this many bytes.
+/// The size limit of a JSON route's body, in bytes.
 pub const JSON_BODY_BYTES: usize = 1024 * 1024;
 
-/// A body that has not arrived by then is given up.
-const BODY_PATIENCE: Duration = Duration::from_secs(15);
+/// The deadline for a whole body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The whole body, if it is no larger than a JSON route takes. Counted as it arrives: a large one is not buffered.
+/// Reads the whole body, up to the limit of a JSON route. Counted as it arrives: a larger one is not buffered.
 ///
 /// # Errors
 /// 413 when it is larger, 400 when the connection breaks in the middle, 408 when it takes too long.
@@ -24,13 +24,13 @@ pub async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     read_body_within(body, JSON_BODY_BYTES).await
 }
 
-/// The whole body, as [`read_body`], for a route with a limit of its own.
+/// Reads the whole body, as [`read_body`], up to another limit.
 ///
 /// # Errors
 /// As [`read_body`].
 pub async fn read_body_within(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let slow = || ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time");
-    tokio::time::timeout(BODY_PATIENCE, collect(body, limit)).await.unwrap_or_else(|_| Err(slow()))
+    tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await.unwrap_or_else(|_| Err(slow()))
 }
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
@@ -47,8 +47,8 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     Ok(bytes.freeze())
 }
 
-/// The JSON value that a body holds. Half a surrogate pair (a string cut in the middle of an emoji, as JavaScript sends it) is no
-/// reason to lose an error: it is replaced by U+FFFD.
+/// Parses a body as JSON. A lone surrogate (JavaScript cuts strings in the middle of an emoji) is replaced by U+FFFD,
+/// so that no error is lost.
 ///
 /// # Errors
 /// 400 when it is not JSON.
@@ -61,7 +61,7 @@ pub fn read_json(body: &[u8]) -> Result<Value, ApiError> {
     })
 }
 
-/// Replaces each `\uD800`…`\uDFFF` escape that has no partner by `\uFFFD`.
+/// Replaces each unpaired `\uD800`…`\uDFFF` escape by `\uFFFD`.
 fn without_lone_surrogates(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;

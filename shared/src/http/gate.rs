@@ -1,4 +1,4 @@
-//! Who may call a route, by what it is for.
+//! Authorises callers of a route, by the route's purpose.
 
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -10,16 +10,16 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use super::{ApiError, site};
 
-/// Whether strangers can reach the server that an App runs in.
+/// Whether external clients can reach the server that an App runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
     /// It listens on the loopback interface only.
     Loopback,
-    /// Anybody may send requests.
+    /// Any client can send requests.
     Public,
 }
 
-/// What a route does for those who may call it.
+/// The purpose of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Reporting(Exposure),
@@ -28,7 +28,7 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// Where its token is configured.
+    /// The variable with its token.
     fn variable(self) -> &'static str {
         match self {
             Self::Reporting(_) => "INGEST_API_KEY",
@@ -38,7 +38,7 @@ impl Purpose {
     }
 }
 
-/// Decides who may call a route: who presents the token as `Authorization: Bearer` or as `X-Api-Key`.
+/// Authorises the callers of a route by a token in `Authorization: Bearer` or `X-Api-Key`.
 #[derive(Debug, Clone)]
 pub struct Gate {
     purpose: Purpose,
@@ -46,32 +46,31 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// For routes that take reports. Without a key, a server on the loopback interface takes those of this machine's own
-    /// programs; any other takes none.
+    /// For routes that receive reports. Without a key, a server on the loopback interface accepts requests of local
+    /// programs; any other accepts none.
     #[must_use]
     pub fn reporting(key: Option<SecretString>, exposure: Exposure) -> Self {
         Self { purpose: Purpose::Reporting(exposure), token: key }
     }
 
-    /// For routes that show something: the token may also be the password of HTTP Basic, which browsers ask for. Closed
-    /// without a token.
+    /// For routes that read: the token may also be the password of HTTP Basic, for browsers. Closed without a token.
     #[must_use]
     pub fn reading(token: Option<SecretString>) -> Self {
         Self { purpose: Purpose::Reading, token }
     }
 
-    /// For routes that change something. Pages of other sites are refused, and so are bodies that a page can send without
-    /// asking first (anything but `application/json`), whatever token comes along. Closed without a token.
+    /// For routes that change something. Pages of other sites are refused, and so are bodies that a page can send
+    /// without a CORS preflight (anything but `application/json`), with or without the token. Closed without a token.
     #[must_use]
     pub fn changing(token: Option<SecretString>) -> Self {
         Self { purpose: Purpose::Changing, token }
     }
 
-    /// Lets the caller pass who may call.
+    /// Authorises a request.
     ///
     /// # Errors
-    /// 403 for a page of another site (and, where no key is needed, for whatever else is not this machine's own), 401 without
-    /// the token, 415 for a body that is not JSON where only JSON may change something.
+    /// 403 for a page of another site (and, where no key is needed, for any request that is not local), 401 without the
+    /// token, 415 for a body that is not JSON on a route that changes something.
     pub fn check(&self, parts: &Parts) -> Result<(), ApiError> {
         if self.purpose == Purpose::Changing && site::is_foreign(parts) {
             return Err(ApiError::forbidden("pages of other sites may not change anything here"));
@@ -83,7 +82,7 @@ impl Gate {
                 let variable = self.purpose.variable();
                 tracing::error!(variable, "refused: no {variable} is configured");
                 return Err(
-                    self.unauthorized(format!("this server has no {variable} configured, so nobody may call it"))
+                    self.unauthorized(format!("this server has no {variable} configured, so no caller is authorised"))
                 );
             }
         }
@@ -94,7 +93,7 @@ impl Gate {
         let Some(reason) = site::reason_to_refuse(parts) else { return Ok(()) };
         let variable = self.purpose.variable();
         Err(ApiError::forbidden(format!(
-            "refused: {reason}. Without a key this server takes requests of this machine's own programs only: set \
+            "refused: {reason}. Without a key this server accepts requests of local programs only: set \
              {variable} where it runs, and send that as Authorization: Bearer"
         )))
     }
@@ -107,16 +106,16 @@ impl Gate {
         if key.is_none() && credentials.is_none() {
             return Err(self.unauthorized("a key is needed: Authorization: Bearer KEY, or X-Api-Key: KEY"));
         }
-        // One of the two may be meant for somebody else, such as a proxy.
+        // One of the two may be meant for another receiver, such as a proxy.
         let is_right = [key, credentials]
             .iter()
             .flatten()
             .fold(Choice::from(0), |is_right, offered| is_right | offered.as_bytes().ct_eq(expected));
-        // Nothing was configured where the token is empty.
+        // An empty token counts as not configured.
         if bool::from(is_right) && !expected.is_empty() { Ok(()) } else { Err(self.unauthorized("the key is wrong")) }
     }
 
-    /// The token that an `Authorization` header carries; none in a scheme that does not count here.
+    /// The token of an `Authorization` header; none if its scheme is not accepted here.
     fn credentials(&self, authorization: &str) -> Option<String> {
         let (scheme, credentials) = authorization.trim().split_once(' ')?;
         let credentials = credentials.trim();
@@ -130,14 +129,14 @@ impl Gate {
         pair.split_once(':').map(|(_, password)| password.to_owned())
     }
 
-    /// 401, which asks a browser for a password on routes that only read.
+    /// 401, with a Basic challenge on routes that only read.
     fn unauthorized(&self, message: impl Into<String>) -> ApiError {
         let error = ApiError::unauthorized(message);
         if self.purpose == Purpose::Reading { error.asking_for_password() } else { error }
     }
 }
 
-/// The value of a header that may be sent once.
+/// The value of a header that may be sent only once.
 fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, String> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -146,8 +145,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Str
     }
 }
 
-/// Refuses a body that says to be something else than JSON. What says nothing is for the reader of the body: only an empty one
-/// may do that.
+/// Refuses a body whose type is not JSON. Without a type, the reader of the body refuses all but an empty one.
 fn check_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let is_json = |value: &HeaderValue| {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
@@ -199,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn the_token_opens_as_bearer_and_as_key_and_for_reading_as_password() {
-        let basic = format!("Basic {}", BASE64.encode(format!("anybody:{TOKEN}")));
+    fn the_token_is_accepted_as_bearer_as_key_and_for_reading_as_password() {
+        let basic = format!("Basic {}", BASE64.encode(format!("user:{TOKEN}")));
         for gate in each_gate(secret()) {
             for authorization in [format!("Bearer {TOKEN}"), format!("bearer  {TOKEN}")] {
                 assert_eq!(status(&gate, &[("authorization", &authorization)]), 200, "{authorization}");
@@ -208,7 +206,7 @@ mod tests {
             assert_eq!(status(&gate, &[("x-api-key", TOKEN)]), 200);
             let reads = gate.purpose == Purpose::Reading;
             assert_eq!(status(&gate, &[("authorization", &basic)]), if reads { 200 } else { 401 });
-            // A browser sends the password that it remembers beside what a page says.
+            // A browser adds the remembered password to a page's own headers.
             assert_eq!(status(&gate, &[("x-api-key", TOKEN), ("authorization", &basic)]), 200);
             assert_eq!(
                 status(&gate, &[("x-api-key", "of-the-gateway"), ("authorization", &format!("Bearer {TOKEN}"))]),
@@ -218,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_stays_outside() {
+    fn everything_else_is_refused() {
         let bearer = format!("Bearer {TOKEN}");
         for gate in each_gate(secret()) {
             assert_eq!(status(&gate, &[]), 401);

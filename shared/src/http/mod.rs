@@ -1,8 +1,6 @@
-//! The HTTP edge: one shape of error, one way to read a body, one way to tell who may call.
+//! HTTP for all functions: error answers, reading of bodies, authorisation of callers.
 //!
-//! One file per concern: `body`, `gate` (who may call), `site` (whose page a request comes from), `source` (its address).
-//!
-//! Users: every HTTP function and the local stack.
+//! One file per concern: `body`, `gate` (authorisation), `site` (cross-site requests), `source` (source address).
 
 mod body;
 mod gate;
@@ -22,17 +20,17 @@ pub use gate::{Exposure, Gate, not_json};
 pub use site::is_foreign;
 pub use source::{TrustedProxies, source_ip};
 
-/// A caller that gets 503 may try again after this many seconds.
+/// The `Retry-After` of a 503, in seconds.
 const RETRY_AFTER_SECONDS: &str = "2";
 
-/// What a 401 asks for.
+/// The challenge of a 401.
 const BEARER_CHALLENGE: &str = "Bearer realm=\"watchkeeper\"";
 
-/// What a 401 asks for on routes that only read. A browser remembers the password and sends it along with every later
-/// request to this server, whichever page makes it: no route that changes something may ask for it or accept it.
+/// The challenge of a 401 on routes that only read. A browser remembers the password and sends it with every later
+/// request to this server, from any page: a route that changes something must neither ask for it nor accept it.
 const BASIC_CHALLENGE: &str = "Basic realm=\"watchkeeper\"";
 
-/// An answer that is not a success: `{"error": {"code": …, "message": …}}`.
+/// An error answer: `{"error": {"code": …, "message": …}}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     status: StatusCode,
@@ -42,7 +40,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// 400: what the caller sent can't be understood; the message names the field.
+    /// 400: the request is invalid; the message names the field.
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
@@ -54,13 +52,13 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
-    /// 403: whoever sends it, it is not taken from there.
+    /// 403: the request is not accepted from its origin.
     #[must_use]
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
-    /// 415: the body is in no format that the route takes.
+    /// 415: the body's type is not supported.
     #[must_use]
     pub fn unsupported_media_type(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
@@ -72,14 +70,14 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    /// 413: more than the route takes.
+    /// 413: the body exceeds the route's limit.
     #[must_use]
     pub fn too_large(limit: usize) -> Self {
         let message = format!("the body has more than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
     }
 
-    /// 503 with `Retry-After`: our fault, and passing.
+    /// 503 with `Retry-After`: a transient failure on our side.
     #[must_use]
     pub fn unavailable() -> Self {
         let message = "the database can't be reached; try again";
@@ -92,7 +90,7 @@ impl ApiError {
         Self { status, code, message: message.into(), challenge: BEARER_CHALLENGE }
     }
 
-    /// The same, asking a browser for a password (HTTP Basic) where its status is 401.
+    /// The same, with a Basic challenge if its status is 401.
     fn asking_for_password(self) -> Self {
         Self { challenge: BASIC_CHALLENGE, ..self }
     }
@@ -103,13 +101,13 @@ impl ApiError {
         self.status
     }
 
-    /// What the caller's program is told.
+    /// The machine-readable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// What the caller is told.
+    /// The message for people.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -123,7 +121,7 @@ impl From<StoreError> for ApiError {
 }
 
 impl From<&StoreError> for ApiError {
-    /// The only mapping of store errors to statuses. What the caller may not see is logged here, once.
+    /// The only mapping of store errors to statuses. Details that the caller may not see are logged here, once.
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Data(_) => {
@@ -157,7 +155,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Answers for paths and methods that no route has, in the same shape.
+/// Answers unknown paths and methods with an error of the same shape.
 pub fn with_fallbacks(router: Router) -> Router {
     router.fallback(|| async { ApiError::not_found("no such path") }).method_not_allowed_fallback(|| async {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")

@@ -1,5 +1,5 @@
-//! Whose page a request comes from. A browser sends requests for any page that it shows, with the credentials that it
-//! remembers and from inside the networks that it is in; it says whose page it was in `Origin` and `Sec-Fetch-Site`.
+//! Detects cross-site requests. A browser sends requests for any page that it shows, with remembered credentials and
+//! from inside private networks; it names the page's site in `Origin` and `Sec-Fetch-Site`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,24 +9,24 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version};
 
-/// Headers that proxies add, beside every name with one of [`PROXY_WORDS`] in it.
+/// Headers that proxies add, besides every name that contains one of [`PROXY_WORDS`].
 const PROXY_HEADERS: [&str; 4] = ["via", "cdn-loop", "x-original-host", "x-envoy-external-address"];
 
-/// In the names of headers in which proxies tell where a request came from: `Forwarded`, `X-Forwarded-For`, `X-Real-IP`,
-/// `CF-Connecting-IP`, `True-Client-IP`, `X-Azure-ClientIP` and their like.
+/// Parts of header names in which proxies name the client: `Forwarded`, `X-Forwarded-For`, `X-Real-IP`,
+/// `CF-Connecting-IP`, `True-Client-IP`, `X-Azure-ClientIP` and others.
 const PROXY_WORDS: [&str; 5] = ["forwarded", "real-ip", "client-ip", "clientip", "connecting-ip"];
 
-/// A host and a port, as a request names them.
+/// The host and port of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct HostPort {
     /// In lower case; an IPv6 address in its brackets.
     host: String,
-    /// None = the scheme's own.
+    /// None = the scheme's default.
     port: Option<u16>,
 }
 
-impl Place {
-    /// Reads `host` or `host:port`; nothing else, such as a user's name, may stand beside them.
+impl HostPort {
+    /// Parses `host` or `host:port`; anything else, such as a user name, is refused.
     fn parse(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let host = authority.host();
@@ -39,7 +39,7 @@ impl Place {
         Some(Self { host: host.to_ascii_lowercase(), port })
     }
 
-    /// Where a request was sent: what its target and its `Host` name, if they name the same.
+    /// The destination of a request: of its target and its `Host`, if they agree.
     fn of_request(parts: &Parts) -> Option<Self> {
         let target = parts.uri.authority().map(Authority::as_str);
         let hosts = parts.headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
@@ -53,32 +53,32 @@ impl Place {
         self.host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     }
 
-    /// Whether a page of this origin (`scheme://host:port`) comes from here. Each scheme has a default port of its own; where
-    /// none is known, TLS may end in front of this server, and either will do.
+    /// Whether a page of this origin (`scheme://host:port`) is served from here. If the scheme is unknown, TLS may end
+    /// in front of this server, and either scheme is accepted.
     fn is_origin(&self, origin: &str, scheme: Option<&str>) -> bool {
-        let Some((of_page, place)) = origin.split_once("://") else { return false };
-        let default_port = match of_page.to_ascii_lowercase().as_str() {
+        let Some((page_scheme, page)) = origin.split_once("://") else { return false };
+        let default_port = match page_scheme.to_ascii_lowercase().as_str() {
             "http" => 80,
             "https" => 443,
             _ => return false,
         };
-        scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case(of_page))
-            && Self::parse(place).is_some_and(|page| {
+        scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case(page_scheme))
+            && Self::parse(page).is_some_and(|page| {
                 page.host == self.host && page.port.unwrap_or(default_port) == self.port.unwrap_or(default_port)
             })
     }
 }
 
-/// Whether the request is of a page that comes from where it was sent.
+/// Whether the request is same-origin.
 fn is_own_page(parts: &Parts, origin: &str) -> bool {
-    let Some(place) = Place::of_request(parts) else { return false };
-    // Nothing on this machine serves it with TLS.
-    let scheme = parts.uri.scheme_str().or_else(|| place.is_this_machine().then_some("http"));
-    place.is_origin(origin, scheme)
+    let Some(host_port) = HostPort::of_request(parts) else { return false };
+    // Local servers do not use TLS.
+    let scheme = parts.uri.scheme_str().or_else(|| host_port.is_this_machine().then_some("http"));
+    host_port.is_origin(origin, scheme)
 }
 
-/// Whether a browser sends this for a page of another site, or of another port of this machine. What no browser sends has
-/// neither header and is of no page.
+/// Whether a browser sent this for a page of another site, or of another port of this machine. Clients other than
+/// browsers send neither header.
 #[must_use]
 pub fn is_foreign(parts: &Parts) -> bool {
     let mut origins = parts.headers.get_all(ORIGIN).iter();
@@ -91,8 +91,8 @@ pub fn is_foreign(parts: &Parts) -> bool {
     is_foreign_origin || !parts.headers.get_all("sec-fetch-site").iter().all(|value| own(value.as_bytes()))
 }
 
-/// Why a request may come from elsewhere than a program of this machine; none where it can't be told from one that does. A
-/// proxy on this machine that adds no header and writes `Host` anew looks like a program of this machine.
+/// Why a request may not come from a local program; none if nothing indicates that. A proxy on this machine that adds
+/// no header and rewrites `Host` can't be detected.
 pub(super) fn reason_to_refuse(parts: &Parts) -> Option<&'static str> {
     let peer = parts.extensions.get().map(|ConnectInfo::<SocketAddr>(peer)| peer.ip().to_canonical());
     if !peer.is_some_and(|peer| peer.is_loopback()) {
@@ -101,11 +101,11 @@ pub(super) fn reason_to_refuse(parts: &Parts) -> Option<&'static str> {
     if is_forwarded(&parts.headers) {
         return Some("a proxy forwarded it");
     }
-    // Proxies speak it where nothing else is configured; and it names no host.
+    // The default version of many proxies; and it does not require a host.
     if parts.version < Version::HTTP_11 {
         return Some("it is HTTP/1.0, as proxies send it");
     }
-    if !Place::of_request(parts).is_some_and(|place| place.is_this_machine()) {
+    if !HostPort::of_request(parts).is_some_and(|host_port| host_port.is_this_machine()) {
         return Some("it was sent to another name than localhost or 127.0.0.1");
     }
     is_foreign(parts).then_some("it comes from another site's page, or of another port")
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// A request of another program on this machine, with these headers.
+    /// A request of a local program with these headers.
     fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder().method("POST").uri(target);
         for (name, value) in headers {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_counts_and_what_contradicts_itself_is_foreign() {
+    fn the_authority_counts_and_contradictory_hosts_are_foreign() {
         let at = |target: &str, headers: &[(&str, &str)]| is_foreign(&parts(target, headers));
         let origin = ("origin", "http://watch.example");
         assert!(!at("http://watch.example/api/silences", &[origin]));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_says_that_a_page_is_of_another_site() {
+    fn sec_fetch_site_marks_a_page_of_another_site() {
         for (values, own) in [
             (&["same-origin"][..], true),
             (&["none"], true),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn only_programs_of_this_machine_are_taken_for_such() {
+    fn only_local_requests_are_accepted_as_local() {
         let at = |target: &str, headers: &[(&str, &str)]| reason_to_refuse(&parts(target, headers));
         for host in ["localhost:8080", "LOCALHOST:8080", "localhost", "127.0.0.1:8080", "127.0.0.53", "[::1]:8080"] {
             assert_eq!(at("/", &[("host", host)]), None, "{host}");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_forwards_is_not_this_machines_own() {
+    fn a_forwarded_request_is_not_local() {
         let host = ("host", "localhost:8080");
         for name in [
             "Forwarded",

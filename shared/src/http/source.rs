@@ -1,4 +1,4 @@
-//! Where a request comes from, as far as that can be known.
+//! The source address of a request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use lambda_http::request::RequestContext;
 
 use crate::config::Environment;
 
-/// Proxies whose `X-Forwarded-For` is believed: `TRUSTED_PROXIES`. Nobody else's is, since any caller can send it. A server
-/// puts it among the extensions of its requests.
+/// Proxies whose `X-Forwarded-For` is trusted: `TRUSTED_PROXIES`. Any caller can send the header, so that it is ignored
+/// from all others. A server adds this to the extensions of its requests.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Arc<[IpNet]>);
 
@@ -27,7 +27,7 @@ impl TrustedProxies {
                 Ok(range) if range.prefix_len() > 0 => ranges.push(range),
                 Ok(_) => environment.problem(
                     Self::VARIABLE,
-                    format!("{word} is everybody, and so anybody could choose the address that they seem to come from"),
+                    format!("{word} contains every address, so any client could forge its source address"),
                 ),
                 Err(_) => environment.problem(
                     Self::VARIABLE,
@@ -42,11 +42,11 @@ impl TrustedProxies {
         self.0.iter().any(|range| range.contains(&address))
     }
 
-    /// The address that the nearest hop which is no trusted proxy has; what stands before it was written by strangers.
+    /// The address of the nearest hop that is no trusted proxy; entries before it are untrusted.
     fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut nearest = peer;
         let values = headers.get_all("x-forwarded-for").iter().rev();
-        // What is no text was written by no proxy.
+        // A proxy writes only text.
         let mut hops = values.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
         while self.contains(nearest) {
             let Some(hop) = hops.next().and_then(|hop| address(hop.trim())) else { break };
@@ -56,16 +56,16 @@ impl TrustedProxies {
     }
 }
 
-/// An address as proxies write it: some add the port.
+/// Parses an address as proxies write it: some add the port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()?;
     Some(IpAddr::to_canonical(&address))
 }
 
-/// Where a request comes from. On Lambda that is what API Gateway or the function's URL saw and wrote beside the request;
-/// else the other end of the connection, or, where that is one of the [`TrustedProxies`], whoever it forwards for. None where
-/// neither is known: headers alone prove nothing.
+/// The source address of a request: on Lambda as recorded by API Gateway or the function URL; else the peer of the
+/// connection, or, if that is one of the [`TrustedProxies`], the client that it forwards for. None if neither is known:
+/// headers alone prove nothing.
 #[must_use]
 pub fn source_ip(headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
     if let Some(ConnectInfo::<SocketAddr>(peer)) = extensions.get() {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_can_not_choose_the_address_that_it_seems_to_come_from() {
+    fn a_caller_can_not_forge_its_source_address() {
         let claimed = forwarded(&["198.51.100.1, 203.0.113.7"]);
         assert_eq!(source_ip(&claimed, &Extensions::new()), None, "headers alone prove nothing");
         let mut invoked = Extensions::new();
@@ -112,14 +112,14 @@ mod tests {
         context.http.source_ip = Some("203.0.113.9".to_owned());
         invoked.insert(RequestContext::ApiGatewayV2(context));
         invoked.insert(proxies("203.0.113.9"));
-        assert_eq!(source_ip(&claimed, &invoked), Some(IpAddr::from([203, 0, 113, 9])), "the gateway knows it");
-        assert_eq!(source("127.0.0.1", "", &["203.0.113.7"]), "127.0.0.1", "nobody is trusted");
+        assert_eq!(source_ip(&claimed, &invoked), Some(IpAddr::from([203, 0, 113, 9])), "the gateway recorded it");
+        assert_eq!(source("127.0.0.1", "", &["203.0.113.7"]), "127.0.0.1", "no proxy is trusted");
         assert_eq!(source("192.0.2.1", "127.0.0.1", &["203.0.113.7"]), "192.0.2.1", "it is no trusted proxy");
         assert_eq!(source("::ffff:192.0.2.1", "", &[]), "192.0.2.1");
     }
 
     #[test]
-    fn a_trusted_proxy_says_whom_it_forwards_for() {
+    fn a_trusted_proxy_names_its_client() {
         let trusted = "127.0.0.1, 10.0.0.0/8 fd00::/8";
         for (values, expected) in [
             (&["203.0.113.7"][..], "203.0.113.7"),
@@ -143,12 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_are_none_are_named() {
-        for (text, told) in [("10.0.0.0/33", "10.0.0.0/33"), ("proxy.local", "proxy.local"), ("0.0.0.0/0", "everybody")]
+    fn invalid_ranges_are_named() {
+        for (text, named) in
+            [("10.0.0.0/33", "10.0.0.0/33"), ("proxy.local", "proxy.local"), ("0.0.0.0/0", "every address")]
         {
             let read = Environment::from_lookup(|_| Some(format!("127.0.0.1 {text}"))).read(TrustedProxies::read);
             let message = read.unwrap_err().to_string();
-            assert!(message.contains("TRUSTED_PROXIES") && message.contains(told), "{message}");
+            assert!(message.contains("TRUSTED_PROXIES") && message.contains(named), "{message}");
         }
     }
 }

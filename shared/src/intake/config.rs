@@ -1,16 +1,16 @@
-//! What an operator may say of taking in errors, in the environment.
+//! Configuration of the intake, from the environment.
 
 use std::time::Duration;
 
 use crate::config::Environment;
 use crate::redact::Redactor;
 
-/// How reports are taken in.
+/// Configuration of the intake.
 #[derive(Debug, Clone)]
 pub struct IntakeConfig {
-    /// What never gets further: the built-in kinds, and `REDACT_PATTERNS`, one regular expression a line.
+    /// What is redacted: the built-in kinds, and `REDACT_PATTERNS`, one regular expression a line.
     pub redactor: Redactor,
-    /// `STORE_BUDGET_MS`: how long the database gets where a report can be deferred instead.
+    /// `STORE_BUDGET_MS`: the timeout of the database before a report is deferred.
     pub store_budget: Duration,
 }
 
@@ -21,7 +21,7 @@ impl Default for IntakeConfig {
 }
 
 impl IntakeConfig {
-    /// Sentry waits for one second, all in all.
+    /// Sentry's timeout for a whole request is one second.
     const STORE_BUDGET: Duration = Duration::from_millis(300);
 
     /// Reads `REDACT_PATTERNS` and `STORE_BUDGET_MS`.

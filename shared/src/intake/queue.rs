@@ -1,7 +1,7 @@
-//! Group commit: a commit waits for the disk, so whatever came meanwhile is written with the next one. No timer: a report
-//! that comes alone is written at once.
+//! Group commit: reports that arrive while a commit waits for the disk are written as the next batch. No timer: a
+//! single report is written at once.
 //!
-//! Two writers, so that one batch is on its way while the other waits for the disk.
+//! Two writers, so that one batch is in transit while the other waits for the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::model::Report;
 use crate::store::reports::{ClassifiedReport, MAX_BATCH};
 use crate::store::{Store, StoreError};
 
-/// The way to the writers. Cheap to clone; when the last clone is gone, they end.
+/// The bounded queue to the writers. Cheap to clone; when the last clone is dropped, they end.
 #[derive(Clone)]
 pub(super) struct Queue {
     waiting: mpsc::Sender<Waiting>,
@@ -29,21 +29,21 @@ struct Waiting {
 
 impl Queue {
     const WRITERS: usize = 2;
-    /// Reports that wait; who comes then waits for a place, within its budget.
+    /// The capacity of the queue; further callers wait for a place, within their budget.
     const PLACES: usize = 256;
-    /// A batch ends with the report that passes this: a statement should not outgrow the connection's buffers.
+    /// A batch ends with the report that exceeds this, so that a statement fits the connection's buffers.
     const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
     pub(super) fn start(writer: &Writer, settings: &Settings) -> Self {
         let (waiting, reports) = mpsc::channel(Self::PLACES);
         let reports = Arc::new(Mutex::new(reports));
         for _ in 0..Self::WRITERS {
-            tokio::spawn(keep_writing(writer.clone(), settings.clone(), Arc::clone(&reports)));
+            tokio::spawn(supervise_writer(writer.clone(), settings.clone(), Arc::clone(&reports)));
         }
         Self { waiting }
     }
 
-    /// Returns when the report is committed, or why it is not.
+    /// Queues a report; returns when it is committed or has failed.
     pub(super) async fn write(
         &self,
         classified: ClassifiedReport,
@@ -52,26 +52,26 @@ impl Queue {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { classified, budget, answer };
         let written = async {
-            self.waiting.send(waiting).await.map_err(|_| writer::nobody())?;
-            answered.await.unwrap_or_else(|_| Err(writer::nobody()))
+            self.waiting.send(waiting).await.map_err(|_| writer::writer_gone())?;
+            answered.await.unwrap_or_else(|_| Err(writer::writer_gone()))
         };
-        // The store keeps its own time; this is the time in the queue as well.
+        // The store enforces its own deadline; this one includes the time in the queue.
         let budget = budget.unwrap_or(Store::DEADLINE) * 2;
         tokio::time::timeout(budget, written).await.unwrap_or_else(|_| Err(StoreError::Timeout(budget).into()))
     }
 }
 
-/// A writer, and another one should it panic: only its batch is lost then, and unanswered.
-async fn keep_writing(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+/// Restarts a writer after a panic: only its batch is lost, and unanswered.
+async fn supervise_writer(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
     while let Err(error) = tokio::spawn(write_all(writer.clone(), settings.clone(), Arc::clone(&reports))).await {
-        tracing::error!(%error, "a writer of reports broke down; another one goes on");
+        tracing::error!(%error, "a writer of reports panicked; restarting it");
     }
 }
 
 async fn write_all(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
     loop {
         let Some(mut batch) = next_batch(&reports).await else { return };
-        // Who has gone has deferred it, or will send it again.
+        // A caller that is gone has deferred its report, or will retry.
         batch.retain(|waiting| !waiting.answer.is_closed());
         if batch.is_empty() {
             continue;
@@ -82,7 +82,7 @@ async fn write_all(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::
             batch.into_iter().map(|waiting| (waiting.classified, waiting.answer)).unzip();
         let written = writer.write(&classified, reopen_within, budget).await;
         for (answer, receipt) in answers.into_iter().zip(written.answers) {
-            // Who does not wait any more will ask again, with the same key.
+            // A caller that is gone will retry, with the same key.
             let _ = answer.send(receipt);
         }
         if !written.events.is_empty() {
@@ -92,11 +92,11 @@ async fn write_all(writer: Writer, settings: Settings, reports: Arc<Mutex<mpsc::
     }
 }
 
-/// Whatever waits, at least one; none when nobody will come any more.
+/// All queued reports, up to a batch; waits for at least one. None when the queue is closed.
 async fn next_batch(reports: &Mutex<mpsc::Receiver<Waiting>>) -> Option<Vec<Waiting>> {
     let mut reports = reports.lock().await;
     let first = reports.recv().await?;
-    // Who is about to ask as well gets the chance: it costs no time where nobody is.
+    // Lets ready callers queue their reports too; costs nothing if there are none.
     tokio::task::yield_now().await;
     let mut bytes = size(&first.classified.report);
     let mut batch = vec![first];
@@ -108,7 +108,7 @@ async fn next_batch(reports: &Mutex<mpsc::Receiver<Waiting>>) -> Option<Vec<Wait
     Some(batch)
 }
 
-/// About what a report takes in a statement.
+/// The approximate size of a report in a statement.
 fn size(report: &Report) -> usize {
     let context: usize = report.context.iter().map(|(key, value)| key.len() + value_size(value)).sum();
     report.message.len() + report.stack.as_ref().map_or(0, String::len) + context

@@ -1,5 +1,5 @@
-//! What operators decide about errors while we run: their classification rules, and how long an incident may be over and
-//! still come back. Read from `system_config`, kept for some minutes.
+//! Operators' settings of the intake: classification rules, and how long after its end an incident is reopened. Read
+//! from `system_config`, cached for some minutes.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub(super) struct InForce {
     read_again_at: Option<Instant>,
 }
 
-/// The settings, and the way to newer ones. Cheap to clone.
+/// The cached settings, refreshed when old. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Settings {
     store: Store,
@@ -25,13 +25,13 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// A change takes effect within this time.
+    /// The maximum age: a change takes effect within this time.
     const MAX_AGE: Duration = Duration::from_secs(300);
-    /// After a failed attempt to read them, the next one waits this long: a report must not pay for each.
+    /// The back-off after a failed read, so that not every report waits for one.
     const RETRY: Duration = Duration::from_secs(15);
-    /// Reading them may not use up what the report itself needs.
-    const PATIENCE: Duration = Duration::from_millis(200);
-    /// A repetition within this time after the end opens an incident again (`incident_reopen_hours`).
+    /// The timeout of a read, so that it does not exhaust the report's own budget.
+    const TIMEOUT: Duration = Duration::from_millis(200);
+    /// A report within this time after the end reopens an incident (`incident_reopen_hours`).
     const REOPEN_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
     pub(super) fn new(store: Store) -> Self {
@@ -39,19 +39,19 @@ impl Settings {
         Self { store, in_force: Arc::new(RwLock::new(built_in)) }
     }
 
-    /// Those in force; read anew when they are old.
+    /// The settings in force; refreshed when they are old.
     pub(super) async fn current(&self) -> InForce {
         let in_force = self.in_force();
         if in_force.read_again_at.is_some_and(|at| at > Instant::now()) {
             return in_force;
         }
-        self.refresh(Self::PATIENCE).await;
+        self.refresh(Self::TIMEOUT).await;
         self.in_force()
     }
 
-    /// Reads them. Rules that can't be used are logged by name, and the built-in ones serve.
-    pub(super) async fn refresh(&self, patience: Duration) {
-        let found = self.store.run_within(patience, |client| async move { settings::find_for_intake(&client).await });
+    /// Reads the settings. Invalid rules are logged by name, and the built-in ones stay in force.
+    pub(super) async fn refresh(&self, timeout: Duration) {
+        let found = self.store.run_within(timeout, |client| async move { settings::find_for_intake(&client).await });
         let mut next = self.in_force();
         let wait = match found.await {
             Ok(IntakeSettings { classification_rules, incident_reopen_hours }) => {
@@ -77,7 +77,7 @@ impl Settings {
     }
 }
 
-/// Hours as an operator wrote them: a senseless number is none.
+/// An operator's hours, clamped; the default if not finite.
 fn hours(hours: f64) -> Duration {
     const YEAR: f64 = 24.0 * 366.0;
     if hours.is_finite() { Duration::from_secs_f64(hours.clamp(0.0, YEAR) * 3600.0) } else { Settings::REOPEN_WITHIN }

@@ -1,4 +1,4 @@
-//! One batch of reports into the database, and an answer for each of them.
+//! Writes one batch of reports to the database, and returns an answer for each.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,11 +19,11 @@ pub(super) struct Writer {
     publisher: Publisher,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 pub(super) struct Written {
     /// One for each report, in their order.
     pub(super) answers: Vec<Result<Receipt, IntakeError>>,
-    /// What others should hear of.
+    /// Events to publish.
     pub(super) events: Vec<Uuid>,
 }
 
@@ -40,13 +40,13 @@ impl Writer {
         self.store.close();
     }
 
-    /// Tells the bus.
+    /// Publishes events on the bus.
     pub(super) async fn publish(&self, events: &[Uuid]) {
         self.publisher.publish(events).await;
     }
 
-    /// Writes up to 100 reports as one statement. Where the database refuses a value, each is written alone, so that only
-    /// the one it belongs to fails.
+    /// Writes up to 100 reports as one statement. If the database refuses a value, each report is written on its own,
+    /// so that only the refused one fails.
     pub(super) async fn write(
         &self,
         batch: &[ClassifiedReport],
@@ -70,7 +70,7 @@ impl Writer {
         written
     }
 
-    /// When the database goes away meanwhile, that is one attempt and not one for each report.
+    /// A transient error ends the loop: the remaining reports are not tried one after the other.
     async fn write_one_by_one(
         &self,
         batch: &[ClassifiedReport],
@@ -95,7 +95,7 @@ impl Writer {
         all
     }
 
-    /// Gives the reports that carry only a project's number its name, and its environment where they tell none.
+    /// Completes reports that carry only a project's number: its name, and its environment if they name none.
     pub(super) async fn name_projects(&self, reports: &mut [Report], budget: Duration) -> Result<(), StoreError> {
         let nameless = |report: &Report| report.project.filter(|_| report.application.trim().is_empty());
         let mut numbers: Vec<i64> = reports.iter().filter_map(nameless).collect();
@@ -121,8 +121,8 @@ impl Writer {
         Ok(())
     }
 
-    /// What the database says of each delivery. One whose first answer is gone with its incident is a delivery as any
-    /// other.
+    /// Records the batch; one row for each delivery. A repeated delivery whose incident was deleted is recorded as a
+    /// new one.
     async fn rows(
         &self,
         batch: &[ClassifiedReport],
@@ -153,14 +153,14 @@ impl Writer {
     }
 }
 
-/// Nobody is there to answer: what was not answered may be sent again.
-pub(super) fn nobody() -> IntakeError {
+/// The writer is gone: the caller may retry.
+pub(super) fn writer_gone() -> IntakeError {
     StoreError::Unavailable("the writer is gone".into()).into()
 }
 
-/// What is missing in an answer of the database.
+/// The database returned no row for a delivery.
 pub(super) fn unanswered() -> IntakeError {
-    StoreError::Internal("a delivery that is neither new nor known".into()).into()
+    StoreError::Internal("the answer has no row for a delivery".into()).into()
 }
 
 fn answered(batch: &[ClassifiedReport], rows: &[Recorded]) -> Written {

@@ -1,4 +1,4 @@
-//! What somebody should know about a service.
+//! Alerts: findings about a service (down, degraded, recovered, certificate expiring).
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,11 @@ use super::IncidentId;
 pub enum AlertType {
     /// A service fails its checks.
     ServiceDown,
-    /// A service answers, but not well.
+    /// A service answers, but degraded.
     ServiceDegraded,
-    /// A service that was down is well again; the probe stores it resolved.
+    /// A service has recovered; the probe stores the alert as resolved.
     Recovery,
-    /// A certificate ends soon.
+    /// A certificate expires soon.
     CertificateExpiring,
 }
 
@@ -44,8 +44,8 @@ impl AlertType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// How bad an alert of this type is in this environment: what is not well is less urgent than what is down, and the rest
-    /// is worth knowing.
+    /// The severity of an alert of this type in this environment: degraded is less urgent than down; the other types
+    /// are LOW.
     #[must_use]
     pub fn severity(self, environment: &str) -> Severity {
         match (self, severity_of_failed_check(environment)) {
@@ -56,15 +56,15 @@ impl AlertType {
     }
 }
 
-/// Where an alert stands.
+/// The status of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertStatus {
-    /// Nobody has reacted yet.
+    /// Not acknowledged yet.
     Active,
-    /// Somebody is on it.
+    /// An assignee works on it.
     Acknowledged,
-    /// Over.
+    /// Ended.
     Resolved,
 }
 
@@ -96,13 +96,13 @@ pub struct Alert {
     pub id: Uuid,
     /// The service that it is about.
     pub service_name: String,
-    /// Where that runs.
+    /// The service's environment.
     pub environment: String,
-    /// The incident that it belongs to, if it belongs to one.
+    /// The incident that it belongs to, if any.
     pub incident_id: Option<IncidentId>,
-    /// What kind.
+    /// The type.
     pub alert_type: AlertType,
-    /// Where it stands.
+    /// The status.
     pub status: AlertStatus,
     /// One line for a person.
     pub message: Option<String>,
@@ -110,7 +110,7 @@ pub struct Alert {
     pub details: Option<Value>,
     /// When it was raised.
     pub created_at: DateTime<Utc>,
-    /// When somebody took it.
+    /// When it was acknowledged.
     pub acknowledged_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub resolved_at: Option<DateTime<Utc>>,

@@ -1,29 +1,28 @@
-//! When somebody is told of a service. Serialised, it is what the database keeps of it; a field that is missing there has
-//! its default.
+//! When a service's failure raises an alert and notifies. Stored as JSON; a missing field has its default.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::MaintenanceWindow;
+use super::{MaintenanceWindow, Severity, severity_of_failed_check};
 
-/// When somebody is told of a service.
+/// When a service's failure raises an alert and notifies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AlertPolicy {
-    /// Confirmed failures in a row that make it down.
+    /// Consecutive confirmed failures after which it is down.
     pub failure_threshold: u32,
-    /// Good checks in a row that end that.
+    /// Consecutive successful checks after which it has recovered.
     pub recovery_threshold: u32,
-    /// Services of the same environment that it needs: while one of them is down, nobody is told of this one.
+    /// Services of the same environment that it depends on: while one is down, its own alerts are suppressed.
     pub parents: Vec<String>,
-    /// What it is; `external` puts it behind a circuit breaker.
+    /// Tags; `external` puts it behind a circuit breaker.
     pub tags: Vec<String>,
-    /// When nobody is told, and nothing counts.
+    /// Maintenance windows: failures notify no one and do not count.
     pub maintenance: Vec<MaintenanceWindow>,
-    /// How many regions must agree that it is down; none = more than half of those that check it.
+    /// How many regions must agree that it is down; none = a majority of those that check it.
     pub quorum: Option<u32>,
-    /// How long it must be down before somebody is told; none = as its environment says ([`page_delay`]).
+    /// How long it must be down before a notification; none = the environment's default ([`page_delay`]).
     pub page_after_seconds: Option<u32>,
 }
 
@@ -42,19 +41,19 @@ impl Default for AlertPolicy {
 }
 
 impl AlertPolicy {
-    /// The tag of somebody else's service.
+    /// The tag of a service that another party runs.
     pub const EXTERNAL: &str = "external";
-    /// Verdicts that count are among the last twenty.
+    /// Only the last twenty verdicts are stored.
     const MAX_THRESHOLD: u32 = 20;
     const ITEMS: usize = 20;
 
-    /// Whether it is somebody else's service, which is asked gently while it is down.
+    /// Whether another party runs it: a circuit breaker throttles its checks while it is down.
     #[must_use]
     pub fn is_external(&self) -> bool {
         self.tags.iter().any(|tag| tag == Self::EXTERNAL)
     }
 
-    /// How long it must be down before somebody is told.
+    /// How long it must be down before a notification.
     #[must_use]
     pub fn page_delay(&self, environment: &str) -> Duration {
         self.page_after_seconds.map_or_else(|| page_delay(environment), |seconds| Duration::from_secs(seconds.into()))
@@ -90,14 +89,13 @@ impl AlertPolicy {
     }
 }
 
-/// How long a service of this environment must be down before somebody is told: production is told of at once, a laptop
-/// after five minutes.
+/// The default of [`AlertPolicy::page_delay`]: none in production, five minutes on a developer's machine.
 #[must_use]
 pub fn page_delay(environment: &str) -> Duration {
-    Duration::from_secs(match environment.trim().to_ascii_lowercase().as_str() {
-        "test" | "testing" | "staging" | "stage" | "qa" | "preview" => 30,
-        "development" | "dev" => 120,
-        "local" | "localhost" => 300,
-        _ => 0,
+    Duration::from_secs(match severity_of_failed_check(environment) {
+        Severity::Critical => 0,
+        Severity::High => 30,
+        Severity::Medium => 120,
+        Severity::Low => 300,
     })
 }

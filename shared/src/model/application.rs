@@ -1,4 +1,4 @@
-//! An application that reports with a DSN of ours, and how much it may send.
+//! Applications that report with a DSN of ours: their quotas and other limits.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::{AllowedOrigins, Severity};
 pub struct Application {
     /// Its number in the DSN.
     pub number: i64,
-    /// What its incidents are filed under.
+    /// The application name of its incidents.
     pub name: String,
-    /// The environment of what it reports without naming one.
+    /// The environment of reports that name none.
     pub environment: Option<String>,
     /// The pages that may use its DSN.
     pub allowed_origins: AllowedOrigins,
@@ -25,19 +25,19 @@ pub struct Application {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplicationName(String);
 
-/// Why a text is no name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing to see.
+    /// Nothing but white space.
     #[error("a name must not be empty")]
     Blank,
-    /// More than its column takes.
+    /// Longer than its column.
     #[error("a name has at most {} characters", ApplicationName::CHARS)]
     Long,
-    /// It would act on a terminal or break a line.
+    /// Control characters act on terminals and break lines.
     #[error("a name has no control characters")]
     Control,
-    /// It would be taken for an application's number.
+    /// Ambiguous with an application's number.
     #[error("a name is more than a number")]
     Number,
 }
@@ -46,10 +46,10 @@ impl ApplicationName {
     /// The column's length.
     const CHARS: usize = 100;
 
-    /// Reads a name; spaces around it do not count.
+    /// Parses a name; surrounding white space is ignored.
     ///
     /// # Errors
-    /// When it can't be one.
+    /// When it is not a valid name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let name = text.trim();
         match name {
@@ -68,14 +68,14 @@ impl ApplicationName {
     }
 }
 
-/// A time within which an application may send only so much. Windows are aligned, and the same for everybody.
+/// A rate limit of an application: events per window. Windows are aligned, the same for all applications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Quota {
-    /// Five minutes.
+    /// Per five minutes.
     Burst,
-    /// An hour.
+    /// Per hour.
     Hour,
-    /// A month of the calendar, in UTC.
+    /// Per calendar month, in UTC.
     Month,
 }
 
@@ -99,7 +99,7 @@ impl Quota {
         Self::ALL.into_iter().find(|quota| quota.as_str() == text)
     }
 
-    /// When the window began that this instant lies in.
+    /// The start of the window that contains this instant.
     #[must_use]
     pub fn window_start(self, instant: DateTime<Utc>) -> DateTime<Utc> {
         let aligned = |length: TimeDelta| instant.duration_trunc(length).unwrap_or(instant);
@@ -110,7 +110,7 @@ impl Quota {
         }
     }
 
-    /// How long the window goes on that this instant lies in.
+    /// The time from this instant to the end of its window.
     #[must_use]
     pub fn time_left(self, instant: DateTime<Utc>) -> Duration {
         let start = self.window_start(instant);
@@ -135,24 +135,24 @@ impl fmt::Display for Quota {
     }
 }
 
-/// How many events an application may send, as an operator has set it; none = the default.
+/// An application's quotas in events, as an operator has set them; none = the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// In five minutes.
+    /// Per five minutes.
     pub burst: Option<i64>,
-    /// In an hour.
+    /// Per hour.
     pub hour: Option<i64>,
-    /// In a month.
+    /// Per month.
     pub month: Option<i64>,
 }
 
 impl Limits {
-    /// Where nothing is set: a deployment that fails everywhere fits in, an endless loop does not.
+    /// The default: a deployment that fails everywhere stays below it, an endless loop does not.
     pub const DEFAULT_BURST: i64 = 5_000;
-    /// Where nothing is set: four full bursts.
+    /// The default: four full bursts.
     pub const DEFAULT_HOUR: i64 = 20_000;
 
-    /// What counts; none = as many as there are.
+    /// The limit in force; none = unlimited.
     #[must_use]
     pub fn of(self, quota: Quota) -> Option<i64> {
         match quota {
@@ -163,20 +163,20 @@ impl Limits {
     }
 }
 
-/// How severe the incidents become that an application's reports open or raise.
+/// The highest severity of incidents that an application's reports open or raise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeverityBound {
-    /// As severe as they are found to be.
+    /// No bound: the severity as classified.
     None,
     /// At most this.
     AtMost(Severity),
 }
 
 impl SeverityBound {
-    /// Reads `none` or a severity, in any case.
+    /// Parses `none` or a severity, in any case.
     ///
     /// # Errors
-    /// A sentence that lists the words, when it is neither.
+    /// When it is neither, a sentence that lists the valid words.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.trim().eq_ignore_ascii_case("none") {
             return Ok(Self::None);
@@ -185,7 +185,7 @@ impl SeverityBound {
         found.ok_or_else(|| "it is one of LOW, MEDIUM, HIGH, CRITICAL, none".to_owned())
     }
 
-    /// The severity, where there is a bound.
+    /// The bound, if there is one.
     #[must_use]
     pub fn severity(self) -> Option<Severity> {
         match self {
@@ -195,12 +195,12 @@ impl SeverityBound {
     }
 }
 
-/// What an operator sets of an application; what is not given stays as it is.
+/// An operator's changes to an application; fields without a value stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApplicationChanges {
-    /// How many events it may send.
+    /// Its quotas.
     pub limits: Limits,
-    /// How severe its incidents become.
+    /// The highest severity of its incidents.
     pub max_severity: Option<SeverityBound>,
     /// The pages that may use its DSN.
     pub allowed_origins: Option<AllowedOrigins>,
@@ -211,8 +211,8 @@ pub struct ApplicationChanges {
 impl ApplicationChanges {
     /// The most that `new_incidents_per_hour` may be; the column's own bound.
     pub const MOST_NEW_INCIDENTS: i32 = 1_000;
-    /// What is set for an application whose DSN stands in a page, where nothing else is said: nobody is paged by it, and
-    /// who floods it buries little.
+    /// The defaults for an application whose DSN is public (in a browser page): it pages no one, and a flood of forged
+    /// reports opens few incidents.
     pub const BROWSER: (Severity, i32) = (Severity::High, 20);
 }
 
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_text_that_a_person_can_read_and_no_number() {
+    fn a_name_is_visible_text_and_not_a_number() {
         assert_eq!(ApplicationName::parse(" shop ").unwrap().as_str(), "shop");
         assert_eq!(ApplicationName::parse(&"ü".repeat(100)).unwrap().as_str().chars().count(), 100);
         for (text, error) in [
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_has_its_default() {
+    fn an_unset_limit_has_its_default() {
         let limits = Limits { burst: Some(5), ..Limits::default() };
         assert_eq!(Quota::ALL.map(|quota| limits.of(quota)), [Some(5), Some(20_000), None]);
     }

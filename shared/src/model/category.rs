@@ -1,16 +1,16 @@
-//! Which part of a system an incident belongs to.
+//! Categories: the part of the system that a classification names.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which part of a system an incident belongs to.
+/// The category of an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
     /// Server code and APIs.
     Backend,
-    /// What runs in a browser.
+    /// Code in a browser.
     Frontend,
     /// A database or its driver.
     Database,
@@ -18,7 +18,7 @@ pub enum Category {
     Security,
     /// Networks, hosts, time-outs, failed health checks.
     Infrastructure,
-    /// Nothing told.
+    /// Not classified.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! A health check's identity and why it failed.
+//! A health check's identity, verdict and failure reason.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use uuid::Uuid;
 /// The namespace of check ids (a `UUIDv4` made once for this purpose).
 const CHECK_NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2b7e_93d4_4a58_8e0b_5d27_c4a1_f036);
 
-/// What a check stands for: one period of its service's own interval.
+/// The period of a service's interval that a check covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// When it began.
     pub start: DateTime<Utc>,
-    /// How long it lasts; 0 = it is an instant, out of turn. Part of the identity: after a change of the interval
+    /// Its length; 0 = an extra check outside the schedule. Part of the identity: after a change of the interval
     /// another slot may begin at the same instant.
     pub period_seconds: i64,
 }
 
-/// `CHK-<UUIDv5>` of service, region and slot: the same check run twice has the same id, so it is stored and counted
-/// once.
+/// `CHK-<UUIDv5>` of service, region and slot. Makes checks idempotent: the same check run twice has the same id, and
+/// is stored and counted once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct CheckId(String);
@@ -40,15 +40,15 @@ impl CheckId {
     }
 }
 
-/// What a check says of a service.
+/// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// All is as it should be.
+    /// It works.
     Healthy,
-    /// It answers, but slowly, or short of something.
+    /// It answers, but slowly or with a limit exceeded.
     Degraded,
-    /// It does not do what it is there for.
+    /// It does not work.
     Failed,
 }
 
@@ -70,41 +70,41 @@ impl Verdict {
     }
 }
 
-/// Why a check failed, for machines; the text beside it is for people.
+/// Why a check failed, machine-readable; the accompanying text is for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
-    /// No answer in time.
+    /// No answer before the timeout.
     Timeout,
     /// The name has no address.
     Dns,
     /// The certificate or the handshake was refused.
     Tls,
-    /// Nothing listens there.
+    /// The port is closed.
     ConnectionRefused,
-    /// The peer hung up.
+    /// The peer closed the connection.
     ConnectionReset,
-    /// It could not be reached for another reason.
+    /// The connection failed for another reason.
     Connect,
-    /// It redirects in a circle, or too often.
+    /// A redirect loop, or too many redirects.
     Redirect,
-    /// It answered with another status than expected.
+    /// An unexpected status.
     Status,
-    /// It answered something that its protocol does not know.
+    /// A protocol violation.
     Protocol,
-    /// A condition does not hold.
+    /// A condition is not met.
     Condition,
-    /// It answered more than is read, where all of it was needed.
+    /// The body exceeds the read limit, and a condition needs all of it.
     BodyTooLarge,
     /// It answered slowly.
     Slow,
-    /// A heartbeat did not come, or told of a failure.
+    /// A heartbeat is overdue, or reported a failure.
     Heartbeat,
-    /// Its address is none that we may ask.
+    /// The address guard refuses its address.
     Blocked,
-    /// What is configured can't be asked, such as a variable that is not set.
+    /// The configuration is unusable, such as a variable that is not set.
     Misconfigured,
-    /// We could not ask: this process lacks sockets, ports or memory. Never stored.
+    /// Our own failure: this process lacks sockets, ports or memory. Never stored.
     Ours,
 }
 
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_check_has_the_same_id_and_another_has_another() {
+    fn each_check_has_one_id() {
         let service = Uuid::from_u128(7);
         let slot = Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 };
         let longer = Slot { period_seconds: 120, ..slot };

@@ -1,22 +1,22 @@
-//! A job's sign of life, as Sentry's SDKs send it: it has begun, it has ended well, it has failed.
+//! A job's check-in, as Sentry's SDKs send it: begun, succeeded, failed.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a job says of itself.
+/// The status that a job reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckInStatus {
     /// It has begun.
     InProgress,
-    /// It has ended well.
+    /// It has succeeded.
     Ok,
     /// It has failed.
     Error,
     /// It did not begin when it should have.
     Missed,
-    /// It has begun and did not end in time.
+    /// It did not end before its timeout.
     Timeout,
 }
 
@@ -43,23 +43,23 @@ impl CheckInStatus {
     }
 }
 
-/// A job's sign of life. Texts may be anything; what is longer than its column is cut.
+/// One check-in of a job. Texts are untrusted; they are cut to their columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckIn {
     /// Number of the application whose DSN was used.
     pub application: i64,
-    /// Where the job runs.
+    /// The job's environment.
     pub environment: String,
-    /// Which job.
+    /// The job.
     pub monitor_slug: String,
-    /// Which of its runs: what begins and what ends have the same.
+    /// The run: the check-ins of its start and its end have the same id.
     pub check_in_id: String,
-    /// What it says.
+    /// Its status.
     pub status: CheckInStatus,
     /// How long it took.
     pub duration_ms: Option<i64>,
-    /// When it is to run, as the SDK configures it.
+    /// Its schedule, as the SDK configures it.
     pub config: Option<Value>,
-    /// When we heard of it.
+    /// When it was received.
     pub received_at: DateTime<Utc>,
 }

@@ -1,5 +1,5 @@
-//! How a service is checked. Serialised, it is what the database keeps of it; a field that is missing there has its
-//! default, so that a newer version reads what an older one wrote.
+//! How a service is checked. Stored as JSON; a missing field has its default, so that a newer version reads what an
+//! older one wrote.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,37 +10,37 @@ use serde::{Deserialize, Serialize};
 use super::Kind;
 use super::service_spec::is_variable;
 
-/// How a service is checked. Values of headers and the body may hold `${PROBE_SECRET_…}`, which the probe replaces by that
-/// variable of its own environment when it asks.
+/// How a service is checked. Header values and the body may contain `${PROBE_SECRET_…}`: the probe substitutes that
+/// variable of its own environment in each request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CheckSettings {
     /// `http`: the method.
     pub method: String,
-    /// `http`: headers that are sent.
+    /// `http`: the request headers.
     pub headers: BTreeMap<String, String>,
-    /// `http`: the body that is sent.
+    /// `http`: the request body.
     pub body: Option<String>,
-    /// `http`: the statuses that are no failure.
+    /// `http`: the statuses that count as success.
     pub expected_statuses: Statuses,
-    /// What else must hold of the answer, such as `[BODY].db.ok == true`.
+    /// Further conditions on the answer, such as `[BODY].db.ok == true`.
     pub conditions: Vec<String>,
-    /// Slower than this, in milliseconds, is degraded.
+    /// Above this latency, in milliseconds, it is degraded.
     pub degraded_above_ms: Option<u32>,
-    /// `http` and `tls`: somebody is told this many days before a certificate ends; 0 = never.
+    /// `http` and `tls`: an alert is raised this many days before a certificate expires; 0 = never.
     pub certificate_warning_days: u16,
-    /// `http`: redirects that are followed; more are a failure. None are where a 3xx is expected.
+    /// `http`: the most redirects to follow; more are a failure. Where a 3xx is expected, none is followed.
     pub max_redirects: u8,
-    /// `dns`: which records.
+    /// `dns`: the record type.
     pub dns_record: DnsRecord,
-    /// `dns`: who is asked, as `address:port`; none = the system's resolvers.
+    /// `dns`: the name server, as `address:port`; none = the system's resolvers.
     pub dns_server: Option<String>,
-    /// `heartbeat`: how many seconds it may be late, beyond its interval.
+    /// `heartbeat`: the grace period after its interval, in seconds.
     pub grace_seconds: u32,
-    /// `heartbeat`: which token its job presents, from 1; another number makes another token.
+    /// `heartbeat`: the version of its token, from 1; another version is another token.
     #[serde(skip_serializing_if = "is_first")]
     pub token_version: u32,
-    /// `postgres`: what is not well any more.
+    /// `postgres`: limits beyond which it is degraded.
     pub postgres: PostgresLimits,
 }
 
@@ -64,13 +64,13 @@ impl Default for CheckSettings {
     }
 }
 
-/// Left out, so that what an earlier version has stored is what this one stores.
+/// The default is not serialised, so that the stored value stays what an earlier version wrote.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_first(version: &u32) -> bool {
     *version == 1
 }
 
-/// The records that a `dns` check asks for.
+/// The record type that a `dns` check queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum DnsRecord {
@@ -79,29 +79,29 @@ pub enum DnsRecord {
     A,
     /// IPv6 addresses.
     Aaaa,
-    /// Another name.
+    /// The canonical name.
     Cname,
     /// Mail servers.
     Mx,
     /// Name servers.
     Ns,
-    /// Texts.
+    /// Text records.
     Txt,
 }
 
-/// When a Postgres that answers is not well. None = never for this reason.
+/// Limits beyond which a Postgres server that answers is degraded. None = no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PostgresLimits {
-    /// Connections in use, as a share (0 to 1) of those it takes.
+    /// Connections in use, as a share (0 to 1) of the server's maximum.
     pub connections_ratio: Option<f64>,
     /// The longest transaction's age, in seconds.
     pub transaction_seconds: Option<u32>,
-    /// Backends that wait for another's lock.
+    /// Backends that wait for a lock.
     pub blocked_backends: Option<u32>,
     /// Deadlocks since the last check.
     pub deadlocks: Option<u32>,
-    /// Blocks found in memory, as a share (0 to 1): less is not well.
+    /// Cache hits, as a share (0 to 1): below this it is degraded.
     pub cache_hit_ratio: Option<f64>,
     /// The database's size, in bytes.
     pub size_bytes: Option<u64>,
@@ -120,7 +120,7 @@ impl Default for PostgresLimits {
     }
 }
 
-/// Statuses of HTTP, as ranges: `[[200, 299], [404, 404]]`.
+/// HTTP statuses, as ranges: `[[200, 299], [404, 404]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Statuses(Vec<(u16, u16)>);
@@ -132,25 +132,25 @@ impl Default for Statuses {
 }
 
 impl Statuses {
-    /// Just this one.
+    /// One status.
     #[must_use]
     pub fn one(status: u16) -> Self {
         Self(vec![(status, status)])
     }
 
-    /// Those within these ranges.
+    /// The statuses in these ranges.
     #[must_use]
     pub fn of(ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
         Self(ranges.into_iter().map(|range| (*range.start(), *range.end())).collect())
     }
 
-    /// Whether this one is among them.
+    /// Whether it contains this status.
     #[must_use]
     pub fn contains(&self, status: u16) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&status))
     }
 
-    /// Whether a redirect is among them, which then is not followed.
+    /// Whether it contains a redirect, which then is not followed.
     #[must_use]
     pub fn expect_redirect(&self) -> bool {
         self.0.iter().any(|(first, last)| *first < 400 && *last >= 300)
@@ -160,7 +160,7 @@ impl Statuses {
         100 <= *first && first <= last && *last <= 599
     }
 
-    /// Whether there is one at all, and each is a status.
+    /// Whether it is not empty, and every range is valid.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(Self::is_valid_range)
@@ -181,8 +181,8 @@ impl fmt::Display for Statuses {
 }
 
 impl CheckSettings {
-    /// What variables of the probe's environment may be sent out in headers and bodies: no others, so that nobody who may
-    /// configure a service can have the agent's own secrets sent to it.
+    /// Only variables with this prefix may be sent in headers and bodies: an operator who configures a service must not
+    /// be able to send the agent's own secrets to it.
     pub const SECRET_PREFIX: &str = "PROBE_SECRET_";
     const CONDITIONS: usize = 20;
     const HEADERS: usize = 50;
@@ -239,7 +239,7 @@ impl CheckSettings {
     }
 }
 
-/// The names of the variables that a text refers to.
+/// The names of the variables that a text references.
 ///
 /// # Errors
 /// A reference that is not closed, or to a variable that may not be sent out.

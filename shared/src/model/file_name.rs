@@ -1,4 +1,4 @@
-//! The name of a file of services, by which rows remember where they came from.
+//! The name of a services file: each row stores the file that it came from.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::text::{first_chars, is_blank, is_hidden};
 
-/// The name of a file of services: one line, at most 100 characters, as `services.file_name` holds it.
+/// The name of a services file: one line, at most 100 characters, as in `services.file_name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct FileName(String);
@@ -15,10 +15,10 @@ impl FileName {
     /// The column's length.
     const CHARS: usize = 100;
 
-    /// Reads a name; spaces around it do not count.
+    /// Parses a name; surrounding white space is ignored.
     ///
     /// # Errors
-    /// Why it can't be one.
+    /// Why it is not a valid name.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let name = text.trim();
         let shows = |letter: char| letter == ' ' || !(is_blank(letter) || is_hidden(letter));

@@ -1,4 +1,4 @@
-//! A problem that an operator sees.
+//! Incidents: problems that an operator sees.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl IncidentId {
         Self::with_prefix("INC-HEALTH", now)
     }
 
-    /// An id as stored or as asked for.
+    /// An id as stored or as requested.
     #[must_use]
     pub fn from_stored(id: String) -> Self {
         Self(id)
@@ -70,15 +70,15 @@ fn base36(mut number: u64) -> String {
     }
 }
 
-/// Where an incident stands.
+/// The status of an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IncidentStatus {
-    /// Open, seen by nobody yet.
+    /// Open, not acknowledged yet.
     Detected,
-    /// Open, somebody is on it.
+    /// Open, an assignee works on it.
     Acknowledged,
-    /// Over.
+    /// Ended.
     Resolved,
 }
 
@@ -104,7 +104,7 @@ impl IncidentStatus {
 }
 
 impl From<AlertStatus> for IncidentStatus {
-    /// Where the problem stands that an alert tells of.
+    /// The status of an alert, as that of an incident.
     fn from(status: AlertStatus) -> Self {
         match status {
             AlertStatus::Active => Self::Detected,
@@ -119,49 +119,49 @@ impl From<AlertStatus> for IncidentStatus {
 pub struct IncidentSummary {
     /// The row's id.
     pub id: uuid::Uuid,
-    /// The id that people speak of.
+    /// The id that people use.
     pub incident_id: IncidentId,
     /// One line.
     pub title: String,
-    /// Where it stands.
+    /// The status.
     pub status: IncidentStatus,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// Which part of the system it belongs to (another writer's own word is shown as it is).
+    /// The category (a word of another writer is shown unchanged).
     pub category: String,
     /// The failing application.
     pub application: String,
-    /// Where that runs.
+    /// The application's environment.
     pub environment: String,
     /// The exception's class.
     pub error_type: Option<String>,
     /// The failing route or operation.
     pub endpoint: Option<String>,
-    /// How many reports it stands for.
+    /// The number of its occurrences.
     pub occurrences: i64,
-    /// How many different people it met, as far as reports tell.
+    /// The number of distinct users affected, as far as reports name them.
     pub user_count: i64,
-    /// The version that it was first seen in.
+    /// The release of its first occurrence.
     pub first_release: Option<String>,
-    /// The version that it was last seen in.
+    /// The release of its last occurrence.
     pub last_release: Option<String>,
     /// When it began.
     pub detected_at: DateTime<Utc>,
     /// When it was last reported.
     pub last_seen_at: DateTime<Utc>,
-    /// When it last came back after it was over.
+    /// When it was last reopened.
     pub reopened_at: Option<DateTime<Utc>>,
-    /// How often it came back.
+    /// How often it was reopened.
     pub reopen_count: i32,
     /// Who acknowledged or resolved it.
     pub handled_by: Option<String>,
-    /// When it ended.
+    /// When it was resolved.
     pub resolved_at: Option<DateTime<Utc>>,
     /// Seconds from detection to resolution.
     pub time_to_resolution_seconds: Option<f64>,
 }
 
-/// An incident with everything that was told of it, which may be a megabyte or two.
+/// An incident with all its details, which may take one or two megabytes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Incident {
     /// What a list shows.
@@ -171,11 +171,12 @@ pub struct Incident {
     pub error_message: String,
     /// The stack trace.
     pub stack_trace: Option<String>,
-    /// Everything else that was told.
+    /// Everything else that was reported.
     pub context: Option<Value>,
-    /// Some of its occurrences, newest first: the last (position 0), the first, each power of two; long texts are cut.
+    /// Samples of its occurrences, newest first: the last (position 0), the first, each power of two; long texts are
+    /// cut.
     pub samples: Value,
-    /// What was done about it, newest first: its rows of the audit.
+    /// Its audit rows, newest first.
     pub timeline: Value,
 }
 
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_read_as_the_schema_says() {
+    fn ids_match_the_schema() {
         let now = DateTime::from_timestamp_millis(1_795_000_000_000).unwrap();
         let id = IncidentId::for_report(now);
         let pattern = regex::Regex::new("^INC-[0-9A-Z]{8,9}-[0-9A-Z]{8}$").unwrap();

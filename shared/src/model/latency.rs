@@ -1,15 +1,15 @@
-//! A histogram of latencies that costs little and is good for percentiles: bucket *i* holds those of at least 1.25^i and
-//! less than 1.25^(i+1) milliseconds. The first holds all that is shorter too, the last all that is longer (from 56 s).
-//! What is read out of it is off by less than a quarter.
+//! A cheap latency histogram for percentiles: bucket *i* counts latencies of at least 1.25^i and less than 1.25^(i+1)
+//! milliseconds. The first bucket also counts all shorter ones, the last all longer ones (from 56 s). A percentile is
+//! off by less than a quarter.
 //!
 //! Users: `probe` (counts), `status` (percentiles).
 
 use std::time::Duration;
 
-/// How many buckets there are.
+/// The number of buckets.
 pub const BUCKETS: usize = 50;
 
-/// Each bucket's bounds are as many times those of the one before it.
+/// The ratio of one bucket's bounds to those of the bucket before it.
 const GROWTH: f64 = 1.25;
 
 /// The bucket of a latency, from 0.
@@ -26,8 +26,8 @@ pub fn bucket(latency: Duration) -> usize {
     BUCKETS - 1
 }
 
-/// The latency, in milliseconds, that a share `q` (0 to 1) of what is counted does not exceed, evenly spread within its
-/// bucket. None if nothing is counted.
+/// The latency, in milliseconds, that a share `q` (0 to 1) of the counts does not exceed, interpolated within its
+/// bucket. None if all counts are zero.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "counts of checks are far below 2^52")]
 pub fn percentile(counts: &[i64], q: f64) -> Option<f64> {
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_bucket_holds_what_is_within_its_bounds(microseconds in 0_u64..120_000_000) {
+        fn a_bucket_counts_latencies_within_its_bounds(microseconds in 0_u64..120_000_000) {
             let bucket = bucket(Duration::from_micros(microseconds));
             let milliseconds = microseconds as f64 / 1_000.0;
             let power = i32::try_from(bucket).unwrap();

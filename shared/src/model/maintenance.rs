@@ -1,11 +1,11 @@
-//! When a service is worked on: its results are kept, but nobody is told, and nothing counts.
+//! Maintenance windows: a service's results are stored, but its failures do not count and notify no one.
 
 use chrono::{DateTime, Datelike as _, Days, NaiveDate, NaiveTime, Utc, Weekday};
 use serde::{Deserialize, Serialize};
 
 use super::Zone;
 
-/// A window, of one of two forms: `from`/`until`, once; or `start`/`end` by the clock of a place, on some weekdays.
+/// A window of one of two forms: `from`/`until`, once; or `start`/`end` in local time, on some weekdays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum MaintenanceWindow {
@@ -16,15 +16,15 @@ pub enum MaintenanceWindow {
         /// The first instant after it.
         until: DateTime<Utc>,
     },
-    /// Again and again.
+    /// Recurring.
     Weekly {
         /// The days on which it begins; empty = every day.
         weekdays: Vec<Weekday>,
-        /// When it begins, by the clock of that place.
+        /// When it begins, in local time.
         start: NaiveTime,
-        /// When it ends; on the next day if that is not later than its start.
+        /// When it ends, in local time; on the next day if not later than its start.
         end: NaiveTime,
-        /// Whose clock.
+        /// The time zone of both.
         time_zone: Zone,
     },
 }
@@ -44,7 +44,7 @@ impl MaintenanceWindow {
                 if start < end {
                     begins(Some(today)) && (*start..*end).contains(&time)
                 } else {
-                    // It goes past midnight: begun today, or yesterday.
+                    // It spans midnight: it began today, or yesterday.
                     (begins(Some(today)) && time >= *start)
                         || (begins(today.checked_sub_days(Days::new(1))) && time < *end)
                 }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn weekdays_are_those_of_the_place() {
+    fn weekdays_are_those_of_the_time_zone() {
         // Monday, 2026-03-02, from 8 to 9 in Tokyo: Sunday in UTC.
         check(
             &weekly(&[Weekday::Mon], "08:00", "09:00", "Asia/Tokyo"),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_the_place_rules_in_summer_and_in_winter() {
+    fn local_time_counts_in_summer_and_in_winter() {
         check(
             &weekly(&[], "03:00", "04:00", "Europe/Berlin"),
             &[
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hour_that_is_left_out_in_spring_is_no_maintenance() {
+    fn the_skipped_hour_in_spring_is_not_in_a_window() {
         // Berlin, 2026-03-29: from 01:59:59 to 03:00:00, at 01:00 UTC.
         let within = weekly(&[], "02:15", "02:45", "Europe/Berlin");
         check(
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hour_that_comes_twice_in_autumn_is_maintenance_twice() {
+    fn the_repeated_hour_in_autumn_is_in_a_window_twice() {
         // New York, 2026-11-01: 01:00 to 01:59:59 at 05:00 UTC, and again at 06:00 UTC.
         check(
             &weekly(&[Weekday::Sun], "01:15", "01:45", "America/New_York"),
@@ -205,7 +205,7 @@ mod tests {
                 ("2026-11-01T06:45:00", false),
             ],
         );
-        // Around it, without a gap: three hours by the clock, four in truth.
+        // Around it, without a gap: three hours of local time, four elapsed.
         check(
             &weekly(&[Weekday::Sun], "00:00", "03:00", "America/New_York"),
             &[

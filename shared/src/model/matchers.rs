@@ -1,22 +1,22 @@
-//! Which problems are meant: by a route, or by a silence.
+//! Matchers select problems by their labels, for routes and silences.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Category, MaintenanceWindow, Severity};
 
-/// What is known of a problem, for whoever picks some of them.
+/// The labels of a problem, which matchers compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// Which part of the system.
+    /// The category.
     pub category: Category,
     /// The failing application.
     pub application: String,
-    /// Where it runs.
+    /// The environment.
     pub environment: String,
-    /// The failing service, where it is one that is probed.
+    /// The failing service, if the problem is about one.
     #[serde(default)]
     pub service: Option<String>,
     /// The service's tags.
@@ -24,8 +24,7 @@ pub struct Labels {
     pub tags: Vec<String>,
 }
 
-/// Which problems are meant: those that each of the lists agrees to. An empty list agrees to all. In names `*` stands for
-/// any characters.
+/// Matches a problem if every list matches. An empty list matches everything. In names `*` stands for any characters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Matchers {
@@ -37,11 +36,11 @@ pub struct Matchers {
     pub application: Vec<String>,
     /// One of these.
     pub environment: Vec<String>,
-    /// One of these; what is about no service is not meant then.
+    /// One of these; a problem without a service does not match.
     pub service: Vec<String>,
     /// The service has one of these.
     pub tags: Vec<String>,
-    /// At such a time.
+    /// Within one of these windows.
     pub hours: Vec<MaintenanceWindow>,
 }
 
@@ -50,7 +49,7 @@ impl Matchers {
     const ITEMS: usize = 50;
     const NAME_CHARS: usize = 200;
 
-    /// Whether this problem is meant at this time.
+    /// Whether this problem matches at this time.
     #[must_use]
     pub fn matches(&self, labels: &Labels, now: DateTime<Utc>) -> bool {
         let service = labels.service.as_deref();
@@ -63,16 +62,16 @@ impl Matchers {
             && (self.hours.is_empty() || self.hours.iter().any(|window| window.contains(now)))
     }
 
-    /// Whether every problem is meant.
+    /// Whether every problem matches.
     #[must_use]
     pub fn is_any(&self) -> bool {
         *self == Self::default()
     }
 
-    /// What is wrong with them, if anything.
+    /// Checks the bounds of each list.
     ///
     /// # Errors
-    /// Naming the list.
+    /// The first list that is out of bounds, named.
     pub fn validate(&self) -> Result<(), String> {
         for (what, items) in [
             ("application", &self.application),
@@ -98,14 +97,14 @@ fn names(patterns: &[String], name: Option<&str>) -> bool {
     patterns.is_empty() || name.is_some_and(|name| patterns.iter().any(|pattern| glob(pattern, name)))
 }
 
-/// Whether the text is of this pattern, in which `*` stands for any characters. Takes time in proportion to both lengths.
+/// Whether the text matches this pattern, in which `*` stands for any characters. Linear in both lengths.
 fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();
     let tail = parts.pop().unwrap_or_default();
     for part in parts {
-        // The first place is as good as any other: what is left over, the next star takes.
+        // The first occurrence is enough: the next star matches the rest.
         let Some(at) = text.find(part) else { return false };
         text = &text[at + part.len()..];
     }
@@ -132,10 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn each_list_has_to_agree() {
+    fn each_list_has_to_match() {
         // 2026-11-24 was a Tuesday.
         let now = "2026-11-24T10:00:00Z".parse().unwrap();
-        for (json, agrees) in [
+        for (json, expected) in [
             ("{}", true),
             (r#"{"severity": ["CRITICAL", "HIGH"]}"#, true),
             (r#"{"severity": ["LOW"]}"#, false),
@@ -152,7 +151,7 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(matchers(json).matches(&labels(), now), agrees, "{json}");
+            assert_eq!(matchers(json).matches(&labels(), now), expected, "{json}");
         }
         let error = Labels { service: None, tags: Vec::new(), ..labels() };
         assert!(!matchers(r#"{"service": ["*"]}"#).matches(&error, now));
@@ -160,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_any_characters() {
-        for (pattern, text, agrees) in [
+        for (pattern, text, expected) in [
             ("*", "", true),
             ("a*", "a", true),
             ("*a", "ba", true),
@@ -171,7 +170,7 @@ mod tests {
             ("**", "x", true),
             ("ä*ü", "ä☃ü", true),
         ] {
-            assert_eq!(glob(pattern, text), agrees, "{pattern} {text}");
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
         }
     }
 

@@ -1,7 +1,6 @@
-//! The vocabulary: the nouns that every part of Watchkeeper speaks of, with their spelling in SQL and JSON.
+//! The domain types that every part of Watchkeeper uses, with their spelling in SQL and JSON.
 //!
-//! Used by every function. Imports nothing of ours. An enum's `as_str` is its one spelling: in a column, in an
-//! answer, in an event.
+//! Imports nothing of ours. An enum's `as_str` is its one spelling: in columns, answers and events.
 
 mod alert;
 mod alert_policy;
@@ -44,7 +43,9 @@ pub use network::Network;
 pub use origin::{AllowedOrigin, AllowedOrigins, Origin, OriginError};
 pub use report::{Counting, DeliveryKey, Report, UpstreamGroup, UserKey, uuid_at};
 pub use routing::{EscalationPolicy, EscalationStep, GroupLabel, Route, Routing};
-pub use service::{DEFAULT_ENVIRONMENT, RecentVerdicts, Service, ServiceState, Standing, severity_of_failed_check};
+pub use service::{
+    BreakerState, DEFAULT_ENVIRONMENT, RecentVerdicts, Service, ServiceState, Standing, severity_of_failed_check,
+};
 pub use service_spec::{Kind, ServiceSpec, ServiceSpecError};
 pub use severity::Severity;
 pub use silence::Silence;

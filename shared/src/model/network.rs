@@ -1,36 +1,37 @@
-//! The network that an address belongs to, as far as a stranger chooses within it freely: /24 of IPv4, /64 of IPv6.
+//! The network of an address, as rate limits count clients: /24 of IPv4, /64 of IPv6, since a client may choose any
+//! address within it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 /// A network, written as `203.0.113.0/24` or `2001:db8:0:1::/64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Network(IpAddr);
+pub struct Network(IpNet);
 
 impl Network {
-    const BITS_V4: u32 = 24;
-    const BITS_V6: u32 = 64;
+    const BITS_V4: u8 = 24;
+    const BITS_V6: u8 = 64;
 
-    /// The network of an address; an IPv4 address that is written as IPv6 is one all the same.
+    /// The network of an address; an IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - Self::BITS_V4))).into(),
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - Self::BITS_V6))).into(),
-        })
+        let address = address.to_canonical();
+        let bits = if address.is_ipv4() { Self::BITS_V4 } else { Self::BITS_V6 };
+        Self(IpNet::new(address, bits).map_or_else(|_| address.into(), |network| network.trunc()))
     }
 
     /// Its first address.
     #[must_use]
     pub fn first(self) -> IpAddr {
-        self.0
+        self.0.addr()
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = if self.0.is_ipv4() { Self::BITS_V4 } else { Self::BITS_V6 };
-        write!(formatter, "{}/{bits}", self.0)
+        self.0.fmt(formatter)
     }
 }
 

@@ -1,28 +1,28 @@
-//! Pages that may use an application's DSN: what an operator allows, and whether an origin is among it.
+//! Origins of pages that may use an application's DSN: the operator's allow list, and whether it contains an origin.
 //!
 //! The rules are those of Sentry's "Allowed Domains" (`is_valid_origin` in `sentry/utils/http.py`):
 //! `https://shop.example.com[:port]` is exactly this origin; `shop.example.com` this host with any scheme and port;
 //! `*.example.com` the domain and all its subdomains; `*:8080` any host at this port; `*` anything. A path is refused
 //! instead of being ignored, since an origin has none.
 //!
-//! Users: `store::applications`, `sentry-envelope`, the operator's tool.
+//! Users: `store::applications`, `sentry-envelope`, `cli`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use url::{Host, Url};
 
-/// The origin of a page: what a browser sends as `Origin`, or what `Referer` begins with.
+/// The origin of a page: the value of `Origin`, or the start of `Referer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     scheme: String,
     host: String,
-    /// None = the scheme's own.
+    /// None = the scheme's default.
     port: Option<u16>,
 }
 
 impl Origin {
-    /// The origin of an address; none where it has none, as in `null`, which browsers send for pages without an origin.
+    /// The origin of an address; none for `null`, which browsers send for pages without an origin.
     #[must_use]
     pub fn of(address: &str) -> Option<Self> {
         let url = Url::parse(address.trim()).ok()?;
@@ -30,7 +30,7 @@ impl Origin {
         Some(Self { scheme: url.scheme().to_owned(), host, port: url.port() })
     }
 
-    /// The port, also where the address leaves it to the scheme.
+    /// The port, or the scheme's default.
     fn effective_port(&self) -> Option<u16> {
         self.port.or(match self.scheme.as_str() {
             "http" => Some(80),
@@ -46,7 +46,7 @@ pub struct AllowedOrigin {
     /// None = any.
     scheme: Option<String>,
     hosts: Hosts,
-    /// None = with a scheme its own port, else any.
+    /// None = the scheme's default; without a scheme any.
     port: Option<u16>,
 }
 
@@ -58,16 +58,16 @@ enum Hosts {
     Only(String),
 }
 
-/// A text that is no origin and no pattern of any.
+/// A text that is neither an origin nor a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an origin is written as https://shop.example.com, shop.example.com, *.example.com or *, without a path")]
 pub struct OriginError;
 
 impl AllowedOrigin {
-    /// Reads an entry. Names in other scripts become what browsers send for them (`xn--…`).
+    /// Parses an entry. Internationalised names become what browsers send (`xn--…`).
     ///
     /// # Errors
-    /// When no origin could match it.
+    /// When no origin can match it.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let text = text.trim().trim_end_matches('/');
         let (scheme, rest) = match text.split_once("://") {
@@ -76,7 +76,7 @@ impl AllowedOrigin {
             None => (None, text),
         };
         let (hosts, port) = match rest.rsplit_once(':') {
-            // An address of IPv6 has colons of its own.
+            // An IPv6 address contains colons.
             Some((hosts, port)) if !port.ends_with(']') => (hosts, Some(port.parse().map_err(|_| OriginError)?)),
             _ => (rest, None),
         };
@@ -93,7 +93,7 @@ impl AllowedOrigin {
         Ok(Self { scheme, hosts, port: port.filter(|port| Some(*port) != own) })
     }
 
-    /// Whether this origin is one that is meant.
+    /// Whether this origin matches.
     #[must_use]
     pub fn matches(&self, origin: &Origin) -> bool {
         let scheme = self.scheme.as_ref().is_none_or(|scheme| *scheme == origin.scheme);
@@ -123,7 +123,7 @@ fn scheme_of(text: &str) -> Option<String> {
     is_scheme.then(|| text.to_ascii_lowercase())
 }
 
-/// A host as browsers write it.
+/// A host in the spelling of browsers.
 fn host_of(text: &str) -> Result<String, OriginError> {
     let host = Host::parse(text).map_err(|_| OriginError)?;
     if text.contains('*') { Err(OriginError) } else { Ok(host.to_string()) }
@@ -148,10 +148,10 @@ impl fmt::Display for AllowedOrigin {
 pub struct AllowedOrigins(Arc<[AllowedOrigin]>);
 
 impl AllowedOrigins {
-    /// An application may have this many.
+    /// The most entries of an application.
     pub const MOST: usize = 100;
 
-    /// These, each once; any where `*` is among them.
+    /// These without duplicates; any origin if `*` is among them.
     #[must_use]
     pub fn new(entries: Vec<AllowedOrigin>) -> Self {
         let mut each = Vec::with_capacity(entries.len());
@@ -166,8 +166,8 @@ impl AllowedOrigins {
         Self(each.into())
     }
 
-    /// As they are stored. An entry that nobody can read matches nothing, and so do all of them if there is no other: a
-    /// row that was changed by hand must not open what it should close.
+    /// From the stored texts. An invalid entry matches nothing instead of being dropped: a row that was changed by hand
+    /// must not turn an allow list into "any origin".
     #[must_use]
     pub fn from_stored(texts: &[String]) -> Self {
         let entry = |text: &String| {
@@ -186,13 +186,13 @@ impl AllowedOrigins {
         self.0.is_empty()
     }
 
-    /// Whether a page of this origin may; none = the browser tells none of a page that it shows (`null`).
+    /// Whether a page of this origin may use it; none = the browser sent no usable origin (`null`).
     #[must_use]
     pub fn allows(&self, origin: Option<&Origin>) -> bool {
         self.is_any() || origin.is_some_and(|origin| self.0.iter().any(|allowed| allowed.matches(origin)))
     }
 
-    /// Each entry as it is written.
+    /// Each entry as text.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_origin_could_match_is_refused() {
+    fn an_entry_that_no_origin_can_match_is_refused() {
         for wrong in [
             "",
             " ",
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_read_as_it_was_written_and_what_is_broken_allows_nothing() {
+    fn stored_entries_are_read_back_and_an_invalid_one_allows_nothing() {
         let texts = ["https://shop.example.com", "*.example.org", "*:8080", "http://[::1]:3000"].map(str::to_owned);
         assert_eq!(AllowedOrigins::from_stored(&texts).texts(), texts);
         let broken = AllowedOrigins::from_stored(&["https://a.com/path".to_owned()]);

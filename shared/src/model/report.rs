@@ -1,4 +1,4 @@
-//! One received error, normalised: what every intake function makes of its own wire format.
+//! One received error, normalised: the common form of every wire format.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,8 @@ use super::{IncidentId, Severity};
 /// The application of a report that names none.
 const UNKNOWN_APPLICATION: &str = "unknown";
 
-/// What makes a redelivered report recognisable: unique per delivery, at most 200 bytes of ASCII.
+/// The idempotency key of a delivery, by which a redelivered report is recognised: unique per delivery, at most 200
+/// bytes of ASCII.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeliveryKey {
     text: String,
@@ -23,26 +24,26 @@ pub struct DeliveryKey {
 }
 
 impl DeliveryKey {
-    /// The key of a delivery that its sender named. `namespace` keeps senders of different kinds apart; the name
-    /// may be anything: it is hashed, so that neither its length nor its bytes matter.
+    /// The key of a delivery that its sender named. `namespace` separates kinds of senders. The name is untrusted: it
+    /// is hashed, so that neither its length nor its bytes matter.
     #[must_use]
     pub fn named(namespace: &str, name: &[u8]) -> Self {
         Self { text: format!("{namespace}:{}", hex(&Sha256::digest(name))), chosen_by_caller: true }
     }
 
-    /// The key of a delivery that its own content tells from every other, such as an event's id.
+    /// The key of a delivery that its content identifies, such as an event's id.
     #[must_use]
     pub fn derived(namespace: &str, content: &[u8]) -> Self {
         Self { chosen_by_caller: false, ..Self::named(namespace, content) }
     }
 
-    /// The key of a delivery that nobody named: never seen again.
+    /// A unique key, for a delivery that has none.
     #[must_use]
     pub fn unique(namespace: &str, now: DateTime<Utc>) -> Self {
         Self { text: format!("{namespace}:{}", uuid_at(now)), chosen_by_caller: false }
     }
 
-    /// Whether the caller made it up, and so may have used it twice by mistake.
+    /// Whether the caller chose it, and so may have reused it by mistake.
     #[must_use]
     pub fn chosen_by_caller(&self) -> bool {
         self.chosen_by_caller
@@ -61,24 +62,24 @@ impl fmt::Display for DeliveryKey {
     }
 }
 
-/// What a report stands for.
+/// How a report is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Counting {
     /// The error happened once more.
     Occurrence,
-    /// Somebody else has begun to follow the error: opens an incident, but is no occurrence beside those reported.
+    /// Another system announces an error: opens an incident, but is not counted as an occurrence.
     Announcement,
 }
 
-/// Whom an error met: enough to count distinct people, too little to tell who they are.
+/// The user that an error affected: enough to count distinct users, too little to identify them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserKey(String);
 
 impl UserKey {
-    /// The key of this identity (an id, an e-mail address, …): 16 hexadecimal digits of a hash. The scope, such as the
-    /// application, keeps one person's keys apart.
+    /// The key of this identity (an id, an e-mail address, …): 16 hexadecimal digits of a hash. Each scope, such as an
+    /// application, gives the same identity another key.
     #[must_use]
     pub fn of(scope: &str, identity: &str) -> Self {
         let mut hasher = Sha256::new();
@@ -95,17 +96,17 @@ impl UserKey {
     }
 }
 
-/// One received error, normalised. [`Report::storable`] makes it fit its columns; serialised, it is what waits for a
-/// database that is away.
+/// One received error, normalised. [`Report::storable`] makes it fit its columns. Serialised when it is deferred
+/// because the database is unavailable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Recognises a redelivery.
+    /// The idempotency key.
     pub delivery_key: DeliveryKey,
-    /// Who reported it, in the reporter's own word (`api` where it gave none).
+    /// The reporter, in its own word (`api` by default).
     pub source: String,
     /// The error's message; never blank.
     pub message: String,
-    /// The incident's title, where it is not just the message's beginning.
+    /// The incident's title, where it is not the beginning of the message.
     pub title: Option<String>,
     /// The exception's class, as the language names it.
     pub error_type: Option<String>,
@@ -113,36 +114,36 @@ pub struct Report {
     pub stack: Option<String>,
     /// The code that raised it, as `module:function` or the like: the last frame of the application's own.
     pub crash_frame: Option<String>,
-    /// How the reporter wants it grouped; `{{ default }}` stands for our own way. Empty = our own way.
+    /// The reporter's own grouping; `{{ default }}` stands for our grouping. Empty = our grouping.
     pub client_fingerprint: Vec<String>,
-    /// Number of the application (`applications`) whose DSN was used: gives the name, and the environment where the
-    /// report tells none, as soon as the database can be asked.
+    /// Number of the application (`applications`) whose DSN was used. Its name, and its environment if the report names
+    /// none, are read from the database when that is available.
     pub project: Option<i64>,
-    /// Which application failed (`unknown` where not told).
+    /// The failing application (default: `unknown`).
     pub application: String,
-    /// Where it runs (`production` where not told).
+    /// The environment (default: `production`).
     pub environment: String,
-    /// The version that failed.
+    /// The release that failed.
     pub release: Option<String>,
-    /// Whom it met.
+    /// The affected user.
     pub user: Option<UserKey>,
     /// The route or operation that failed.
     pub endpoint: Option<String>,
-    /// A severity that the reporter chose; wins over the rules.
+    /// A severity that the reporter chose; it overrides the rules.
     pub severity: Option<Severity>,
-    /// The rules may not find it milder than this.
+    /// The lowest severity that the rules may give it.
     pub at_least: Option<Severity>,
-    /// The built-in rules may not find it worse than this; an operator's own rule may. (A report that an earlier version
-    /// deferred has no such field.)
+    /// The highest severity that the built-in rules may give it; an operator's rule may exceed it. (Reports deferred by
+    /// an earlier version lack this field.)
     #[serde(default)]
     pub at_most: Option<Severity>,
     /// The reporter's own grouping, such as `sentry:4711`: one incident across environments.
     pub upstream_group: Option<UpstreamGroup>,
-    /// What it stands for.
+    /// How it is counted.
     pub counting: Counting,
-    /// Everything else that the reporter told.
+    /// Everything else that was reported.
     pub context: Map<String, Value>,
-    /// When it reached us.
+    /// When it was received.
     pub received_at: DateTime<Utc>,
 }
 
@@ -156,8 +157,8 @@ impl Report {
     const RELEASE: usize = 250;
     const SOURCE: usize = 100;
 
-    /// The report with every NUL replaced, every value cut to its column and the whole of a cut value kept in
-    /// the context (under its own name where the reporter used that name for nothing else).
+    /// The report with every NUL replaced and every value cut to its column; the whole of a cut value is kept in the
+    /// context (under its own name, unless the reporter uses that name).
     #[must_use]
     pub fn storable(mut self) -> Self {
         self.context = storable_object(self.context);
@@ -171,7 +172,7 @@ impl Report {
         self.endpoint = self.endpoint.take().map(|endpoint| self.bounded("endpoint", &endpoint, Self::ENDPOINT));
         self.error_type =
             self.error_type.take().map(|error_type| self.bounded("error_type", &error_type, Self::ERROR_TYPE));
-        // The name that belongs to a project's number is asked for when the database can be.
+        // The application's name is looked up by the project's number later.
         if self.project.is_some() && self.application.trim().is_empty() {
             return self;
         }
@@ -184,7 +185,7 @@ impl Report {
         self
     }
 
-    /// A report of this message, and nothing else known about it.
+    /// A report of this message, without any further facts.
     #[must_use]
     pub fn new(delivery_key: DeliveryKey, source: &str, message: String, received_at: DateTime<Utc>) -> Self {
         Self {
@@ -218,7 +219,7 @@ impl Report {
         first_chars(self.title.as_deref().unwrap_or(&self.message), Self::TITLE)
     }
 
-    /// Keeps a value that has no column of its own in the context, without touching what the reporter put there.
+    /// Stores a value without a column in the context, without overwriting the reporter's own value.
     pub fn keep_in_context(&mut self, name: &str, value: Value) {
         match self.context.get(name) {
             Some(present) if *present == value => {}
@@ -231,7 +232,7 @@ impl Report {
         }
     }
 
-    /// Tells two reports apart that carry the same delivery key: a hash over what the error is.
+    /// A hash of the error's content: detects that a delivery key was reused for another report.
     #[must_use]
     pub fn content_hash(&self) -> String {
         let mut hasher = Sha256::new();
@@ -244,7 +245,7 @@ impl Report {
         hex(&hasher.finalize())
     }
 
-    /// The id that its incident gets if it opens one.
+    /// The id of the incident that it may open.
     #[must_use]
     pub fn candidate_incident_id(&self) -> IncidentId {
         IncidentId::for_report(self.received_at)
@@ -260,10 +261,10 @@ impl Report {
     }
 }
 
-/// Another system's own id for a group of errors.
+/// Another system's id of a group of errors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamGroup {
-    /// Which system, in lower-case letters.
+    /// The system, in lower-case letters.
     pub system: Cow<'static, str>,
     /// Its id of the group.
     pub id: String,
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_key_is_short_whatever_the_sender_calls_it() {
+    fn a_delivery_key_is_short_for_any_name() {
         assert!(DeliveryKey::named("api", &[0xff; 9000]).as_str().len() < 200);
         assert_ne!(DeliveryKey::named("api", b"a"), DeliveryKey::named("sentry", b"a"));
     }

@@ -1,5 +1,4 @@
-//! A service that is probed: what an operator configured ([`ServiceSpec`]), and what the probe knows of it
-//! ([`Standing`]).
+//! A service that is probed: its configuration ([`ServiceSpec`]) and its recorded state ([`Standing`]).
 
 use std::fmt;
 
@@ -9,16 +8,16 @@ use uuid::Uuid;
 
 use super::{ServiceSpec, Severity};
 
-/// The environment of whatever names none.
+/// The environment of reports and services that name none.
 pub const DEFAULT_ENVIRONMENT: &str = "production";
 
-/// How a service is, as far as we know.
+/// The state of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceState {
     /// It passes its checks.
     Healthy,
-    /// It answers, but not well.
+    /// It answers, but degraded.
     Degraded,
     /// It fails its checks.
     Down,
@@ -54,8 +53,41 @@ impl fmt::Display for ServiceState {
     }
 }
 
-/// How bad a failed health check is in this environment: CRITICAL in production and wherever the name says
-/// nothing else, HIGH where changes are tried out, MEDIUM in development, LOW on a laptop.
+/// The state of a service's circuit breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerState {
+    /// Each check runs.
+    Closed,
+    /// No check runs before the next retry.
+    Open,
+    /// The retry succeeded: a second success closes it, a failure opens it again.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// The spelling in columns and answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+
+    /// The state of exactly this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// The severity of a failed health check in this environment: CRITICAL in production and under any other name, HIGH in
+/// test environments, MEDIUM in development, LOW on a developer's machine.
 #[must_use]
 pub fn severity_of_failed_check(environment: &str) -> Severity {
     match environment.trim().to_ascii_lowercase().as_str() {
@@ -66,7 +98,7 @@ pub fn severity_of_failed_check(environment: &str) -> Severity {
     }
 }
 
-/// The last verdicts on a service, newest first: what tells a service that flaps. Field names are those of its columns.
+/// The last verdicts on a service, newest first, from which flapping is detected. Field names are those of its columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct RecentVerdicts {
     /// Bit 0 is the newest; 1 = it failed.
@@ -78,42 +110,42 @@ pub struct RecentVerdicts {
 }
 
 impl RecentVerdicts {
-    /// As many verdicts as are kept.
+    /// The number of verdicts that are stored.
     pub const KEPT: u8 = 20;
 }
 
-/// What is known of a service. Changed only as a whole, by compare-and-set on its revision. Field names are those of its
-/// columns.
+/// The recorded state of a service. Changed only as a whole, by compare-and-set on its revision. Field names are those
+/// of its columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Standing {
-    /// Counts the changes; it is the database that counts.
+    /// The number of changes; the database increments it.
     #[serde(skip)]
     pub revision: i64,
-    /// How it is.
+    /// The state.
     pub state: ServiceState,
-    /// Since when.
+    /// When the state changed.
     pub state_changed_at: Option<DateTime<Utc>>,
-    /// Failed checks in a row.
+    /// Consecutive failed checks.
     pub consecutive_failures: u32,
-    /// Checks in a row that were slow or short of something, but no failures.
+    /// Consecutive degraded checks.
     pub consecutive_degraded: u32,
-    /// Checks in a row that did not fail.
+    /// Consecutive checks that did not fail.
     pub consecutive_successes: u32,
-    /// The first failed check of those in a row; the start of the outage while it is down.
+    /// The first of the consecutive failed checks; while it is down, the start of the outage.
     pub failing_since: Option<DateTime<Utc>>,
     /// Its last verdicts.
     #[serde(flatten)]
     pub recent: RecentVerdicts,
-    /// Whether it goes up and down so often that one good check, or two, mean nothing.
+    /// Whether it flaps: it changes so often that one or two good checks are no recovery.
     pub flapping: bool,
-    /// When the alert of this outage was raised; none while there is none.
+    /// When the alert of this outage was raised.
     pub down_alerted_at: Option<DateTime<Utc>>,
-    /// When the alert that it is not well was raised; none while there is none.
+    /// When the alert of its degradation was raised.
     pub degraded_alerted_at: Option<DateTime<Utc>>,
 }
 
 impl Standing {
-    /// Of a service that has never been checked.
+    /// The state of a service that was never checked.
     pub const NEW: Self = Self {
         revision: 0,
         state: ServiceState::Unknown,
@@ -129,14 +161,14 @@ impl Standing {
     };
 }
 
-/// A service as the probe and the operator see it.
+/// A service: configuration and state.
 #[derive(Debug, Clone)]
 pub struct Service {
     /// The row's id.
     pub id: Uuid,
-    /// What is configured.
+    /// The configuration.
     pub spec: ServiceSpec,
-    /// What is known.
+    /// The recorded state.
     pub standing: Standing,
 }
 

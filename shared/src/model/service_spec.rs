@@ -1,6 +1,6 @@
-//! What an operator says about a service: what is checked, how often, and when somebody is told.
+//! The configuration of a service: what is checked, how often, and when it notifies.
 //!
-//! Users: the operator's tool (which reads it from a file), `probe`, `status`.
+//! Users: `cli` (reads it from a file), `probe`, `status`.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AlertPolicy, CheckSettings};
 
-/// What kind of check it is.
+/// The kind of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -21,9 +21,9 @@ pub enum Kind {
     Tls,
     /// A name's records. Target: the name.
     Dns,
-    /// A Postgres server, and how it fares. Target: `${VARIABLE}`, which holds the connection string.
+    /// A Postgres server and its health. Target: `${VARIABLE}`, which contains the connection string.
     Postgres,
-    /// A job that reports here: its silence is the failure. Target: empty.
+    /// A job that sends heartbeats: a missing one is the failure. Target: empty.
     Heartbeat,
 }
 
@@ -57,30 +57,30 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What an operator says about a service.
+/// The configuration of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceSpec {
     /// Unique within its environment, 1 to 100 characters.
     pub name: String,
-    /// Where it runs.
+    /// The environment.
     pub environment: String,
-    /// Which application its incidents belong to.
+    /// The application of its incidents.
     pub application: String,
-    /// Services of one entry, such as several addresses of one console, have a name in common.
+    /// The common name of services from one entry, such as several addresses of one console.
     pub group: Option<String>,
-    /// What kind of check.
+    /// The kind of check.
     pub kind: Kind,
-    /// What is checked; its form depends on the kind.
+    /// The target; its form depends on the kind.
     pub target: String,
-    /// How long one attempt may take.
+    /// The timeout of one attempt.
     pub timeout: Duration,
-    /// How often; none = `monitoring_interval_seconds`.
+    /// The interval; none = `monitoring_interval_seconds`.
     pub interval: Option<Duration>,
-    /// Whether it is probed at all.
+    /// Whether it is probed.
     pub enabled: bool,
     /// How it is checked.
     pub check: CheckSettings,
-    /// When somebody is told.
+    /// When it notifies.
     pub policy: AlertPolicy,
 }
 
@@ -96,19 +96,19 @@ pub enum ServiceSpecError {
     /// No environment, or a very long one.
     #[error("environment must have 1 to 64 characters")]
     Environment,
-    /// Not what this kind checks.
+    /// Not a valid target of this kind.
     #[error("target {0}")]
     Target(&'static str),
-    /// A status that nobody answers, or none at all.
+    /// A status out of range, or none at all.
     #[error("expected_statuses must be between 100 and 599, and at least one")]
     ExpectedStatuses,
-    /// Too short to answer, or longer than a check may take.
+    /// Out of range.
     #[error("timeout must be between 100 ms and 30 s, not {0:?}")]
     Timeout(Duration),
-    /// More often than the probe runs, or less than daily.
+    /// Out of range: more often than the probe runs, or less than daily.
     #[error("interval must be whole seconds between 30 s and 1 day, not {0:?}")]
     Interval(Duration),
-    /// All attempts of a check take up to twice the time-out, and must end before the next check.
+    /// All attempts of a check take up to twice the timeout, and must end before the next check.
     #[error("twice the timeout ({timeout:?}) must be shorter than the interval ({interval:?})")]
     TimeoutAgainstInterval {
         /// The timeout of one attempt.
@@ -116,20 +116,20 @@ pub enum ServiceSpecError {
         /// The time between two checks.
         interval: Duration,
     },
-    /// A setting of how it is checked, or when somebody is told, is out of its range.
+    /// A setting of the check or of the alert policy is out of range.
     #[error("{0}")]
     Setting(String),
 }
 
 impl ServiceSpec {
-    /// The time-out of a service that names none.
+    /// The default timeout.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-    /// The time between two checks where nothing else is said.
+    /// The default interval.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
-    /// The shortest time between two checks.
+    /// The shortest interval.
     pub const MIN_INTERVAL: Duration = Duration::from_secs(30);
 
-    /// An HTTP service with everything else as it is by default.
+    /// An HTTP service with defaults for everything else.
     #[must_use]
     pub fn http(name: &str, environment: &str, url: &str) -> Self {
         Self {
@@ -147,10 +147,10 @@ impl ServiceSpec {
         }
     }
 
-    /// The specification, if a probe can be run by it. What only the probe understands (conditions) is not looked at.
+    /// The specification, if it is valid. Conditions are not checked here: only the probe parses them.
     ///
     /// # Errors
-    /// The first value that is out of its range.
+    /// The first value that is out of range.
     pub fn validated(self) -> Result<Self, ServiceSpecError> {
         let length = |text: &str, limit: usize| {
             let clean = text.trim() == text && !text.chars().any(char::is_control);
@@ -230,7 +230,7 @@ fn check_target(kind: Kind, target: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Whether it can name a variable of the environment.
+/// Whether it is a valid name of an environment variable.
 pub(crate) fn is_variable(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usable_specification_passes() {
+    fn a_valid_specification_passes() {
         assert!(spec().validated().is_ok());
     }
 

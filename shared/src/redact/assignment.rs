@@ -1,4 +1,4 @@
-//! Names with a value behind `=`, `:` or a blank: `password=hunter2`, `"api_key": "…"`, `Cookie: a=b; c=d`,
+//! Values behind a name and `=`, `:` or a space: `password=hunter2`, `"api_key": "…"`, `Cookie: a=b; c=d`,
 //! `?token=…&sig=…`, `user[password]=…`, `ENV["SECRET"] = '…'`, `--token …`; plain, escaped as JSON in JSON is, and
 //! percent-encoded.
 //!
@@ -6,11 +6,11 @@
 
 use super::keys::{self, Secret, Strength, ends_with_ignoring_case};
 use super::kind::Kind;
-use super::scan::{Found, Mode, at_word_start, behind_escape, meaning};
-use super::value::{self, Place};
+use super::scan::{Mode, SecretMatch, at_word_start, behind_escape, meaning};
+use super::value::{self, ValueContext};
 
 /// The value behind the `=` or `:` (of this width) that begins `rest`.
-pub(super) fn find(left: &str, rest: &str, width: usize, mode: Mode) -> Option<Found> {
+pub(super) fn find(left: &str, rest: &str, width: usize, mode: Mode) -> Option<SecretMatch> {
     let (sign, _) = meaning(rest.as_bytes());
     let name = Name::before(left)?;
     let tail = &rest[width..];
@@ -29,7 +29,7 @@ pub(super) fn find(left: &str, rest: &str, width: usize, mode: Mode) -> Option<F
     // `=>`, `==`, `:=`.
     let begin = width + tail.bytes().take(2).take_while(|byte| matches!(byte, b'=' | b'>')).count();
     let spaced = left.ends_with([' ', '\t']) || rest[begin..].starts_with([' ', '\t']);
-    let place = Place {
+    let context = ValueContext {
         name: name.text,
         colon: sign == b':',
         spaced,
@@ -41,12 +41,12 @@ pub(super) fn find(left: &str, rest: &str, width: usize, mode: Mode) -> Option<F
         is_header: is_header(name.text),
         secret,
     };
-    let (start, end) = value::find(&rest[begin..], &place)?;
-    Some(Found::ahead(begin + start, begin + end, secret.kind))
+    let (start, end) = value::find(&rest[begin..], &context)?;
+    Some(SecretMatch::ahead(begin + start, begin + end, secret.kind))
 }
 
 /// The value behind `--password`, after a blank; `rest` begins with the dashes.
-pub(super) fn flag(left: &str, rest: &str) -> Option<Found> {
+pub(super) fn flag(left: &str, rest: &str) -> Option<SecretMatch> {
     const LONGEST: usize = 64;
     let name = rest.strip_prefix("--")?;
     let length = name.bytes().take(LONGEST).take_while(|byte| is_name(*byte)).count();
@@ -55,7 +55,7 @@ pub(super) fn flag(left: &str, rest: &str) -> Option<Found> {
         return None;
     }
     let begin = 2 + length;
-    let place = Place {
+    let context = ValueContext {
         name: &name[..length],
         colon: false,
         spaced: true,
@@ -67,11 +67,11 @@ pub(super) fn flag(left: &str, rest: &str) -> Option<Found> {
         is_header: false,
         secret,
     };
-    let (start, end) = value::find(&rest[begin..], &place)?;
-    Some(Found::ahead(begin + start, begin + end, secret.kind))
+    let (start, end) = value::find(&rest[begin..], &context)?;
+    Some(SecretMatch::ahead(begin + start, begin + end, secret.kind))
 }
 
-/// Whether the value under this header reaches to the end of its line.
+/// Whether this header's value extends to the end of its line.
 pub(super) fn is_header(name: &str) -> bool {
     let name = name.as_bytes();
     ["cookie", "cookie2", "authorization", "authentication"]
@@ -79,7 +79,7 @@ pub(super) fn is_header(name: &str) -> bool {
         .any(|end| ends_with_ignoring_case(name, end.as_bytes()))
 }
 
-/// A name that ends where `left` does, but for blanks, quotes and brackets.
+/// The name at the end of `left`, before white space, quotes and brackets.
 struct Name<'text> {
     text: &'text str,
     start: usize,
@@ -87,7 +87,7 @@ struct Name<'text> {
 }
 
 impl<'text> Name<'text> {
-    /// Of a name, this much is read.
+    /// The longest name that is read.
     const LONGEST: usize = 96;
 
     fn before(left: &'text str) -> Option<Self> {
@@ -128,7 +128,7 @@ fn ends_like_name(text: &str) -> bool {
     text.bytes().next_back().is_some_and(|byte| is_name(byte) || byte == b']')
 }
 
-/// A closing quote or bracket, however it is escaped.
+/// A closing quote or bracket, escaped or not.
 fn closer_at_end(text: &[u8]) -> Option<(u8, usize)> {
     let last = *text.last()?;
     match last {
@@ -146,7 +146,7 @@ fn closer_at_end(text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// Names that carry secrets in URLs only; a value that is short or a word is none.
+/// Names with secret values in URLs only; a short value or a word is none.
 fn is_secret_in_query(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     matches!(
@@ -157,7 +157,7 @@ fn is_secret_in_query(name: &str) -> bool {
         || lower.ends_with("-credential")
 }
 
-/// `Unexpected token: }`, `invalid secret: …`: the parser's token, or no secret at all.
+/// `Unexpected token: }`, `invalid secret: …`: a parser's token, or no secret.
 fn is_complaint(before: &str) -> bool {
     let before = before.trim_end_matches(' ').as_bytes();
     ["unexpected", "illegal", "expected"].iter().any(|word| ends_with_ignoring_case(before, word.as_bytes()))

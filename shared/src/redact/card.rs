@@ -1,31 +1,31 @@
-//! Payment cards' numbers: 13 to 19 digits, written as one or in the groups that cards show, with a prefix that some
-//! brand uses for that length and the right check digit (Luhn). Order numbers and timestamps hardly ever have all that.
+//! Payment card numbers: 13 to 19 digits, joined or in a card's groups, with a brand's prefix for that length and a
+//! valid check digit (Luhn). Order numbers and timestamps hardly ever match all of that.
 //!
 //! Users: `scan` (text), `json` (numbers).
 
 use super::kind::Kind;
-use super::scan::{Found, escape_at_end};
+use super::scan::{SecretMatch, escape_at_end};
 
-/// Digits that a card's number can have.
+/// The most digits of a card number.
 const LONGEST: usize = 19;
 
 /// The card's number that begins `rest`; called where a run of digits begins.
-pub(super) fn find(left: &str, rest: &str) -> Option<Found> {
+pub(super) fn find(left: &str, rest: &str) -> Option<SecretMatch> {
     let left = left.as_bytes();
     let mut before = left.iter().rev();
     if let (Some(b'.'), Some(b'0'..=b'9')) = (before.next(), before.next()) {
         return None;
     }
     let end = longest_number(rest.as_bytes())?;
-    (!is_hexadecimal_around(left, &rest.as_bytes()[end..])).then(|| Found::ahead(0, end, Kind::Card))
+    (!is_hexadecimal_around(left, &rest.as_bytes()[end..])).then(|| SecretMatch::ahead(0, end, Kind::Card))
 }
 
-/// Whether these digits alone are a card's number.
+/// Whether these digits are a card number.
 pub(super) fn is_number(digits: &[u8]) -> bool {
     brand_has_length(digits) && luhn(digits)
 }
 
-/// Where the longest number ends that begins here.
+/// The end of the longest card number that begins here.
 fn longest_number(text: &[u8]) -> Option<usize> {
     let mut digits = [0_u8; LONGEST];
     let (mut count, mut at, mut found) = (0, 0, None);
@@ -50,13 +50,13 @@ fn longest_number(text: &[u8]) -> Option<usize> {
     found
 }
 
-/// The ways in which numbers are printed on cards.
+/// Whether the groups are those of a printed card.
 fn is_grouping(groups: &[usize]) -> bool {
     let fours = groups.split_last().is_some_and(|(last, all)| *last <= 4 && all.iter().all(|group| *group == 4));
     groups.len() == 1 || fours || matches!(groups, [4, 6, 4 | 5])
 }
 
-/// Which brands number their cards so.
+/// Whether some brand uses this prefix with this length.
 fn brand_has_length(digits: &[u8]) -> bool {
     if digits.len() < 13 || digits.len() > LONGEST {
         return false;

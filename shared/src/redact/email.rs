@@ -1,14 +1,14 @@
 //! E-mail addresses, plain and percent-encoded; and `user:password@host` without a scheme.
 //!
-//! What stays: `git@host` (a repository, nobody's mailbox), `@decorators`, `package@1.2.3`, `image@2x.png`,
+//! Not redacted: `git@host` (a repository, not a mailbox), `@decorators`, `package@1.2.3`, `image@2x.png`,
 //! `root@localhost`, and function names in stack traces (`send@app.js`).
 //!
 //! Users: `scan`.
 
 use super::kind::{Kind, word_at_start};
-use super::scan::{Found, behind_escape, meaning};
+use super::scan::{SecretMatch, behind_escape, meaning};
 
-/// What stands after the last dot of files and units, and is no top-level domain.
+/// Extensions of files and units that are no top-level domains.
 #[rustfmt::skip]
 const FILE_ENDINGS: [&str; 29] = [
     "js", "jsx", "ts", "tsx", "mjs", "cjs", "css", "scss", "html", "png", "jpg", "jpeg", "gif", "svg", "webp", "json",
@@ -16,7 +16,7 @@ const FILE_ENDINGS: [&str; 29] = [
 ];
 
 /// The address whose `@` (or `%40`, of this width) begins `rest`.
-pub(super) fn find(left: &str, rest: &str, width: usize) -> Option<Found> {
+pub(super) fn find(left: &str, rest: &str, width: usize) -> Option<SecretMatch> {
     let start = local_start(left);
     let local = &left[start..];
     if local.is_empty() {
@@ -25,12 +25,12 @@ pub(super) fn find(left: &str, rest: &str, width: usize) -> Option<Found> {
     let after = &rest[width..];
     let domain = domain(after);
     if is_mail_domain(domain) && !local.eq_ignore_ascii_case("git") {
-        return Some(Found { back: local.len(), start: 0, end: width + domain.len(), kind: Kind::Email });
+        return Some(SecretMatch { back: local.len(), start: 0, end: width + domain.len(), kind: Kind::Email });
     }
     credentials(left, after, domain)
 }
 
-/// Where the local part begins that ends where `left` does.
+/// The start of the local part at the end of `left`.
 fn local_start(left: &str) -> usize {
     let mut start = left.len();
     for (index, c) in left.char_indices().rev() {
@@ -65,7 +65,7 @@ fn domain(text: &str) -> &str {
     let run = &text[..end.unwrap_or(text.len())];
     let run = run.find("..").map_or(run, |dots| &run[..dots]);
     let mut domain = run.trim_end_matches(['.', '-']);
-    // What follows without a blank, such as an address in numbers, is no part of it.
+    // What follows without a space, such as an IP address, is no part of it.
     while let Some((before, last)) = domain.rsplit_once('.') {
         if last.chars().take(2).filter(|c| c.is_alphabetic()).count() == 2 {
             break;
@@ -85,7 +85,7 @@ fn is_mail_domain(domain: &str) -> bool {
 }
 
 /// `user:password@` before a database's host: `root:hunter2@tcp(db:3306)`, `app:hunter2@localhost`.
-fn credentials(left: &str, after: &str, host: &str) -> Option<Found> {
+fn credentials(left: &str, after: &str, host: &str) -> Option<SecretMatch> {
     const LONGEST: usize = 200;
     let from = left.len() - left.bytes().rev().take(LONGEST).take_while(|&byte| is_credential(byte)).count();
     let (user, password) = left[from..].split_once(':')?;
@@ -100,7 +100,7 @@ fn credentials(left: &str, after: &str, host: &str) -> Option<Found> {
     if !(host == "localhost" || socket || address || (port && !host.starts_with("sha"))) {
         return None;
     }
-    Some(Found { back: password.len(), start: 0, end: 0, kind: Kind::Password })
+    Some(SecretMatch { back: password.len(), start: 0, end: 0, kind: Kind::Password })
 }
 
 fn is_credential(byte: u8) -> bool {

@@ -1,8 +1,8 @@
-//! JSON: values under names that look secret, at any depth; every other text, number and object's key as it stands.
+//! JSON: redacts values under secret names at any depth, and secrets within all other texts, numbers and keys.
 //!
-//! Names also stand in pairs (`["Cookie", "a=b"]` in a list of pairs, `{"name": "Cookie", "value": "a=b"}`), before
-//! their value in flat lists (`["--password", "…"]`, Node's `rawHeaders`), and in JSON within strings.
-//! Under a secret's name all texts and numbers go and the structure stays; `true`, `false` and `null` tell nothing.
+//! Names also occur in pairs (`["Cookie", "a=b"]` in a list of pairs, `{"name": "Cookie", "value": "a=b"}`), before
+//! their value in flat lists (`["--password", "…"]`, Node's `rawHeaders`), and in JSON within strings. Under a secret
+//! name all texts and numbers are redacted; the structure, `true`, `false` and `null` stay.
 //!
 //! Users: `redact`.
 
@@ -17,25 +17,25 @@ use super::kind::{Kind, is_mask, word_at_start};
 use super::patterns::Patterns;
 use super::scan::{self, Mode};
 
-/// Deeper than any parser lets through; what lies deeper goes.
+/// Deeper than any parser accepts; deeper values are redacted.
 const DEEPEST: usize = 200;
-/// JSON in JSON in JSON is read so many times; each level doubles the backslashes, so more is nobody's log.
+/// The deepest JSON within strings that is parsed; each level doubles the backslashes, so that more does not occur.
 const NESTED: usize = 3;
 
 /// One walk over a value.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'patterns> {
     pub(super) patterns: &'patterns Patterns,
-    /// How many strings the value lies in.
+    /// The number of enclosing strings.
     nested: usize,
 }
 
-/// What is known about a value from where it stands.
+/// The position of a value.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     depth: usize,
     mode: Mode,
-    /// The name above it, if that looks secret.
+    /// The secret name above it.
     secret: Option<Secret>,
     /// An item of a list.
     in_list: bool,
@@ -58,16 +58,16 @@ impl<'patterns> Walk<'patterns> {
 
     /// The value with each secret replaced.
     pub(super) fn value(&self, value: &mut Value) {
-        self.visit(value, Place { depth: 0, mode: Mode::Prose, secret: None, in_list: false });
+        self.visit(value, Position { depth: 0, mode: Mode::Prose, secret: None, in_list: false });
     }
 
     /// The object with each secret replaced.
     pub(super) fn object(&self, object: &mut Map<String, Value>) {
-        self.fields(object, Place { depth: 0, mode: Mode::Prose, secret: None, in_list: false });
+        self.fields(object, Position { depth: 0, mode: Mode::Prose, secret: None, in_list: false });
     }
 
-    /// A text that is JSON as a whole is read as such. It is written anew only if there was something in it, and then
-    /// without what it said twice under one key.
+    /// Parses a text that is JSON as a whole. Serialised again only if something was redacted; duplicate keys are lost
+    /// then.
     fn json_within(&self, text: &str, plain: &str) -> Option<String> {
         let trimmed = text.trim();
         let closes = (trimmed.starts_with('{') && trimmed.ends_with('}'))
@@ -81,8 +81,8 @@ impl<'patterns> Walk<'patterns> {
         (after != before || plain != text).then(|| after.to_string())
     }
 
-    fn visit(&self, value: &mut Value, place: Place) {
-        if place.depth > DEEPEST {
+    fn visit(&self, value: &mut Value, position: Position) {
+        if position.depth > DEEPEST {
             if matches!(value, Value::Array(_) | Value::Object(_)) {
                 dismantle(std::mem::replace(value, Value::String(Kind::Other.word().to_owned())));
             }
@@ -92,19 +92,19 @@ impl<'patterns> Walk<'patterns> {
             Value::Null | Value::Bool(_) => {}
             Value::Number(number) => {
                 let text = number.to_string();
-                if let Some(kind) = self.kind_of_number(&text, place.secret) {
+                if let Some(kind) = self.kind_of_number(&text, position.secret) {
                     *value = Value::String(kind.word().to_owned());
                 }
             }
-            Value::String(text) => self.string(text, place),
-            Value::Array(items) => self.items(items, place),
-            Value::Object(object) => self.fields(object, Place { in_list: false, ..place }),
+            Value::String(text) => self.string(text, position),
+            Value::Array(items) => self.items(items, position),
+            Value::Object(object) => self.fields(object, Position { in_list: false, ..position }),
         }
     }
 
-    fn string(&self, text: &mut String, place: Place) {
-        match place.secret {
-            // Numbers as some SDKs send them: as text.
+    fn string(&self, text: &mut String, position: Position) {
+        match position.secret {
+            // Some SDKs send numbers as text.
             Some(Secret { strength: Strength::Counted, .. }) if text.bytes().all(|byte| byte.is_ascii_digit()) => {}
             Some(secret) if !is_mask(text) => {
                 text.clear();
@@ -112,7 +112,7 @@ impl<'patterns> Walk<'patterns> {
             }
             Some(_) => {}
             None => {
-                if let Cow::Owned(redacted) = self.text(text, place.mode) {
+                if let Cow::Owned(redacted) = self.text(text, position.mode) {
                     *text = redacted;
                 }
             }
@@ -127,34 +127,34 @@ impl<'patterns> Walk<'patterns> {
         }
     }
 
-    fn items(&self, items: &mut [Value], place: Place) {
-        let is_pair = place.in_list && items.len() == 2;
-        let inner = Place { depth: place.depth + 1, in_list: true, ..place };
+    fn items(&self, items: &mut [Value], position: Position) {
+        let is_pair = position.in_list && items.len() == 2;
+        let inner = Position { depth: position.depth + 1, in_list: true, ..position };
         let mut named = None;
         for item in items {
             let next = match item {
-                Value::String(text) if place.secret.is_none() => name_of_next(text, is_pair),
+                Value::String(text) if position.secret.is_none() => name_of_next(text, is_pair),
                 _ => None,
             };
-            let spared = place.secret.is_none() && is_pair && named.is_none() && next.is_some();
+            let spared = position.secret.is_none() && is_pair && named.is_none() && next.is_some();
             let by_name = named.take().filter(|_| !matches!(item, Value::String(text) if text.starts_with("--")));
             if !spared {
-                self.visit(item, Place { secret: place.secret.or(by_name), ..inner });
+                self.visit(item, Position { secret: position.secret.or(by_name), ..inner });
             }
             named = if by_name.is_some() { None } else { next };
         }
     }
 
-    fn fields(&self, object: &mut Map<String, Value>, place: Place) {
-        let of_pair = if place.secret.is_none() { secret_of_pair(object) } else { None };
+    fn fields(&self, object: &mut Map<String, Value>, position: Position) {
+        let of_pair = if position.secret.is_none() { secret_of_pair(object) } else { None };
         let mut renamed = false;
         for (key, value) in object.iter_mut() {
             let by_pair = of_pair.filter(|_| is_value_name(key));
             let name = self.text(key, Mode::Prose);
-            let mode = if keys::tells_version(&name) { Mode::Version } else { place.mode };
-            let secret = if holds_word(&name) { None } else { keys::secret(&name) };
-            let secret = secret.or(by_pair).or(place.secret);
-            self.visit(value, Place { depth: place.depth + 1, mode, secret, in_list: false });
+            let mode = if keys::names_version(&name) { Mode::Version } else { position.mode };
+            let secret = if contains_word(&name) { None } else { keys::secret(&name) };
+            let secret = secret.or(by_pair).or(position.secret);
+            self.visit(value, Position { depth: position.depth + 1, mode, secret, in_list: false });
             renamed |= matches!(name, Cow::Owned(_));
         }
         if renamed {
@@ -162,7 +162,7 @@ impl<'patterns> Walk<'patterns> {
         }
     }
 
-    /// Keys can hold secrets too; two of one kind are told apart by a number.
+    /// Redacts secrets in keys; equal results are numbered.
     fn rename(&self, object: &mut Map<String, Value>) {
         for (key, value) in std::mem::take(object) {
             let name = self.text(&key, Mode::Prose).into_owned();
@@ -173,14 +173,13 @@ impl<'patterns> Walk<'patterns> {
     }
 }
 
-/// Whether one of our words stands in the name: of a secret that was in it, not of one under it. `user[password]` names
-/// a field.
-fn holds_word(name: &str) -> bool {
+/// Whether the name contains one of our words, of a secret within the name. `user[password]` names a field.
+fn contains_word(name: &str) -> bool {
     let is_index = |at: usize| name[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == ']');
     name.match_indices('[').any(|(at, _)| word_at_start(&name[at..]).is_some() && !is_index(at))
 }
 
-/// What a list's item says about the next one: in a pair any name; in a flat list a flag or a header.
+/// Whether a list's item names the next one: in a pair any name; in a flat list a flag or a header.
 fn name_of_next(text: &str, is_pair: bool) -> Option<Secret> {
     const LONGEST: usize = 100;
     if text.len() > LONGEST || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
@@ -203,7 +202,7 @@ fn is_value_name(key: &str) -> bool {
     matches!(key, "value" | "values" | "val" | "v" | "Value" | "content" | "data" | "stringValue")
 }
 
-/// Drops a value of any depth without recursion.
+/// Drops a value without recursion.
 fn dismantle(value: Value) {
     let mut waiting = vec![value];
     while let Some(value) = waiting.pop() {

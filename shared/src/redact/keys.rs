@@ -1,39 +1,40 @@
-//! Which names look as if a secret stood under them: `password`, `api_key`, `X-Auth-Token`, `sessionId`, …
+//! Names whose values are secrets: `password`, `api_key`, `X-Auth-Token`, `sessionId`, …
 //!
-//! A name is read as words, whatever it is written in (camel, snake, kebab, joined). Words that follow the telling one
-//! can make it harmless (`token_count`, `password_changed_at`, `InvalidTokenError`), and so can the one before it
-//! (`page_token`, `PublicKeyToken`). What is unknown counts as secret.
+//! A name is split into words in any style (camel, snake, kebab, joined). A word after the secret word can make it
+//! harmless (`token_count`, `password_changed_at`, `InvalidTokenError`), and so can the word before it (`page_token`,
+//! `PublicKeyToken`). With other words around it, the name counts as secret.
 //!
 //! Users: `json` (objects' keys), `assignment` (names in text).
 
 use super::kind::Kind;
 
-/// What a name says about its value.
+/// What a name indicates about its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Secret {
     /// The word that replaces the value.
     pub(super) kind: Kind,
-    /// How sure we are.
+    /// The certainty.
     pub(super) strength: Strength,
 }
 
-/// How much a name says.
+/// How certain it is that a name's value is secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strength {
-    /// Whatever stands there is secret.
+    /// Any value is secret.
     Strong,
-    /// A plural that is counted as often as listed (`tokens: 512`): its numbers stay.
+    /// A plural that may be a count (`tokens: 512`): numbers stay.
     Counted,
-    /// A word with other meanings (`session`, `pass`): numbers stay, and in prose only what looks like an id goes.
+    /// A word with other meanings (`session`, `pass`): numbers stay, and in prose only values that look like ids are
+    /// redacted.
     Weak,
 }
 
-/// Of a name, this much is looked at: its end.
+/// Only the last bytes of a name are read.
 const LONGEST: usize = 80;
-/// After this many words the first ones are forgotten.
+/// After this many words the first ones are dropped.
 const WORDS: usize = 16;
 
-/// Whether the value under this name should go.
+/// Whether the value under this name is redacted, and as what.
 pub(super) fn secret(name: &str) -> Option<Secret> {
     // The end of a .NET assembly's name.
     if name.len() < 2 || name == "PublicKeyToken" {
@@ -48,9 +49,9 @@ pub(super) fn secret(name: &str) -> Option<Secret> {
         if denies_before(before) || follows.clone().any(denies_after) {
             return None;
         }
-        // The id of a key is public by design (`access_key_id`); those of sessions and secrets open them.
+        // The id of a key is public by design (`access_key_id`); ids of sessions and secrets are not.
         let is_key_id = word.ends_with(b"key") && follows.clone().any(|later| later == b"id");
-        // Parted by more words than one, as in `session_id`: an id of something that opens.
+        // Also with words between, as in `session_id`: an id that grants access.
         let strength = match strength {
             Strength::Weak if follows.clone().any(|later| matches!(later, b"id" | b"key" | b"token")) => {
                 Strength::Strong
@@ -62,20 +63,20 @@ pub(super) fn secret(name: &str) -> Option<Secret> {
     None
 }
 
-/// Whether the name speaks of versions, which look like addresses (`1.2.3.4`).
-pub(super) fn tells_version(name: &str) -> bool {
+/// Whether the name is of a version, which looks like an address (`1.2.3.4`).
+pub(super) fn names_version(name: &str) -> bool {
     const ENDS: [&str; 7] = ["version", "versions", "release", "build", "modules", "packages", "dependencies"];
     let last = name.bytes().next_back().unwrap_or_default();
     matches!(last | 0x20, b'n' | b's' | b'e' | b'd')
         && ENDS.iter().any(|word| ends_with_ignoring_case(name.as_bytes(), word.as_bytes()))
 }
 
-/// Whether the text ends with this lower-case word, in whatever case.
+/// Whether the text ends with this lower-case word, in any case.
 pub(super) fn ends_with_ignoring_case(text: &[u8], word: &[u8]) -> bool {
     text.len() >= word.len() && text[text.len() - word.len()..].eq_ignore_ascii_case(word)
 }
 
-/// A name's words in lower case, one after the other.
+/// A name's words in lower case.
 struct Words {
     letters: [u8; LONGEST],
     starts: [u8; WORDS],
@@ -127,7 +128,7 @@ fn begins_word(name: &[u8], index: usize) -> bool {
     before.is_ascii_lowercase() || before.is_ascii_digit() || (before.is_ascii_uppercase() && lower_follows)
 }
 
-/// A word that is telling by itself.
+/// A word that marks a secret on its own.
 fn stem(word: &[u8]) -> Option<(Kind, Strength)> {
     use Strength::{Counted, Strong, Weak};
     let found = match word {
@@ -146,7 +147,7 @@ fn stem(word: &[u8]) -> Option<(Kind, Strength)> {
     Some(found)
 }
 
-/// A telling word that others were joined to (`csrfmiddlewaretoken`, `PGPASSWORD`, `jsessionid`).
+/// A secret word joined with others (`csrfmiddlewaretoken`, `PGPASSWORD`, `jsessionid`).
 fn joined(word: &[u8]) -> Option<(Kind, Strength)> {
     use Strength::{Counted, Strong};
     for (index, byte) in word.iter().enumerate() {
@@ -174,7 +175,7 @@ fn joined(word: &[u8]) -> Option<(Kind, Strength)> {
     None
 }
 
-/// Two words that tell together.
+/// Two words that mark a secret together.
 fn phrase(before: &[u8], word: &[u8]) -> Option<(Kind, Strength)> {
     let kind = match (before, word) {
         (b"private", b"key" | b"keys") => Kind::PrivateKey,
@@ -193,7 +194,7 @@ fn phrase(before: &[u8], word: &[u8]) -> Option<(Kind, Strength)> {
     Some((kind, Strength::Strong))
 }
 
-/// Before a telling word: no secret follows.
+/// Words before a secret word that make it harmless.
 fn denies_before(word: &[u8]) -> bool {
     matches!(
         word,
@@ -216,7 +217,7 @@ fn denies_before(word: &[u8]) -> bool {
     )
 }
 
-/// After a telling word: it is about the secret, not the secret.
+/// Words after a secret word: the name is about the secret, not the secret.
 #[rustfmt::skip]
 fn denies_after(word: &[u8]) -> bool {
     matches!(
@@ -261,7 +262,7 @@ mod tests {
     ];
 
     #[test]
-    fn names_that_look_secret_are_known_in_every_spelling() {
+    fn secret_names_are_recognised_in_every_style() {
         for name in SECRET {
             assert!(secret(name).is_some(), "{name}");
         }

@@ -1,8 +1,6 @@
-//! The words that stand where a secret stood: one for each kind, so that a reader still sees what was there.
-//!
-//! Users: every other file of `redact`.
+//! The kinds of secrets, and the words that replace them, so that a reader still sees what was there.
 
-/// What was taken out.
+/// The kind of a redacted secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An e-mail address.
@@ -13,7 +11,7 @@ pub(super) enum Kind {
     Card,
     /// A JSON Web Token.
     Jwt,
-    /// A key or token that opens something.
+    /// A key or token that grants access.
     Token,
     /// A password.
     Password,
@@ -21,7 +19,7 @@ pub(super) enum Kind {
     Cookie,
     /// A private key.
     PrivateKey,
-    /// Anything else: a value under a key that looks secret, what an operator's pattern found.
+    /// Anything else: a value under a secret name, a match of an operator's pattern.
     Other,
 }
 
@@ -38,7 +36,7 @@ impl Kind {
         Self::Other,
     ];
 
-    /// What is written in its place.
+    /// The word that replaces it.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Email => "[email]",
@@ -54,10 +52,10 @@ impl Kind {
     }
 }
 
-/// Masks that SDKs and servers put in before us.
+/// Masks of SDKs and servers.
 const OF_OTHERS: [&str; 4] = ["[Filtered]", "[filtered]", "[REDACTED]", "[FILTERED]"];
 
-/// Whether the text begins with one of our words, or another's mask; gives its length.
+/// The length of one of our words, or of another mask, at the beginning of the text.
 pub(super) fn word_at_start(text: &str) -> Option<usize> {
     if !text.starts_with('[') {
         return None;
@@ -66,7 +64,7 @@ pub(super) fn word_at_start(text: &str) -> Option<usize> {
     ours.chain(OF_OTHERS).find(|word| text.starts_with(word)).map(str::len)
 }
 
-/// Whether nothing is left to take out of this value: it is a mask as a whole.
+/// Whether this value is a mask as a whole.
 pub(super) fn is_mask(text: &str) -> bool {
     word_at_start(text) == Some(text.len()) || text.bytes().all(|byte| byte == b'*')
 }

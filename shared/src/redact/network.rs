@@ -1,22 +1,31 @@
 //! IP addresses.
 //!
-//! Private ones go too: in an office they tell who it was. What stays: loopback, unspecified and broadcast addresses,
-//! netmasks and networks (`10.0.0.0`), and four numbers that are called a version (`v1.2.3.4`, `Version=4.0.0.0`).
-//! Of IPv6, `a::b` is taken only if it belongs to a range in use: `dead::beef` may be a path in code.
+//! Private addresses are redacted too: in an office they identify a person. Not redacted: loopback, unspecified and
+//! broadcast addresses, netmasks and networks (`10.0.0.0`), and versions (`v1.2.3.4`, `Version=4.0.0.0`). An
+//! abbreviated IPv6 address is redacted only in a range in use: `dead::beef` may be a path in code.
 //!
 //! Users: `scan`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
+
 use super::keys::ends_with_ignoring_case;
 use super::kind::Kind;
-use super::scan::{Found, escape_at_end};
+use super::scan::{SecretMatch, escape_at_end};
 
 /// The longest address as text, `xxxx:` eight times with an IPv4 address at its end.
 const LONGEST: usize = 45;
 
+/// IPv6 ranges in use: NAT64, global unicast, unique local, link-local, multicast.
+const IN_USE: [Ipv6Net; 5] = [range(0x64, 16), range(0x2000, 3), range(0xfc00, 7), range(0xfe80, 10), range(0xff00, 8)];
+
+const fn range(first: u16, prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), prefix)
+}
+
 /// The IPv4 address that begins `rest`; called where a run of digits begins.
-pub(super) fn ipv4(left: &str, rest: &str) -> Option<Found> {
+pub(super) fn ipv4(left: &str, rest: &str) -> Option<SecretMatch> {
     let length = quad(rest.as_bytes())?;
     let address = rest[..length].parse::<Ipv4Addr>().ok()?;
     let part_of_longer = |text: &[u8]| text.len() > 1 && text[0] == b'.' && text[1].is_ascii_digit();
@@ -31,11 +40,11 @@ pub(super) fn ipv4(left: &str, rest: &str) -> Option<Found> {
     if is_network || is_mask || address == Ipv4Addr::LOCALHOST || is_version(left, before) {
         return None;
     }
-    Some(Found::ahead(0, length, Kind::Ip))
+    Some(SecretMatch::ahead(0, length, Kind::Ip))
 }
 
 /// The IPv6 address whose first colon begins `rest`.
-pub(super) fn ipv6(left: &str, rest: &str) -> Option<Found> {
+pub(super) fn ipv6(left: &str, rest: &str) -> Option<SecretMatch> {
     let left = left.as_bytes();
     let back = left.iter().rev().take(5).take_while(|byte| byte.is_ascii_hexdigit()).count();
     let back = if escape_at_end(left) { 0 } else { back };
@@ -56,7 +65,7 @@ pub(super) fn ipv6(left: &str, rest: &str) -> Option<Found> {
     if address.is_loopback() || address.is_unspecified() || !is_in_use(address, trimmed) {
         return None;
     }
-    Some(Found { back, start: 0, end: trimmed.len() - back, kind: Kind::Ip })
+    Some(SecretMatch { back, start: 0, end: trimmed.len() - back, kind: Kind::Ip })
 }
 
 /// The length of four numbers with dots between.
@@ -75,7 +84,7 @@ fn quad(text: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// Whether the words before the address call it a version.
+/// Whether the word before the address marks it as a version.
 fn is_version(left: &str, before: [u8; 2]) -> bool {
     if matches!(before, [b'v' | b'V', other] if !other.is_ascii_alphanumeric()) {
         return true;
@@ -88,8 +97,8 @@ fn is_version(left: &str, before: [u8; 2]) -> bool {
 }
 
 fn is_in_use(address: Ipv6Addr, text: &str) -> bool {
-    let first = address.segments()[0];
     let groups = text.split(':').filter(|group| !group.is_empty()).count();
-    let in_use = matches!(first, 0x2000..=0x3fff | 0xfc00..=0xfdff | 0xfe80..=0xfebf | 0xff00..=0xffff | 0x64);
-    groups > 3 || (in_use && text.bytes().any(|byte| byte.is_ascii_digit())) || address.to_ipv4_mapped().is_some()
+    groups > 3
+        || (text.bytes().any(|byte| byte.is_ascii_digit()) && IN_USE.iter().any(|range| range.contains(&address)))
+        || address.to_ipv4_mapped().is_some()
 }

@@ -1,12 +1,12 @@
-//! Private keys in PEM: from `-----BEGIN … PRIVATE KEY-----` to its end, or as far as a cut one reaches.
+//! Private keys in PEM, from `-----BEGIN … PRIVATE KEY-----` to the end, also truncated ones.
 //!
 //! Users: `scan`.
 
 use super::kind::Kind;
-use super::scan::Found;
+use super::scan::SecretMatch;
 
 /// The private key that begins `rest`.
-pub(super) fn find(rest: &str) -> Option<Found> {
+pub(super) fn find(rest: &str) -> Option<SecretMatch> {
     const LABEL: usize = 64;
     let label = rest.strip_prefix("-----BEGIN ")?;
     let close = label.as_bytes().iter().take(LABEL).position(|byte| *byte == b'-')?;
@@ -14,7 +14,7 @@ pub(super) fn find(rest: &str) -> Option<Found> {
         return None;
     }
     let body = label[close..].trim_start_matches('-');
-    // Base64, its lines, the headers of encrypted keys; with the line breaks of JSON and of the environment.
+    // Base64, line breaks, headers of encrypted keys; also with escaped line breaks.
     let inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/= \r\n\t\\:,".contains(byte);
     let length = body.bytes().take_while(inside).count();
     let after = &body[length..];
@@ -24,5 +24,5 @@ pub(super) fn find(rest: &str) -> Option<Found> {
         "-----END ".len() + length + dashes
     });
     let end = rest.len() - after.len() + tail;
-    rest.is_char_boundary(end).then(|| Found::ahead(0, end, Kind::PrivateKey))
+    rest.is_char_boundary(end).then(|| SecretMatch::ahead(0, end, Kind::PrivateKey))
 }

@@ -1,8 +1,8 @@
-//! What stands behind a secret's name and is no secret: the words of a sentence, types, templates, code.
+//! Texts behind a secret's name that are no secrets: words of a sentence, types, templates, code.
 //!
 //! Users: `value`.
 
-/// Whether this is a word of a sentence, where a secret may stand too (`password: must be …`).
+/// Whether this is a word of a sentence (`password: must be …`).
 pub(super) fn is_word(value: &str) -> bool {
     is_in(value, WORDS)
 }
@@ -41,7 +41,7 @@ const OF_CODE: &[&str] = &[
     "varchar", "void",
 ];
 
-/// Whether something is yet to be put in here: `${PASSWORD}`, `%s`, `$1`, `{{ token }}`, `?`.
+/// Whether this is a template's placeholder: `${PASSWORD}`, `%s`, `$1`, `{{ token }}`, `?`.
 pub(super) fn is_template(value: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     ["${", "$(", "{{", "<%", "%(", "#{"].iter().any(|start| value.starts_with(start))

@@ -1,19 +1,19 @@
-//! Secrets whose name stands near in other ways than before `=` or `:`: pairs (`('cookie', 'a=b')`, as Python prints
-//! headers), elements (`<password>…</password>`), and SQL (`IDENTIFIED BY '…'`).
+//! Secrets with a name that is not before `=` or `:`: pairs (`('cookie', 'a=b')`, as Python prints headers), elements
+//! (`<password>…</password>`), and SQL (`IDENTIFIED BY '…'`).
 //!
 //! Users: `scan`.
 
 use super::assignment::is_header;
 use super::keys::{self, Strength, ends_with_ignoring_case};
 use super::kind::{Kind, is_mask};
-use super::scan::Found;
+use super::scan::SecretMatch;
 use super::value::inside_quotes;
 
-/// How long a name can be.
+/// The longest name.
 const NAME: usize = 64;
 
-/// The second of a pair of quoted texts; `rest` begins with the comma between them.
-pub(super) fn pair(left: &str, rest: &str) -> Option<Found> {
+/// The second text of a quoted pair; `rest` begins with the comma between them.
+pub(super) fn pair(left: &str, rest: &str) -> Option<SecretMatch> {
     let mark = left.bytes().next_back().filter(|byte| matches!(byte, b'"' | b'\''))?;
     let inner = left[..left.len() - 1].trim_end_matches('\\');
     let length = inner.bytes().rev().take(NAME).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte));
@@ -33,11 +33,11 @@ pub(super) fn pair(left: &str, rest: &str) -> Option<Found> {
     if is_mask(value) || is_name || !(closing.is_empty() || closing.starts_with([')', ']'])) {
         return None;
     }
-    Some(Found::ahead(gap + start, gap + end, secret.kind))
+    Some(SecretMatch::ahead(gap + start, gap + end, secret.kind))
 }
 
 /// The text of an element; `rest` begins with the `>` of its opening tag.
-pub(super) fn element(left: &str, rest: &str) -> Option<Found> {
+pub(super) fn element(left: &str, rest: &str) -> Option<SecretMatch> {
     const LONGEST: usize = 4_096;
     let length =
         left.bytes().rev().take(NAME).take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(byte));
@@ -51,11 +51,11 @@ pub(super) fn element(left: &str, rest: &str) -> Option<Found> {
     if value.trim().is_empty() || is_mask(value.trim()) || !rest[1 + length..].starts_with("</") {
         return None;
     }
-    Some(Found::ahead(1, 1 + length, secret.kind))
+    Some(SecretMatch::ahead(1, 1 + length, secret.kind))
 }
 
-/// The quoted text behind a word that calls for a password; `rest` begins with the quote.
-pub(super) fn after_word(left: &str, rest: &str) -> Option<Found> {
+/// The quoted text behind `password` or `identified by`; `rest` begins with the quote.
+pub(super) fn after_word(left: &str, rest: &str) -> Option<SecretMatch> {
     if !left.ends_with(' ') {
         return None;
     }
@@ -64,5 +64,5 @@ pub(super) fn after_word(left: &str, rest: &str) -> Option<Found> {
     let (start, end) = called.then(|| inside_quotes(rest)).flatten()?;
     let value = &rest[start..end];
     let is_one_word = !value.is_empty() && !value.contains([' ', '\n', ',']) && !is_mask(value);
-    is_one_word.then(|| Found::ahead(start, end, Kind::Password))
+    is_one_word.then(|| SecretMatch::ahead(start, end, Kind::Password))
 }

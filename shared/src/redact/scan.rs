@@ -1,9 +1,9 @@
-//! One pass over a text: finds the places where a secret may stand, asks the detectors, writes the result.
+//! One pass over a text: finds positions where a secret may be, calls the detectors, writes the result.
 //!
-//! Two tables over bytes (made by the compiler) tell in a few instructions whether a place deserves a look; no
-//! automaton and no expression is built at the process's start. A detector is a pure function of what stands left of
-//! the place (as already redacted: so that a second pass sees the same) and of what follows; none looks farther than
-//! a bounded distance without consuming it, so that no text costs more than linear time.
+//! Tables over bytes (built at compile time) decide in a few instructions whether a position is a candidate; no
+//! automaton and no regular expression is built at the process's start. A detector is a pure function of the text left
+//! of the position (as redacted, so that a second pass sees the same) and of the text that follows; none reads farther
+//! than a bounded distance without consuming it, so that every text takes linear time.
 //!
 //! Users: `redact`.
 
@@ -13,29 +13,29 @@ use std::ops::Range;
 use super::kind::Kind;
 use super::{assignment, card, email, network, pem, quoted, tokens, url};
 
-/// How a text is read.
+/// How a text is interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// As anything that people or programs write.
+    /// As prose or output of programs.
     Prose,
-    /// As versions: `1.2.3.4` is none of anybody's addresses.
+    /// As versions: `1.2.3.4` is no address.
     Version,
-    /// As a place in code (`session.token:refresh`): a colon assigns nothing.
+    /// As a code location (`session.token:refresh`): a colon assigns nothing.
     Code,
 }
 
-/// A secret near a place: of the text left of it the last `back` bytes belong to it; of the text from the place on, it
-/// begins at `start` (0 if something on the left belongs to it) and ends before `end`.
+/// A secret near a position: it includes the last `back` bytes left of the position; right of it, it begins at `start`
+/// (0 if `back` is not) and ends before `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct SecretMatch {
     pub(super) back: usize,
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) kind: Kind,
 }
 
-impl Found {
-    /// A secret that lies in the text from the place on.
+impl SecretMatch {
+    /// A secret right of the position.
     pub(super) fn ahead(start: usize, end: usize, kind: Kind) -> Self {
         Self { back: 0, start, end, kind }
     }
@@ -43,10 +43,10 @@ impl Found {
 
 /// The text with each secret replaced; borrowed if there is none.
 ///
-/// What was written is read again until nothing more is found: a secret that ran into another shows only when that is
-/// gone.
+/// The result is scanned again until nothing more is found: a secret may be visible only after an adjacent one was
+/// replaced.
 pub(super) fn redact(text: &str, mode: Mode) -> Cow<'_, str> {
-    /// More are never needed but by text made for it.
+    /// Only a text made for it needs more.
     const PASSES: usize = 5;
     let Some((mut result, mut changed)) = once(text, mode, 0..text.len()) else { return Cow::Borrowed(text) };
     for _ in 1..PASSES {
@@ -56,7 +56,7 @@ pub(super) fn redact(text: &str, mode: Mode) -> Cow<'_, str> {
     Cow::Owned(result)
 }
 
-/// Reads these lines of the text. The result, and which of its lines are new; none if nothing was found.
+/// Scans a range of the text. Returns the result, and its range of changed lines; none if nothing was found.
 fn once(text: &str, mode: Mode, lines: Range<usize>) -> Option<(String, Range<usize>)> {
     let mut scan = Scan {
         text,
@@ -84,19 +84,19 @@ fn once(text: &str, mode: Mode, lines: Range<usize>) -> Option<(String, Range<us
 struct Scan<'text> {
     text: &'text str,
     mode: Mode,
-    /// The place that is looked at.
+    /// The current position.
     at: usize,
-    /// What begins behind this is not looked at.
+    /// The end of the range to scan.
     stop: usize,
-    /// What is redacted already; empty as long as nothing was found.
+    /// The redacted text so far; empty as long as nothing was found.
     written: String,
-    /// Up to here the text stands in `written`.
+    /// Up to here the text is copied to `written`.
     copied: usize,
-    /// Where in `written` the first secret stood.
+    /// The start in `written` of the first secret's word.
     first: usize,
-    /// Where in `written` the last secret's word ends.
+    /// The end in `written` of the last secret's word.
     last: usize,
-    /// A URL's password, found at its scheme; what stands between is looked at first.
+    /// A URL's password, found at its scheme; the text before it is scanned first.
     ahead: Option<(usize, usize)>,
 }
 
@@ -109,12 +109,12 @@ impl<'text> Scan<'text> {
                 self.at += 1;
             }
             if self.at < stop {
-                self.look(bytes[self.at]);
+                self.scan_position(bytes[self.at]);
             } else if let Some((start, end)) = self.ahead.take() {
-                // What lay between may have run into it.
+                // A secret before it may overlap it.
                 let start = start.max(self.at);
                 if start < end {
-                    self.replace(Found::ahead(start - self.at, end - self.at, Kind::Password));
+                    self.replace(SecretMatch::ahead(start - self.at, end - self.at, Kind::Password));
                 }
             } else {
                 return;
@@ -122,8 +122,8 @@ impl<'text> Scan<'text> {
         }
     }
 
-    /// Looks at one place, and moves on.
-    fn look(&mut self, byte: u8) {
+    /// Scans one position, and advances.
+    fn scan_position(&mut self, byte: u8) {
         let rest = self.rest();
         let (meaning, width) = meaning(rest.as_bytes());
         let mode = self.mode;
@@ -159,7 +159,7 @@ impl<'text> Scan<'text> {
         }
     }
 
-    fn digits(&mut self, rest: &str, length: usize) -> Option<Found> {
+    fn digits(&mut self, rest: &str, length: usize) -> Option<SecretMatch> {
         match (length, rest.as_bytes().get(length)) {
             (1..=3, Some(b'.')) if self.mode != Mode::Version => network::ipv4(self.left(), rest),
             (4, Some(b' ' | b'-')) | (13..=19, _) => card::find(self.left(), rest),
@@ -167,7 +167,7 @@ impl<'text> Scan<'text> {
         }
     }
 
-    fn colon(&mut self, rest: &'text str, width: usize) -> Option<Found> {
+    fn colon(&mut self, rest: &'text str, width: usize) -> Option<SecretMatch> {
         let mode = self.mode;
         if mode != Mode::Code && !self.belongs_to_url(width) && !is_line_number(self.left(), rest) {
             let found = assignment::find(self.left(), rest, width, mode);
@@ -178,7 +178,7 @@ impl<'text> Scan<'text> {
         if width > 1 { None } else { network::ipv6(self.left(), rest) }
     }
 
-    /// Whether this is the colon between a URL's user and its password, which is dealt with.
+    /// Whether this is the colon between a URL's user and its password, which is handled already.
     fn belongs_to_url(&self, width: usize) -> bool {
         self.ahead.is_some_and(|(start, _)| self.at + width == start)
     }
@@ -187,7 +187,7 @@ impl<'text> Scan<'text> {
         &self.text[self.at..]
     }
 
-    /// What stands left of the place, redacted.
+    /// The redacted text left of the position.
     fn left(&mut self) -> &str {
         if self.written.is_empty() {
             return &self.text[..self.at];
@@ -197,7 +197,7 @@ impl<'text> Scan<'text> {
         &self.written
     }
 
-    fn replace(&mut self, found: Found) {
+    fn replace(&mut self, found: SecretMatch) {
         self.written.push_str(&self.text[self.copied..self.at + found.start]);
         self.written.truncate(self.written.len() - found.back);
         self.first = self.first.min(self.written.len());
@@ -208,7 +208,7 @@ impl<'text> Scan<'text> {
     }
 }
 
-/// Whether a colon stands between the parts of a place in code: `payment.ts:100:17`.
+/// Whether a colon separates the parts of a code location: `payment.ts:100:17`.
 fn is_line_number(left: &str, rest: &str) -> bool {
     const LONGEST: usize = 6;
     if !rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit) {
@@ -221,7 +221,7 @@ fn is_line_number(left: &str, rest: &str) -> bool {
     }
 }
 
-/// The character that stands here, and the bytes it takes: `%3D` and `%253D` mean `=`.
+/// The decoded character here, and its width: `%3D` and `%253D` mean `=`.
 pub(super) fn meaning(bytes: &[u8]) -> (u8, usize) {
     let Some(&first) = bytes.first() else { return (0, 0) };
     if first != b'%' {
@@ -235,7 +235,7 @@ pub(super) fn meaning(bytes: &[u8]) -> (u8, usize) {
     }
 }
 
-/// Whether the text ends with an escaped character, such as `\n` or `%3D`: its letters are no part of a word.
+/// Whether the text ends with an escape, such as `\n` or `%3D`, whose letters are no part of a word.
 pub(super) fn escape_at_end(left: &[u8]) -> bool {
     let from_end = |back: usize| left.len().checked_sub(back).map(|index| left[index]);
     let hex_end = |digits: usize| (1..=digits).all(|back| from_end(back).is_some_and(|byte| byte.is_ascii_hexdigit()));
@@ -244,7 +244,7 @@ pub(super) fn escape_at_end(left: &[u8]) -> bool {
         || (from_end(6) == Some(b'\\') && from_end(5) == Some(b'u') && hex_end(4))
 }
 
-/// Where a run of word characters that begins at `start` really begins: behind the letters of an escape.
+/// The start of a run of word characters, after the letters of an escape.
 pub(super) fn behind_escape(text: &str, start: usize) -> usize {
     let bytes = text.as_bytes();
     let Some(before) = start.checked_sub(1) else { return start };
@@ -275,7 +275,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Which places deserve a look: those at which the tables for a byte and the two after it have a bit in common.
+/// Candidate positions: those where the tables for a byte and the two after it have a common bit.
 struct Interest {
     first: [u32; 256],
     second: [u32; 256],
@@ -294,7 +294,7 @@ impl Interest {
 static INTEREST: Interest = interest();
 
 const fn interest() -> Interest {
-    /// Whatever follows.
+    /// Any following bytes.
     const ANY: u32 = 1;
     let mut tables = Interest { first: [0; 256], second: [ANY; 256], third: [ANY; 256] };
     let alone = b"@:=%0123456789,>\"'";
@@ -303,7 +303,7 @@ const fn interest() -> Interest {
         tables.first[alone[index] as usize] = ANY;
         index += 1;
     }
-    // Each first byte of a mark has a bit of its own.
+    // Each first byte of a mark has its own bit.
     let (mut index, mut group, mut last) = (0, ANY, 0);
     while index < tokens::MARKS.len() {
         let mark = tokens::MARKS[index].text.as_bytes();

@@ -1,6 +1,7 @@
-//! Keys and tokens that their own first letters give away, wherever they stand; and `Bearer …`, `Basic …`.
+//! Keys and tokens with known prefixes; and `Bearer …`, `Basic …`.
 //!
-//! Base64 is not read, but for `Basic` and for what begins like a JSON object (`eyJ`), which goes as a whole.
+//! Base64 is not decoded, except for `Basic`; text that begins like an encoded JSON object (`eyJ`) is redacted as a
+//! whole.
 //!
 //! Users: `scan`.
 
@@ -8,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::kind::Kind;
-use super::scan::{Found, at_word_start, meaning};
+use super::scan::{SecretMatch, at_word_start, meaning};
 
-/// How a token begins, and what must follow.
+/// A token's prefix, and what must follow.
 pub(super) struct Mark {
     pub(super) text: &'static str,
     shape: Shape,
@@ -18,11 +19,11 @@ pub(super) struct Mark {
 
 #[derive(Clone, Copy)]
 enum Shape {
-    /// At least so many characters of this set.
+    /// At least this many characters of this set.
     Run(usize, Set),
-    /// The same, where a word begins: the mark alone is too ordinary.
+    /// The same, only at the start of a word: the prefix alone is too common.
     WordRun(usize, Set),
-    /// `sk-`, and a stretch that is no word.
+    /// `sk-`, and random characters.
     OpenAi,
     Aws,
     Jwt,
@@ -91,7 +92,7 @@ pub(super) static MARKS: [Mark; 75] = [
     mark("ya29.", Run(16, Url)), mark("ya29%2E", Run(16, Url)),
 ];
 
-/// Where the marks with this first byte begin in [`MARKS`].
+/// The first index in [`MARKS`] of each first byte.
 static FIRST: [u8; 128] = first();
 
 const fn first() -> [u8; 128] {
@@ -105,7 +106,7 @@ const fn first() -> [u8; 128] {
 }
 
 /// The token that begins `rest`.
-pub(super) fn find(left: &str, rest: &str) -> Option<Found> {
+pub(super) fn find(left: &str, rest: &str) -> Option<SecretMatch> {
     let byte = rest.as_bytes().first()?;
     let from = usize::from(*FIRST.get(usize::from(*byte))?);
     let second = rest.as_bytes().get(1)?;
@@ -128,7 +129,7 @@ pub(super) fn find(left: &str, rest: &str) -> Option<Found> {
             Shape::Basic => basic(left, tail).map(|(start, end)| (begin + start, begin + end, Kind::Token)),
         };
         if let Some((start, end, kind)) = found {
-            return Some(Found::ahead(start, end, kind));
+            return Some(SecretMatch::ahead(start, end, kind));
         }
     }
     None
@@ -143,16 +144,16 @@ fn is_in(byte: u8, set: Set) -> bool {
     }
 }
 
-/// The length of the run at the beginning, if it is at least so long.
+/// The length of the run at the beginning, if it is long enough.
 fn run(text: &str, least: usize, set: Set) -> Option<usize> {
     let short = text.bytes().take(least).take_while(|byte| is_in(*byte, set)).count();
     (short == least).then(|| text.bytes().take_while(|byte| is_in(*byte, set)).count())
 }
 
 fn open_ai(left: &str, tail: &str) -> Option<usize> {
-    /// The kinds of keys that name themselves.
+    /// Prefixes that name the kind of key.
     const NAMED: [&str; 6] = ["ant-", "proj-", "svcacct-", "admin-", "or-", "lf-"];
-    /// In so many characters the stretch must begin to show.
+    /// Random characters must appear within this many.
     const WINDOW: usize = 64;
     let named = NAMED.iter().any(|name| tail.starts_with(name));
     let random = || {
@@ -163,7 +164,7 @@ fn open_ai(left: &str, tail: &str) -> Option<usize> {
     if named || (at_word_start(left) && random()) { run(tail, 16, Url) } else { None }
 }
 
-/// A key's id, and the secret if it stands right behind.
+/// A key's id, and the secret if it follows directly.
 fn aws(tail: &str) -> Option<usize> {
     const SECRET: usize = 40;
     let is_id = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
@@ -178,7 +179,7 @@ fn aws(tail: &str) -> Option<usize> {
     Some(if gap > 0 && secret == SECRET { id + gap + secret } else { id })
 }
 
-/// Header, body and signature; cut short, or only the header's object, it is a token all the same.
+/// Header, body and signature; a truncated one, or a header alone, counts as a token.
 fn jwt(tail: &str) -> Option<(usize, Kind)> {
     let header = run(tail, 6, Url)?;
     let mut end = header;
@@ -204,7 +205,7 @@ fn path(tail: &str) -> Option<usize> {
     (end >= 8).then_some(end)
 }
 
-/// The token behind `Bearer`: what looks like one, or whatever stands there alone on its line.
+/// The token behind `Bearer`: what looks like one, or anything that is alone on its line.
 fn bearer(left: &str, tail: &str) -> Option<(usize, usize)> {
     if !at_word_start(left) {
         return None;
@@ -228,9 +229,9 @@ fn bearer(left: &str, tail: &str) -> Option<(usize, usize)> {
     (is_random || alone()).then_some((start, start + core.len())).filter(|_| !core.is_empty())
 }
 
-/// User and password behind `Basic`: they decode to something with a colon.
+/// User and password behind `Basic`: Base64 of a text with a colon.
 fn basic(left: &str, tail: &str) -> Option<(usize, usize)> {
-    /// Nobody's password is longer; what is, goes unread.
+    /// Longer credentials are redacted without decoding.
     const LONGEST: usize = 4_096;
     if !at_word_start(left) {
         return None;
@@ -248,7 +249,7 @@ fn basic(left: &str, tail: &str) -> Option<(usize, usize)> {
     (is_random || token.len() > LONGEST || pair()).then_some((start, start + end))
 }
 
-/// The blanks at the beginning, as text and as URLs write them.
+/// The length of white space at the beginning, plain or percent-encoded.
 fn gap(text: &str) -> usize {
     let mut at = 0;
     while at < 16 {

@@ -5,7 +5,7 @@
 use super::kind::word_at_start;
 use super::scan::meaning;
 
-/// Where the password stands in a text that begins with a scheme's end (`://`).
+/// The position of the password in a text that begins with `://`.
 pub(super) fn password(rest: &str) -> Option<(usize, usize)> {
     const LONGEST: usize = 1_024;
     let bytes = rest.as_bytes();
@@ -17,7 +17,7 @@ pub(super) fn password(rest: &str) -> Option<(usize, usize)> {
         match meant {
             b'@' if taken == width => end = Some(at),
             b':' if taken == width && colon.is_none() => colon = Some(at + taken),
-            // Passwords are seldom encoded as they should be; but what has a port or no colon is a host.
+            // Passwords are often not encoded; a part with a port, or without a colon, is a host.
             b'/' | b'?' | b'#' if taken == width && !in_path => {
                 if end.is_some() || colon.is_none_or(|colon| is_port(&bytes[colon..at])) {
                     break;

@@ -1,5 +1,4 @@
-//! Where a value begins and ends that stands behind a secret's name: in quotes, in brackets, to the end of a header's
-//! line, or bare.
+//! Finds the value behind a secret's name: in quotes, in brackets, to the end of a header's line, or bare.
 //!
 //! Users: `assignment`, `quoted`.
 
@@ -8,58 +7,59 @@ use super::kind::{Kind, is_mask, word_at_start};
 use super::prose;
 use super::scan::meaning;
 
-/// What is known about a value before it is read.
-#[expect(clippy::struct_excessive_bools, reason = "facts about one place, each read on its own")]
-pub(super) struct Place<'text> {
-    /// What it stands behind.
+/// The context of a value.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one value")]
+pub(super) struct ValueContext<'text> {
+    /// The name before it.
     pub(super) name: &'text str,
-    /// Behind `:` and not behind `=`.
+    /// Behind `:`, not `=`.
     pub(super) colon: bool,
-    /// With blanks around the sign.
+    /// With white space around the sign.
     pub(super) spaced: bool,
     /// The sign is percent-encoded.
     pub(super) encoded: bool,
     /// The name stands in quotes.
     pub(super) quoted_name: bool,
-    /// One of several settings with `;` between, whose values may have blanks.
+    /// One of several settings separated by `;`, whose values may contain spaces.
     pub(super) in_settings: bool,
-    /// A URL's parameter.
+    /// A query parameter.
     pub(super) in_query: bool,
     /// The name is the last part of a path.
     pub(super) is_path: bool,
     /// A header with a value of several words.
     pub(super) is_header: bool,
-    /// What the name says.
+    /// What the name indicates.
     pub(super) secret: Secret,
 }
 
-/// A quote or bracket that is not closed within this many bytes ends at its line.
+/// A quote or bracket that is not closed within this many bytes ends at its line's end.
 const LONGEST: usize = 65_536;
 
-/// The value at the beginning of the text, but for blanks.
-pub(super) fn find(text: &str, place: &Place<'_>) -> Option<(usize, usize)> {
-    let begin = gap(text, place.encoded);
+/// The value at the beginning of the text, after white space.
+pub(super) fn find(text: &str, context: &ValueContext<'_>) -> Option<(usize, usize)> {
+    let begin = gap(text, context.encoded);
     let value = &text[begin..];
     if value.is_empty() || word_at_start(value).is_some() {
         return None;
     }
     let (start, end) = if let Some((start, end)) = inside_quotes(value) {
-        if is_mask(&value[start..end]) || (place.secret.strength == Strength::Counted && is_number(&value[start..end]))
+        if is_mask(&value[start..end])
+            || (context.secret.strength == Strength::Counted && is_number(&value[start..end]))
         {
             return None;
         }
         (start, end)
-    } else if place.secret.strength != Strength::Weak && value.starts_with(['[', '{']) {
+    } else if context.secret.strength != Strength::Weak && value.starts_with(['[', '{']) {
         (0, brackets(value)?)
-    } else if let Some(end) = place.is_header.then(|| header(value, place)).flatten() {
+    } else if let Some(end) = context.is_header.then(|| header(value, context)).flatten() {
         (0, end)
     } else {
-        (0, bare(value, place)?)
+        (0, bare(value, context)?)
     };
     (start < end).then_some((begin + start, begin + end))
 }
 
-/// The inside of the quoted text at the beginning; to the end of its line if it is not closed.
+/// The content of the quoted text at the beginning; to the end of its line if not closed.
 pub(super) fn inside_quotes(text: &str) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     // Python's b'…', u'…'.
@@ -79,12 +79,12 @@ pub(super) fn inside_quotes(text: &str) -> Option<(usize, usize)> {
     Some((begin, begin + line(&text[begin..])))
 }
 
-/// Whether a quote behind so many backslashes closes one that was opened behind `escapes`.
+/// Whether a quote behind this many backslashes closes one that was opened behind `escapes`.
 fn closes(escapes: usize, backslashes: usize) -> bool {
     if escapes == 0 { backslashes.is_multiple_of(2) } else { backslashes <= escapes }
 }
 
-/// The quote at the beginning: which, behind how many backslashes, and its width.
+/// The quote at the beginning: its character, the number of backslashes before it, and its width.
 fn quote(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let escapes = bytes.iter().take_while(|byte| **byte == b'\\').count();
     let (meant, width) = quote_meaning(&bytes[escapes..]);
@@ -100,7 +100,7 @@ fn quote_meaning(bytes: &[u8]) -> (u8, usize) {
     }
 }
 
-/// The length of a list or object; to the end of its line if it is not closed. None if there is nothing in it.
+/// The length of a list or object; to the end of its line if not closed. None if it is empty.
 fn brackets(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (index, byte) in text.bytes().enumerate().take(LONGEST) {
@@ -119,12 +119,12 @@ fn brackets(text: &str) -> Option<usize> {
     Some(line(text))
 }
 
-/// The end of a header's value that has several words; None if it is one as any other.
-fn header(text: &str, place: &Place<'_>) -> Option<usize> {
+/// The end of a header's value with several words; None if it is an ordinary value.
+fn header(text: &str, context: &ValueContext<'_>) -> Option<usize> {
     /// The first cookie's name ends within this.
     const NAME: usize = 256;
     let bytes = text.as_bytes();
-    if place.secret.kind == Kind::Cookie {
+    if context.secret.kind == Kind::Cookie {
         let ends_name = |byte: &u8| b"=\n\r\"'".contains(byte);
         let sign = bytes.iter().take(NAME).find(|byte| ends_name(byte));
         return (sign == Some(&b'=')).then(|| header_line(text));
@@ -133,7 +133,7 @@ fn header(text: &str, place: &Place<'_>) -> Option<usize> {
     let scheme = bytes.iter().take(NAME).take_while(letters).count();
     match text[..scheme].to_ascii_lowercase().as_str() {
         "bearer" | "basic" | "token" | "apikey" | "negotiate" | "ntlm" | "jwt" | "key" | "bot" => {
-            let begin = scheme + gap(&text[scheme..], place.encoded);
+            let begin = scheme + gap(&text[scheme..], context.encoded);
             let ends = |byte: &u8| byte.is_ascii_whitespace() || b",;)}\"'`\\%".contains(byte);
             let length = bytes[begin..].iter().take_while(|byte| !ends(byte)).count();
             let word = &text[begin..begin + length];
@@ -147,7 +147,7 @@ fn header(text: &str, place: &Place<'_>) -> Option<usize> {
     }
 }
 
-/// The length of the line, up to the quote that closes what the header stands in.
+/// The length of the line, or up to the quote that encloses the header.
 fn header_line(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -169,22 +169,22 @@ fn header_line(text: &str) -> usize {
     at.min(bytes.len())
 }
 
-/// The end of a value without quotes. None if it is a word of prose, code or a template.
-fn bare(text: &str, place: &Place<'_>) -> Option<usize> {
+/// The end of an unquoted value. None if it is prose, code or a template.
+fn bare(text: &str, context: &ValueContext<'_>) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
         let (meant, width) = meaning(&bytes[at..]);
         let after = || &text[at + 1..];
         let ends = match bytes[at] {
-            b' ' if place.in_settings && goes_on_to_semicolon(after()) => false,
+            b' ' if context.in_settings && continues_to_semicolon(after()) => false,
             byte if byte.is_ascii_whitespace() || byte.is_ascii_control() => true,
             b'\\' => matches!(bytes.get(at + 1), Some(b'n' | b'r' | b't' | b'u' | b'"' | b'\'' | b'\\')),
             b'"' | b'\'' | b'`' | b'&' | b';' | b',' | b'|' => ends_value(after()),
             b'<' => after().starts_with(['/', 'b']),
-            b'#' => place.in_query,
+            b'#' => context.in_query,
             b'%' if width > 1 => {
-                matches!(meant, b'"' | b'&' | b';' | b'\'' | b'\n' | b'\r') || (place.encoded && meant == b' ')
+                matches!(meant, b'"' | b'&' | b';' | b'\'' | b'\n' | b'\r') || (context.encoded && meant == b' ')
             }
             _ => false,
         };
@@ -194,16 +194,16 @@ fn bare(text: &str, place: &Place<'_>) -> Option<usize> {
         at += if bytes[at] == b'%' { width } else { 1 };
     }
     let value = text[..at.min(text.len())].trim_end_matches([')', ']', '}', '>', '.', ',', ';', ':', '!', '?']);
-    is_secret_value(value, &text[value.len()..], place).then_some(value.len())
+    is_secret_value(value, &text[value.len()..], context).then_some(value.len())
 }
 
-/// Whether `Password=two words;` goes on behind a blank.
-fn goes_on_to_semicolon(after: &str) -> bool {
+/// Whether `Password=two words;` continues behind a space.
+fn continues_to_semicolon(after: &str) -> bool {
     const LONGEST: usize = 64;
     after.bytes().take(LONGEST).find(|byte| b";=\"'\n".contains(byte)) == Some(b';')
 }
 
-/// Whether a separator before this ends the value, or belongs to it.
+/// Whether a separator before this text ends the value.
 fn ends_value(after: &str) -> bool {
     const LONGEST_NAME: usize = 48;
     let bytes = after.as_bytes();
@@ -216,32 +216,33 @@ fn ends_value(after: &str) -> bool {
     matches!(bytes.get(name.count()), Some(b'=' | b':'))
 }
 
-/// Whether a bare text is what stands behind the name by its own look.
-fn is_secret_value(value: &str, after: &str, place: &Place<'_>) -> bool {
-    let secret = place.secret;
+/// Whether an unquoted text looks like a secret value.
+fn is_secret_value(value: &str, after: &str, context: &ValueContext<'_>) -> bool {
+    let secret = context.secret;
     if value.is_empty() || is_mask(value) || prose::is_of_code(value) || prose::is_template(value) {
         return false;
     }
     // `password=user` may be one, `password: user not found` is a sentence.
-    if (place.colon || place.spaced) && prose::is_word(value) {
+    if (context.colon || context.spaced) && prose::is_word(value) {
         return false;
     }
     if is_number(value) {
         let counted = secret.strength != Strength::Strong;
         // `auth/token:12` is a line of a file.
-        let is_line = place.colon && !place.spaced && !place.quoted_name && secret.kind == Kind::Token;
+        let is_line = context.colon && !context.spaced && !context.quoted_name && secret.kind == Kind::Token;
         return !(counted || (is_line && value.len() <= 5));
     }
     let letters = value.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    if place.is_path && place.colon && !place.spaced && letters {
+    if context.is_path && context.colon && !context.spaced && letters {
         return false;
     }
-    if place.spaced && prose::is_code(value, after) {
+    if context.spaced && prose::is_code(value, after) {
         return false;
     }
     // `login(password=password, token=auth_token)`.
-    let is_argument = value.eq_ignore_ascii_case(place.name) || (value.contains('_') && keys::secret(value).is_some());
-    if letters && is_argument && !place.in_query {
+    let is_argument =
+        value.eq_ignore_ascii_case(context.name) || (value.contains('_') && keys::secret(value).is_some());
+    if letters && is_argument && !context.in_query {
         return false;
     }
     match secret.strength {

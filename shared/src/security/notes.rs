@@ -1,4 +1,4 @@
-//! What one process has refused and not yet written: adds up, and touches nothing.
+//! Refusals of one process that are not flushed yet. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,25 +11,25 @@ use crate::model::Network;
 use crate::model::text::{first_chars, one_line};
 use crate::store::security_events::Refusals;
 
-/// Repeats are written when the oldest of them is this old.
+/// Repeats are flushed when the oldest of them is this old.
 const WRITE_AFTER: TimeDelta = TimeDelta::seconds(5);
-/// Networks of a minute that are told apart; the rest share one row for each kind, without a network.
+/// The most networks with their own rows in a minute; all others share one row for each kind, without a network.
 const NETWORKS: usize = 100;
-/// The most that waits for a database that is away; what comes after is not noted.
+/// The most pending rows while the database is unavailable; further refusals are not recorded.
 const ROWS: usize = 2_000;
 /// A description is cut to this many characters.
 const CHARS: usize = 200;
 
-/// What stands in one row.
+/// The key of a row.
 type Key = (DateTime<Utc>, SecurityKind, Option<Network>);
 
-/// What was refused and is not yet written.
+/// Refusals that are not flushed yet.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) refusals: Batches<Key, Sum>,
-    /// Who has been refused for what, in this minute and those beside it: requests come in any order.
+    /// Kinds and networks seen in this minute and the adjacent ones: concurrent requests arrive in any order.
     seen: HashMap<DateTime<Utc>, HashSet<(SecurityKind, Option<Network>)>>,
-    /// Whether something new waits.
+    /// Whether a first refusal is pending.
     is_urgent: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Sum {
 }
 
 impl Notes {
-    /// Notes one refusal.
+    /// Records one refusal.
     pub(super) fn note(&mut self, event: SecurityEvent, now: DateTime<Utc>) {
         let minute = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
         self.seen.retain(|other, _| (*other - minute).abs() <= TimeDelta::minutes(1));
@@ -57,7 +57,7 @@ impl Notes {
             return;
         }
         if is_new {
-            let from = event.source_ip.map_or_else(|| "somewhere".to_owned(), |address| address.to_string());
+            let from = event.source_ip.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
             tracing::warn!(kind = event.kind.as_str(), source.ip = %from, "refused {}", event.kind.as_str());
             self.is_urgent = true;
         }
@@ -69,12 +69,12 @@ impl Notes {
         (sum.first_at, sum.last_at) = (sum.first_at.min(now), sum.last_at.max(now));
     }
 
-    /// Whether something should be written now.
+    /// Whether to flush now.
     pub(super) fn are_due(&self, now: DateTime<Utc>) -> bool {
-        self.refusals.is_due(WRITE_AFTER, now) || (self.is_urgent && !self.refusals.is_away(now))
+        self.refusals.is_due(WRITE_AFTER, now) || (self.is_urgent && !self.refusals.is_unavailable(now))
     }
 
-    /// What is to be written, and the id of this batch.
+    /// The batch to flush, and its id.
     pub(super) fn take(&mut self) -> Option<(Uuid, Vec<Refusals>)> {
         self.is_urgent = false;
         let batch = self.refusals.take()?;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_the_same_however_its_address_is_written() {
+    fn a_mapped_address_is_the_same_source() {
         let mut notes = Notes::default();
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
         for source_ip in [Some(IpAddr::from([192, 0, 2, 1])), Some(mapped)] {

@@ -1,26 +1,26 @@
-//! What else of an event helps a person, bounded: an event of a megabyte becomes a context of some 64 kB at most.
-//! Who the user is, cookies, headers, bodies and local variables stay out.
+//! The context of a report: further fields of an event, bounded to some 64 kB. The user's identity, cookies, headers,
+//! bodies and local variables are dropped.
 
 use serde_json::{Map, Value};
 
 use super::exception::handled;
 use super::fields::{before_query, id, items, part, scalar, tag, tags, text, without_query};
 
-/// Bytes of JSON that a single word, a line and an address may take.
+/// Bytes of JSON for a single word, a line and a URL.
 const WORD: usize = 256;
 const LINE: usize = 1_024;
 const ADDRESS: usize = 2_048;
 
-/// Bytes of JSON that all of these may take together.
+/// Bytes of JSON for all of these together.
 const TAGS: usize = 14_000;
 const BREADCRUMBS: usize = 14_000;
 const EXTRA: usize = 14_000;
 
-/// How many are kept: of tags the first, of breadcrumbs the last.
+/// The most items kept: the first tags, the last breadcrumbs.
 const MOST_TAGS: usize = 50;
 const MOST_BREADCRUMBS: usize = 20;
 
-/// How deep a value is kept, and how many items of one list or object.
+/// The depth to which a value is kept, and the items of one list or object.
 const DEPTH: usize = 4;
 const ITEMS: usize = 50;
 
@@ -56,17 +56,17 @@ pub(super) fn of(event: &Value, raised: &Value) -> Map<String, Value> {
     details
 }
 
-/// The version that failed.
+/// The release that failed.
 pub(super) fn release(event: &Value) -> Option<std::borrow::Cow<'_, str>> {
     text(event, "release").map(Into::into).or_else(|| tag(event, "release"))
 }
 
-/// When it happened: Sentry tells it as text, SDKs as seconds too.
+/// When it happened: Sentry sends text, SDKs also seconds.
 fn when(event: &Value) -> Option<Value> {
-    let told = text(event, "datetime").or_else(|| text(event, "timestamp"));
-    told.map(|told| cut(told, WORD)).or_else(|| {
+    let given = text(event, "datetime").or_else(|| text(event, "timestamp"));
+    given.map(|time| cut(time, WORD)).or_else(|| {
         let seconds = event.get("timestamp").and_then(Value::as_f64)?;
-        #[expect(clippy::cast_possible_truncation, reason = "what is out of range is no time, and refused next")]
+        #[expect(clippy::cast_possible_truncation, reason = "an out-of-range value is refused next")]
         let at = chrono::DateTime::from_timestamp_millis((seconds * 1_000.0).round() as i64)?;
         Some(at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true).into())
     })
@@ -81,13 +81,13 @@ fn versioned(context: &Value) -> Option<Value> {
     })
 }
 
-/// How it was asked for: method and address alone.
+/// The request: method and URL only.
 fn request(request: &Value) -> Option<Value> {
     let method = text(request, "method").map(|method| ("method", cut(method, WORD)));
     let url = text(request, "url").map(|url| ("url", cut(before_query(url), ADDRESS)));
-    let told: Map<String, Value> =
+    let kept: Map<String, Value> =
         method.into_iter().chain(url).map(|(name, value)| (name.to_owned(), value)).collect();
-    (!told.is_empty()).then_some(Value::Object(told))
+    (!kept.is_empty()).then_some(Value::Object(kept))
 }
 
 fn tags_of(event: &Value) -> Option<Value> {
@@ -100,7 +100,7 @@ fn tags_of(event: &Value) -> Option<Value> {
     (!kept.is_empty()).then_some(Value::Object(kept))
 }
 
-/// Whether a tag tells who somebody is.
+/// Whether a tag identifies a user.
 fn is_personal(key: &str) -> bool {
     ["user", "ip", "email"].iter().any(|word| {
         let rest = key.strip_prefix(word);
@@ -108,7 +108,7 @@ fn is_personal(key: &str) -> bool {
     })
 }
 
-/// The last steps before the error, the newest last.
+/// The last breadcrumbs before the error, newest last.
 fn breadcrumbs(event: &Value) -> Option<Value> {
     let mut budget = Budget(BREADCRUMBS);
     let newest = items(event, "breadcrumbs").rev().filter(|crumb| crumb.is_object()).take(MOST_BREADCRUMBS);
@@ -120,12 +120,12 @@ fn breadcrumbs(event: &Value) -> Option<Value> {
 fn breadcrumb(crumb: &Value, budget: &mut Budget) -> Option<Value> {
     let mut kept = Map::new();
     for name in ["timestamp", "type", "category", "level", "message"] {
-        if let Some(told) = crumb.get(name).and_then(scalar).filter(|told| !told.is_empty()) {
-            kept.insert(budget.key(name)?, budget.text(&told)?);
+        if let Some(text) = crumb.get(name).and_then(scalar).filter(|text| !text.is_empty()) {
+            kept.insert(budget.key(name)?, budget.text(&text)?);
         }
     }
     let data = crumb.get("data").and_then(Value::as_object).into_iter().flatten();
-    // The query of a request that was made stands beside its address.
+    // The query of a request, which may contain secrets.
     let data = data.filter(|(name, _)| !matches!(name.as_str(), "http.query" | "http.fragment"));
     let data: Map<String, Value> = data
         .take(ITEMS)
@@ -139,7 +139,7 @@ fn breadcrumb(crumb: &Value, budget: &mut Budget) -> Option<Value> {
     Some(Value::Object(kept))
 }
 
-/// The text as JSON of at most this size.
+/// The text, cut to this many bytes of JSON.
 pub(super) fn cut(text: &str, limit: usize) -> Value {
     let mut size = 2;
     let end = text.char_indices().find(|(_, c)| {
@@ -149,7 +149,7 @@ pub(super) fn cut(text: &str, limit: usize) -> Value {
     Value::from(end.map_or(text, |(end, _)| &text[..end]))
 }
 
-/// Bytes that a character takes in JSON.
+/// The bytes of a character in JSON.
 fn json_size(c: char) -> usize {
     match c {
         '"' | '\\' => 2,
@@ -159,7 +159,7 @@ fn json_size(c: char) -> usize {
     }
 }
 
-/// Bytes of JSON that may still be spent.
+/// The remaining bytes of JSON.
 struct Budget(usize);
 
 impl Budget {
@@ -170,7 +170,7 @@ impl Budget {
 
     fn text(&mut self, text: &str) -> Option<Value> {
         let kept = cut(text, LINE.min(self.0));
-        // Quotation marks, and what stands between two values.
+        // Quotation marks and separators.
         let size: usize = kept.as_str().unwrap_or_default().chars().map(json_size).sum();
         self.spend(size + 4)?;
         Some(kept)
@@ -183,7 +183,7 @@ impl Budget {
         }
     }
 
-    /// A value, without what is too deep or too much of it; none when nothing may be spent any more.
+    /// A value, cut in depth and length; none when the budget is spent.
     fn value(&mut self, value: &Value, depth: usize) -> Option<Value> {
         match value {
             Value::String(text) => self.text(without_query(text)),
@@ -203,7 +203,7 @@ impl Budget {
         }
     }
 
-    /// An object; none when it is none, or nothing of it is kept.
+    /// An object; none if it is none, or nothing of it is kept.
     fn object(&mut self, value: &Value, depth: usize) -> Option<Value> {
         let kept: Map<String, Value> = value
             .as_object()?

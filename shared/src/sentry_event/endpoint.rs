@@ -1,31 +1,31 @@
-//! The route that failed, where a server reports.
+//! The failed route of a server's event.
 
 use serde_json::Value;
 
 use super::fields::{before_query, first_bytes, part, text};
 
-/// Platforms of servers. The address in a browser's event is the page that was open: no endpoint of ours failed there.
+/// Platforms of servers. The URL in a browser's event is the open page, not a failed endpoint.
 const SERVERS: [&str; 12] =
     ["python", "node", "ruby", "php", "java", "go", "csharp", "elixir", "perl", "rust", "haskell", "kotlin"];
 
-/// Systems of devices, whose SDKs name the platform `java` or `csharp` too.
+/// Operating systems of devices, whose SDKs name the platform `java` or `csharp` too.
 const DEVICES: [&str; 5] = ["Android", "iOS", "iPadOS", "tvOS", "watchOS"];
 
-/// Bytes that are kept.
+/// Bytes kept.
 const LENGTH: usize = 2_000;
 
-/// The path of the route, such as `/orders/{id}`, as the framework knows it, else as it was asked for.
+/// The route's path, such as `/orders/{id}`, as the framework names it, else as requested.
 pub(super) fn endpoint(event: &Value) -> Option<String> {
     if !text(event, "platform").is_some_and(|platform| SERVERS.contains(&platform)) || is_device(event) {
         return None;
     }
-    let asked = text(part(event, "request"), "url");
+    let requested = text(part(event, "request"), "url");
     let named = text(event, "transaction").and_then(|transaction| match transaction.split_once(' ') {
         Some((method, path)) if is_method(method) => Some(path.trim()),
-        // Without a method it may be a file; with an address beside it, it is not.
-        _ => Some(transaction).filter(|_| asked.is_some()),
+        // Without a method it may be a file, unless the event has a URL too.
+        _ => Some(transaction).filter(|_| requested.is_some()),
     });
-    let route = named.filter(|path| path.starts_with('/')).or_else(|| asked.and_then(path));
+    let route = named.filter(|path| path.starts_with('/')).or_else(|| requested.and_then(path));
     let route = before_query(first_bytes(route?, LENGTH));
     (!route.is_empty()).then(|| route.to_owned())
 }
@@ -39,7 +39,7 @@ fn is_method(word: &str) -> bool {
     (3..=7).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// The path of an address, or the address that is only a path.
+/// The path of a URL, or a bare path.
 fn path(address: &str) -> Option<&str> {
     match address.split_once("://") {
         Some((_, rest)) => {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_servers_route_is_its_endpoint_and_a_browsers_page_is_none() {
+    fn a_servers_route_is_its_endpoint_and_a_browsers_page_is_not() {
         let url = "https://shop.example.com/orders/17?token=SECRET#x";
         for (event, expected) in [
             (json!({"platform": "python", "transaction": "GET /x"}), Some("/x")),

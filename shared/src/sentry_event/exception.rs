@@ -1,18 +1,18 @@
-//! The exceptions of an event: which of them names the error.
+//! The exceptions of an event, and the one that names the error.
 
 use serde_json::Value;
 
 use super::fields::{items, part};
 
-/// Exceptions that are looked at: SDKs end a chain at 50.
+/// The most exceptions that are read: SDKs end a chain at 50.
 const EXCEPTIONS: usize = 100;
 
-/// The exceptions of an event, as listed: each cause before what it caused.
+/// The exceptions of an event, in their order: each after its cause.
 #[derive(Debug)]
 pub(super) struct Exceptions<'a>(Vec<&'a Value>);
 
 impl<'a> Exceptions<'a> {
-    /// Those of this event: `{"values": […]}`, a bare list, or one alone.
+    /// The exceptions of this event: `{"values": […]}`, a bare list, or a single one.
     pub(super) fn of(event: &'a Value) -> Self {
         let listed = ["exception", "sentry.interfaces.Exception"].into_iter().find_map(|name| {
             let last = items(event, name).rev().filter(|value| value.is_object()).take(EXCEPTIONS);
@@ -22,22 +22,22 @@ impl<'a> Exceptions<'a> {
         });
         let alone = || {
             let exception = part(event, "exception");
-            let told = ["type", "value", "stacktrace"].iter().any(|name| exception.get(name).is_some());
-            told.then(|| vec![exception])
+            let is_one = ["type", "value", "stacktrace"].iter().any(|name| exception.get(name).is_some());
+            is_one.then(|| vec![exception])
         };
         Self(listed.or_else(alone).unwrap_or_default())
     }
 
-    /// Each before what caused it.
+    /// Each before its cause.
     pub(super) fn outermost_first(&self) -> impl Iterator<Item = &'a Value> {
         self.0.iter().rev().copied()
     }
 
-    /// The exception that names the error: the last one is the outermost raised. A group of one says less than the
-    /// one that it holds.
+    /// The exception that names the error: the last one is the outermost raised. A group with one member is replaced by
+    /// that member.
     pub(super) fn raised(&self) -> &'a Value {
         let Some(mut raised) = self.0.last().copied() else { return &Value::Null };
-        // As deep as there are exceptions: ids of a hostile event may run in a circle.
+        // Bounded by the number of exceptions: ids of a hostile event may form a cycle.
         for _ in 1..self.0.len() {
             let Some(only) = self.only_member(raised) else { break };
             raised = only;
@@ -45,7 +45,7 @@ impl<'a> Exceptions<'a> {
         raised
     }
 
-    /// The only member of a group; none when it is no group, or of several.
+    /// The only member of a group; none if it is no group, or has several.
     fn only_member(&self, group: &Value) -> Option<&'a Value> {
         let is_group = mechanism(group, "is_exception_group").and_then(Value::as_bool);
         let id = mechanism(group, "exception_id").and_then(Value::as_u64).filter(|_| is_group == Some(true));
@@ -60,7 +60,7 @@ fn mechanism<'a>(exception: &'a Value, name: &str) -> Option<&'a Value> {
     exception.get("mechanism")?.get(name)
 }
 
-/// Whether the program's own code caught it; none when it is not told.
+/// Whether the program's own code caught it; none if unknown.
 pub(super) fn handled(exception: &Value) -> Option<bool> {
     mechanism(exception, "handled").and_then(Value::as_bool)
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_one_is_what_it_holds_and_a_larger_one_is_itself() {
+    fn a_group_with_one_member_is_replaced_by_it() {
         let member = |kind: &str, id: u64, parent: u64| json!({"type": kind, "mechanism": {"exception_id": id, "parent_id": parent}});
         let group = json!({"type": "ExceptionGroup", "mechanism": {"exception_id": 0, "is_exception_group": true}});
         assert_eq!(raised(&json!([member("ValueError", 1, 0), group])), "ValueError");

@@ -1,17 +1,17 @@
-//! Readers of JSON in which any field may be missing, null or of another type. They never fail: what is not of use is
-//! as good as missing.
+//! Readers of JSON in which any field may be missing, null or of another type. They never fail: an unusable field
+//! counts as missing.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// A text that says something.
+/// A text field that is not blank.
 #[must_use]
 pub fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// An id, which Sentry writes now as text and now as a number.
+/// An id, which Sentry writes as text or as a number.
 #[must_use]
 pub fn id(value: &Value, name: &str) -> Option<String> {
     match value.get(name)? {
@@ -21,7 +21,7 @@ pub fn id(value: &Value, name: &str) -> Option<String> {
     }
 }
 
-/// The items of a list, which may stand bare or as `{"values": […]}`; none when it is no list.
+/// The items of a list, bare or as `{"values": […]}`; empty if it is no list.
 pub fn items<'a>(value: &'a Value, name: &str) -> impl DoubleEndedIterator<Item = &'a Value> + use<'a> {
     let found = value.get(name).unwrap_or(&Value::Null);
     let list = found.as_array().or_else(|| found.get("values")?.as_array());
@@ -59,7 +59,7 @@ pub(super) fn scalar(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// What a field says, whatever its type: SDKs put objects where a text belongs.
+/// A field as text, whatever its type: some SDKs send objects for texts.
 pub(super) fn said<'a>(value: &'a Value, name: &str) -> Option<Cow<'a, str>> {
     let value = value.get(name)?;
     let said = match value {
@@ -70,7 +70,7 @@ pub(super) fn said<'a>(value: &'a Value, name: &str) -> Option<Cow<'a, str>> {
     (!said.is_empty()).then_some(said)
 }
 
-/// A part of the event, under its name or the one that SDKs of before 2016 gave it.
+/// A part of the event, under its name or the name in SDKs before 2016.
 pub(super) fn part<'a>(event: &'a Value, name: &str) -> &'a Value {
     let older = match name {
         "exception" => "sentry.interfaces.Exception",
@@ -84,17 +84,17 @@ pub(super) fn part<'a>(event: &'a Value, name: &str) -> &'a Value {
     found.or_else(|| event.get(older)).unwrap_or(&Value::Null)
 }
 
-/// At most this many bytes of the text; never cuts a character in two.
+/// At most this many bytes of the text; never splits a character.
 pub(super) fn first_bytes(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 
-/// An address without its query and fragment, where secrets stand; any other text as it is.
+/// A URL without its query and fragment, which may contain secrets; any other text unchanged.
 pub(super) fn without_query(value: &str) -> &str {
     if value.contains("://") { before_query(value) } else { value }
 }
 
-/// What stands before a query or fragment.
+/// The URL before its query or fragment.
 pub(super) fn before_query(address: &str) -> &str {
     address.split(['?', '#']).next().unwrap_or(address)
 }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_read_in_each_spelling() {
+    fn tags_are_read_in_each_format() {
         for spelt in [
             json!([["sentry:release", "a@1"], ["n", 7], ["off", false], ["none", null], ["broken"], 3, [1, "x"]]),
             json!({"release": "a@1", "n": 7, "off": false, "none": null, "list": []}),

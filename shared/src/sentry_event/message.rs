@@ -1,4 +1,4 @@
-//! What an event says: its exception's words, else its log message, with the values that belong into it.
+//! The message of an event: its exception's, else its log message, formatted with its values.
 
 use std::borrow::Cow;
 
@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use super::fields::{first_bytes, part, said, scalar, text};
 
-/// Bytes that are kept of a message, as Sentry itself keeps.
+/// Bytes kept of a message, as in Sentry.
 const MESSAGE: usize = 8_192;
 
 /// The message of an event that has none.
 const NOTHING_SAID: &str = "an event without a message";
 
-/// A message, and what it looked like before values were put into it.
+/// A message, and the template from which it was formatted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LogMessage<'a> {
     pub(super) text: Cow<'a, str>,
-    /// None when it is the message itself, or says nothing by itself (`%s`).
+    /// None if it equals the message, or has no words of its own (`%s`).
     pub(super) template: Option<&'a str>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn message(event: &Value, raised: &Value, logged: Option<&LogMessage<
         .unwrap_or_else(|| NOTHING_SAID.to_owned())
 }
 
-/// What the exception itself says.
+/// The exception's message.
 fn of_exception(raised: &Value) -> Option<String> {
     let (kind, value) = (said(raised, "type").map(cut), said(raised, "value").map(cut));
     match (kind, value) {
@@ -61,13 +61,13 @@ fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// Whether a template has words beside its places for values.
+/// Whether a template has words besides its placeholders.
 fn says_something(template: &str) -> bool {
     let mut letters = 0;
     let mut rest = template;
     while let Some(c) = rest.chars().next() {
-        if let Some(place) = Place::at(rest) {
-            rest = &rest[place.len..];
+        if let Some(placeholder) = Placeholder::at(rest) {
+            rest = &rest[placeholder.len..];
         } else {
             letters += usize::from(c.is_alphabetic());
             rest = &rest[c.len_utf8()..];
@@ -76,7 +76,7 @@ fn says_something(template: &str) -> bool {
     letters >= 3
 }
 
-/// The template with its values, as `%s` or `{}` ask for them; a place without a value stays as it is.
+/// The template formatted with its values; a placeholder without a value stays.
 fn formatted<'a>(template: &'a str, params: &Value) -> Cow<'a, str> {
     if !template.contains(['%', '{']) || !(params.is_array() || params.is_object()) {
         return Cow::Borrowed(template);
@@ -87,8 +87,8 @@ fn formatted<'a>(template: &'a str, params: &Value) -> Cow<'a, str> {
     while let Some(at) = rest.find(['%', '{']).filter(|_| text.len() < MESSAGE) {
         text.push_str(&rest[..at]);
         rest = &rest[at..];
-        let place = Place::at(rest).unwrap_or(Place { len: 1, name: Name::Itself });
-        let value = match place.name {
+        let placeholder = Placeholder::at(rest).unwrap_or(Placeholder { len: 1, name: Name::Itself });
+        let value = match placeholder.name {
             Name::Next => params.get(next),
             Name::Number(number) => params.get(number),
             Name::Word(word) => params.get(word),
@@ -97,10 +97,10 @@ fn formatted<'a>(template: &'a str, params: &Value) -> Cow<'a, str> {
         match value {
             Some(value) => push_value(&mut text, value),
             None if rest.starts_with("%%") => text.push('%'),
-            None => text.push_str(&rest[..place.len]),
+            None => text.push_str(&rest[..placeholder.len]),
         }
-        next += usize::from(matches!(place.name, Name::Next));
-        rest = &rest[place.len..];
+        next += usize::from(matches!(placeholder.name, Name::Next));
+        rest = &rest[placeholder.len..];
     }
     text.push_str(rest);
     Cow::Owned(text)
@@ -111,8 +111,8 @@ fn push_value(text: &mut String, value: &Value) {
     text.push_str(first_bytes(&value, MESSAGE));
 }
 
-/// A place for a value at the beginning of a text.
-struct Place<'a> {
+/// A placeholder for a value at the beginning of a text: `%s`, `%(name)d`, `{}`, `{name}`.
+struct Placeholder<'a> {
     len: usize,
     name: Name<'a>,
 }
@@ -124,8 +124,8 @@ enum Name<'a> {
     Itself,
 }
 
-impl<'a> Place<'a> {
-    /// Longer names and longer orders for width and precision are somebody's text.
+impl<'a> Placeholder<'a> {
+    /// A longer one is ordinary text.
     const LENGTH: usize = 64;
 
     fn at(text: &'a str) -> Option<Self> {
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_message_is_read_in_each_spelling() {
+    fn a_log_message_is_read_in_each_format() {
         for (event, text, template) in [
             (json!({"message": "hello"}), "hello", None),
             (json!({"message": {"formatted": "hello"}}), "hello", None),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_put_where_the_template_asks_for_them() {
+    fn values_replace_their_placeholders() {
         for (template, params, expected) in [
             ("%s of %d", json!(["one", 7]), "one of 7"),
             ("%-5s|%.2f|%5d%%", json!(["a", 1.5, 3]), "a|1.5|3%"),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_of_places_alone_says_nothing() {
+    fn a_template_of_placeholders_alone_says_nothing() {
         for (template, says) in
             [("%s", false), ("%s: {}", false), ("%(message)s", false), ("no %s", false), ("left %s", true)]
         {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exception_speaks_first() {
+    fn the_exceptions_message_takes_precedence() {
         let logged = LogMessage { text: "logged".into(), template: None };
         for (raised, expected) in [
             (json!({"type": "E", "value": "v"}), "E: v"),

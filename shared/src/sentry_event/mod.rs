@@ -1,9 +1,8 @@
-//! A Sentry event as a [`Report`]. Pure.
+//! Converts a Sentry event to a [`Report`]. Pure.
 //!
-//! Events come in two spellings: as SDKs send them, and as Sentry's webhooks repeat them. Any field may be missing, null
-//! or of another type, and none of that is an error. What tells who somebody is stays out, but for a hash of it; the rest
-//! is bounded, and redacted later, with the whole report. Application and upstream group are the caller's to set, and
-//! which events are errors at all.
+//! Two formats: as SDKs send events, and as Sentry's webhooks repeat them. Any field may be missing, null or of another
+//! type, without an error. Identities of users are dropped, except for a hash; the rest is bounded, and redacted later,
+//! with the whole report. The caller decides which events are errors, and sets application and upstream group.
 //!
 //! Users: `sentry-webhook`, `sentry-envelope`.
 
@@ -27,17 +26,17 @@ use exception::Exceptions;
 use fields::{first_bytes, part, said, scalar};
 use message::LogMessage;
 
-/// Bytes that are kept of a value that has a column of its own; the column may be narrower.
+/// Bytes kept of a value with its own column; the column may be narrower.
 const VALUE: usize = 500;
 
-/// Bytes of JSON that a log message beside an exception may take.
+/// Bytes of JSON for a log message that accompanies an exception.
 const LOGGED: usize = 4_000;
 
-/// Parts of a reporter's own grouping, and bytes of each.
+/// Limits of a reporter's own grouping: parts, and bytes of each.
 const FINGERPRINT_PARTS: usize = 32;
 const FINGERPRINT_PART: usize = 1_000;
 
-/// The report of an event; none when it is no JSON object.
+/// The report of an event; none if it is no JSON object.
 #[must_use]
 pub fn report(event: &Value, key: DeliveryKey, source: &str, now: DateTime<Utc>) -> Option<Report> {
     if !event.is_object() {
@@ -68,9 +67,9 @@ pub fn report(event: &Value, key: DeliveryKey, source: &str, now: DateTime<Utc>)
     Some(report)
 }
 
-/// Applies Sentry's level: `fatal` is CRITICAL, `error` at least MEDIUM; below that the built-in rules find at most MEDIUM
-/// (`warning`) or LOW (`info` and milder). A level that is none of these counts as `error`, as in Sentry. May be called
-/// again with a better level.
+/// Applies Sentry's level: `fatal` is CRITICAL, `error` at least MEDIUM; the built-in rules give `warning` at most
+/// MEDIUM, and lower levels at most LOW. An unknown level counts as `error`, as in Sentry. A second call overrides the
+/// first.
 pub fn apply_level(report: &mut Report, level: &str) {
     let level = level.trim().to_ascii_lowercase();
     (report.severity, report.at_least, report.at_most) = match level.as_str() {
@@ -82,7 +81,7 @@ pub fn apply_level(report: &mut Report, level: &str) {
     report.context.insert("level".to_owned(), details::cut(&level, 64));
 }
 
-/// The level; Python's logging numbers its own.
+/// The level; Python's logging uses numbers.
 fn level(event: &Value) -> Option<String> {
     let level = event.get("level")?;
     let number = level.as_f64().or_else(|| level.as_str()?.trim().parse().ok());
@@ -96,7 +95,7 @@ fn level(event: &Value) -> Option<String> {
     }
 }
 
-/// Keeps a log message that the report's own does not repeat, and what it looked like without its values.
+/// Keeps the log message if it differs from the report's message, else its template.
 fn keep_logged(report: &mut Report, logged: &LogMessage<'_>) {
     if report.message != logged.text {
         report.keep_in_context("log_message", details::cut(&logged.text, LOGGED));
@@ -105,7 +104,7 @@ fn keep_logged(report: &mut Report, logged: &LogMessage<'_>) {
     }
 }
 
-/// How the reporter wants it grouped: a list of texts, in some SDKs one text.
+/// The reporter's own grouping: a list of texts, in some SDKs one text.
 fn client_fingerprint(event: &Value) -> Vec<String> {
     let fingerprint = event.get("fingerprint").unwrap_or(&Value::Null);
     let alone = fingerprint.as_str().map(|_| fingerprint);
@@ -113,19 +112,18 @@ fn client_fingerprint(event: &Value) -> Vec<String> {
     parts.take(FINGERPRINT_PARTS).map(|part| first_bytes(&part, FINGERPRINT_PART).to_owned()).collect()
 }
 
-/// Whom it met, by the best of what is told.
+/// The affected user, by the best identity given.
 fn user(event: &Value) -> Option<UserKey> {
     let user = part(event, "user");
-    // An SDK that does not know the address asks the receiver to fill it in.
-    let told =
-        |name: &&str| id(user, name).filter(|told| !told.starts_with("{{")).map(|told| ((*name).to_owned(), told));
-    let of_object = ["id", "email", "username", "ip_address"].iter().find_map(told);
+    // An SDK that does not know the address sends a placeholder.
+    let given = |name: &&str| id(user, name).filter(|id| !id.starts_with("{{")).map(|id| ((*name).to_owned(), id));
+    let of_object = ["id", "email", "username", "ip_address"].iter().find_map(given);
     // Sentry repeats it as a tag such as `email:ann@example.com`.
     let of_tag = || {
         let tag = tag(event, "user")?;
-        let (kind, told) = tag.split_once(':')?;
+        let (kind, value) = tag.split_once(':')?;
         let kind = if kind == "ip" { "ip_address" } else { kind };
-        Some((kind.to_owned(), told.trim().to_owned())).filter(|(_, told)| !told.is_empty())
+        Some((kind.to_owned(), value.trim().to_owned())).filter(|(_, value)| !value.is_empty())
     };
     let (kind, identity) = of_object.or_else(of_tag)?;
     Some(UserKey::of(&kind, &identity))

@@ -1,21 +1,21 @@
-//! The calls that led to an error: as text, the newest first, each cause after what it caused; and the one call that
-//! tells the error from others.
+//! Stack traces: as text, newest call first, each cause after what it caused; and the crash frame, by which errors are
+//! grouped.
 
 use serde_json::Value;
 
 use super::exception::Exceptions;
 use super::fields::{first_bytes, items, part, said, text as text_of};
 
-/// Frames that are kept of one exception, and exceptions of a chain: a deep recursion repeats itself.
+/// Frames kept of one exception, and exceptions of a chain: a deep recursion repeats itself.
 const FRAMES: usize = 100;
 const EXCEPTIONS: usize = 10;
 
-/// Bytes of the whole text, of what an exception says, and of each part of a line.
+/// Bytes of the whole text, of an exception's value, and of each part of a line.
 const TEXT: usize = 64_000;
 const VALUE: usize = 4_000;
 const WORD: usize = 300;
 
-/// Where libraries are: an SDK that calls all code the application's own is not believed about these.
+/// Paths of libraries: some SDKs mark all code as the application's own.
 const LIBRARIES: [&str; 8] = [
     "node_modules/",
     "site-packages/",
@@ -27,7 +27,7 @@ const LIBRARIES: [&str; 8] = [
     "/vendor/bundle/",
 ];
 
-/// The text of all the exceptions, or of the thread that failed; none when there is neither.
+/// The text of all exceptions, or of the thread that failed.
 pub(super) fn text(event: &Value, exceptions: &Exceptions<'_>) -> Option<String> {
     let mut text = String::new();
     let of_thread = of_thread(event, exceptions.raised());
@@ -45,7 +45,7 @@ pub(super) fn text(event: &Value, exceptions: &Exceptions<'_>) -> Option<String>
     (!text.is_empty()).then_some(text)
 }
 
-/// The call that raised the error, as `module:function`: the application's own last one.
+/// The crash frame, as `module:function`: the application's own last call.
 pub(super) fn crash_frame(event: &Value, exceptions: &Exceptions<'_>) -> Option<String> {
     let raised = exceptions.raised();
     let of_raised = raised.get("stacktrace").filter(|trace| has_frames(trace));
@@ -61,7 +61,7 @@ pub(super) fn crash_frame(event: &Value, exceptions: &Exceptions<'_>) -> Option<
 fn crash_frame_of(trace: &Value) -> Option<String> {
     let own = |frame: &Value| frame.get("in_app").and_then(Value::as_bool);
     let newest = || items(trace, "frames").rev().take(FRAMES);
-    // The innermost of the best kind: own code for certain, own code by its word, code of which nobody says whose.
+    // The innermost of the best kind: own code and no library, marked as own code, unmarked and no library, any.
     newest()
         .filter(|frame| own(frame) == Some(true) && !is_library(frame))
         .chain(newest().filter(|frame| own(frame) == Some(true)))
@@ -103,7 +103,7 @@ fn of_thread<'a>(event: &'a Value, raised: &Value) -> Option<&'a Value> {
         .get("stacktrace")
 }
 
-/// The stack of an event that belongs to no exception and no thread.
+/// The event's own stack, of no exception and no thread.
 fn alone(event: &Value) -> Option<&Value> {
     Some(part(event, "stacktrace")).filter(|trace| has_frames(trace))
 }

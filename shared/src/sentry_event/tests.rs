@@ -1,4 +1,4 @@
-//! Whole events: as real SDKs sent them, as Sentry's webhook repeats them, and as nobody should send them.
+//! Whole events: of real SDKs, as repeated by Sentry's webhook, and malformed ones.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -74,7 +74,7 @@ fn messages_of_both_sdks_are_read() {
 }
 
 #[test]
-fn the_level_bears_on_the_severity() {
+fn the_level_bounds_the_severity() {
     const MEDIUM: Option<Severity> = Some(Severity::Medium);
     const LOW: Option<Severity> = Some(Severity::Low);
     let fatal = (Some(Severity::Critical), None, None);
@@ -115,7 +115,7 @@ fn the_level_bears_on_the_severity() {
 }
 
 #[test]
-fn a_level_that_is_told_later_replaces_the_one_before() {
+fn a_second_level_replaces_the_first() {
     let mut report = read(&json!({})).unwrap();
     for (level, expected) in [
         ("fatal", (Some(Severity::Critical), None, None)),
@@ -128,7 +128,7 @@ fn a_level_that_is_told_later_replaces_the_one_before() {
 }
 
 #[test]
-fn a_user_is_kept_as_a_hash_of_the_best_that_is_told() {
+fn a_user_is_kept_as_a_hash_of_the_best_identity() {
     for (event, expected) in [
         (json!({"user": {"id": 17, "email": "ann@example.com"}}), Some(("id", "17"))),
         (json!({"user": {"id": null, "email": "ann@example.com"}}), Some(("email", "ann@example.com"))),
@@ -170,7 +170,7 @@ fn a_log_messages_template_is_kept_beside_it() {
 }
 
 #[test]
-fn what_is_nobodys_business_stays_out() {
+fn personal_data_is_dropped() {
     let event = json!({
         "platform": "python",
         "user": {"email": "SECRET", "name": "SECRET"},
@@ -244,7 +244,7 @@ fn only_an_object_is_an_event() {
     }
 }
 
-/// Any JSON, of a shape that comes near an event's.
+/// Any JSON of a shape similar to an event's.
 fn anything() -> impl Strategy<Value = Value> {
     let word = prop_oneof![
         Just("values"),

@@ -122,7 +122,7 @@ impl ConnectionSettings {
         }
         let trust = trust_of(options.sslmode.as_deref(), &driver, config.ca.as_deref())?;
         let mut warnings = options.warnings;
-        if trust == Some(Trust::Anybody) {
+        if trust == Some(Trust::AnyCertificate) {
             warnings.push("sslmode=no-verify: whoever stands in between can read and change everything".into());
         }
         driver.ssl_mode(if trust.is_some() { SslMode::Require } else { SslMode::Disable });
@@ -247,7 +247,7 @@ fn trust_of(
             Some(Host::Tcp(name)) => Err(ConnectError::UnencryptedNetwork(name.clone())),
             _ => Ok(None),
         },
-        Some("no-verify") => Ok(Some(Trust::Anybody)),
+        Some("no-verify") => Ok(Some(Trust::AnyCertificate)),
         None | Some("" | "allow" | "prefer" | "require" | "verify-ca" | "verify-full") => match ca {
             Some(ca) => {
                 let trust = Trust::Only(read_pem(ca)?);
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn opting_out_is_possible_and_warned_of() {
         let settings = parse("postgresql://u:p@db.example.com/app?sslmode=no-verify").unwrap();
-        assert_eq!(settings.trust, Some(Trust::Anybody));
+        assert_eq!(settings.trust, Some(Trust::AnyCertificate));
         assert_eq!(settings.warnings.len(), 1);
     }
 

@@ -9,10 +9,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
-use super::row::column;
+use super::row::{column, word};
 use super::services::service_of;
 use super::{Client, StoreError};
-use crate::model::{Service, Slot, Verdict};
+use crate::model::{BreakerState, Service, Slot, Verdict};
 
 /// One claim takes this many: checked at once, they need as many sockets, and their results fit one statement well
 /// within its deadline. The rest is claimed next.
@@ -114,8 +114,8 @@ pub struct Beat {
 /// A circuit breaker as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Breaker {
-    /// `closed`, `open` or `half_open`.
-    pub state: String,
+    /// Closed, open or half open.
+    pub state: BreakerState,
     /// Failures in a row.
     pub failures: i32,
     /// The present pause between two attempts.
@@ -232,7 +232,6 @@ async fn read(
 
 fn claimed_of(row: &Row) -> Result<ClaimedService, StoreError> {
     let beat_at: Option<DateTime<Utc>> = column(row, "beat_at")?;
-    let breaker_state: Option<String> = column(row, "breaker_state")?;
     Ok(ClaimedService {
         service: service_of(row)?,
         slot: Slot { start: column(row, "stands_for")?, period_seconds: column(row, "period")? },
@@ -245,9 +244,9 @@ fn claimed_of(row: &Row) -> Result<ClaimedService, StoreError> {
             Some(at) => Some(Beat { at, failed: column(row, "beat_failed")?, message: column(row, "beat_message")? }),
             None => None,
         },
-        breaker: match breaker_state {
-            Some(state) => Some(Breaker {
-                state,
+        breaker: match column::<Option<&str>>(row, "breaker_state")? {
+            Some(_) => Some(Breaker {
+                state: word(row, "breaker_state", BreakerState::parse)?,
                 failures: column(row, "breaker_failures")?,
                 backoff_seconds: column(row, "breaker_backoff_seconds")?,
                 opened_at: column(row, "breaker_opened_at")?,

@@ -10,7 +10,9 @@ use tokio_postgres::types::{Json, Type};
 
 use super::row::{column, word};
 use super::{Client, StoreError};
-use crate::model::{FileName, Kind, RecentVerdicts, Routing, Service, ServiceSpec, ServiceState, Standing};
+use crate::model::{
+    BreakerState, FileName, Kind, RecentVerdicts, Routing, Service, ServiceSpec, ServiceState, Standing,
+};
 
 /// Who configured a service; the environment's defaults never overwrite what an operator wrote in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,8 +219,8 @@ pub struct Seen {
 /// How a circuit breaker stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenBreaker {
-    /// `closed`, `open` or `half_open`.
-    pub state: String,
+    /// Closed, open or half open.
+    pub state: BreakerState,
     /// When the next attempt is let through.
     pub retry_at: Option<DateTime<Utc>>,
 }
@@ -235,7 +237,6 @@ pub async fn list(client: &Client, now: DateTime<Utc>) -> Result<Vec<Listed>, St
 }
 
 fn seen_of(row: &Row) -> Result<Seen, StoreError> {
-    let state: Option<String> = column(row, "breaker_state")?;
     Ok(Seen {
         last_checked_at: column(row, "last_checked_at")?,
         latency_ms: column(row, "last_latency_ms")?,
@@ -243,8 +244,11 @@ fn seen_of(row: &Row) -> Result<Seen, StoreError> {
         error: column(row, "last_error")?,
         held_by: column(row, "held_by")?,
         certificate_expires_at: column(row, "certificate_expires_at")?,
-        breaker: match state {
-            Some(state) => Some(SeenBreaker { state, retry_at: column(row, "breaker_retry_at")? }),
+        breaker: match column::<Option<&str>>(row, "breaker_state")? {
+            Some(_) => Some(SeenBreaker {
+                state: word(row, "breaker_state", BreakerState::parse)?,
+                retry_at: column(row, "breaker_retry_at")?,
+            }),
             None => None,
         },
     })

@@ -153,7 +153,7 @@ impl Served {
         let publisher = Publisher::new(store.clone(), BusConfig::default());
         let app = sentry_envelope::App {
             intake: shared::intake::Intake::new(store.clone(), publisher, Default::default()),
-            directory: Directory::new(store.clone()).with_patience(Duration::from_secs(20)),
+            directory: Directory::new(store.clone()).with_timeout(Duration::from_secs(20)),
             counters: Counters::new(store.clone()),
             watch: Watch::new(store.clone()),
             store: store.clone(),

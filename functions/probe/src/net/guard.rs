@@ -7,12 +7,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 /// A range of addresses, such as `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    first: IpAddr,
-    prefix: u8,
-}
+pub struct Cidr(IpNet);
 
 /// Why a text is not an address range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,50 +36,27 @@ impl Cidr {
     /// When the syntax is invalid, or the address is not the start of the range.
     pub fn parse(text: &str) -> Result<Self, CidrError> {
         let form = || CidrError::Form(text.to_owned());
-        let (address, prefix) = match text.trim().split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| form())?)),
-            None => (text.trim(), None),
-        };
-        let first: IpAddr = address.parse().map_err(|_| form())?;
-        let longest = if first.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.unwrap_or(longest);
-        if prefix > longest {
-            return Err(form());
+        let bare = text.trim();
+        let range = bare.parse().or_else(|_| bare.parse::<IpAddr>().map(IpNet::from)).map_err(|_| form())?;
+        if range.trunc() != range {
+            return Err(CidrError::Host { text: text.to_owned(), meant: range.trunc().to_string() });
         }
-        let start = start_of(first, prefix);
-        if start != first {
-            return Err(CidrError::Host { text: text.to_owned(), meant: format!("{start}/{prefix}") });
-        }
-        Ok(Self { first, prefix })
+        Ok(Self(range))
     }
 
     /// The loopback interface: for checks on a developer's machine.
     #[must_use]
     pub fn loopback() -> Vec<Self> {
         vec![
-            Self { first: Ipv4Addr::new(127, 0, 0, 0).into(), prefix: 8 },
-            Self { first: Ipv6Addr::LOCALHOST.into(), prefix: 128 },
+            Self(IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8)),
+            Self(IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST))),
         ]
     }
 
     /// Whether the range contains the address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        address.is_ipv4() == self.first.is_ipv4() && start_of(address, self.prefix) == self.first
-    }
-}
-
-/// The address with all bits beyond the prefix cleared.
-fn start_of(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
-            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
-        }
+        self.0.contains(&address)
     }
 }
 
@@ -232,7 +208,7 @@ fn special(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) => SPECIAL_V4
             .iter()
-            .find(|(first, prefix, _)| start_of(v4.into(), *prefix) == IpAddr::V4(*first))
+            .find(|(first, prefix, _)| Ipv4Net::new(*first, *prefix).is_ok_and(|range| range.contains(&v4)))
             .map(|(_, _, what)| *what),
         IpAddr::V6(v6) => SPECIAL_V6
             .iter()
@@ -243,7 +219,7 @@ fn special(address: IpAddr) -> Option<&'static str> {
 }
 
 fn within(address: Ipv6Addr, (first, prefix): (Ipv6Addr, u8)) -> bool {
-    start_of(address.into(), prefix) == IpAddr::V6(first)
+    Ipv6Net::new(first, prefix).is_ok_and(|range| range.contains(&address))
 }
 
 fn last_32(address: Ipv6Addr) -> Ipv4Addr {

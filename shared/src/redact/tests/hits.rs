@@ -1,4 +1,4 @@
-//! What must go.
+//! What must be redacted.
 
 use super::redacted;
 
@@ -185,17 +185,17 @@ const ASSIGNMENTS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn addresses_and_cards_go() {
+fn addresses_and_cards_are_redacted() {
     assert_all(ADDRESSES);
 }
 
 #[test]
-fn keys_tokens_and_passwords_in_urls_go() {
+fn keys_tokens_and_passwords_in_urls_are_redacted() {
     assert_all(TOKENS);
 }
 
 #[test]
-fn values_behind_secret_names_go() {
+fn values_behind_secret_names_are_redacted() {
     assert_all(ASSIGNMENTS);
 }
 

@@ -1,4 +1,4 @@
-//! Text made to be slow, and values made to be deep.
+//! Text made to be slow, and deeply nested values.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn no_text_takes_more_than_linear_time() {
         "identified by '", "password '", "user:pass@host:1", "a:a", "a@a:", "::1", "f::", "ffff:",
     ];
     for piece in pieces {
-        // What else runs disturbs single measurements; quadratic work would take 64 times as long.
+        // Other processes disturb single measurements; a quadratic algorithm would take 64 times as long.
         let short = (0..3).map(|_| time(piece, 10_000)).max().unwrap().max(Duration::from_millis(2));
         let is_linear = (0..4).any(|_| time(piece, 80_000) < 30 * short);
         assert!(is_linear, "{piece:?} repeated takes more than linear time");

@@ -11,7 +11,7 @@ fn assert_redacted(value: Value, expected: &Value) {
 }
 
 #[test]
-fn values_under_secret_names_go_at_any_depth() {
+fn values_under_secret_names_are_redacted_at_any_depth() {
     let cases = [
         (json!({"password": "x"}), json!({"password": "[password]"})),
         (json!({"a": [{"b": {"apiKey": "x"}}]}), json!({"a": [{"b": {"apiKey": "[token]"}}]})),
@@ -48,7 +48,7 @@ fn values_under_secret_names_go_at_any_depth() {
 }
 
 #[test]
-fn names_stand_in_pairs_and_lists_too() {
+fn names_in_pairs_and_lists_are_recognised() {
     let cases = [
         (json!([["Host", "x"], ["Cookie", "a=b"]]), json!([["Host", "x"], ["Cookie", "[cookie]"]])),
         (json!({"headers": [["X-Api-Key", "x"]]}), json!({"headers": [["X-Api-Key", "[token]"]]})),
@@ -92,7 +92,7 @@ fn json_within_strings_is_read() {
 }
 
 #[test]
-fn secrets_in_keys_go_and_no_value_is_lost() {
+fn secrets_in_keys_are_redacted_and_no_value_is_lost() {
     assert_redacted(
         json!({"a@b.io": 1, "c@d.io": 2, "x": {"8.8.8.8": {"y": 1}}}),
         &json!({"[email]": 1, "[email] (2)": 2, "x": {"[ip]": {"y": 1}}}),
@@ -100,7 +100,7 @@ fn secrets_in_keys_go_and_no_value_is_lost() {
 }
 
 #[test]
-fn what_tells_nothing_stays() {
+fn harmless_values_stay() {
     for value in [
         json!({"token_count": 512, "tokens": 512, "usage": {"max_tokens": 4096, "prompt_tokens": "12"}}),
         json!({"fields": ["password", "email", "token"], "pair": ["password", "email"]}),

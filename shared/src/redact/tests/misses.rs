@@ -13,7 +13,7 @@ const ORDINARY: &[&str] = &[
     "41111111-1111-1111-1111-111111111111", "tracking 9400110200881234567890", "0x7ffe1234abcd", "sha256:4355a46b19d348",
     "a4111111111111111f", "commit 9fceb02d0ae598e95dc970b74767f19372d61af8", "3.4111111111111111", "aa:bb:cc:dd:ee:ff",
     "01ARZ3NDEKTSV4RRFFQ69G5FAV", "$1,234.56", "100% of 5", "50%", "7 - 3 = 4", "a,b,c", "1 2 3 4 5 6 7 8 9 10 11 12 13",
-    // versions and addresses of nobody
+    // versions and special addresses
     "v1.2.3.4", "version 1.2.3.4", "Version=4.0.0.0, Culture=neutral, PublicKeyToken=b77a5c561934e089",
     "release: \"1.2.3.4\"", "foo@1.2.3", "foo@1.2.3-beta.rc", "npm:foo@^1.2.3", "@types/node@20.1.0", "1.2.3",
     "Chrome/120.0.0.0 Safari/537.36", "1.3.6.1.4.1.311.2.1", "127.0.0.1:3000", "0.0.0.0:8080", "http://[::1]:3000/x",

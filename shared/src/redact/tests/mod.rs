@@ -1,4 +1,4 @@
-//! The tests of redaction: what must go, what must stay, JSON, hostile text, and properties over generated text.
+//! Tests of redaction: what is redacted, what stays, JSON, hostile text, and properties over generated text.
 
 mod hits;
 mod hostile;
@@ -10,7 +10,7 @@ mod report;
 
 use super::Redactor;
 
-/// The text redacted; twice is once.
+/// The redacted text; asserts idempotence.
 fn redacted(text: &str) -> String {
     let once = Redactor::default().text(text).into_owned();
     assert_eq!(Redactor::default().text(&once), once, "of {text}");

@@ -14,7 +14,7 @@ fn an_operators_pattern_is_replaced_everywhere() {
 }
 
 #[test]
-fn a_pattern_that_matches_our_own_words_changes_them_no_more() {
+fn a_pattern_that_matches_our_own_words_does_not_change_them() {
     let redactor = Redactor::with_patterns(&[r"\w+", "x*"]).unwrap();
     let once = redactor.text("to a@b.io").into_owned();
     assert_eq!(once, "[redacted] [email]");

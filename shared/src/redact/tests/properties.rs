@@ -1,4 +1,4 @@
-//! Properties over generated text: no planted secret survives, ordinary text stays, twice is once.
+//! Properties over generated text: no planted secret survives, ordinary text stays, redaction is idempotent.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::Redactor;
 
-/// A secret as it may be written, and the part of it that must not survive.
+/// A secret in one of its formats, and the part of it that must not survive.
 #[derive(Debug, Clone)]
 struct Planted {
     written: String,
@@ -18,9 +18,9 @@ fn itself() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z]{3,10}\\.[a-z]{3,10}[0-9]{0,3}@[a-z]{3,10}\\.(com|org|co\\.uk|io)",
         any::<[u8; 4]>()
-            .prop_filter("of somebody", |it| it[1] > 0)
+            .prop_filter("a public address", |it| it[1] > 0)
             .prop_map(|it| std::net::Ipv4Addr::from(it).to_string())
-            .prop_filter("of somebody", |it| !it.starts_with("255.255.")),
+            .prop_filter("a public address", |it| !it.starts_with("255.255.")),
         any::<[u16; 8]>()
             .prop_filter("in full", |it| !it.contains(&0))
             .prop_map(|it| std::net::Ipv6Addr::from(it).to_string()),
@@ -71,7 +71,7 @@ fn planted() -> impl Strategy<Value = Planted> {
     prop_oneof![by_look, by_name]
 }
 
-/// What people and programs write all day.
+/// Ordinary text of people and programs.
 fn ordinary() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[a-z]{1,9}", 1 => "[A-Z][a-z]{1,9}", 2 => "[0-9]{1,6}", 1 => Just("Error".to_owned()),
@@ -84,7 +84,7 @@ fn ordinary() -> impl Strategy<Value = String> {
         .prop_map(|parts| parts.into_iter().flat_map(|(piece, between)| [piece, between.to_owned()]).collect())
 }
 
-/// The secret among ordinary text, or in JSON, in each of the places where JSON can hold it.
+/// The secret within ordinary text, or in JSON, at each position where JSON can contain it.
 fn structure() -> impl Strategy<Value = (Value, String)> {
     let inside = (ordinary(), planted(), ordinary(), 0..9_u8).prop_map(|(before, planted, after, place)| {
         let text = format!("{before} {} {after}", planted.written);
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn what_gives_itself_away_needs_no_space_around_it(before in "[a-zA-Z ]{0,8}[>=\"'(,/n ]", secret in "(ghp_[A-Za-z0-9]{36}|AKIA[A-Z0-9]{16}|sk_live_[A-Za-z0-9]{24})", after in "[ \"')<&]") {
+    fn a_token_with_a_known_prefix_needs_no_space_around_it(before in "[a-zA-Z ]{0,8}[>=\"'(,/n ]", secret in "(ghp_[A-Za-z0-9]{36}|AKIA[A-Z0-9]{16}|sk_live_[A-Za-z0-9]{24})", after in "[ \"')<&]") {
         let redacted = Redactor::default().text(&format!("{before}{secret}{after}")).into_owned();
         prop_assert!(!redacted.contains(&secret), "{redacted}");
     }
@@ -140,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn twice_is_once_whatever_the_text(text in any_text()) {
+    fn redaction_is_idempotent(text in any_text()) {
         let once = Redactor::default().text(&text).into_owned();
         prop_assert_eq!(&Redactor::default().text(&once), &once);
     }

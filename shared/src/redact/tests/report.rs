@@ -1,4 +1,4 @@
-//! Reports: every field that somebody else filled.
+//! Reports: every field that a client sets.
 
 use chrono::DateTime;
 use serde_json::json;
@@ -28,7 +28,7 @@ fn no_field_of_a_report_keeps_a_secret() {
 }
 
 #[test]
-fn what_recognises_a_report_and_ordinary_fields_stay() {
+fn keys_of_a_report_and_ordinary_fields_stay() {
     let mut report = Report {
         error_type: Some("jwt.InvalidTokenError".into()),
         crash_frame: Some("auth.token:refresh".into()),
