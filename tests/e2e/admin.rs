@@ -1,4 +1,4 @@
-//! The admin API: operators acknowledge and resolve incidents and alerts, and set silences; each writes its audit row and its event.
+//! The admin API: acknowledging and resolving incidents and alerts, and silences; each writes an audit row and an event.
 
 use std::sync::Arc;
 

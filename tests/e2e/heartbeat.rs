@@ -218,7 +218,7 @@ async fn after_a_pause_of_ours_a_job_has_its_whole_interval_again() {
     let pause = "UPDATE services SET last_checked_at = now() - interval '1 hour'";
     stack.database.execute(pause).await;
     stack.database.execute("UPDATE service_heartbeats SET beat_at = now() - interval '70 minutes'").await;
-    for look in 0..3 {
+    for round in 0..3 {
         assert_eq!(state().await, ServiceState::Healthy, "round {round}");
     }
     let resumed: DateTime<Utc> = stack.database.value("SELECT resumed_at FROM service_heartbeats").await;
