@@ -49,7 +49,7 @@ async fn post(stack: &TestStack, path: &str, body: impl Into<reqwest::Body>) -> 
     stack.send(stack.request("POST", path).body(body)).await
 }
 
-/// The last_beat heartbeat of a job: its time, whether it reported a failure, and its message.
+/// The last heartbeat of a job: its time, whether it reported a failure, and its message.
 async fn last_beat(database: &Database, name: &str) -> (Option<DateTime<Utc>>, bool, Option<String>) {
     let sql = "SELECT beat_at, failed, message FROM service_heartbeats
         JOIN services ON services.id = service_id WHERE name = $1";
@@ -108,7 +108,7 @@ async fn an_unknown_token_is_refused_and_recorded() {
     assert_eq!(post(&stack, &hash, "").await.status, 404, "the stored hash is not the token");
     for method in ["GET", "HEAD", "PUT"] {
         let answer = stack.send(stack.request(method, &path("nightly"))).await;
-        assert_eq!(answer.status, 405, "{method}: a preview of a link must not keep a dead job alive");
+        assert_eq!(answer.status, 405, "{method}: a link preview must not count as a heartbeat");
     }
     assert_eq!(last_beat(&stack.database, "nightly").await.0, None);
     let database = stack.stop().await;
@@ -156,7 +156,7 @@ async fn without_a_database_a_job_is_answered_with_503_and_retry_after() {
 }
 
 #[tokio::test]
-async fn of_two_concurrent_heartbeats_the_later_one_is_kept() {
+async fn a_heartbeat_does_not_replace_a_later_one() {
     let database = Database::migrated().await;
     apply(&database, &["nightly"]).await;
     let (store, hash) = (database.store(), &token("nightly").hash());

@@ -53,7 +53,7 @@ async fn a_form_of_another_site_changes_nothing_even_with_a_remembered_password(
         // An older browser, which does not send `sec-fetch-site`.
         let answer = stack.send(basic()).await;
         assert_eq!(answer.status, 401, "{content_type}");
-        assert!(!answer.headers["www-authenticate"].to_str().unwrap().contains("Basic"), "the browser would show a password prompt");
+        assert!(!answer.headers["www-authenticate"].to_str().unwrap().contains("Basic"), "no password prompt");
         assert_eq!(stack.send(request().bearer_auth(TOKEN)).await.status, 415, "{content_type}");
     }
     assert_eq!(stack.database.count("silences").await, 0);

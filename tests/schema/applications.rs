@@ -96,7 +96,7 @@ async fn a_removed_application_keeps_its_number_and_frees_its_name() {
     store.run(|client| async move { mark_removed(&client, number, noon()).await }).await.unwrap();
     store.run(|client| async move { mark_removed(&client, number, Utc::now()).await }).await.unwrap();
     let removed_at: DateTime<Utc> = database.value("SELECT removed_at FROM applications").await;
-    assert_eq!(removed_at, noon(), "once is enough");
+    assert_eq!(removed_at, noon(), "removing again changes nothing");
     assert!(usage(&store, number, noon()).await.unwrap().stored.removed);
     let (new, created) = make(&store, "shop", None, Limits::default()).await;
     assert!(created && new.application.number != number);

@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 const APPEND_ONLY: &str = "agent_actions is append-only";
 
-/// The error code and constraint with which Postgres refuses a statement.
+/// Postgres's refusal of a statement: the code, and the constraint or else the message.
 async fn refusal(database: &Database, sql: &str) -> (SqlState, String) {
     let error = database.client().batch_execute(sql).await.expect_err(sql);
     let refusal = error.as_db_error().unwrap();

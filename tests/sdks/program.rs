@@ -30,7 +30,7 @@ impl Sdk {
             Self::Node => ("node", "scenario.cjs", "NODE_PATH", ".tools/sdks/node/node_modules"),
         };
         let packages: PathBuf = root.join(packages);
-        assert!(packages.is_dir(), "{} is not there: run `make test-sdks`", packages.display());
+        assert!(packages.is_dir(), "{} is missing: run `make test-sdks`", packages.display());
         let running = Command::new(interpreter)
             .arg(root.join("tests/sdks/programs").join(program))
             .args([scenario, dsn])

@@ -179,7 +179,7 @@ async fn processes_that_share_backends_do_not_conflict_in_statement_names() {
             assert_eq!(answer.0, 200, "{answer:?}");
         }
     };
-    // Meanwhile forty other processes connect, query once and exit.
+    // Meanwhile forty other clients connect, query once and disconnect.
     let mut storm = JoinSet::new();
     for _ in 0..40 {
         let store = pooler.store();
@@ -258,7 +258,7 @@ async fn a_lambda_reaches_an_encrypted_pooler_with_its_ca_and_no_other() {
     let pooler = Pooler::start_encrypted(&database.url(), &authority.identity("DNS:localhost")).await;
     let url = pooler.url_with("localhost", "?sslmode=verify-full&pgbouncer=true");
     for (ca, expected) in [(authority.pem(), 200), (Authority::new().pem(), 503)] {
-        // Without newlines, as in an environment variable.
+        // With escaped newlines, as environment variables often have it.
         let ca = ca.replace('\n', "\\n");
         let environment = [("DATABASE_URL", url.as_str()), ("DATABASE_CA", &ca), ("INGEST_API_KEY", KEY)];
         let lambda = Lambda::start("report-error", &environment).await;

@@ -65,7 +65,7 @@ impl Program {
                 return Ok(program);
             }
             if program.child.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
-                return Err(Error::other(format!("{command:?} does not serve; it says:\n{said}")));
+                return Err(Error::other(format!("{command:?} did not become ready; its log:\n{said}")));
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -45,7 +45,7 @@ fn a_day_without_the_database_loses_nothing() {
 }
 
 #[test]
-fn a_report_that_can_never_be_stored_raises_an_alarm_before_it_is_dropped() {
+fn a_report_that_can_never_be_stored_raises_an_alarm() {
     let template = Template::read();
     let filter = template.resource("ReplayRefusedMetric");
     assert_eq!(template.referred(&filter["LogGroupName"]).0, "ReplayLogGroup");

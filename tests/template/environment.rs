@@ -53,7 +53,7 @@ fn every_function_gets_exactly_the_variables_that_it_reads() {
         let mut read = code::variables(&folder);
         read.retain(|name| !name.starts_with("AWS_"));
         if folder == "notify" {
-            // It gets the locations of the certificates.
+            // Certificates are passed by the name of their parameter.
             for certificate in notify::parameters::CERTIFICATES {
                 assert!(read.remove(certificate.variable) && read.insert(certificate.parameter.to_owned()));
             }

@@ -11,7 +11,7 @@ async fn without_a_database_the_answer_is_503_with_retry_after() {
     assert_eq!(answer.status, 503);
     assert!(answer.headers.contains_key("retry-after"));
     assert!(!answer.body.to_string().contains("127.0.0.1"), "a 5xx shows no detail: {}", answer.body);
-    assert_eq!(stack.get("/health").await.status, 200, "liveness touches nothing");
+    assert_eq!(stack.get("/health").await.status, 200, "liveness needs no database");
     assert_eq!(stack.get("/ready").await.status, 503);
 }
 

@@ -26,7 +26,7 @@ async fn an_error_becomes_an_incident_with_the_fields_of_sentry() {
         incident["context"]["sentry_url"],
         "https://acme.sentry.io/issues/4711/events/e4874d664c3540c1a32eab185f12c5ab/"
     );
-    assert!(!incident.to_string().contains("203.0.113.9"), "a user's address is not kept");
+    assert!(!incident.to_string().contains("203.0.113.9"), "a user's address is not stored");
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn unsigned_deliveries_are_rate_limited_and_signed_ones_are_not() {
             break;
         }
     }
-    let refused = refused.expect("a process takes so many in a minute");
+    let refused = refused.expect("a process limits unsigned deliveries per minute");
     assert_eq!(refused.status, 429);
     let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");

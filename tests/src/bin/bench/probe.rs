@@ -78,7 +78,7 @@ struct Rounds {
 }
 
 /// All that was measured.
-struct Figures {
+struct ProbeFigures {
     one: Rounds,
     crowd: Rounds,
     /// Own processor time of an idle round; none where there is no /proc.
@@ -106,7 +106,7 @@ pub(crate) async fn run(folder: &Path, plan: &Plan) -> anyhow::Result<String> {
     let one = bench.rounds("one", plan.run, 1).await?;
     let crowd = bench.rounds("crowd", plan.crowd, PROCESSES).await?;
     let alone = bench.targets.one_after_the_other(plan.run, plan.sample).await?;
-    let figures = Figures { one, crowd, idle, alone, storage };
+    let figures = ProbeFigures { one, crowd, idle, alone, storage };
     let text = section(&bench.server.version().await?, plan, &figures)?;
     bench.server.stop().await?;
     Ok(text)
@@ -211,8 +211,8 @@ fn row(
     writeln!(text, "| {which} | {services} | {processes} | {} | {seconds:.2} | {memory} |", round.checked)
 }
 
-fn section(version: &str, plan: &Plan, figures: &Figures) -> anyhow::Result<String> {
-    let Figures { one, crowd, alone, .. } = figures;
+fn section(version: &str, plan: &Plan, figures: &ProbeFigures) -> anyhow::Result<String> {
+    let ProbeFigures { one, crowd, alone, .. } = figures;
     let mut text = format!(
         "{}\n\n\
          | Round | Services | Processes | Checked | Wall, s | Peak memory of a process, MB |\n\
@@ -243,8 +243,8 @@ fn section(version: &str, plan: &Plan, figures: &Figures) -> anyhow::Result<Stri
     Ok(text)
 }
 
-fn aims(text: &mut String, plan: &Plan, figures: &Figures) -> anyhow::Result<()> {
-    let Figures { one, crowd, idle, alone, .. } = figures;
+fn aims(text: &mut String, plan: &Plan, figures: &ProbeFigures) -> anyhow::Result<()> {
+    let ProbeFigures { one, crowd, idle, alone, .. } = figures;
     for (which, round) in [("first", &one.first), ("next", &one.next)] {
         writeln!(
             text,

@@ -112,7 +112,7 @@ impl Stack {
         let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line())
             .await
             .context("watchkeeper did not start")??;
-        let introduction: Value = serde_json::from_str(&line.context("watchkeeper ended at once")?)?;
+        let introduction: Value = serde_json::from_str(&line.context("watchkeeper exited at once")?)?;
         let url = introduction["url"].as_str().context("watchkeeper reports no url")?;
         Ok(Self { address: url.trim_start_matches("http://").parse()?, process })
     }

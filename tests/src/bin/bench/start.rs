@@ -1,5 +1,4 @@
-//! `bench start`: size of the Lambda binaries, time to the first answer, and memory, on a Runtime
-//! API of our own.
+//! `bench start`: size of the Lambda binaries, time to the first answer, and memory, on a Runtime API of our own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

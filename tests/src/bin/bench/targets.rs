@@ -52,7 +52,7 @@ impl Targets {
                 let _ = closed.await;
             });
         })?;
-        let (answering, hanging) = addresses.await.context("the targets broke down")??;
+        let (answering, hanging) = addresses.await.context("the targets failed to start")??;
         Ok(Self { answering, hanging, _open: open })
     }
 
