@@ -11,7 +11,7 @@ use watchkeeper::stack::VendorsConfig;
 use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::people::{alert, audit, events, incident, with_alert, with_incident};
+use crate::operators::{alert, audit, events, incident, with_alert, with_incident};
 
 const SECRET: &str = "lDQHScfUeXUKaQRNF+8XIiDKZ7XX3itBAYzwU0TARw8lJqRnkKl2iB1anSb0Z+IK";
 const KEY: &str = "wk-group-1";

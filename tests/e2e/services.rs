@@ -45,20 +45,20 @@ async fn disabling_or_removing_a_service_resolves_its_announced_outage_and_publi
     stack.database.execute(sql).await;
 
     stack.apply(&[disabled(&shop)]).await;
-    let published = resolutions(&stack).await;
-    let kinds: Vec<_> = published.iter().map(|end| end["type"].as_str().unwrap()).collect();
+    let ends = resolutions(&stack).await;
+    let kinds: Vec<_> = ends.iter().map(|end| end["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["IncidentResolved", "AlertResolved", "AlertResolved"]);
-    assert!(published.iter().all(|end| end["same"] == true && end["version"] == 1 && end["environment"] == "production"));
-    assert_ne!(published[1]["id"], published[2]["id"]);
-    assert_ne!(published[1]["alert_id"], published[2]["alert_id"]);
+    assert!(ends.iter().all(|end| end["same"] == true && end["version"] == 1 && end["environment"] == "production"));
+    assert_ne!(ends[1]["id"], ends[2]["id"]);
+    assert_ne!(ends[1]["alert_id"], ends[2]["alert_id"]);
     let sql = "SELECT jsonb_build_object('incident_id', incident_id, 'application', application)
         FROM incidents WHERE fingerprint = 'health:shop'";
     let incident: Value = stack.database.value(sql).await;
     assert_eq!(
-        (&published[0]["incident_id"], &published[0]["application"]),
+        (&ends[0]["incident_id"], &ends[0]["application"]),
         (&incident["incident_id"], &incident["application"])
     );
-    assert!(published[1..].iter().all(|end| end["service"] == "shop"), "{published:?}");
+    assert!(ends[1..].iter().all(|end| end["service"] == "shop"), "{ends:?}");
     let sql = "event_outbox JOIN alert_events alert ON alert.id::text = detail ->> 'alert_id'
         WHERE detail_type = 'AlertResolved' AND alert.status = 'resolved'";
     assert_eq!(stack.database.count(sql).await, 2);
@@ -67,9 +67,9 @@ async fn disabling_or_removing_a_service_resolves_its_announced_outage_and_publi
     assert_eq!(resolutions(&stack).await.len(), 3);
 
     assert_eq!(prune(&stack, &["mail"]).await.removed, 1);
-    let published = resolutions(&stack).await;
-    let of_mail: Vec<_> = published.iter().filter(|end| end["service"] == "mail").collect();
-    assert_eq!((published.len(), of_mail.len()), (5, 1), "{published:?}");
+    let ends = resolutions(&stack).await;
+    let of_mail: Vec<_> = ends.iter().filter(|end| end["service"] == "mail").collect();
+    assert_eq!((ends.len(), of_mail.len()), (5, 1), "{ends:?}");
     assert_eq!(stack.database.count("incidents WHERE status <> 'resolved'").await, 0);
     assert_eq!(prune(&stack, &["mail"]).await.removed, 0);
     assert_eq!(resolutions(&stack).await.len(), 5);
@@ -85,8 +85,8 @@ async fn an_unannounced_alert_is_resolved_without_an_event() {
     stack.check_now().await;
     assert_eq!(stack.database.count("alert_events WHERE announcement IS NOT NULL AND status = 'active'").await, 1);
     stack.apply(&[disabled(&shop)]).await;
-    let published: Vec<_> = resolutions(&stack).await.into_iter().map(|end| end["type"].clone()).collect();
-    assert_eq!(published, [json!("IncidentResolved")], "the incident was published at once");
+    let ends: Vec<_> = resolutions(&stack).await.into_iter().map(|end| end["type"].clone()).collect();
+    assert_eq!(ends, [json!("IncidentResolved")], "the incident was published at once");
     assert_eq!(stack.database.count("alert_events WHERE announcement IS NOT NULL OR status <> 'resolved'").await, 0);
 }
 
@@ -109,6 +109,6 @@ async fn measurements_of_another_target_are_deleted() {
     stack.apply(&[second.spec("shop", "production")]).await;
     let gone = "services WHERE votes = '{}' AND measurements IS NULL AND certificate_expires_at IS NULL";
     assert_eq!(stack.database.count(gone).await, 1);
-    let published = resolutions(&stack).await;
-    assert_eq!((published.len(), &published[0]["service"]), (1, &json!("shop")), "the alert about the former certificate is resolved");
+    let ends = resolutions(&stack).await;
+    assert_eq!((ends.len(), &ends[0]["service"]), (1, &json!("shop")), "the former certificate is forgotten");
 }

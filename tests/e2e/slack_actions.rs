@@ -8,7 +8,7 @@ use slack_actions::signature::sign;
 use url::form_urlencoded;
 use watchkeeper::stack::VendorsConfig;
 
-use crate::people::{alert, audit, events, incident, with_alert, with_incident};
+use crate::operators::{alert, audit, events, incident, with_alert, with_incident};
 
 const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 

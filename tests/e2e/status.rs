@@ -77,8 +77,7 @@ async fn metrics_are_prometheus_text_and_need_the_token() {
     let sql = "INSERT INTO event_outbox (id, detail_type, detail, attempts)
         SELECT gen_random_uuid(), 'X', '{}', n FROM generate_series(1, 4) AS n";
     stack.database.execute(sql).await;
-    let answer =
-        stack.request("GET", "/metrics").basic_auth("user", Some(TestStack::READ_TOKEN)).send().await.unwrap();
+    let answer = stack.request("GET", "/metrics").basic_auth("user", Some(TestStack::READ_TOKEN)).send().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = answer.text().await.unwrap();
     for line in [
@@ -122,20 +121,23 @@ async fn the_status_of_a_service_shows_results_and_no_configuration() {
     let unchecked = service().await;
     assert_eq!((&unchecked["state"], &unchecked["latency_ms"]), (&json!("unknown"), &json!(null)));
     stack.check_now().await;
-    let healthy = service().await;
-    assert_eq!((&healthy["kind"], &healthy["group"], &healthy["state"]), (&json!("http"), &json!("shops"), &json!("healthy")));
-    assert!(healthy["latency_ms"].is_number() && healthy["last_checked_at"].is_string() && healthy["since"].is_string());
-    assert_eq!((&healthy["uptime_24h"], &healthy["reason"], &healthy["flapping"]), (&json!(100.0), &json!(null), &json!(false)));
-    assert!(healthy["p99_ms"].as_f64() >= healthy["p50_ms"].as_f64() && healthy["p50_ms"].is_number(), "{healthy}");
+    let up = service().await;
+    assert_eq!((&up["kind"], &up["group"], &up["state"]), (&json!("http"), &json!("shops"), &json!("healthy")));
+    assert!(up["latency_ms"].is_number() && up["last_checked_at"].is_string() && up["since"].is_string());
+    assert_eq!((&up["uptime_24h"], &up["reason"], &up["flapping"]), (&json!(100.0), &json!(null), &json!(false)));
+    assert!(up["p99_ms"].as_f64() >= up["p50_ms"].as_f64() && up["p50_ms"].is_number(), "{up}");
     target.behave(Behaviour::Status(500));
     for _ in 0..3 {
         stack.check_now().await;
     }
-    let failing = service().await;
-    assert_eq!((&failing["state"], &failing["reason"], &failing["uptime_24h"]), (&json!("down"), &json!("status"), &json!(25.0)));
-    assert!(failing["error"].as_str().unwrap().contains("500") && failing["failing_since"].is_string(), "{failing}");
-    assert_eq!(failing["breaker"]["state"], "open");
-    assert!(failing["breaker"]["retry_at"].is_string());
+    let down = service().await;
+    assert_eq!(
+        (&down["state"], &down["reason"], &down["uptime_24h"]),
+        (&json!("down"), &json!("status"), &json!(25.0))
+    );
+    assert!(down["error"].as_str().unwrap().contains("500") && down["failing_since"].is_string(), "{down}");
+    assert_eq!(down["breaker"]["state"], "open");
+    assert!(down["breaker"]["retry_at"].is_string());
     let status = stack.get("/status").await.body.to_string();
     assert!(!status.contains("marker") && !status.contains("4181") && !status.contains("127.0.0.1"), "{status}");
 }

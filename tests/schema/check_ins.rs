@@ -83,8 +83,8 @@ async fn a_job_has_one_row_and_older_check_ins_do_not_replace_it() {
         ("the end arrives first", &[("a", Ok, 1), ("a", InProgress, 2)], ("a", "ok", 1, Some(1))),
         ("the end has an older time", &[("a", InProgress, 2), ("a", Ok, 1)], ("a", "ok", 1, Some(1))),
         ("the next run", &[("a", Ok, 1), ("b", InProgress, 2)], ("b", "in_progress", 2, Some(1))),
-        ("the success of an earlier run is late", &[("b", InProgress, 2), ("a", Ok, 1)], ("b", "in_progress", 2, Some(1))),
-        ("the failure of an earlier run is late", &[("b", Ok, 2), ("a", Error, 1)], ("b", "ok", 2, Some(2))),
+        ("an earlier success is late", &[("b", InProgress, 2), ("a", Ok, 1)], ("b", "in_progress", 2, Some(1))),
+        ("an earlier failure is late", &[("b", Ok, 2), ("a", Error, 1)], ("b", "ok", 2, Some(2))),
         ("a failure keeps the last success", &[("a", Ok, 1), ("b", Error, 2)], ("b", "error", 2, Some(1))),
         ("delivered twice", &[("a", Ok, 1), ("a", Ok, 1)], ("a", "ok", 1, Some(1))),
     ];

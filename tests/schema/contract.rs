@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 use crate::catalog::lines;
-use crate::ours::OURS;
+use crate::own_columns::OWN_COLUMNS;
 
 /// The ten required tables.
 pub(crate) const TABLES: [&str; 10] = [
@@ -189,7 +189,7 @@ pub(crate) struct Difference {
 }
 
 pub(crate) async fn difference(client: &Client) -> Difference {
-    let wanted: BTreeSet<String> = columns_of(REQUIRED).chain(columns_of(OURS)).collect();
+    let wanted: BTreeSet<String> = columns_of(REQUIRED).chain(columns_of(OWN_COLUMNS)).collect();
     let tables: BTreeSet<&str> = wanted.iter().filter_map(|line| line.split('.').next()).collect();
     let found: BTreeSet<String> = columns(client)
         .await

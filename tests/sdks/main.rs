@@ -48,7 +48,7 @@ async fn an_exception_with_its_cause_is_an_incident_with_the_fields_of_the_sdk()
         assert_eq!(incident["occurrences"], 1);
         let text = incident.to_string();
         assert!(text.contains("shop@1.2.3") && text.contains("acme"), "{sdk:?}: {text}");
-        assert!(!text.contains("ann@example.com") && !text.contains("user-4711"), "{sdk:?}: user identity is not stored");
+        assert!(!text.contains("ann@example.com") && !text.contains("user-4711"), "{sdk:?}: no user identity");
     }
 }
 

@@ -67,8 +67,8 @@ async fn an_incident_follows_its_issue_through_resolving_reopening_and_archiving
     }
     let wanted = ["assigned -", "resolved", "unresolved", "archived", "resolved"];
     assert_eq!(timeline(&stack).await, wanted.map(|step| format!("sentry_issue_{step}")));
-    let published = ["IncidentOpened", "IncidentResolved", "IncidentReopened", "IncidentAcknowledged", "IncidentResolved"];
-    assert_eq!(events(&stack).await, published);
+    let names = ["IncidentOpened", "IncidentResolved", "IncidentReopened", "IncidentAcknowledged", "IncidentResolved"];
+    assert_eq!(events(&stack).await, names);
     let handled: String = stack.database.value("SELECT handled_by::text FROM incidents").await;
     assert_eq!((handled.as_str(), occurrences(&stack).await), ("sentry", vec![1]));
     let incident = stack.get(&format!("/api/incidents/{id}")).await.body;

@@ -1,6 +1,5 @@
 //! `POST /webhooks/sentry` and `/webhooks/sentry/{secret}`.
 
-mod age;
 mod authenticity;
 mod errors;
 mod gateway;
@@ -8,6 +7,7 @@ mod hostile;
 mod lifecycle;
 mod metric_alerts;
 mod noted;
+mod replays;
 mod service_hooks;
 mod unsigned;
 

@@ -146,7 +146,7 @@ impl Receiver {
             client??;
         }
         let reported_in = started.elapsed();
-        self.wait_until_all_are_notified(server, errors, started).await?;
+        self.wait_until_notified(server, errors, started).await?;
         let notified_in = started.elapsed();
         let webhook = self.seen(|it| it.0 == "webhook");
         let slack = self.seen(|it| it.0 == "slack").len();
@@ -164,7 +164,7 @@ impl Receiver {
         Ok(Burst { reported_in, notified_in, webhook, slack, twice, memory_mb })
     }
 
-    async fn wait_until_all_are_notified(&self, server: &Server, errors: usize, started: Instant) -> anyhow::Result<()> {
+    async fn wait_until_notified(&self, server: &Server, errors: usize, started: Instant) -> anyhow::Result<()> {
         loop {
             let sql = "SELECT
                 (SELECT count(*) FROM public.event_outbox WHERE published_at IS NULL)

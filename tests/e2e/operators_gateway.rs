@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::people::{incident, with_incident};
+use crate::operators::{incident, with_incident};
 
 const SECRET: &str = "secret-of-the-tests";
 
