@@ -1,6 +1,6 @@
-//! The pure part of the error journey, from a request's bytes to the report that is written: `make bench-ingest`.
+//! The pure part of the report's path, from a request's bytes to the report that is stored: `make bench-ingest`.
 //!
-//! It is compiled as the Lambdas are (for size), so these are the figures of what is deployed.
+//! Compiled as the Lambdas are (for size), so the figures are those of the deployed code.
 #![expect(clippy::expect_used, reason = "a benchmark of something broken has failed")]
 
 use std::hint::black_box;
@@ -29,7 +29,7 @@ fn parse(body: &str, now: DateTime<Utc>) -> Report {
     report_error::parse::report(&HeaderMap::new(), body.as_bytes(), now).expect("the body should be a report")
 }
 
-/// What happens to each report before the database is asked.
+/// Everything before the database: redact, make storable, classify, fingerprint.
 fn decide(report: Report, rules: &(Classifier, Redactor)) -> (Classification, Fingerprint, Report) {
     let report = rules.1.report(report).storable();
     (rules.0.classify(&report), Fingerprint::of_report(&report), report)
@@ -57,7 +57,7 @@ fn pure(criterion: &mut Criterion) {
     }
 }
 
-/// A delivery of Sentry's with an event of 10 kB, from its signature to the decisions.
+/// A Sentry delivery with an event of 10 kB, from its signature to its classification.
 fn webhook(criterion: &mut Criterion) {
     const EVENT: &str = include_str!("reports/event.json");
     let secret = SecretString::from("benchmark-secret");
@@ -83,8 +83,8 @@ fn webhook(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The built-in rules as they are matched, and as a loop of regular expressions would match them; and how long each takes
-/// to be ready in a new process.
+/// The built-in rules as one automaton, and as a loop of regular expressions; and how long a new process takes to build
+/// each.
 fn rules(criterion: &mut Criterion) {
     let message =
         "Worker 17 could not finish the job: connection reset by peer while reading the answer (attempt 3 of 5)";

@@ -1,4 +1,4 @@
-//! What operators change: incidents and alerts taken and ended, silences; each with its audit row and its event.
+//! The admin API: acknowledging and resolving incidents and alerts, and silences; each writes an audit row and an event.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::people::{alert, audit, events, incident, with_alert, with_incident};
+use crate::operators::{alert, audit, events, incident, with_alert, with_incident};
 
 const TOKEN: &str = "admin-token-of-the-tests";
 
@@ -25,10 +25,10 @@ async fn post(stack: &TestStack, path: &str, body: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn an_incident_is_acknowledged_by_a_person_and_its_alerts_follow() {
+async fn acknowledging_an_incident_acknowledges_its_alerts() {
     let (database, id) = with_incident().await;
     let stack = stack_on(database).await;
-    let body = json!({"by": "ann", "comment": "looking into it, password=hunter2"});
+    let body = json!({"by": "ann", "comment": "on it, password=hunter2"});
     let answer = post(&stack, "/api/incidents/INC-HEALTH-1/acknowledge", body).await;
     assert_eq!((answer.status, answer.text("status"), answer.text("handled_by")), (200, "acknowledged", "ann"));
     assert_eq!(answer.text("incident_id"), "INC-HEALTH-1");
@@ -36,7 +36,7 @@ async fn an_incident_is_acknowledged_by_a_person_and_its_alerts_follow() {
     let audit = audit(&stack.database).await;
     assert_eq!(audit.len(), 1);
     assert_eq!(audit[0].0, "incident_acknowledged");
-    assert!(audit[0].1.starts_with("Acknowledged by ann: looking into it") && !audit[0].1.contains("hunter2"));
+    assert!(audit[0].1.starts_with("Acknowledged by ann: on it") && !audit[0].1.contains("hunter2"));
     let events = events(&stack.database).await;
     assert_eq!((events.len(), events[0].0.as_str()), (1, "IncidentAcknowledged"));
     assert_eq!(events[0].1["incident_id"], "INC-HEALTH-1");
@@ -45,7 +45,7 @@ async fn an_incident_is_acknowledged_by_a_person_and_its_alerts_follow() {
 }
 
 #[tokio::test]
-async fn doing_it_again_changes_and_writes_nothing() {
+async fn repeated_requests_are_idempotent() {
     let (database, id) = with_incident().await;
     let stack = stack_on(database).await;
     for (path, status) in [("acknowledge", "acknowledged"), ("resolve", "resolved")] {
@@ -57,12 +57,12 @@ async fn doing_it_again_changes_and_writes_nothing() {
     assert_eq!(alert(&stack.database, id).await.0, "resolved");
     let done: Vec<String> = audit(&stack.database).await.into_iter().map(|(what, _)| what).collect();
     assert_eq!(done, ["incident_acknowledged", "incident_resolved"]);
-    let told: Vec<String> = events(&stack.database).await.into_iter().map(|(what, _)| what).collect();
-    assert_eq!(told, ["IncidentAcknowledged", "IncidentResolved"]);
+    let published: Vec<String> = events(&stack.database).await.into_iter().map(|(what, _)| what).collect();
+    assert_eq!(published, ["IncidentAcknowledged", "IncidentResolved"]);
 }
 
 #[tokio::test]
-async fn what_is_over_can_t_be_acknowledged_and_what_is_not_there_is_not_found() {
+async fn a_resolved_incident_can_t_be_acknowledged_and_an_unknown_one_is_not_found() {
     let (database, id) = with_incident().await;
     let stack = stack_on(database).await;
     post(&stack, "/api/incidents/INC-HEALTH-1/resolve", json!({})).await;
@@ -86,7 +86,7 @@ async fn what_is_over_can_t_be_acknowledged_and_what_is_not_there_is_not_found()
 }
 
 #[tokio::test]
-async fn an_alert_of_an_incident_stands_for_it_and_one_without_for_itself() {
+async fn an_alert_of_an_incident_changes_the_incident_and_a_standalone_alert_itself() {
     let (database, of_incident) = with_incident().await;
     let alone = with_alert(&database, "mail").await;
     let stack = stack_on(database).await;
@@ -106,8 +106,8 @@ async fn an_alert_of_an_incident_stands_for_it_and_one_without_for_itself() {
         assert_eq!((answer.status, answer.text("status")), (200, "resolved"));
     }
     let events = events(&stack.database).await;
-    let told: Vec<&str> = events.iter().map(|(what, _)| what.as_str()).collect();
-    assert_eq!(told, ["IncidentAcknowledged", "AlertAcknowledged", "AlertResolved"]);
+    let published: Vec<&str> = events.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(published, ["IncidentAcknowledged", "AlertAcknowledged", "AlertResolved"]);
     for (_, detail) in &events[1..] {
         assert_eq!(detail, &json!({"alert_id": alone}));
     }
@@ -117,11 +117,11 @@ async fn an_alert_of_an_incident_stands_for_it_and_one_without_for_itself() {
         stack.database.value("SELECT action_details FROM agent_actions WHERE action_type = 'alert_resolved'").await;
     assert_eq!(details, json!({"by": "bob", "alert_id": alone, "changed": true}));
     let named: Value = stack.database.value("SELECT details FROM alert_events WHERE incident_id IS NULL").await;
-    assert_eq!(named["handled_by"], "bob", "so that messages and ladders say who");
+    assert_eq!(named["handled_by"], "bob", "shown in messages and to escalations");
 }
 
 #[tokio::test]
-async fn the_end_of_what_nobody_was_told_of_is_not_told() {
+async fn resolving_an_unannounced_alert_publishes_no_event() {
     let database = Database::migrated().await;
     let id = with_alert(&database, "mail").await;
     database.execute("UPDATE alert_events SET announced_at = NULL, announce_at = now() + interval '1 hour'").await;
@@ -132,7 +132,7 @@ async fn the_end_of_what_nobody_was_told_of_is_not_told() {
 }
 
 #[tokio::test]
-async fn twenty_at_once_change_it_once() {
+async fn twenty_concurrent_requests_change_it_once() {
     let (database, _) = with_incident().await;
     let alone = with_alert(&database, "mail").await;
     let stack = Arc::new(stack_on(database).await);
@@ -148,7 +148,7 @@ async fn twenty_at_once_change_it_once() {
 }
 
 #[tokio::test]
-async fn only_who_has_the_token_changes_anything_and_others_are_noted() {
+async fn changes_require_the_token_and_refusals_are_recorded() {
     let (database, _) = with_incident().await;
     let stack = TestStack::builder().admin_token(TOKEN).start(database).await;
     let silence = Uuid::new_v4();
@@ -169,7 +169,7 @@ async fn only_who_has_the_token_changes_anything_and_others_are_noted() {
         }
     }
     assert_eq!(incident(&stack.database).await.0, "detected");
-    // What is not written yet is written when it stops.
+    // Stopping the stack flushes what is buffered.
     let database = stack.stop().await;
     let sql = "SELECT sum((metadata ->> 'count')::bigint)::bigint FROM security_events
         WHERE event_type = 'wrong_key' AND source_ip = '127.0.0.0/24'";
@@ -177,7 +177,7 @@ async fn only_who_has_the_token_changes_anything_and_others_are_noted() {
 }
 
 #[tokio::test]
-async fn a_body_that_makes_no_sense_is_refused() {
+async fn an_invalid_body_is_refused() {
     let (database, _) = with_incident().await;
     let stack = stack_on(database).await;
     for (body, status) in [
@@ -195,7 +195,7 @@ async fn a_body_that_makes_no_sense_is_refused() {
     let name = format!("  {}\n\u{202E}", "ü".repeat(80));
     let answer = post(&stack, "/api/incidents/INC-HEALTH-1/acknowledge", json!({"by": name, "comment": "a\0b"})).await;
     assert_eq!((answer.status, answer.text("handled_by")), (200, "ü".repeat(50).as_str()));
-    // Without a body, nobody is named.
+    // Without a body, the person is "api".
     let request = stack.request("POST", "/api/incidents/INC-HEALTH-1/resolve").bearer_auth(TOKEN);
     assert_eq!(stack.send(request).await.text("handled_by"), "api");
 }
@@ -205,7 +205,7 @@ fn silence() -> Value {
 }
 
 #[tokio::test]
-async fn a_silence_is_made_listed_and_ended() {
+async fn a_silence_is_created_listed_and_ended() {
     let stack = stack_on(Database::migrated().await).await;
     let made = post(&stack, "/api/silences", silence()).await;
     assert_eq!((made.status, made.text("author"), made.text("comment")), (201, "ann", "deploying"));
@@ -232,9 +232,9 @@ async fn a_silence_is_made_listed_and_ended() {
 }
 
 #[tokio::test]
-async fn a_silence_says_why_until_when_and_what_it_means() {
+async fn a_silence_requires_comment_author_duration_and_matchers() {
     let stack = stack_on(Database::migrated().await).await;
-    for (change, told) in [
+    for (change, named) in [
         (json!({"comment": ""}), "`comment`"),
         (json!({"author": null}), "author"),
         (json!({"duration": "31 days"}), "30 days"),
@@ -245,13 +245,13 @@ async fn a_silence_says_why_until_when_and_what_it_means() {
         body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let answer = post(&stack, "/api/silences", body).await;
         assert_eq!(answer.status, 400, "{change}");
-        assert!(answer.error().contains(told), "{change}: {answer:?}");
+        assert!(answer.error().contains(named), "{change}: {answer:?}");
     }
     assert_eq!(stack.database.count("silences").await, 0);
 }
 
 #[tokio::test]
-async fn where_no_token_is_configured_nobody_changes_anything() {
+async fn without_a_configured_token_every_change_is_refused() {
     let (database, _) = with_incident().await;
     let stack = TestStack::builder().start(database).await;
     let request = || stack.request("POST", "/api/incidents/INC-HEALTH-1/acknowledge");
@@ -262,7 +262,7 @@ async fn where_no_token_is_configured_nobody_changes_anything() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_callers_are_told_to_try_again() {
+async fn without_a_database_requests_are_answered_with_503_and_retry_after() {
     let nowhere = "postgresql://u:p@127.0.0.1:9/none?sslmode=disable".to_owned();
     let builder = TestStack::builder().admin_token(TOKEN).database_url(nowhere);
     let stack = builder.start(Database::empty().await).await;

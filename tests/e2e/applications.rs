@@ -1,5 +1,5 @@
-//! The directory of applications on a real Postgres: exact within one process, bounded among several, and never in the
-//! way when the database is slow or away.
+//! The directory of applications on a real Postgres: quotas are exact within one process and bounded across several, and a
+//! slow or unavailable database delays no event.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use tokio::task::JoinSet;
 
 const KEY: KeyVersion = KeyVersion::FIRST;
 
-/// The beginning of every window: what is counted from here on stays in them.
+/// The beginning of every quota window: the times of these tests stay within it.
 fn start() -> DateTime<Utc> {
     "2026-11-01T00:00:00Z".parse().unwrap()
 }
 
-/// Seconds later.
+/// Seconds after [`start`].
 fn second(number: i64) -> DateTime<Utc> {
     start() + TimeDelta::seconds(number)
 }
@@ -36,7 +36,7 @@ fn burst(limit: i64) -> Limits {
     Limits { burst: Some(limit), ..Limits::default() }
 }
 
-/// Knows no hurry: what is tested is what it decides, not how fast this machine is today.
+/// A directory with a long time-out: tests check its decisions, not the speed of the machine.
 fn patient(store: &Store) -> Directory {
     Directory::new(store.clone()).with_timeout(Duration::from_secs(20))
 }
@@ -45,11 +45,11 @@ fn is_admitted(admission: &Admission) -> bool {
     matches!(admission, Admission::Admitted(Some(_)))
 }
 
-fn over(scope: Quota, seconds: u64) -> Admission {
+fn over_quota(scope: Quota, seconds: u64) -> Admission {
     Admission::Refused(AdmissionRefusal::OverQuota { scope, retry_after: Duration::from_secs(seconds) })
 }
 
-/// Accepted and refused, by quota.
+/// Accepted and refused events, by quota.
 async fn counted(database: &Database) -> Vec<(String, i64, i64)> {
     let sql = "SELECT quota, accepted, refused FROM quota_counters ORDER BY quota";
     database.rows(sql, &[]).await.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
@@ -65,7 +65,7 @@ async fn an_application_is_admitted_with_its_name_up_to_its_quota() {
         let admission = directory.admit(number, KEY, start()).await;
         assert!(matches!(&admission, Admission::Admitted(Some(it)) if it.name == "shop"), "{admission:?}");
     }
-    assert_eq!(directory.admit(number, KEY, start()).await, over(Quota::Burst, 300));
+    assert_eq!(directory.admit(number, KEY, start()).await, over_quota(Quota::Burst, 300));
     assert!(is_admitted(&directory.admit(number, KEY, second(300)).await), "the next window");
     assert_eq!(directory.admit(999, KEY, start()).await, Admission::Refused(AdmissionRefusal::Unknown));
     directory.flush().await;
@@ -75,7 +75,7 @@ async fn an_application_is_admitted_with_its_name_up_to_its_quota() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_at_once_are_admitted_exactly_up_to_the_quota_and_cost_one_query() {
+async fn fifty_concurrent_events_are_admitted_exactly_up_to_the_quota_with_one_query() {
     let database = Database::migrated().await;
     let number = application(&database.store(), burst(5)).await;
     let proxy = Proxy::start(&database).await;
@@ -88,13 +88,13 @@ async fn fifty_at_once_are_admitted_exactly_up_to_the_quota_and_cost_one_query()
     }
     let admissions = events.join_all().await;
     assert_eq!(admissions.iter().filter(|it| is_admitted(it)).count(), 5, "{admissions:?}");
-    assert_eq!(admissions.iter().filter(|it| **it == over(Quota::Burst, 300)).count(), 45);
+    assert_eq!(admissions.iter().filter(|it| **it == over_quota(Quota::Burst, 300)).count(), 45);
     assert_eq!(proxy.round_trips(), 1);
     assert_eq!(proxy.named_statements(), 0);
 }
 
 #[tokio::test]
-async fn what_was_counted_survives_the_process_and_is_exact() {
+async fn counts_survive_the_process_and_are_exact() {
     let database = Database::migrated().await;
     let store = database.store();
     let number = application(&store, burst(5)).await;
@@ -105,11 +105,11 @@ async fn what_was_counted_survives_the_process_and_is_exact() {
         }
         directory.flush().await;
     }
-    assert_eq!(patient(&store).admit(number, KEY, start()).await, over(Quota::Burst, 300));
+    assert_eq!(patient(&store).admit(number, KEY, start()).await, over_quota(Quota::Burst, 300));
 }
 
 #[tokio::test]
-async fn within_a_call_counts_are_written_after_a_second_or_a_hundred_events() {
+async fn within_a_call_counts_are_flushed_after_a_second_or_a_hundred_events() {
     let database = Database::migrated().await;
     let store = database.store();
     let number = application(&store, Limits::default()).await;
@@ -124,15 +124,15 @@ async fn within_a_call_counts_are_written_after_a_second_or_a_hundred_events() {
     }
     assert_eq!(written().await, 0);
     directory.admit(number, KEY, start()).await;
-    assert_eq!(written().await, 100, "a hundred, and the one that wrote them waits");
+    assert_eq!(written().await, 100, "a hundred; the event that flushed them is not counted yet");
     directory.admit(number, KEY, second(1)).await;
     assert_eq!(written().await, 101, "a second");
 }
 
-/// N processes go over a quota by no more than (N - 1) times what one takes in between two of its batches: 100 events,
-/// and those of its callers that are just being decided.
+/// N processes exceed a quota by at most (N - 1) times what one admits between two flushes: 100 events, and those that
+/// are being decided at that moment.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_pass_a_quota_by_no_more_than_one_batch() {
+async fn two_processes_exceed_a_quota_by_at_most_one_batch() {
     const LIMIT: i64 = 1_000;
     const CALLERS: usize = 8;
     let database = Database::migrated().await;
@@ -165,7 +165,7 @@ async fn a_rotated_key_and_a_removed_application_are_refused_within_ten_seconds(
     assert!(is_admitted(&directory.admit(number, KEY, start()).await));
     let new = KeyVersion(2);
     store.run(|client| async move { raise_key_version(&client, number, new, start()).await }).await.unwrap();
-    assert!(is_admitted(&directory.admit(number, new, second(1)).await), "the new one is good at once");
+    assert!(is_admitted(&directory.admit(number, new, second(1)).await), "the new key is valid at once");
     assert_eq!(directory.admit(number, KEY, second(1)).await, Admission::Refused(AdmissionRefusal::Revoked));
     store.run(|client| async move { mark_removed(&client, number, start()).await }).await.unwrap();
     assert_eq!(directory.admit(number, new, second(11)).await, Admission::Refused(AdmissionRefusal::Revoked));
@@ -182,7 +182,7 @@ async fn a_new_application_is_admitted_ten_seconds_after_it_was_unknown() {
 }
 
 #[tokio::test]
-async fn without_a_database_events_are_admitted_at_once_and_nobody_waits_twice() {
+async fn without_a_database_events_are_admitted_at_once() {
     let nowhere = DatabaseConfig::at("postgresql://u:p@127.0.0.1:9/none?sslmode=disable".into());
     let directory = Directory::new(Store::new(&nowhere, "test", PoolSize::LAMBDA).unwrap());
     for _ in 0..1_000 {
@@ -192,7 +192,7 @@ async fn without_a_database_events_are_admitted_at_once_and_nobody_waits_twice()
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_holds_nobody_up_and_what_is_known_stays_in_force() {
+async fn a_database_that_hangs_delays_no_event_and_cached_quotas_stay_in_force() {
     let database = Database::migrated().await;
     let store = database.store();
     let number = application(&store, burst(3)).await;
@@ -202,17 +202,17 @@ async fn a_database_that_hangs_holds_nobody_up_and_what_is_known_stays_in_force(
     other.batch_execute("BEGIN; LOCK TABLE applications, quota_counters IN ACCESS EXCLUSIVE MODE").await.unwrap();
     assert!(is_admitted(&directory.admit(number, KEY, second(20)).await), "as it was read 20 s ago");
     assert!(is_admitted(&directory.admit(number, KEY, second(20)).await));
-    assert_eq!(directory.admit(number, KEY, second(20)).await, over(Quota::Burst, 280));
+    assert_eq!(directory.admit(number, KEY, second(20)).await, over_quota(Quota::Burst, 280));
     assert_eq!(directory.admit(number, KeyVersion(0), second(20)).await, Admission::Refused(AdmissionRefusal::Revoked));
     other.batch_execute("COMMIT").await.unwrap();
     while counted(&database).await.is_empty() || counted(&database).await[0].1 < 3 {
         directory.flush().await;
     }
-    assert_eq!(counted(&database).await[0], ("burst".to_owned(), 3, 1), "counted all the same, and once");
+    assert_eq!(counted(&database).await[0], ("burst".to_owned(), 3, 1), "counted once");
 }
 
 #[tokio::test]
-async fn counts_whose_answer_was_lost_count_once() {
+async fn counts_whose_answer_was_lost_are_counted_once() {
     let database = Database::migrated().await;
     let number = application(&database.store(), Limits::default()).await;
     let proxy = Proxy::start(&database).await;

@@ -1,4 +1,4 @@
-//! `POST /webhooks/email-events`: what `SendGrid` tells of our e-mails, signed with a key of the test's own.
+//! `POST /webhooks/email-events`: `SendGrid`'s delivery events of our e-mails, signed with a key of the test's own.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -13,10 +13,10 @@ use shared::store::notifications::outcomes::{Attempt, mark_sent};
 use uuid::Uuid;
 use watchkeeper::stack::VendorsConfig;
 
-/// What every P-256 key begins with in DER.
+/// The DER prefix of every P-256 public key.
 const P256: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
 
-/// A `SendGrid` of the test's own.
+/// A `SendGrid` with a key of the test's own.
 struct SendGrid(EcdsaKeyPair);
 
 impl SendGrid {
@@ -51,15 +51,15 @@ impl SendGrid {
         stack.send(request).await
     }
 
-    /// Tells these events; how many were recorded.
-    async fn tell(&self, stack: &TestStack, events: &[Value]) -> i64 {
+    /// Posts these events; returns how many were recorded.
+    async fn post(&self, stack: &TestStack, events: &[Value]) -> i64 {
         let answer = self.post_at(stack, &json!(events).to_string(), Utc::now()).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body["recorded"].as_i64().unwrap()
     }
 }
 
-/// A message that was sent, without its row in `email_tracking`.
+/// A notification that was sent, without its row in `email_tracking`.
 async fn message(database: &Database, channel: &str, status: &str) -> Uuid {
     let id = Uuid::new_v4();
     let sql = format!(
@@ -72,8 +72,8 @@ async fn message(database: &Database, channel: &str, status: &str) -> Uuid {
     id
 }
 
-/// A message that was sent, and what is recorded of each e-mail that was handed over.
-async fn handed_over(database: &Database) -> Uuid {
+/// An e-mail that was sent, with its row in `email_tracking`.
+async fn sent_email(database: &Database) -> Uuid {
     let id = message(database, "email", "sent").await;
     let sql = format!(
         "INSERT INTO email_tracking (email_id, recipient, subject, sent_at, status)
@@ -95,7 +95,7 @@ fn event(message: Uuid, name: &str, id: &str, second: i64) -> Value {
     })
 }
 
-/// Status, seconds of delivery, opening and first click, clicks.
+/// Status, seconds of delivery, first opening and first click, and the number of clicks.
 async fn tracked(database: &Database, message: Uuid) -> (String, [Option<i64>; 3], i32) {
     let rows = database
         .rows(
@@ -111,10 +111,10 @@ async fn tracked(database: &Database, message: Uuid) -> (String, [Option<i64>; 3
 }
 
 #[tokio::test]
-async fn an_e_mail_s_life_is_recorded_each_event_once_in_any_order() {
+async fn the_events_of_an_e_mail_are_recorded_once_each_in_any_order() {
     let (sendgrid, database) = (SendGrid::new(), Database::migrated().await);
     let stack = sendgrid.stack(database).await;
-    let id = handed_over(&stack.database).await;
+    let id = sent_email(&stack.database).await;
     let life = [
         event(id, "processed", "a", 1),
         event(id, "deferred", "b", 2),
@@ -125,43 +125,43 @@ async fn an_e_mail_s_life_is_recorded_each_event_once_in_any_order() {
         event(id, "click", "g", 7),
     ];
     let whole = ("clicked".to_owned(), [Some(3), Some(4), Some(6)], 2);
-    assert_eq!(sendgrid.tell(&stack, &life).await, 7);
+    assert_eq!(sendgrid.post(&stack, &life).await, 7);
     assert_eq!(tracked(&stack.database, id).await, whole);
-    // All of it again, and some of it twice in one body.
-    assert_eq!(sendgrid.tell(&stack, &[&life[..], &life[4..]].concat()).await, 0);
+    // Redelivered, with some events twice in one body.
+    assert_eq!(sendgrid.post(&stack, &[&life[..], &life[4..]].concat()).await, 0);
     assert_eq!(tracked(&stack.database, id).await, whole);
 
-    // One by one, the last first.
-    let other = handed_over(&stack.database).await;
+    // One by one, in reverse order.
+    let other = sent_email(&stack.database).await;
     for event in life.iter().rev() {
         let mut event = event.clone();
         event["notification_id"] = json!(other);
-        assert_eq!(sendgrid.tell(&stack, &[event]).await, 1);
+        assert_eq!(sendgrid.post(&stack, &[event]).await, 1);
     }
     assert_eq!(tracked(&stack.database, other).await, whole);
     assert_eq!(stack.database.count("email_tracking WHERE subject = 'it broke' AND sent_at IS NOT NULL").await, 2);
 }
 
 #[tokio::test]
-async fn an_event_that_comes_before_the_e_mail_is_recorded_is_kept() {
+async fn an_event_that_arrives_before_the_e_mail_is_marked_as_sent_is_kept() {
     let (sendgrid, database) = (SendGrid::new(), Database::migrated().await);
     let stack = sendgrid.stack(database).await;
     let id = message(&stack.database, "email", "sending").await;
-    assert_eq!(sendgrid.tell(&stack, &[event(id, "delivered", "a", 1)]).await, 1);
+    assert_eq!(sendgrid.post(&stack, &[event(id, "delivered", "a", 1)]).await, 1);
     assert_eq!(tracked(&stack.database, id).await, ("delivered".to_owned(), [Some(1), None, None], 0));
     let unsent = "email_tracking WHERE sent_at IS NULL AND recipient = 'ada@shop.example'";
     assert_eq!(stack.database.count(unsent).await, 1);
-    // Then it is, and once more after somebody has sent it again.
-    hand_over(&stack.database, id).await;
+    // Then it is marked as sent, and marked again after a retry.
+    record_sent(&stack.database, id).await;
     assert_eq!(tracked(&stack.database, id).await, ("delivered".to_owned(), [Some(1), None, None], 0));
     assert_eq!(stack.database.count("email_tracking WHERE sent_at IS NOT NULL AND subject = 'it broke'").await, 1);
     stack.database.execute("UPDATE notifications SET status = 'sending'").await;
-    hand_over(&stack.database, id).await;
+    record_sent(&stack.database, id).await;
     assert_eq!(tracked(&stack.database, id).await.0, "sent");
 }
 
-/// Records that an e-mail was handed over.
-async fn hand_over(database: &Database, id: Uuid) {
+/// Marks the e-mail as sent.
+async fn record_sent(database: &Database, id: Uuid) {
     let receiver = &Receiver::parse("email:ada@shop.example").unwrap();
     let attempt = Attempt { id, receiver, claimed_by: id, at: Utc::now() };
     let remote = json!({"subject": "it broke", "message_id": "<1@example.com>"});
@@ -170,31 +170,31 @@ async fn hand_over(database: &Database, id: Uuid) {
 }
 
 #[tokio::test]
-async fn an_e_mail_that_comes_back_has_failed_after_all() {
+async fn a_bounced_or_dropped_e_mail_marks_its_notification_as_failed() {
     let (sendgrid, database) = (SendGrid::new(), Database::migrated().await);
     let stack = sendgrid.stack(database).await;
     for (name, status) in [("bounce", "bounced"), ("dropped", "dropped")] {
-        let id = handed_over(&stack.database).await;
+        let id = sent_email(&stack.database).await;
         let mut failure = event(id, name, &format!("{name}-1"), 9);
         failure["reason"] = json!("550 no such user\0 here");
         let events = [failure, event(id, "processed", &format!("{name}-2"), 1)];
-        assert_eq!(sendgrid.tell(&stack, &events).await, 2);
+        assert_eq!(sendgrid.post(&stack, &events).await, 2);
         assert_eq!(tracked(&stack.database, id).await.0, status);
         let failed = format!(
             "notifications WHERE id = '{id}' AND status = 'failed' AND last_error = '{status}: 550 no such user\u{FFFD} here'"
         );
         assert_eq!(stack.database.count(&failed).await, 1);
     }
-    let told = "email_tracking WHERE metadata ->> 'reason' LIKE '550 no such user%'";
-    assert_eq!(stack.database.count(told).await, 2);
-    // What waits to be sent again is not failed by news of the time before.
+    let bounced = "email_tracking WHERE metadata ->> 'reason' LIKE '550 no such user%'";
+    assert_eq!(stack.database.count(bounced).await, 2);
+    // A pending retry is not failed by a late event about the previous attempt.
     let waiting = message(&stack.database, "email", "pending").await;
-    assert_eq!(sendgrid.tell(&stack, &[event(waiting, "bounce", "late", 9)]).await, 1);
+    assert_eq!(sendgrid.post(&stack, &[event(waiting, "bounce", "late", 9)]).await, 1);
     assert_eq!(stack.database.count("notifications WHERE status = 'pending'").await, 1);
 }
 
 #[tokio::test]
-async fn what_is_not_about_our_e_mails_changes_nothing() {
+async fn events_of_other_e_mails_change_nothing() {
     let (sendgrid, database) = (SendGrid::new(), Database::migrated().await);
     let stack = sendgrid.stack(database).await;
     let slack = message(&stack.database, "slack", "sent").await;
@@ -205,8 +205,8 @@ async fn what_is_not_about_our_e_mails_changes_nothing() {
         json!({"event": "group_resubscribe", "timestamp": 1, "sg_event_id": "d", "notification_id": slack}),
         json!(7),
     ];
-    assert_eq!(sendgrid.tell(&stack, &events).await, 0);
-    assert_eq!(sendgrid.tell(&stack, &[]).await, 0);
+    assert_eq!(sendgrid.post(&stack, &events).await, 0);
+    assert_eq!(sendgrid.post(&stack, &[]).await, 0);
     assert_eq!(stack.database.count("email_tracking").await, 0);
     assert_eq!(stack.database.count("inbound_deliveries").await, 0);
     assert_eq!(stack.database.count("notifications WHERE status = 'sent'").await, 1);
@@ -216,16 +216,16 @@ async fn what_is_not_about_our_e_mails_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_events_at_once_count_once() {
+async fn concurrent_deliveries_of_the_same_events_count_once() {
     let (sendgrid, database) = (SendGrid::new(), Database::migrated().await);
     let stack = sendgrid.stack(database).await;
-    let ids = [handed_over(&stack.database).await, handed_over(&stack.database).await];
+    let ids = [sent_email(&stack.database).await, sent_email(&stack.database).await];
     let clicks: Vec<_> = (0..20).map(|number| event(ids[number % 2], "click", &number.to_string(), 5)).collect();
     let reversed: Vec<_> = clicks.iter().rev().cloned().collect();
     let (first, second, third) = tokio::join!(
-        sendgrid.tell(&stack, &clicks),
-        sendgrid.tell(&stack, &reversed),
-        sendgrid.tell(&stack, &clicks[5..])
+        sendgrid.post(&stack, &clicks),
+        sendgrid.post(&stack, &reversed),
+        sendgrid.post(&stack, &clicks[5..])
     );
     assert_eq!(first + second + third, 20);
     for id in ids {
@@ -234,10 +234,10 @@ async fn the_same_events_at_once_count_once() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_believed() {
+async fn unsigned_forged_and_outdated_deliveries_are_refused() {
     let (sendgrid, database) = (SendGrid::new(), Database::migrated().await);
     let stack = sendgrid.stack(database).await;
-    let id = handed_over(&stack.database).await;
+    let id = sent_email(&stack.database).await;
     let body = json!([event(id, "bounce", "a", 1)]).to_string();
     assert_eq!(SendGrid::new().post_at(&stack, &body, Utc::now()).await.status, 401);
     let (signature, timestamp) = sendgrid.sign(&body, Utc::now());
@@ -270,7 +270,7 @@ async fn nobody_else_is_believed() {
 }
 
 #[tokio::test]
-async fn without_a_key_the_route_is_closed() {
+async fn without_a_valid_key_the_route_is_closed() {
     let sendgrid = SendGrid::new();
     for key in [None, Some("not a key".to_owned())] {
         let vendors = VendorsConfig { sendgrid: key, ..VendorsConfig::default() };
@@ -282,9 +282,9 @@ async fn without_a_key_the_route_is_closed() {
 }
 
 #[tokio::test]
-async fn the_lambda_takes_what_the_gateway_brings_in_base64() {
+async fn the_lambda_decodes_base64_bodies_of_the_gateway() {
     let (sendgrid, database) = (SendGrid::new(), Database::migrated().await);
-    let id = handed_over(&database).await;
+    let id = sent_email(&database).await;
     let variables = [("DATABASE_URL", &*database.url()), ("SENDGRID_WEBHOOK_PUBLIC_KEY", &*sendgrid.public_key())];
     let lambda = Lambda::start("email-events", &variables).await;
     let body = json!([event(id, "delivered", "a", 3)]).to_string() + "\r\n";

@@ -13,7 +13,7 @@ const ERROR_BASE64: &str = "eyJlcnJvciI6IHsibWVzc2FnZSI6ICJEYXRhYmFzZSBjb25uZWN0
 const ROUTE: &str = "/api/autonomous/error";
 
 #[tokio::test]
-async fn report_error_takes_plain_and_base64_bodies() {
+async fn report_error_accepts_plain_and_base64_bodies() {
     let database = Database::migrated().await;
     let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", KEY)]).await;
     let (status, first) = lambda.request("POST", ROUTE, Some(ERROR), false).await;
@@ -27,7 +27,7 @@ async fn report_error_takes_plain_and_base64_bodies() {
 }
 
 #[tokio::test]
-async fn without_a_key_a_lambda_is_closed() {
+async fn without_a_key_the_lambda_refuses_every_report() {
     let database = Database::migrated().await;
     let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url())]).await;
     assert_eq!(lambda.request("POST", ROUTE, Some(ERROR), false).await.0, 401);
@@ -35,7 +35,7 @@ async fn without_a_key_a_lambda_is_closed() {
 }
 
 #[tokio::test]
-async fn a_lambda_answers_503_while_its_database_is_away_and_then_recovers() {
+async fn without_a_database_a_lambda_answers_503_and_recovers() {
     let database = Database::migrated().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -61,10 +61,10 @@ async fn logs_are_json_lines_with_the_request_id_and_sigterm_ends_the_function()
     let open: i64 = database
         .value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'watchkeeper-report-error' AND datname = current_database()")
         .await;
-    assert_eq!(open, 0, "it has hung up");
+    assert_eq!(open, 0, "the connections are closed");
 }
 
-/// The connection string with another host and port, without its options.
+/// The connection string with another host and port, and no options.
 fn replace_place(url: &str, place: &str) -> String {
     let (credentials, rest) = url.rsplit_once('@').unwrap();
     let database = rest.split_once('/').unwrap().1.split('?').next().unwrap();
@@ -81,7 +81,7 @@ async fn status_answers_over_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_uri_once_it_is_decoded_crashes_no_function() {
+async fn a_path_that_is_not_a_uri_after_decoding_crashes_no_function() {
     let database = Database::migrated().await;
     let lambda = Lambda::start("status", &[("DATABASE_URL", &database.url()), ("READ_TOKEN", KEY)]).await;
     for path in ["/api/incidents/a b", "/api/incidents/<%>", "/api/incidents/\u{7f}", "/api/incidents/INC?x#y"] {
@@ -90,7 +90,7 @@ async fn a_path_that_is_no_uri_once_it_is_decoded_crashes_no_function() {
 }
 
 #[tokio::test]
-async fn probe_runs_on_a_scheduled_event_and_twice_is_once() {
+async fn probe_runs_on_a_scheduled_event_and_is_idempotent() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -104,7 +104,7 @@ async fn probe_runs_on_a_scheduled_event_and_twice_is_once() {
     assert_eq!(region, "eu-west-1");
 }
 
-/// As EventBridge sends it.
+/// The event as EventBridge sends it.
 pub(crate) fn scheduled_event() -> Value {
     let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
     json!({

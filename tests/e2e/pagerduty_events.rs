@@ -1,4 +1,4 @@
-//! `POST /webhooks/pagerduty`: what somebody did there about what we told them is done here, once, and only if it is signed.
+//! `POST /webhooks/pagerduty`: acknowledging and resolving in `PagerDuty` is applied here, once, and only if signed.
 
 use harness::{Answer, Database, TestStack};
 use pagerduty_events::app::PagerDutyConfig;
@@ -11,7 +11,7 @@ use watchkeeper::stack::VendorsConfig;
 use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::people::{alert, audit, events, incident, with_alert, with_incident};
+use crate::operators::{alert, audit, events, incident, with_alert, with_incident};
 
 const SECRET: &str = "lDQHScfUeXUKaQRNF+8XIiDKZ7XX3itBAYzwU0TARw8lJqRnkKl2iB1anSb0Z+IK";
 const KEY: &str = "wk-group-1";
@@ -31,8 +31,8 @@ fn vendors(api: Option<&str>) -> VendorsConfig {
     VendorsConfig { pagerduty, ..VendorsConfig::default() }
 }
 
-/// What was told under [`KEY`]: these subjects, in one group.
-async fn tell(database: &Database, subjects: &[String]) {
+/// Stores a notification under [`KEY`] about these subjects, in one group.
+async fn notify(database: &Database, subjects: &[String]) {
     let sql = "INSERT INTO notification_groups (group_key, route, settings, first_seen_at)
         VALUES ('group-1', 'default', '{}', now())";
     database.execute(sql).await;
@@ -68,10 +68,10 @@ async fn send(stack: &TestStack, body: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn what_somebody_did_there_is_done_to_all_that_was_told_under_the_key() {
+async fn an_action_in_pagerduty_is_applied_to_all_members_of_the_group() {
     let (database, of_incident) = with_incident().await;
     let alone = with_alert(&database, "mail").await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
     let stack = stack_on(database).await;
     let answer = send(&stack, &event("incident.acknowledged")).await;
     assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(2)), "{answer:?}");
@@ -82,15 +82,15 @@ async fn what_somebody_did_there_is_done_to_all_that_was_told_under_the_key() {
     let answer = send(&stack, &event("incident.resolved")).await;
     assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(2)), "{answer:?}");
     assert_eq!(incident(&stack.database).await.0, "resolved");
-    let mut told: Vec<String> = events(&stack.database).await.into_iter().map(|(what, _)| what).collect();
-    told.sort();
-    assert_eq!(told, ["AlertAcknowledged", "AlertResolved", "IncidentAcknowledged", "IncidentResolved"]);
+    let mut published: Vec<String> = events(&stack.database).await.into_iter().map(|(what, _)| what).collect();
+    published.sort();
+    assert_eq!(published, ["AlertAcknowledged", "AlertResolved", "IncidentAcknowledged", "IncidentResolved"]);
 }
 
 #[tokio::test]
-async fn an_event_that_comes_again_counts_once() {
+async fn a_redelivered_event_is_applied_once() {
     let (database, _) = with_incident().await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
     let stack = stack_on(database).await;
     let resolved = event("incident.resolved");
     assert_eq!(send(&stack, &resolved).await.body["changed"], 1);
@@ -102,9 +102,9 @@ async fn an_event_that_comes_again_counts_once() {
 }
 
 #[tokio::test]
-async fn what_was_done_before_an_incident_came_back_does_not_end_it() {
+async fn an_action_from_before_the_incident_reopened_does_not_resolve_it() {
     let (database, _) = with_incident().await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
     let stack = stack_on(database).await;
     let late = event("incident.resolved");
     stack.database.execute("UPDATE incidents SET reopened_at = now() + interval '1 millisecond'").await;
@@ -118,23 +118,23 @@ async fn what_was_done_before_an_incident_came_back_does_not_end_it() {
 }
 
 #[tokio::test]
-async fn all_of_a_large_group_is_taken() {
+async fn all_members_of_a_large_group_are_changed() {
     let (database, _) = with_incident().await;
     let mut subjects = vec!["incident:INC-HEALTH-1".to_owned()];
     for nth in 0..250 {
         subjects.push(format!("alert:{}", with_alert(&database, &format!("mail-{nth}")).await));
     }
-    tell(&database, &subjects).await;
+    notify(&database, &subjects).await;
     let stack = stack_on(database).await;
     let answer = send(&stack, &event("incident.acknowledged")).await;
     assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(251)), "{}", answer.status);
 }
 
 #[tokio::test]
-async fn what_was_taken_back_there_is_noted_on_the_timeline() {
+async fn an_undone_action_is_noted_on_the_timeline() {
     let (database, _) = with_incident().await;
     let alone = with_alert(&database, "mail").await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
     let stack = stack_on(database).await;
     for kind in ["incident.unacknowledged", "incident.reopened"] {
         assert_eq!(send(&stack, &event(kind)).await.status, 200);
@@ -153,13 +153,13 @@ async fn what_was_taken_back_there_is_noted_on_the_timeline() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_us_is_answered_and_changes_nothing() {
+async fn events_that_do_not_concern_us_are_ignored() {
     let (database, _) = with_incident().await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
     let stack = stack_on(database).await;
     let mut other = event("incident.resolved");
-    other["event"]["data"]["incident_key"] = "somebody else's".into();
-    // What we told them ourselves comes back as an integration's deed.
+    other["event"]["data"]["incident_key"] = "another tool's".into();
+    // Our own notifications are echoed as actions of the integration.
     let mut ours = event("incident.resolved");
     ours["event"]["agent"]["type"] = "inbound_integration_reference".into();
     for body in
@@ -173,9 +173,9 @@ async fn what_is_not_for_us_is_answered_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn only_what_is_signed_is_read_and_the_rest_is_noted() {
+async fn unsigned_events_are_refused_and_recorded() {
     let (database, _) = with_incident().await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
     let stack = stack_on(database).await;
     let body = event("incident.resolved").to_string();
     let right = sign(&SecretString::from(SECRET), body.as_bytes());
@@ -205,13 +205,13 @@ async fn only_what_is_signed_is_read_and_the_rest_is_noted() {
 }
 
 #[tokio::test]
-async fn without_a_secret_webhooks_are_closed() {
+async fn without_a_secret_the_route_is_closed() {
     let stack = TestStack::start().await;
     assert_eq!(send(&stack, &event("incident.resolved")).await.status, 401);
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_pagerduty_is_told_to_send_it_again() {
+async fn without_a_database_pagerduty_is_answered_with_503_and_sends_it_again() {
     let nowhere = "postgresql://u:p@127.0.0.1:9/none?sslmode=disable".to_owned();
     let builder = TestStack::builder().vendors(vendors(None)).database_url(nowhere);
     let stack = builder.start(Database::empty().await).await;
@@ -219,14 +219,14 @@ async fn while_the_database_is_away_pagerduty_is_told_to_send_it_again() {
     assert_eq!(send(&stack, &event("pagey.ping")).await.status, 200);
 }
 
-/// As `PagerDuty` sends it of an incident that events opened: only its alerts have keys.
+/// An event of an incident that was opened by events: only its alerts have keys.
 fn event_without_key(kind: &str) -> Value {
     let mut body = event(kind);
     body["event"]["data"]["incident_key"] = Value::Null;
     body
 }
 
-/// A page of the alerts of incident `PGR0VU2`.
+/// A page of the alerts of the incident `PGR0VU2`.
 async fn alerts(api: &MockServer, offset: usize, answer: ResponseTemplate) {
     Mock::given(method("GET"))
         .and(path("/incidents/PGR0VU2/alerts"))
@@ -239,12 +239,12 @@ async fn alerts(api: &MockServer, offset: usize, answer: ResponseTemplate) {
 }
 
 #[tokio::test]
-async fn what_an_incident_is_about_is_asked_of_its_alerts() {
+async fn an_event_without_a_key_is_applied_by_the_keys_of_its_alerts() {
     let (database, _) = with_incident().await;
     let alone = with_alert(&database, "mail").await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned(), format!("alert:{alone}")]).await;
     let api = MockServer::start().await;
-    let first = json!({"alerts": [{"alert_key": "somebody else's"}, {"alert_key": null}, {}], "more": true});
+    let first = json!({"alerts": [{"alert_key": "another tool's"}, {"alert_key": null}, {}], "more": true});
     alerts(&api, 0, ResponseTemplate::new(200).set_body_json(first)).await;
     let second = json!({"alerts": [{"alert_key": KEY}, {"alert_key": KEY}], "more": false});
     alerts(&api, 100, ResponseTemplate::new(200).set_body_json(second)).await;
@@ -255,9 +255,9 @@ async fn what_an_incident_is_about_is_asked_of_its_alerts() {
 }
 
 #[tokio::test]
-async fn where_pagerduty_does_not_say_what_it_is_about_it_sends_it_again_or_nothing_is_done() {
+async fn temporary_errors_of_pagerduty_s_api_are_answered_with_503_and_permanent_ones_are_ignored() {
     let (database, _) = with_incident().await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
     let api = MockServer::start().await;
     let stack = TestStack::builder().vendors(vendors(Some(&api.uri()))).start(database).await;
     let late = std::time::Duration::from_secs(60);
@@ -279,7 +279,7 @@ async fn where_pagerduty_does_not_say_what_it_is_about_it_sends_it_again_or_noth
     assert_eq!(incident(&stack.database).await.0, "detected");
     let stack = TestStack::builder().vendors(vendors(Some("http://127.0.0.1:9"))).start(stack.stop().await).await;
     assert_eq!(send(&stack, &event_without_key("incident.resolved")).await.status, 503);
-    // Without a token nobody is asked, and the answer says why.
+    // Without an API token no request is made, and the answer says why.
     let (database, _) = with_incident().await;
     let stack = stack_on(database).await;
     let answer = send(&stack, &event_without_key("incident.resolved")).await;
@@ -287,11 +287,11 @@ async fn where_pagerduty_does_not_say_what_it_is_about_it_sends_it_again_or_noth
 }
 
 #[tokio::test]
-async fn what_nobody_was_told_of_or_began_later_goes_on() {
+async fn members_that_were_not_notified_or_fired_later_stay_open() {
     let (database, _) = with_incident().await;
-    let (unheard, later) = (with_alert(&database, "mail").await, with_alert(&database, "queue").await);
-    let subjects = [format!("alert:{unheard}"), format!("alert:{later}")];
-    tell(&database, &["incident:INC-HEALTH-1".to_owned(), subjects[0].clone(), subjects[1].clone()]).await;
+    let (unnotified, later) = (with_alert(&database, "mail").await, with_alert(&database, "queue").await);
+    let subjects = [format!("alert:{unnotified}"), format!("alert:{later}")];
+    notify(&database, &["incident:INC-HEALTH-1".to_owned(), subjects[0].clone(), subjects[1].clone()]).await;
     let change = "UPDATE notification_members SET told = NULL WHERE subject = $1";
     database.rows(change, &[&subjects[0]]).await;
     let change = "UPDATE notification_members SET fired_at = now() + interval '1 minute' WHERE subject = $1";
@@ -299,15 +299,15 @@ async fn what_nobody_was_told_of_or_began_later_goes_on() {
     let stack = stack_on(database).await;
     let answer = send(&stack, &event("incident.resolved")).await;
     assert_eq!((answer.status, &answer.body["changed"]), (200, &json!(1)), "{answer:?}");
-    for id in [unheard, later] {
+    for id in [unnotified, later] {
         assert_eq!(alert(&stack.database, id).await.0, "active");
     }
 }
 
 #[tokio::test]
-async fn what_was_merged_or_done_by_no_person_changes_nothing() {
+async fn merged_incidents_and_automatic_actions_change_nothing() {
     let (database, _) = with_incident().await;
-    tell(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
+    notify(&database, &["incident:INC-HEALTH-1".to_owned()]).await;
     let stack = stack_on(database).await;
     let mut merged = event("incident.resolved");
     merged["event"]["data"]["resolve_reason"] = json!({"type": "merge_resolve_reason", "incident": {"id": "PGR0VU1"}});

@@ -1,4 +1,4 @@
-//! A failed check's journey.
+//! Failed checks: incidents, alerts, claims, retries and due times of the probe.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use shared::model::{ServiceSpec, ServiceState};
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn an_outage_is_one_incident_and_one_alert_until_two_good_checks_end_it() {
+async fn an_outage_is_one_incident_and_one_alert_until_two_good_checks_resolve_it() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -50,7 +50,7 @@ async fn an_outage_is_one_incident_and_one_alert_until_two_good_checks_end_it() 
 }
 
 #[tokio::test]
-async fn each_check_leaves_its_measurements_and_its_audit() {
+async fn each_check_stores_its_measurements_and_an_audit_row() {
     let target = Target::start(Behaviour::Status(503)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "test")]).await;
@@ -77,13 +77,13 @@ async fn each_check_leaves_its_measurements_and_its_audit() {
         .iter()
         .map(|row| row.get(0))
         .collect();
-    assert_eq!(events, ["IncidentOpened", "ServiceStateChanged"], "a test environment's alert is told later");
+    assert_eq!(events, ["IncidentOpened", "ServiceStateChanged"], "a test environment's alert is announced later");
     let severity: String = stack.database.value("SELECT severity FROM incidents").await;
     assert_eq!(severity, "HIGH");
 }
 
 #[tokio::test]
-async fn a_blip_is_not_an_outage() {
+async fn a_failure_that_a_retry_does_not_confirm_opens_no_incident() {
     let target = Target::start(Behaviour::FailTimes(1, 500)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -102,7 +102,7 @@ async fn a_failure_is_confirmed_by_two_retries() {
 }
 
 #[tokio::test]
-async fn every_way_to_fail_has_its_reason() {
+async fn each_kind_of_failure_has_its_reason() {
     let slow = Target::start(Behaviour::Slow(Duration::from_secs(3))).await;
     let hanging = Target::start(Behaviour::Hang).await;
     let failing = Target::start(Behaviour::Status(500)).await;
@@ -110,7 +110,7 @@ async fn every_way_to_fail_has_its_reason() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refusing = format!("http://{}/", closed.local_addr().unwrap());
     drop(closed);
-    // A resolver may take its time to say that there is no such name.
+    // A resolver may be slow to answer that the name does not exist.
     let mut nameless = spec("nameless", "production", "http://no-such-host.invalid/".into());
     nameless.timeout = Duration::from_secs(5);
     let impatient = |spec: ServiceSpec| ServiceSpec { timeout: Duration::from_millis(400), ..spec };
@@ -155,7 +155,7 @@ async fn every_way_to_fail_has_its_reason() {
 }
 
 #[tokio::test]
-async fn a_minute_that_comes_twice_is_checked_once() {
+async fn a_minute_that_is_delivered_twice_is_checked_once() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -195,7 +195,7 @@ async fn a_late_tick_is_a_missed_window() {
 }
 
 #[tokio::test]
-async fn the_default_interval_is_the_operators() {
+async fn the_default_interval_is_read_from_system_config() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -220,7 +220,7 @@ async fn the_default_interval_is_the_operators() {
 }
 
 #[tokio::test]
-async fn the_default_services_come_from_the_environment_and_a_file_wins() {
+async fn default_services_come_from_the_environment_and_a_services_file_takes_precedence() {
     let target = Target::start(Behaviour::Status(200)).await;
     let base = target.url().replace("/health", "");
     let services = shared::config::Environment::from_lookup(move |name| {
@@ -234,11 +234,11 @@ async fn the_default_services_come_from_the_environment_and_a_file_wins() {
     let names: Vec<&str> = report.checked.iter().map(|checked| checked.service.as_str()).collect();
     assert_eq!(names, ["backend", "database", "frontend"]);
     let application: String = stack.database.value("SELECT application FROM services WHERE name = 'backend'").await;
-    assert_eq!(application, "backend-app", "what an operator wrote is not overwritten");
+    assert_eq!(application, "backend-app", "the operator's file is not overwritten");
 }
 
 #[tokio::test]
-async fn an_outage_that_an_operator_closed_too_early_is_opened_again_and_told_again() {
+async fn an_outage_that_was_resolved_too_early_is_reopened() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -250,20 +250,20 @@ async fn an_outage_that_an_operator_closed_too_early_is_opened_again_and_told_ag
         )
         .await;
     stack.check_now().await;
-    // Whoever ended it is not on it now.
+    // The reopened incident loses its assignee.
     assert_eq!(stack.database.count("incidents WHERE status = 'detected' AND handled_by IS NULL").await, 1);
     assert_eq!(stack.database.count("alert_events WHERE status = 'active'").await, 1);
 }
 
 #[tokio::test]
-async fn a_claim_whose_round_died_is_taken_up_by_the_next_tick() {
+async fn a_claim_that_expired_is_checked_at_the_next_tick() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
     let mut daily = target.spec("shop", "production");
     daily.interval = Some(Duration::from_secs(86_400));
     stack.apply(&[daily]).await;
     let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
-    // As a claimer leaves it that was killed.
+    // The claim of a process that was killed.
     stack
         .database
         .execute(
@@ -278,7 +278,7 @@ async fn a_claim_whose_round_died_is_taken_up_by_the_next_tick() {
 }
 
 #[tokio::test]
-async fn a_changed_interval_loses_no_check() {
+async fn a_changed_interval_skips_no_check() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     let tick = Utc::now().duration_trunc(TimeDelta::minutes(2)).unwrap() + TimeDelta::minutes(2);
@@ -295,7 +295,7 @@ async fn a_changed_interval_loses_no_check() {
 }
 
 #[tokio::test]
-async fn a_service_that_hangs_holds_up_nobody_elses_result() {
+async fn a_service_that_hangs_does_not_delay_the_results_of_others() {
     let hanging = Target::start(Behaviour::Hang).await;
     let failing = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
@@ -305,7 +305,7 @@ async fn a_service_that_hangs_holds_up_nobody_elses_result() {
     let tick = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();
     let round = probe::handle(stack.probe(), tick);
     tokio::pin!(round);
-    let told_early = loop {
+    let stored_early = loop {
         tokio::select! {
             _ = &mut round => break false,
             () = tokio::time::sleep(Duration::from_millis(50)) => {
@@ -315,11 +315,11 @@ async fn a_service_that_hangs_holds_up_nobody_elses_result() {
             }
         }
     };
-    assert!(told_early, "the quick one is stored while the slow one is still being asked");
+    assert!(stored_early, "the quick result is stored while the slow check still runs");
 }
 
 #[tokio::test]
-async fn an_outage_survives_a_change_of_application_and_ends_when_its_service_is_switched_off() {
+async fn an_outage_survives_a_change_of_application_and_is_resolved_when_its_service_is_disabled() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -338,12 +338,12 @@ async fn an_outage_survives_a_change_of_application_and_ends_when_its_service_is
 }
 
 #[tokio::test]
-async fn rounds_that_claim_at_the_same_time_share_what_is_due_and_leave_nothing() {
+async fn concurrent_rounds_share_the_due_services_and_skip_none() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
-    // More than one round carries; nobody has ever claimed them.
+    // More than one round checks; none was claimed before.
     let mut services: Vec<_> = (0..2_600).map(|number| target.spec(&format!("s{number}"), "production")).collect();
-    // However busy this machine is, none is asked a second time.
+    // Long time-outs, so that a busy machine causes no retry.
     services.iter_mut().for_each(|service| service.timeout = Duration::from_secs(25));
     stack.apply(&services).await;
     let minute = Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap();

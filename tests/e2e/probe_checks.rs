@@ -1,5 +1,5 @@
-//! The `postgres` kind against a real server: it measures, it warns, and it tells why it was not let in. And what is
-//! stored of a target that says what a database can't hold.
+//! The `postgres` kind against a real server: measurements, limits, and the reason of a refused connection. And what is
+//! stored of a target whose answer contains what a database can't store.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-/// What is well whatever a shared server does, so that a test sees its own doing only.
-const PATIENT: PostgresLimits = PostgresLimits {
+/// Limits that other tests on the shared server do not exceed.
+const GENEROUS: PostgresLimits = PostgresLimits {
     connections_ratio: None,
     transaction_seconds: None,
     blocked_backends: None,
@@ -45,15 +45,15 @@ async fn check(url: &str, limits: PostgresLimits, before: Option<Value>) -> Outc
 }
 
 #[track_caller]
-fn why(outcome: &Outcome) -> (Verdict, FailureReason, &str) {
+fn verdict_of(outcome: &Outcome) -> (Verdict, FailureReason, &str) {
     let failure = outcome.failure.as_ref().unwrap();
     (outcome.verdict, failure.reason, &failure.text)
 }
 
 #[tokio::test]
-async fn a_server_that_is_well_is_measured() {
+async fn a_healthy_server_is_measured() {
     let database = Database::empty().await;
-    let outcome = check(&database.url(), PATIENT, Some(json!({ "deadlocks": 0 }))).await;
+    let outcome = check(&database.url(), GENEROUS, Some(json!({ "deadlocks": 0 }))).await;
     assert_eq!((outcome.verdict, outcome.failure.as_ref()), (Verdict::Healthy, None), "{outcome:?}");
     let measured = outcome.measurements.unwrap();
     // The test's own connection and the checker's.
@@ -66,19 +66,19 @@ async fn a_server_that_is_well_is_measured() {
 }
 
 #[tokio::test]
-async fn a_plain_role_measures_too() {
+async fn a_role_without_privileges_measures_too() {
     let database = Database::empty().await;
     let role = format!("watcher_{}", Uuid::new_v4().simple());
     database.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'")).await;
     let (_, place) = database.url().split_once('@').map(|(user, place)| (user.to_owned(), place.to_owned())).unwrap();
-    let outcome = check(&format!("postgresql://{role}:secret@{place}"), PATIENT, None).await;
+    let outcome = check(&format!("postgresql://{role}:secret@{place}"), GENEROUS, None).await;
     database.execute(&format!("DROP ROLE {role}")).await;
     assert_eq!((outcome.verdict, outcome.failure.as_ref()), (Verdict::Healthy, None), "{outcome:?}");
     assert!(outcome.measurements.unwrap()["connections"].as_i64().unwrap() >= 2);
 }
 
 #[tokio::test]
-async fn a_backend_that_waits_for_another_s_lock_is_not_well() {
+async fn a_backend_that_waits_for_a_lock_degrades_the_service() {
     let database = Database::empty().await;
     // The store has the functions' role.
     database.execute("CREATE TABLE things (id int); GRANT SELECT ON things TO PUBLIC").await;
@@ -88,11 +88,11 @@ async fn a_backend_that_waits_for_another_s_lock_is_not_well() {
         store.run(|client| async move { Ok(client.batch_execute("SELECT * FROM things").await?) }).await
     });
     database.wait_until("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted").await;
-    let limits = PostgresLimits { blocked_backends: Some(1), ..PATIENT };
+    let limits = PostgresLimits { blocked_backends: Some(1), ..GENEROUS };
     let outcome = check(&database.url(), limits, None).await;
     database.execute("ROLLBACK").await;
     waiting.await.unwrap().unwrap();
-    let (verdict, reason, text) = why(&outcome);
+    let (verdict, reason, text) = verdict_of(&outcome);
     assert_eq!((verdict, reason), (Verdict::Degraded, FailureReason::Condition));
     assert!(text.ends_with("backends wait for locks (limit 1)"), "{text}");
     assert_eq!(outcome.attempts, 1);
@@ -101,22 +101,22 @@ async fn a_backend_that_waits_for_another_s_lock_is_not_well() {
 #[tokio::test]
 async fn deadlocks_count_since_the_last_check() {
     let database = Database::empty().await;
-    let limits = PostgresLimits { deadlocks: Some(1), ..PATIENT };
+    let limits = PostgresLimits { deadlocks: Some(1), ..GENEROUS };
     let first = check(&database.url(), limits, None).await;
     assert_eq!(first.verdict, Verdict::Healthy);
     let before = json!({ "deadlocks": -2 });
     let outcome = check(&database.url(), limits, Some(before)).await;
     let expected = (Verdict::Degraded, FailureReason::Condition, "2 deadlocks since the last check (limit 1)");
-    assert_eq!(why(&outcome), expected);
+    assert_eq!(verdict_of(&outcome), expected);
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_is_told_why_and_no_password_is_shown() {
+async fn a_refused_login_is_reported_with_its_reason_and_without_the_password() {
     let database = Database::empty().await;
     let url = database.url();
     let elsewhere = url.replace("/test_", "/missing_");
-    let outcome = check(&elsewhere, PATIENT, None).await;
-    let (verdict, reason, text) = why(&outcome);
+    let outcome = check(&elsewhere, GENEROUS, None).await;
+    let (verdict, reason, text) = verdict_of(&outcome);
     assert_eq!((verdict, reason), (Verdict::Degraded, FailureReason::Misconfigured));
     assert!(text.contains("does not exist (3D000)"), "{text}");
     for (url, reason) in [
@@ -126,8 +126,8 @@ async fn who_is_not_let_in_is_told_why_and_no_password_is_shown() {
         ("postgresql://u:s3cret@192.0.2.1/app?sslmode=disable", FailureReason::Misconfigured),
         (" ", FailureReason::Misconfigured),
     ] {
-        let outcome = check(url, PATIENT, None).await;
-        let (verdict, found, text) = why(&outcome);
+        let outcome = check(url, GENEROUS, None).await;
+        let (verdict, found, text) = verdict_of(&outcome);
         let lasting = reason == FailureReason::Misconfigured;
         let expected = if lasting { Verdict::Degraded } else { Verdict::Failed };
         assert_eq!((verdict, found), (expected, reason), "{text}");
@@ -136,11 +136,11 @@ async fn who_is_not_let_in_is_told_why_and_no_password_is_shown() {
 }
 
 #[tokio::test]
-async fn what_is_no_postgres_is_told_as_such() {
+async fn a_server_that_is_not_postgres_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
-        // Answers one with nonsense, and hangs up on the other.
+        // Answers one connection with nonsense, and closes the other.
         for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b""] {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _login = stream.read(&mut [0; 1_024]).await;
@@ -155,15 +155,15 @@ async fn what_is_no_postgres_is_told_as_such() {
                 tokio::task::yield_now().await;
             }
         }
-        let outcome = check(&url, PATIENT, None).await;
-        let (verdict, found, text) = why(&outcome);
+        let outcome = check(&url, GENEROUS, None).await;
+        let (verdict, found, text) = verdict_of(&outcome);
         assert_eq!((verdict, found), (Verdict::Failed, reason), "{text}");
         assert!(!text.contains("s3cret"), "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_target_that_says_what_can_t_be_stored_is_down_all_the_same() {
+async fn an_answer_that_can_t_be_stored_is_a_failed_check_nevertheless() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -178,7 +178,7 @@ async fn a_target_that_says_what_can_t_be_stored_is_down_all_the_same() {
     service.check.conditions = vec!["[BODY] == ok".to_owned()];
     stack.apply(&[service]).await;
     assert_eq!(stack.check_now().await.checked.len(), 1);
-    let told: Option<String> = stack.database.value("SELECT error_message FROM service_health_checks").await;
-    assert_eq!(told.as_deref(), Some("[BODY] == ok, but it is a\u{FFFD}b"));
+    let stored: Option<String> = stack.database.value("SELECT error_message FROM service_health_checks").await;
+    assert_eq!(stored.as_deref(), Some("[BODY] == ok, but it is a\u{FFFD}b"));
     assert_eq!(stack.database.count("incidents WHERE context -> 'captured' ->> 'body' = E'a\\uFFFDb'").await, 1);
 }

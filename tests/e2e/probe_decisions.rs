@@ -1,4 +1,4 @@
-//! What the probe makes of the results of several services, minutes and regions.
+//! The probe's decisions over several services, minutes and regions.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ fn this_minute() -> DateTime<Utc> {
     Utc::now().duration_trunc(TimeDelta::minutes(1)).unwrap()
 }
 
-/// A place where nothing listens.
-async fn nowhere() -> String {
+/// The URL of a closed port.
+async fn closed_port() -> String {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}/", closed.local_addr().unwrap())
 }
 
 #[tokio::test]
-async fn when_the_database_dies_behind_five_services_one_is_told_of() {
+async fn a_failed_parent_suppresses_the_incidents_of_its_five_dependents() {
     let database = Target::start(Behaviour::Status(500)).await;
     let behind = Target::start(Behaviour::Status(503)).await;
     let stack = TestStack::start().await;
@@ -39,7 +39,7 @@ async fn when_the_database_dies_behind_five_services_one_is_told_of() {
     assert_eq!(stack.database.count("alert_events").await, 1);
     assert_eq!(stack.database.count("services WHERE held_by = 'parent database'").await, 5);
 
-    // The database is back, one of those behind it is not: that is an outage of its own.
+    // The database recovered, its dependents did not: each opens an incident of its own.
     database.behave(Behaviour::Status(200));
     for _ in 0..2 {
         stack.check_now().await;
@@ -49,7 +49,7 @@ async fn when_the_database_dies_behind_five_services_one_is_told_of() {
 }
 
 #[tokio::test]
-async fn in_a_maintenance_window_nobody_is_told_and_nothing_counts() {
+async fn a_maintenance_window_suppresses_incidents_alerts_and_downtime() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
     let mut service = target.spec("shop", "production");
@@ -63,7 +63,7 @@ async fn in_a_maintenance_window_nobody_is_told_and_nothing_counts() {
     assert_eq!(stack.database.count("service_daily WHERE maintenance = 1 AND down = 0").await, 1);
     assert_eq!(stack.database.count("services WHERE held_by = 'maintenance' AND state = 'down'").await, 1);
 
-    // The work is over, the service is not back.
+    // The maintenance is over, the service still fails.
     service.policy.maintenance = Vec::new();
     stack.apply(&[service]).await;
     stack.check_now().await;
@@ -72,11 +72,11 @@ async fn in_a_maintenance_window_nobody_is_told_and_nothing_counts() {
         .database
         .value("SELECT detected_at = min(h.checked_at) FROM incidents, service_health_checks h GROUP BY detected_at")
         .await;
-    assert!(began, "it began with the first failed check");
+    assert!(began, "detected at the first failed check");
 }
 
 #[tokio::test]
-async fn a_service_that_flaps_is_one_incident() {
+async fn a_flapping_service_is_one_incident() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -88,7 +88,7 @@ async fn a_service_that_flaps_is_one_incident() {
         }
     }
     assert_eq!(stack.database.count("incidents").await, 1);
-    assert_eq!(stack.database.count("incidents WHERE status <> 'resolved'").await, 1, "it is held open");
+    assert_eq!(stack.database.count("incidents WHERE status <> 'resolved'").await, 1, "flapping keeps it open");
     assert_eq!(stack.database.count("services WHERE flapping").await, 1);
     assert!(stack.database.count("alert_events WHERE alert_type = 'service_down'").await <= 2);
     for _ in 0..10 {
@@ -99,7 +99,7 @@ async fn a_service_that_flaps_is_one_incident() {
 }
 
 #[tokio::test]
-async fn a_slow_service_is_degraded_and_no_incident() {
+async fn a_slow_service_is_degraded_and_opens_no_incident() {
     let target = Target::start(Behaviour::Slow(Duration::from_millis(1_500))).await;
     let stack = TestStack::start().await;
     let mut service = target.spec("shop", "production");
@@ -122,8 +122,8 @@ async fn a_slow_service_is_degraded_and_no_incident() {
 }
 
 #[tokio::test]
-async fn a_run_in_which_most_fails_for_want_of_a_network_is_told_of_once_and_blames_no_service() {
-    // Nobody reads what it is asked.
+async fn a_network_failure_of_the_probe_is_one_incident_and_no_service_is_down() {
+    // A name server that never answers.
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let name_servers = vec![silent.local_addr().unwrap()];
     let stack = TestStack::builder().name_servers(name_servers).start(Database::migrated().await).await;
@@ -141,10 +141,10 @@ async fn a_run_in_which_most_fails_for_want_of_a_network_is_told_of_once_and_bla
     let incidents: Value = stack.database.value("SELECT jsonb_agg(error_type) FROM incidents").await;
     assert_eq!(incidents, json!(["probe_network"]));
     assert_eq!(stack.database.count("services WHERE state = 'down'").await, 0);
-    assert_eq!(stack.database.count("service_daily").await, 0, "it counts for nobody");
+    assert_eq!(stack.database.count("service_daily").await, 0, "it counts as downtime of no service");
     assert!(stack.database.count("service_health_checks WHERE probe_details ->> 'suspect' = 'true'").await >= 8);
 
-    // The network is back.
+    // The network recovered.
     let target = Target::start(Behaviour::Status(200)).await;
     let at = |number| target.url().replace("127.0.0.1", &format!("host-{number}.localhost"));
     let services: Vec<_> = (0..8).map(|number| spec(&format!("s{number}"), "production", at(number))).collect();
@@ -166,29 +166,29 @@ async fn two_of_three_regions_must_agree_that_a_service_is_down() {
         target.behave(Behaviour::Status(status));
         assert_eq!(probe::handle(&regions[region], at).await.unwrap().checked.len(), 1);
     };
-    // The first minute makes them known to each other.
+    // In the first minute the regions register.
     for region in 0..3 {
         check(region, minute(0), 200).await;
     }
-    // One alone sees it down: nobody is told.
+    // One region alone sees it down: no incident.
     check(0, minute(1), 500).await;
     check(1, minute(1), 200).await;
     check(2, minute(1), 200).await;
     assert_eq!(stack.database.count("incidents").await, 0);
-    // Two see it down.
+    // Two regions see it down.
     check(0, minute(2), 500).await;
     assert_eq!(stack.database.count("incidents").await, 0);
     check(1, minute(2), 500).await;
     assert_eq!(stack.database.count("incidents").await, 1);
     check(2, minute(2), 500).await;
     let occurrences: i64 = stack.database.value("SELECT occurrences FROM incidents").await;
-    assert_eq!(occurrences, 1, "a slot counts once, however many regions say so");
+    assert_eq!(occurrences, 1, "a slot counts once, however many regions report it");
     assert_eq!(stack.database.count("service_health_checks").await, 9);
     assert_eq!(stack.database.count("services WHERE state = 'down' AND consecutive_failures = 1").await, 1);
 }
 
 #[tokio::test]
-async fn regions_that_write_at_the_same_time_lose_nothing() {
+async fn regions_that_write_concurrently_lose_no_check() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
     let services: Vec<_> = (0..20).map(|number| target.spec(&format!("s{number}"), "production")).collect();
@@ -207,7 +207,7 @@ async fn regions_that_write_at_the_same_time_lose_nothing() {
 }
 
 #[tokio::test]
-async fn somebody_elses_service_is_asked_gently_while_it_is_down() {
+async fn the_circuit_breaker_throttles_checks_of_an_external_service_that_is_down() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
     let mut service = target.spec("payments", "production");
@@ -220,7 +220,7 @@ async fn somebody_elses_service_is_asked_gently_while_it_is_down() {
     assert_eq!(breaker["state"], "open", "{breaker}");
     let asked = target.requests();
     probe::handle(stack.probe(), this_minute()).await.unwrap();
-    assert_eq!(target.requests(), asked, "it is left alone");
+    assert_eq!(target.requests(), asked, "the open breaker skips the check");
     stack.database.execute("UPDATE circuit_breakers SET retry_at = now() - interval '1 s'").await;
     target.behave(Behaviour::Status(200));
     probe::handle(stack.probe(), this_minute() + TimeDelta::minutes(1)).await.unwrap();
@@ -233,7 +233,7 @@ async fn somebody_elses_service_is_asked_gently_while_it_is_down() {
 }
 
 #[tokio::test]
-async fn what_is_down_in_a_test_environment_is_told_after_its_delay_unless_it_is_over() {
+async fn an_alert_of_a_test_environment_is_announced_after_its_delay_unless_it_is_resolved() {
     let target = Target::start(Behaviour::Status(500)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "test"), target.spec("mail", "test")]).await;
@@ -243,7 +243,7 @@ async fn what_is_down_in_a_test_environment_is_told_after_its_delay_unless_it_is
     dispatch::handle(&dispatch, Utc::now()).await.unwrap();
     assert_eq!(stack.database.count(announced).await, 0);
     assert_eq!(stack.database.count("alert_events WHERE status = 'active'").await, 2);
-    // One of them is well again before anybody was told: nobody hears of it.
+    // One of them recovers before its announcement: it is never announced.
     target.behave(Behaviour::Status(200));
     let mut mail = target.spec("mail", "test");
     mail.enabled = false;
@@ -265,7 +265,7 @@ async fn what_is_down_in_a_test_environment_is_told_after_its_delay_unless_it_is
 }
 
 #[tokio::test]
-async fn a_service_that_was_changed_while_it_was_asked_is_asked_again() {
+async fn the_result_of_a_service_that_changed_during_its_check_is_discarded() {
     let target = Target::start(Behaviour::Slow(Duration::from_millis(600))).await;
     let stack = TestStack::start().await;
     let mut service = target.spec("shop", "production");
@@ -276,16 +276,16 @@ async fn a_service_that_was_changed_while_it_was_asked_is_asked_again() {
         while target.requests() == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        service.target = nowhere().await;
+        service.target = closed_port().await;
         stack.apply(std::slice::from_ref(&service)).await;
     };
     let (report, ()) = tokio::join!(round, change);
-    assert_eq!(report.unwrap().checked.len(), 0, "the answer was to the old question");
+    assert_eq!(report.unwrap().checked.len(), 0, "the result is of the old target");
     assert_eq!(stack.database.count("monitoring_checks").await, 0);
 }
 
 #[tokio::test]
-async fn what_has_been_kept_long_enough_is_deleted() {
+async fn checks_beyond_retention_are_deleted() {
     let database = harness::Database::migrated().await;
     database
         .execute(

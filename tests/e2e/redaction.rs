@@ -1,10 +1,10 @@
-//! Secrets and personal data that a report carries are in no row afterwards, whichever way it came.
+//! Secrets and personal data of a report are stored in no table, whichever route it came by.
 
 use harness::{Database, TestStack};
 use serde_json::{Value, json};
 use shared::model::Limits;
 
-/// One of each kind; none stands in a test's own words.
+/// One secret of each kind; none occurs in a test's own texts.
 const PLANTED: [&str; 12] = [
     "ann.smith@customers.example",
     "203.0.113.77",
@@ -20,7 +20,7 @@ const PLANTED: [&str; 12] = [
     "t0k3n-0f-th3-b34r3r-0123456789",
 ];
 
-/// Everything that this database holds, as text.
+/// All rows of this database, as text.
 async fn everything(database: &Database) -> String {
     let tables = database
         .rows("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename", &[])
@@ -35,7 +35,7 @@ async fn everything(database: &Database) -> String {
     text
 }
 
-async fn assert_nothing_survives(database: &Database) {
+async fn assert_no_secret_is_stored(database: &Database) {
     let stored = everything(database).await;
     for secret in PLANTED {
         assert!(!stored.contains(secret), "{secret} is stored: …{}…", around(&stored, secret));
@@ -48,7 +48,7 @@ fn around<'a>(text: &'a str, part: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_report_s_secrets_are_in_no_table() {
+async fn a_report_s_secrets_are_stored_in_no_table() {
     let stack = TestStack::start().await;
     let [mail, ip, card, jwt, aws, github, slack, anthropic, password, cookie, planted, bearer] = PLANTED;
     let answer = stack
@@ -66,7 +66,7 @@ async fn a_report_s_secrets_are_in_no_table() {
             "source": format!("worker {github}"), "extra": {"api_key": anthropic, "client_ip": ip},
         }))
         .await;
-    assert_nothing_survives(&stack.database).await;
+    assert_no_secret_is_stored(&stack.database).await;
     let incident = stack.get(&format!("/api/incidents/{}", answer.text("incident_id"))).await.body;
     assert_eq!(
         incident["error_message"],
@@ -76,7 +76,7 @@ async fn a_report_s_secrets_are_in_no_table() {
 }
 
 #[tokio::test]
-async fn an_operator_s_own_patterns_are_in_no_table_either() {
+async fn what_an_operator_s_own_patterns_match_is_stored_in_no_table() {
     let stack = TestStack::builder().redact_patterns(&["ACME-[0-9]{6}"]).start(Database::migrated().await).await;
     stack
         .report_ok(
@@ -88,7 +88,7 @@ async fn an_operator_s_own_patterns_are_in_no_table_either() {
 }
 
 #[tokio::test]
-async fn an_sdk_s_secrets_are_in_no_table() {
+async fn an_sdk_event_s_secrets_are_stored_in_no_table() {
     let stack = TestStack::start().await;
     let number = stack.application("shop", None, Limits::default()).await;
     let [mail, ip, card, jwt, aws, github, slack, anthropic, password, cookie, planted, bearer] = PLANTED;
@@ -114,7 +114,7 @@ async fn an_sdk_s_secrets_are_in_no_table() {
     assert_eq!(stack.send(request.body(envelope)).await.status, 200);
     assert_eq!(stack.database.count("incidents WHERE user_count = 1").await, 1);
     let stored = everything(&stack.database).await;
-    // A word that nothing marks as a secret, in a sentence, is not told from any other.
+    // A secret in a sentence that nothing marks as one can't be recognised.
     for secret in PLANTED.iter().filter(|secret| **secret != password) {
         assert!(!stored.contains(secret), "{secret} is stored: …{}…", around(&stored, secret));
     }

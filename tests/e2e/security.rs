@@ -1,4 +1,4 @@
-//! What is refused is seen: in `security_events`, one row for each kind, network and minute; and what comes in is counted.
+//! Refusals are recorded in `security_events`, one row for each kind, network and minute; accepted input is counted.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use shared::security::{SecurityEvent, SecurityKind, Watch};
 use shared::store::{PoolSize, Store};
 use tokio::task::JoinSet;
 
-/// Seconds after a full minute that has no meaning.
+/// Seconds after an arbitrary full minute.
 fn second(number: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(number)
 }
@@ -21,11 +21,11 @@ fn wrong_key(last: u8) -> SecurityEvent {
     SecurityEvent {
         kind: SecurityKind::WrongKey,
         source_ip: Some(IpAddr::from([192, 0, last, 7])),
-        description: "a key that is none".to_owned(),
+        description: "an invalid key".to_owned(),
     }
 }
 
-/// Kind, source and count of each row.
+/// Kind, source network and count of each row.
 async fn seen(database: &Database) -> Vec<(String, Option<String>, i64)> {
     let sql = "SELECT event_type, source_ip, (metadata ->> 'count')::bigint FROM security_events
         ORDER BY timestamp, event_type, source_ip";
@@ -36,24 +36,24 @@ fn row(kind: &str, source: &str, count: i64) -> (String, Option<String>, i64) {
     (kind.to_owned(), Some(source.to_owned()), count)
 }
 
-/// A full minute may end between two requests: then there are two rows.
+/// Sums over the minutes: a full minute may end between two requests.
 async fn sums(database: &Database) -> Vec<(String, Option<String>, i64)> {
     let sql = "SELECT event_type, source_ip, sum((metadata ->> 'count')::bigint)::bigint FROM security_events
         GROUP BY event_type, source_ip ORDER BY event_type";
     database.rows(sql, &[]).await.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }
 
-fn nowhere() -> Store {
+fn unreachable() -> Store {
     let config = DatabaseConfig::at("postgresql://u:p@127.0.0.1:9/none?sslmode=disable".into());
     Store::new(&config, "test", PoolSize::LAMBDA).unwrap()
 }
 
 #[tokio::test]
-async fn wrong_keys_and_oversized_bodies_are_seen_with_where_they_came_from() {
+async fn wrong_keys_and_oversized_bodies_are_recorded_with_their_source() {
     let stack = TestStack::builder().ingest_key("right").start(Database::migrated().await).await;
     let report = || stack.request("POST", "/api/autonomous/error").json(&json!({"error": {"message": "boom"}}));
     for _ in 0..3 {
-        // Whatever it claims to be.
+        // Whatever the client claims in its headers.
         let request = report().bearer_auth("wrong").header("x-forwarded-for", "198.51.100.1");
         assert_eq!(stack.send(request).await.status, 401);
     }
@@ -61,29 +61,29 @@ async fn wrong_keys_and_oversized_bodies_are_seen_with_where_they_came_from() {
     let large = vec![b' '; 1024 * 1024 + 1];
     let request = report().bearer_auth("right").body(large);
     assert_eq!(stack.send(request).await.status, 413);
-    // What is not written yet is written when it stops.
+    // Stopping the stack flushes what is buffered.
     let database = stack.stop().await;
     let expected = [row("oversized_body", "127.0.0.0/24", 1), row("wrong_key", "127.0.0.0/24", 3)];
     assert_eq!(sums(&database).await, expected);
-    let told: String = database.value("SELECT string_agg(description, ' ') FROM security_events").await;
-    assert!(told.contains("POST /api/autonomous/error") && !told.contains("boom"), "{told}");
+    let descriptions: String = database.value("SELECT string_agg(description, ' ') FROM security_events").await;
+    assert!(descriptions.contains("POST /api/autonomous/error") && !descriptions.contains("boom"), "{descriptions}");
 }
 
 #[tokio::test]
-async fn on_lambda_the_source_is_the_one_that_the_gateway_saw() {
+async fn on_lambda_the_source_is_the_address_that_the_gateway_reports() {
     let database = Database::migrated().await;
     let lambda = Lambda::start("report-error", &[("DATABASE_URL", &database.url()), ("INGEST_API_KEY", KEY)]).await;
     let fixture = include_str!("../../functions/report-error/fixtures/api-gateway-v2.json");
     let mut event: Value = serde_json::from_str(fixture).unwrap();
     event["headers"]["x-forwarded-for"] = "203.0.113.7, 198.51.100.1".into();
     let answer = lambda.invoke(event).await.unwrap();
-    assert_eq!(answer["statusCode"], 401, "the fixture's key is another one");
+    assert_eq!(answer["statusCode"], 401, "the fixture has another key");
     lambda.terminate().await;
     assert_eq!(seen(&database).await, [row("wrong_key", "203.0.113.0/24", 1)]);
 }
 
 #[tokio::test]
-async fn an_attack_is_a_row_a_minute_with_how_often_it_came() {
+async fn an_attack_is_one_row_a_minute_with_its_count() {
     let database = Database::migrated().await;
     let watch = Watch::new(database.store());
     watch.refused(wrong_key(1), second(0)).await;
@@ -104,7 +104,7 @@ async fn an_attack_is_a_row_a_minute_with_how_often_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_processes_that_are_attacked_at_once_share_the_rows() {
+async fn several_processes_that_are_attacked_concurrently_share_the_rows() {
     let database = Database::migrated().await;
     let mut attacked = JoinSet::new();
     for _ in 0..4 {
@@ -123,8 +123,8 @@ async fn several_processes_that_are_attacked_at_once_share_the_rows() {
 }
 
 #[tokio::test]
-async fn without_a_database_refusing_and_counting_hold_nobody_up() {
-    let (watch, counters) = (Watch::new(nowhere()), Counters::new(nowhere()));
+async fn without_a_database_recording_and_counting_delay_no_request() {
+    let (watch, counters) = (Watch::new(unreachable()), Counters::new(unreachable()));
     for number in 0..1_000 {
         watch.refused(wrong_key(u8::try_from(number % 250).unwrap()), second(0)).await;
         counters.count("sdk", "event", second(number / 500)).await;
@@ -141,7 +141,7 @@ async fn without_a_database_refusing_and_counting_hold_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_in_is_counted_whoever_counts_it() {
+async fn concurrent_processes_add_to_the_same_intake_counters() {
     let database = Database::migrated().await;
     let mut counting = JoinSet::new();
     for _ in 0..4 {
@@ -163,7 +163,7 @@ async fn what_comes_in_is_counted_whoever_counts_it() {
 }
 
 #[tokio::test]
-async fn counts_are_written_within_a_call_after_ten_seconds() {
+async fn counts_are_flushed_within_a_call_after_ten_seconds() {
     let database = Database::migrated().await;
     let counters = Counters::new(database.store());
     counters.count("sdk", "event", second(0)).await;
@@ -175,7 +175,7 @@ async fn counts_are_written_within_a_call_after_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_wrong_read_token_is_noted_and_a_missing_one_is_not() {
+async fn a_wrong_read_token_is_recorded_and_a_missing_one_is_not() {
     let stack = TestStack::start().await;
     for path in ["/status", "/metrics", "/api/incidents", "/api/incidents/INC-1"] {
         let with = |token: &'static str| stack.send(stack.request("GET", path).bearer_auth(token));

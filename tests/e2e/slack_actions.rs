@@ -1,4 +1,4 @@
-//! `POST /webhooks/slack`: a click does what its button says, once, and only if Slack has signed it.
+//! `POST /webhooks/slack`: a click on a button is applied once, and only if Slack has signed it.
 
 use chrono::Utc;
 use harness::{Answer, Database, TestStack};
@@ -8,7 +8,7 @@ use slack_actions::signature::sign;
 use url::form_urlencoded;
 use watchkeeper::stack::VendorsConfig;
 
-use crate::people::{alert, audit, events, incident, with_alert, with_incident};
+use crate::operators::{alert, audit, events, incident, with_alert, with_incident};
 
 const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
@@ -17,7 +17,7 @@ async fn stack_on(database: Database) -> TestStack {
     TestStack::builder().vendors(vendors).start(database).await
 }
 
-/// A click on a button, as Slack tells of it.
+/// A click on a button, as Slack sends it.
 fn payload(action: &str, value: &str) -> Value {
     let mut payload: Value =
         serde_json::from_str(include_str!("../../functions/slack-actions/fixtures/block-actions.json")).unwrap();
@@ -46,27 +46,27 @@ async fn click(stack: &TestStack, payload: &Value) -> u16 {
 }
 
 #[tokio::test]
-async fn a_click_acknowledges_the_incident_in_the_name_of_who_clicked() {
+async fn a_click_acknowledges_the_incident_in_the_name_of_the_person() {
     let (database, id) = with_incident().await;
     let stack = stack_on(database).await;
     let answer = send(&stack, &form(&payload("acknowledge", "INC-HEALTH-1")), SECRET, Utc::now().timestamp()).await;
-    assert_eq!((answer.status, &answer.body), (200, &Value::Null), "Slack shows whatever the answer says");
+    assert_eq!((answer.status, &answer.body), (200, &Value::Null), "Slack would show a body");
     assert_eq!(incident(&stack.database).await, ("acknowledged".to_owned(), Some("slack:ann".to_owned())));
     assert_eq!(alert(&stack.database, id).await, ("acknowledged".to_owned(), false));
-    let told = events(&stack.database).await;
-    assert_eq!((told.len(), told[0].0.as_str()), (1, "IncidentAcknowledged"));
+    let published = events(&stack.database).await;
+    assert_eq!((published.len(), published[0].0.as_str()), (1, "IncidentAcknowledged"));
     assert_eq!(audit(&stack.database).await[0].1, "Acknowledged by slack:ann");
 }
 
 #[tokio::test]
-async fn a_click_that_comes_again_counts_once_also_after_the_incident_came_back() {
+async fn a_redelivered_click_is_applied_once_even_after_the_incident_reopened() {
     let (database, _) = with_incident().await;
     let stack = stack_on(database).await;
     let resolve = payload("resolve", "incident:INC-HEALTH-1");
     assert_eq!(click(&stack, &resolve).await, 200);
     stack.database.execute("UPDATE incidents SET status = 'detected', resolved_at = NULL").await;
     assert_eq!(click(&stack, &resolve).await, 200);
-    assert_eq!(incident(&stack.database).await.0, "detected", "the old click does not end the new outage");
+    assert_eq!(incident(&stack.database).await.0, "detected", "the old click does not resolve the new outage");
     assert_eq!(events(&stack.database).await.len(), 1);
     let mut another = resolve;
     another["actions"][0]["action_ts"] = "1795521999.000001".into();
@@ -75,7 +75,7 @@ async fn a_click_that_comes_again_counts_once_also_after_the_incident_came_back(
 }
 
 #[tokio::test]
-async fn several_clicks_of_one_request_are_all_taken() {
+async fn several_actions_of_one_request_are_all_applied() {
     let (database, _) = with_incident().await;
     let alone = with_alert(&database, "mail").await;
     let stack = stack_on(database).await;
@@ -86,18 +86,18 @@ async fn several_clicks_of_one_request_are_all_taken() {
     both["actions"].as_array_mut().unwrap().extend([link, second]);
     assert_eq!(click(&stack, &both).await, 200);
     assert_eq!(alert(&stack.database, alone).await.0, "acknowledged");
-    let mut told: Vec<String> = events(&stack.database).await.into_iter().map(|(what, _)| what).collect();
-    told.sort();
-    assert_eq!(told, ["AlertAcknowledged", "IncidentAcknowledged"]);
+    let mut published: Vec<String> = events(&stack.database).await.into_iter().map(|(what, _)| what).collect();
+    published.sort();
+    assert_eq!(published, ["AlertAcknowledged", "IncidentAcknowledged"]);
 }
 
 #[tokio::test]
-async fn what_is_not_for_us_is_answered_and_changes_nothing() {
+async fn actions_that_do_not_concern_us_are_ignored() {
     let (database, _) = with_incident().await;
     let stack = stack_on(database).await;
     for payload in [
         payload("open", "INC-HEALTH-1"),
-        payload("acknowledge", "INC-OF-SOMEBODY-ELSE"),
+        payload("acknowledge", "INC-UNKNOWN"),
         payload("acknowledge", "no id at all"),
         json!({"type": "view_submission"}),
         json!([]),
@@ -108,14 +108,14 @@ async fn what_is_not_for_us_is_answered_and_changes_nothing() {
         assert_eq!(send(&stack, form, SECRET, Utc::now().timestamp()).await.status, 200, "{form}");
     }
     assert_eq!(send(&stack, "payload={", SECRET, Utc::now().timestamp()).await.status, 400);
-    // What is over stays over, whoever clicks.
+    // A resolved incident stays resolved.
     click(&stack, &payload("resolve", "INC-HEALTH-1")).await;
     assert_eq!(click(&stack, &payload("acknowledge", "INC-HEALTH-1")).await, 200);
     assert_eq!((incident(&stack.database).await.0.as_str(), events(&stack.database).await.len()), ("resolved", 1));
 }
 
 #[tokio::test]
-async fn only_what_slack_has_signed_just_now_is_read_and_the_rest_is_noted() {
+async fn unsigned_and_outdated_requests_are_refused_and_recorded() {
     let (database, _) = with_incident().await;
     let stack = stack_on(database).await;
     let (now, form) = (Utc::now().timestamp(), form(&payload("acknowledge", "INC-HEALTH-1")));
@@ -149,7 +149,7 @@ async fn only_what_slack_has_signed_just_now_is_read_and_the_rest_is_noted() {
 }
 
 #[tokio::test]
-async fn without_a_secret_clicks_are_refused() {
+async fn without_a_secret_the_route_is_closed() {
     let (database, _) = with_incident().await;
     let stack = TestStack::builder().start(database).await;
     assert_eq!(click(&stack, &payload("acknowledge", "INC-HEALTH-1")).await, 401);
@@ -157,7 +157,7 @@ async fn without_a_secret_clicks_are_refused() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_the_person_sees_that_it_failed() {
+async fn without_a_database_a_click_is_answered_with_503() {
     let nowhere = "postgresql://u:p@127.0.0.1:9/none?sslmode=disable".to_owned();
     let vendors = VendorsConfig { slack: Some(SecretString::from(SECRET)), ..VendorsConfig::default() };
     let builder = TestStack::builder().vendors(vendors).database_url(nowhere);

@@ -1,4 +1,4 @@
-//! The `GET` routes.
+//! The `GET` routes: health, readiness, status, metrics, incidents and alerts.
 
 use harness::{Behaviour, Database, Target, TestStack};
 use serde_json::{Value, json};
@@ -15,13 +15,13 @@ async fn health_and_readiness_are_public() {
 }
 
 #[tokio::test]
-async fn state_is_read_with_the_token_only() {
+async fn state_is_readable_only_with_the_token() {
     let stack = TestStack::start().await;
     for path in ["/status", "/api/incidents", "/api/incidents/INC-1"] {
         let answer = stack.send(stack.request("GET", path)).await;
         assert_eq!(answer.status, 401, "{path}");
         assert_eq!(answer.headers["www-authenticate"], "Basic realm=\"watchkeeper\"");
-        let basic = stack.send(stack.request("GET", path).basic_auth("anybody", Some(TestStack::READ_TOKEN))).await;
+        let basic = stack.send(stack.request("GET", path).basic_auth("user", Some(TestStack::READ_TOKEN))).await;
         assert_ne!(basic.status, 401, "{path}");
         let bearer = stack.send(stack.request("GET", path).bearer_auth(TestStack::READ_TOKEN)).await;
         assert_ne!(bearer.status, 401, "{path}");
@@ -40,14 +40,14 @@ async fn the_outbox_lag_is_the_age_of_the_oldest_unpublished_event() {
 }
 
 #[tokio::test]
-async fn what_keeps_people_from_being_told_shows() {
+async fn failing_notifications_show_as_warnings() {
     let stack = TestStack::builder().without_sweeps().start(Database::migrated().await).await;
     let warnings = async || stack.get("/ready").await.body["warnings"].clone();
     assert_eq!(warnings().await, json!(["no channel is configured: no notifications are sent"]));
     let receivers =
         "INSERT INTO notification_receivers (channel, recipient, seen_at, failing_since, last_error) VALUES ";
     stack.database.execute(&format!("{receivers} ('sms', '+491', now() - interval '2 h', NULL, NULL)")).await;
-    assert_eq!(warnings().await.as_array().unwrap().len(), 1, "it was configured once");
+    assert_eq!(warnings().await.as_array().unwrap().len(), 1, "it was configured before");
     stack.database.execute(&format!("{receivers} ('slack', 'default', now(), NULL, NULL)")).await;
     assert_eq!(warnings().await, json!([]));
     stack
@@ -61,24 +61,23 @@ async fn what_keeps_people_from_being_told_shows() {
             FROM (VALUES ('failed', '1 h'), ('failed', '3 d'), ('pending', '0'), ('sent', '0')) AS message (status, age)"
         ))
         .await;
-    let told = json!(["1 receiver is not reached", "1 message was given up within a day"]);
+    let expected_warnings = json!(["1 receiver is not reached", "1 message was given up within a day"]);
     let ready = stack.send(stack.request("GET", "/ready")).await;
-    assert_eq!((ready.status, &ready.body["warnings"]), (200, &told));
-    assert!(!ready.body.to_string().contains("example.com"), "anybody may ask");
+    assert_eq!((ready.status, &ready.body["warnings"]), (200, &expected_warnings));
+    assert!(!ready.body.to_string().contains("example.com"), "the route is public");
     let status = stack.get("/status").await.body;
-    assert_eq!((&status["warnings"], &status["notifications"]["failed"]), (&told, &json!(2)));
+    assert_eq!((&status["warnings"], &status["notifications"]["failed"]), (&expected_warnings, &json!(2)));
     assert_eq!(status["notifications"]["failing"][0]["receiver"], "email:ops@example.com");
 }
 
 #[tokio::test]
-async fn metrics_are_prometheus_text_for_who_may_read() {
+async fn metrics_are_prometheus_text_and_need_the_token() {
     let stack = TestStack::builder().without_sweeps().start(Database::migrated().await).await;
     assert_eq!(stack.send(stack.request("GET", "/metrics")).await.status, 401);
     let sql = "INSERT INTO event_outbox (id, detail_type, detail, attempts)
         SELECT gen_random_uuid(), 'X', '{}', n FROM generate_series(1, 4) AS n";
     stack.database.execute(sql).await;
-    let answer =
-        stack.request("GET", "/metrics").basic_auth("anybody", Some(TestStack::READ_TOKEN)).send().await.unwrap();
+    let answer = stack.request("GET", "/metrics").basic_auth("user", Some(TestStack::READ_TOKEN)).send().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = answer.text().await.unwrap();
     for line in [
@@ -93,23 +92,23 @@ async fn metrics_are_prometheus_text_for_who_may_read() {
 }
 
 #[tokio::test]
-async fn the_status_tells_each_environment_and_service() {
-    let (well, ill) = (Target::start(Behaviour::Status(200)).await, Target::start(Behaviour::Status(500)).await);
+async fn the_status_lists_each_environment_and_service() {
+    let (healthy, failing) = (Target::start(Behaviour::Status(200)).await, Target::start(Behaviour::Status(500)).await);
     let stack = TestStack::start().await;
     assert_eq!(stack.get("/status").await.text("status"), "unknown");
-    stack.apply(&[well.spec("well", "production"), ill.spec("ill", "test")]).await;
+    stack.apply(&[healthy.spec("healthy", "production"), failing.spec("failing", "test")]).await;
     stack.check_now().await;
     let status = stack.get("/status").await.body;
     assert_eq!((&status["status"], &status["score"]), (&json!("down"), &json!(50.0)));
     assert_eq!(status["open_incidents"], json!({"HIGH": 1}));
     assert_eq!(status["environments"]["production"]["status"], "healthy");
-    assert_eq!(status["environments"]["test"]["services"][0]["name"], "ill");
+    assert_eq!(status["environments"]["test"]["services"][0]["name"], "failing");
     assert_eq!(status["environments"]["test"]["services"][0]["state"], "down");
-    assert!(!status.to_string().contains("127.0.0.1"), "addresses may hold secrets: {status}");
+    assert!(!status.to_string().contains("127.0.0.1"), "addresses may contain secrets: {status}");
 }
 
 #[tokio::test]
-async fn the_status_tells_of_a_service_what_was_seen_and_nothing_of_how_it_is_asked() {
+async fn the_status_of_a_service_shows_results_and_no_configuration() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     let mut shop = target.spec("shop", "production");
@@ -122,26 +121,29 @@ async fn the_status_tells_of_a_service_what_was_seen_and_nothing_of_how_it_is_as
     let unchecked = service().await;
     assert_eq!((&unchecked["state"], &unchecked["latency_ms"]), (&json!("unknown"), &json!(null)));
     stack.check_now().await;
-    let well = service().await;
-    assert_eq!((&well["kind"], &well["group"], &well["state"]), (&json!("http"), &json!("shops"), &json!("healthy")));
-    assert!(well["latency_ms"].is_number() && well["last_checked_at"].is_string() && well["since"].is_string());
-    assert_eq!((&well["uptime_24h"], &well["reason"], &well["flapping"]), (&json!(100.0), &json!(null), &json!(false)));
-    assert!(well["p99_ms"].as_f64() >= well["p50_ms"].as_f64() && well["p50_ms"].is_number(), "{well}");
+    let up = service().await;
+    assert_eq!((&up["kind"], &up["group"], &up["state"]), (&json!("http"), &json!("shops"), &json!("healthy")));
+    assert!(up["latency_ms"].is_number() && up["last_checked_at"].is_string() && up["since"].is_string());
+    assert_eq!((&up["uptime_24h"], &up["reason"], &up["flapping"]), (&json!(100.0), &json!(null), &json!(false)));
+    assert!(up["p99_ms"].as_f64() >= up["p50_ms"].as_f64() && up["p50_ms"].is_number(), "{up}");
     target.behave(Behaviour::Status(500));
     for _ in 0..3 {
         stack.check_now().await;
     }
-    let ill = service().await;
-    assert_eq!((&ill["state"], &ill["reason"], &ill["uptime_24h"]), (&json!("down"), &json!("status"), &json!(25.0)));
-    assert!(ill["error"].as_str().unwrap().contains("500") && ill["failing_since"].is_string(), "{ill}");
-    assert_eq!(ill["breaker"]["state"], "open");
-    assert!(ill["breaker"]["retry_at"].is_string());
-    let told = stack.get("/status").await.body.to_string();
-    assert!(!told.contains("marker") && !told.contains("4181") && !told.contains("127.0.0.1"), "{told}");
+    let down = service().await;
+    assert_eq!(
+        (&down["state"], &down["reason"], &down["uptime_24h"]),
+        (&json!("down"), &json!("status"), &json!(25.0))
+    );
+    assert!(down["error"].as_str().unwrap().contains("500") && down["failing_since"].is_string(), "{down}");
+    assert_eq!(down["breaker"]["state"], "open");
+    assert!(down["breaker"]["retry_at"].is_string());
+    let status = stack.get("/status").await.body.to_string();
+    assert!(!status.contains("marker") && !status.contains("4181") && !status.contains("127.0.0.1"), "{status}");
 }
 
 #[tokio::test]
-async fn a_service_that_nobody_has_checked_lately_is_unknown_unless_its_breaker_is_open() {
+async fn a_service_not_checked_lately_is_unknown_unless_its_breaker_is_open() {
     let stack = TestStack::start().await;
     stack
         .database
@@ -168,7 +170,7 @@ async fn a_service_that_nobody_has_checked_lately_is_unknown_unless_its_breaker_
 }
 
 #[tokio::test]
-async fn a_daily_job_that_nobody_looks_after_is_unknown_within_minutes() {
+async fn a_daily_job_that_is_not_evaluated_is_unknown_within_minutes() {
     let stack = TestStack::start().await;
     let sql =
         "INSERT INTO services (name, environment, application, kind, target, interval_seconds, state, last_checked_at)
@@ -181,10 +183,10 @@ async fn a_daily_job_that_nobody_looks_after_is_unknown_within_minutes() {
 }
 
 #[tokio::test]
-async fn the_last_day_adds_up_its_hours_and_no_others() {
+async fn uptime_sums_the_last_24_hours_only() {
     let stack = TestStack::start().await;
     stack.apply(&[harness::spec("shop", "production", "http://127.0.0.1:1/".to_owned())]).await;
-    // 26 hours, each with three good answers of some 10 ms, and a failure; the oldest two are not of the last day.
+    // 26 hours, each with three good checks of some 10 ms and a failure; the oldest two are outside of the last day.
     stack
         .database
         .execute(
@@ -218,7 +220,7 @@ async fn stack_with_incidents(count: u32) -> TestStack {
 }
 
 #[tokio::test]
-async fn pages_hold_every_incident_once_open_ones_first() {
+async fn pages_list_every_incident_once_and_open_ones_first() {
     let stack = stack_with_incidents(57).await;
     let mut seen = Vec::new();
     let mut path = "/api/incidents?limit=10".to_owned();
@@ -228,7 +230,7 @@ async fn pages_hold_every_incident_once_open_ones_first() {
         for incident in page.body["incidents"].as_array().unwrap() {
             seen.push((incident["status"] != "resolved", incident["incident_id"].to_string()));
         }
-        // What is new meanwhile does not move the pages.
+        // New incidents do not shift the pages.
         stack.report_ok(json!({"error": {"message": format!("new {}", seen.len())}})).await;
         match page.body["next_cursor"].as_str() {
             Some(cursor) => path = format!("/api/incidents?limit=10&cursor={cursor}"),
@@ -242,7 +244,7 @@ async fn pages_hold_every_incident_once_open_ones_first() {
 }
 
 #[tokio::test]
-async fn an_old_outage_that_is_on_stands_before_newer_ones_that_are_over() {
+async fn an_old_open_outage_is_listed_before_newer_resolved_ones() {
     let stack = stack_with_incidents(0).await;
     stack
         .database
@@ -271,7 +273,7 @@ async fn an_old_outage_that_is_on_stands_before_newer_ones_that_are_over() {
 }
 
 #[tokio::test]
-async fn alerts_are_listed_page_by_page_unresolved_ones_first() {
+async fn alerts_are_paged_with_unresolved_ones_first() {
     let stack = TestStack::start().await;
     assert_eq!(stack.send(stack.request("GET", "/api/alerts")).await.status, 401);
     stack
@@ -313,12 +315,12 @@ async fn alerts_are_listed_page_by_page_unresolved_ones_first() {
 }
 
 #[tokio::test]
-async fn an_open_incident_makes_everything_as_bad_as_it_is() {
+async fn open_incidents_lower_status_and_score_by_severity() {
     let stack = TestStack::builder().without_sweeps().start(Database::migrated().await).await;
     let target = Target::start(Behaviour::Status(200)).await;
     stack.apply(&[target.spec("shop", "production")]).await;
     stack.check_now().await;
-    let standing = async || {
+    let current = async || {
         let status = stack.get("/status").await.body;
         let metrics = stack.request("GET", "/metrics").bearer_auth(TestStack::READ_TOKEN).send().await.unwrap();
         let metrics = metrics.text().await.unwrap();
@@ -329,7 +331,7 @@ async fn an_open_incident_makes_everything_as_bad_as_it_is() {
         }
         (word, score)
     };
-    assert_eq!(standing().await, ("healthy".to_owned(), 100.0));
+    assert_eq!(current().await, ("healthy".to_owned(), 100.0));
     for (severity, expected) in [
         ("LOW", ("healthy", 100.0)),
         ("MEDIUM", ("healthy", 100.0)),
@@ -337,19 +339,19 @@ async fn an_open_incident_makes_everything_as_bad_as_it_is() {
         ("CRITICAL", ("unhealthy", 89.0)),
     ] {
         stack.report_ok(json!({"error": {"message": severity}, "severity": severity})).await;
-        assert_eq!(standing().await, (expected.0.to_owned(), expected.1), "{severity}");
+        assert_eq!(current().await, (expected.0.to_owned(), expected.1), "{severity}");
     }
     let acknowledge = "UPDATE incidents SET status = 'acknowledged'";
     stack.database.execute(acknowledge).await;
-    assert_eq!(standing().await.0, "unhealthy", "somebody is on it, and it is still there");
+    assert_eq!(current().await.0, "unhealthy", "acknowledged incidents still count");
     stack.database.execute("UPDATE incidents SET status = 'resolved' WHERE severity = 'CRITICAL'").await;
-    assert_eq!(standing().await, ("degraded".to_owned(), 95.0));
+    assert_eq!(current().await, ("degraded".to_owned(), 95.0));
     stack.database.execute("UPDATE incidents SET status = 'resolved'").await;
-    assert_eq!(standing().await, ("healthy".to_owned(), 100.0));
+    assert_eq!(current().await, ("healthy".to_owned(), 100.0));
 }
 
 #[tokio::test]
-async fn filters_narrow_the_list_and_wrong_ones_are_named() {
+async fn filters_narrow_the_list_and_invalid_ones_are_named() {
     let stack = stack_with_incidents(30).await;
     for (query, count) in [
         ("status=resolved", 6),
@@ -373,7 +375,7 @@ async fn filters_narrow_the_list_and_wrong_ones_are_named() {
 }
 
 #[tokio::test]
-async fn an_incident_is_found_by_its_id_and_no_id_is_an_error_of_ours() {
+async fn an_incident_is_found_by_its_id_and_invalid_ids_are_not_found() {
     let stack = stack_with_incidents(1).await;
     assert_eq!(stack.get("/api/incidents/INC-1").await.body["title"], "incident 1");
     for id in ["INC-2", "%00", "%F0%9F%98%80", "'%20OR%20true", &"x".repeat(5_000), "..%2F..%2Fetc"] {

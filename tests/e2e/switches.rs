@@ -1,4 +1,4 @@
-//! What operators switch in `system_config` while we run.
+//! Operators' switches in `system_config`, changed at runtime.
 
 use harness::{Behaviour, Target, TestStack};
 
@@ -20,7 +20,7 @@ async fn the_switches_stop_probing() {
 }
 
 #[tokio::test]
-async fn a_switch_whose_value_makes_no_sense_stops_probing() {
+async fn a_switch_with_an_invalid_value_stops_probing() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
@@ -35,11 +35,11 @@ async fn a_switch_whose_value_makes_no_sense_stops_probing() {
         stack.database.execute(&format!("UPDATE system_config SET value = '{off}' WHERE key = '{key}'")).await;
     }
     stack.database.execute("DELETE FROM system_config").await;
-    assert_eq!(stack.check_now().await.checked.len(), 1, "without the rows nothing is switched off");
+    assert_eq!(stack.check_now().await.checked.len(), 1, "without rows the switches are off");
 }
 
 #[tokio::test]
-async fn what_is_not_checked_any_more_becomes_unknown() {
+async fn a_service_that_is_not_checked_any_more_becomes_unknown() {
     let target = Target::start(Behaviour::Status(200)).await;
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;

@@ -1,6 +1,6 @@
-//! The role that the functions log in as: what it may do on every table of ours, and what it may not.
+//! The role of the functions: its privileges on every table of ours, and what it is refused.
 //!
-//! That it is enough is shown elsewhere: each stack and each Lambda of the end-to-end tests logs in as this role.
+//! That the privileges suffice is tested elsewhere: each stack and each Lambda of the end-to-end tests logs in as this role.
 
 use harness::{AGENT, AGENT_PASSWORD, Database};
 use secrecy::SecretString;
@@ -12,17 +12,17 @@ use watchkeeper::migrations::{FILES, apply, grant_agent};
 
 use crate::catalog::{lines, tables};
 
-/// Not the agent's: the tool's own.
+/// The history table of the migrations, which the role may not read.
 const HISTORY: &str = "watchkeeper_migrations";
 
-/// How the role reaches this database.
+/// The connection settings of the role on this database.
 fn config(database: &Database) -> DatabaseConfig {
     let url = database.url();
     let (_, place) = url.split_once('@').unwrap();
     DatabaseConfig::at(SecretString::from(format!("postgresql://{AGENT}:{AGENT_PASSWORD}@{place}")))
 }
 
-/// A connection of the role's own.
+/// A connection as the role.
 async fn log_in(database: &Database) -> Client {
     ConnectionSettings::parse(&config(database), "test").unwrap().connect().await.unwrap()
 }
@@ -32,8 +32,8 @@ async fn refused(client: &Client, sql: &str) {
     assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}: {error:?}");
 }
 
-/// What the role lacks, or has too much of: nothing, if all is well.
-async fn mistakes(client: &Client) -> Vec<String> {
+/// Missing and excessive privileges of the role; none if correct.
+async fn privilege_errors(client: &Client) -> Vec<String> {
     let sql = format!(
         "WITH relation AS (
             SELECT oid, relname, relkind FROM pg_class
@@ -71,12 +71,12 @@ async fn mistakes(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_role_may_read_and_write_the_rows_of_every_table_of_ours_and_no_more() {
+async fn the_role_may_read_and_write_the_rows_of_our_tables_and_no_more() {
     let database = Database::migrated().await;
-    assert_eq!(mistakes(database.client()).await, Vec::<String>::new());
+    assert_eq!(privilege_errors(database.client()).await, Vec::<String>::new());
     let agent = log_in(&database).await;
     refused(&agent, &format!("SELECT FROM public.{HISTORY}")).await;
-    refused(&agent, "UPDATE agent_actions SET agent_id = 'somebody'").await;
+    refused(&agent, "UPDATE agent_actions SET agent_id = 'other'").await;
     refused(&agent, "SELECT public.grant_to_agent()").await;
     for table in tables(database.client()).await {
         refused(&agent, &format!("TRUNCATE public.{table}")).await;
@@ -86,7 +86,7 @@ async fn the_role_may_read_and_write_the_rows_of_every_table_of_ours_and_no_more
 }
 
 #[tokio::test]
-async fn the_role_may_make_nothing_and_enters_no_other_schema() {
+async fn the_role_may_create_nothing_and_use_no_other_schema() {
     let database = Database::migrated().await;
     database.execute("CREATE SCHEMA others; CREATE TABLE others.secret (id int)").await;
     let agent = log_in(&database).await;
@@ -102,13 +102,13 @@ async fn the_role_may_make_nothing_and_enters_no_other_schema() {
 }
 
 #[tokio::test]
-async fn the_role_can_not_migrate_and_is_told_who_can() {
+async fn the_role_can_not_migrate_and_the_error_names_who_can() {
     let error = format!("{:#}", apply(&config(&Database::migrated().await)).await.unwrap_err());
     assert!(error.contains("permission denied") && error.contains("set DIRECT_URL"), "{error}");
 }
 
 #[tokio::test]
-async fn a_table_that_was_not_ours_stays_closed() {
+async fn a_table_of_others_stays_closed() {
     let database = Database::empty().await;
     database.execute("CREATE TABLE public.customers (id int)").await;
     for (name, sql) in FILES {
@@ -118,13 +118,13 @@ async fn a_table_that_was_not_ours_stays_closed() {
 }
 
 #[tokio::test]
-async fn a_table_that_comes_later_is_granted_by_default_and_shows_its_rows_once_it_has_a_policy() {
+async fn a_later_table_is_granted_by_default_and_readable_once_it_has_a_policy() {
     let database = Database::migrated().await;
     let table =
         "CREATE TABLE public.later (id bigserial PRIMARY KEY); ALTER TABLE public.later ENABLE ROW LEVEL SECURITY;
         INSERT INTO public.later DEFAULT VALUES";
     database.execute(table).await;
-    let missing = mistakes(database.client()).await;
+    let missing = privilege_errors(database.client()).await;
     assert!(matches!(missing.as_slice(), [one] if one.starts_with("later has no policy")), "{missing:?}");
     let agent = log_in(&database).await;
     let seen = async || agent.query("SELECT FROM public.later", &[]).await.unwrap().len();
@@ -134,11 +134,11 @@ async fn a_table_that_comes_later_is_granted_by_default_and_shows_its_rows_once_
         database.execute("SELECT public.grant_to_agent('later')").await;
     }
     agent.batch_execute("INSERT INTO public.later DEFAULT VALUES").await.unwrap();
-    assert_eq!((seen().await, mistakes(database.client()).await), (2, Vec::new()));
+    assert_eq!((seen().await, privilege_errors(database.client()).await), (2, Vec::new()));
 }
 
 #[tokio::test]
-async fn who_may_not_make_the_role_migrates_and_is_told_what_to_run() {
+async fn an_owner_who_may_not_create_the_role_migrates_and_gets_the_statements_to_run() {
     let database = Database::empty().await;
     let owner = format!("owner_{}", uuid::Uuid::new_v4().simple());
     // Roles belong to the whole server: all of this is rolled back, so that no other test ever misses one.
@@ -152,18 +152,18 @@ async fn who_may_not_make_the_role_migrates_and_is_told_what_to_run() {
     }
     let left = lines(database.client(), "SELECT public.grant_to_agent()").await;
     assert!(left.len() == 2 && left[0].starts_with("CREATE ROLE watchkeeper_agent NOLOGIN;"), "{left:?}");
-    // A person does the first, the owner the second.
+    // An administrator runs the first statement, the owner the second.
     database.execute(&format!("RESET ROLE; {}; SET LOCAL ROLE {owner}", left[0].split(';').next().unwrap())).await;
     assert_eq!(lines(database.client(), "SELECT public.grant_to_agent()").await, Vec::<String>::new());
     let can_log_in: bool = database.value(&format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{AGENT}'")).await;
     assert!(!can_log_in);
-    let missing = mistakes(database.client()).await;
+    let missing = privilege_errors(database.client()).await;
     database.execute("ROLLBACK").await;
     assert_eq!(missing, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn where_everybody_may_make_tables_the_owner_is_told() {
+async fn an_owner_is_warned_where_every_role_may_create_tables() {
     let database = Database::migrated().await;
     assert_eq!(grant_agent(&database.config()).await.unwrap(), Vec::<String>::new());
     database.execute("GRANT CREATE ON SCHEMA public TO PUBLIC").await;

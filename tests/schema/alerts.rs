@@ -9,7 +9,7 @@ use shared::store::lifecycle::Agent;
 use shared::store::reactions::{Deed, Reacted, Reaction, react};
 use uuid::Uuid;
 
-/// Minutes after an instant that has no meaning.
+/// Minutes after an arbitrary instant.
 fn minute(number: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(number)
 }
@@ -87,7 +87,7 @@ async fn an_alert_is_active_unless_another_status_is_given() {
 }
 
 #[tokio::test]
-async fn every_type_of_alert_can_be_stored_and_read() {
+async fn every_type_of_alert_is_stored_and_read() {
     let database = Database::migrated().await;
     for alert_type in AlertType::ALL {
         let alert = create(&database.store(), &NewAlert { alert_type, ..down("shop") }, minute(1)).await.unwrap();
@@ -97,7 +97,7 @@ async fn every_type_of_alert_can_be_stored_and_read() {
 }
 
 #[tokio::test]
-async fn a_second_alert_of_a_kind_is_stored_only_after_the_first_is_resolved() {
+async fn a_second_alert_of_a_type_is_stored_only_after_the_first_is_resolved() {
     let database = Database::migrated().await;
     let store = database.store();
     let first = create(&store, &down("shop"), minute(1)).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_second_alert_of_a_kind_is_stored_only_after_the_first_is_resolved() {
     assert!(create(&store, &NewAlert { environment: "staging", ..down("shop") }, minute(4)).await.is_some());
     let degraded = NewAlert { alert_type: AlertType::ServiceDegraded, ..down("shop") };
     assert!(create(&store, &degraded, minute(4)).await.is_some());
-    // One that is stored resolved is in nobody's way.
+    // An alert that is stored as resolved conflicts with none.
     let over = NewAlert { status: Some(AlertStatus::Resolved), ..down("shop") };
     assert!(create(&store, &over, minute(4)).await.is_some());
     resolve(&store, first.id, minute(5)).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_second_alert_of_a_kind_is_stored_only_after_the_first_is_resolved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_eight_who_raise_one_alert_at_once_one_does() {
+async fn of_eight_concurrent_creations_of_one_alert_one_succeeds() {
     let database = Database::migrated().await;
     let mut writers = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -128,7 +128,7 @@ async fn of_eight_who_raise_one_alert_at_once_one_does() {
 }
 
 #[tokio::test]
-async fn active_alerts_are_listed_newest_first_of_one_service_or_of_all() {
+async fn active_alerts_are_listed_newest_first_by_service_or_all() {
     let database = Database::migrated().await;
     let store = database.store();
     assert_eq!(active(&store, None).await, Vec::<Uuid>::new());
@@ -143,7 +143,7 @@ async fn active_alerts_are_listed_newest_first_of_one_service_or_of_all() {
     assert_eq!(active(&store, None).await, [third, second, first]);
     assert_eq!(active(&store, Some("shop")).await, [third, second]);
     assert_eq!(active(&store, Some("mail")).await, Vec::<Uuid>::new());
-    assert_eq!(active(&store, Some("nobody")).await, Vec::<Uuid>::new());
+    assert_eq!(active(&store, Some("unknown")).await, Vec::<Uuid>::new());
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn a_recent_alert_is_the_newest_of_its_service_and_type_within_the_window(
     let store = database.store();
     assert_eq!(recent(&store, "shop", 30, minute(40)).await, None);
     let first = create(&store, &down("shop"), minute(10)).await.unwrap().id;
-    // Resolved or not: what counts is when somebody was told.
+    // Resolved or not: the time of the alert counts.
     resolve(&store, first, minute(11)).await.unwrap();
     assert_eq!(recent(&store, "shop", 30, minute(39)).await, Some(first));
     assert_eq!(recent(&store, "shop", 30, minute(40)).await, Some(first));
@@ -195,7 +195,7 @@ async fn a_recent_alert_is_the_newest_of_its_service_and_type_within_the_window(
 }
 
 #[tokio::test]
-async fn resolved_alerts_older_than_so_many_days_are_deleted_and_counted() {
+async fn resolved_alerts_older_than_the_retention_are_deleted_and_counted() {
     let database = Database::migrated().await;
     let store = database.store();
     let now = minute(0);
@@ -204,7 +204,7 @@ async fn resolved_alerts_older_than_so_many_days_are_deleted_and_counted() {
     for created_at in [now, exactly, exactly - Duration::microseconds(1), now - Duration::days(200)] {
         create(&store, &over, created_at).await.unwrap();
     }
-    // However old, what is not resolved is still true.
+    // An unresolved alert is kept, however old.
     create(&store, &down("admin"), now - Duration::days(200)).await.unwrap();
     let taken = NewAlert { status: Some(AlertStatus::Acknowledged), ..down("mail") };
     create(&store, &taken, now - Duration::days(200)).await.unwrap();

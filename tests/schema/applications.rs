@@ -1,4 +1,4 @@
-//! `applications` and `quota_counters`: made once, rotated and removed for good, counted in batches.
+//! `applications` and `quota_counters`: created once, rotated and removed permanently, counted in batches.
 
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
@@ -12,7 +12,7 @@ use shared::store::quotas::{Counted, Window, add};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// An instant that has no meaning.
+/// An arbitrary instant.
 fn noon() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000)
 }
@@ -23,7 +23,7 @@ fn name(text: &str) -> ApplicationName {
 
 async fn make(store: &Store, text: &str, environment: Option<&str>, limits: Limits) -> (StoredApplication, bool) {
     let (name, environment, changes) = (&name(text), environment.map(name), &ApplicationChanges::from(limits));
-    // Each at its own time, as in life.
+    // Each with a creation time of its own.
     let now = Utc::now();
     store
         .run(|client| {
@@ -51,7 +51,7 @@ async fn count(store: &Store, batch: Uuid, counts: &[(Window, Counted)]) -> Vec<
 }
 
 #[tokio::test]
-async fn an_application_is_made_once_for_each_environment_and_for_none() {
+async fn an_application_is_created_once_for_each_environment_and_for_none() {
     let database = Database::migrated().await;
     let store = database.store();
     let (first, created) = make(&store, "shop", None, Limits::default()).await;
@@ -67,7 +67,7 @@ async fn an_application_is_made_once_for_each_environment_and_for_none() {
 }
 
 #[tokio::test]
-async fn adding_again_changes_the_quotas_that_are_named_and_no_others() {
+async fn adding_again_changes_only_the_named_quotas() {
     let database = Database::migrated().await;
     let store = database.store();
     let limits = Limits { burst: Some(5), hour: Some(10), month: None };
@@ -77,7 +77,7 @@ async fn adding_again_changes_the_quotas_that_are_named_and_no_others() {
 }
 
 #[tokio::test]
-async fn many_who_make_the_same_application_at_once_get_the_same() {
+async fn concurrent_creations_of_one_application_return_the_same() {
     let database = Database::migrated().await;
     let mut made = JoinSet::new();
     for _ in 0..20 {
@@ -89,27 +89,27 @@ async fn many_who_make_the_same_application_at_once_get_the_same() {
 }
 
 #[tokio::test]
-async fn a_removed_application_keeps_its_number_and_gives_its_name_back() {
+async fn a_removed_application_keeps_its_number_and_frees_its_name() {
     let database = Database::migrated().await;
     let store = database.store();
     let number = make(&store, "shop", None, Limits::default()).await.0.application.number;
     store.run(|client| async move { mark_removed(&client, number, noon()).await }).await.unwrap();
     store.run(|client| async move { mark_removed(&client, number, Utc::now()).await }).await.unwrap();
     let removed_at: DateTime<Utc> = database.value("SELECT removed_at FROM applications").await;
-    assert_eq!(removed_at, noon(), "once is enough");
+    assert_eq!(removed_at, noon(), "removing again changes nothing");
     assert!(usage(&store, number, noon()).await.unwrap().stored.removed);
     let (new, created) = make(&store, "shop", None, Limits::default()).await;
     assert!(created && new.application.number != number);
     let listed = store.run(|client| async move { list_usage(&client, None, noon()).await }).await.unwrap();
     assert_eq!(listed.iter().map(|it| it.stored.application.number).collect::<Vec<_>>(), [new.application.number]);
-    // Its reports may still be on their way.
+    // Its reports may still be deferred.
     let numbers = [number, 999];
     let found = store.run(|client| async move { list_by_numbers(&client, &numbers).await }).await.unwrap();
     assert_eq!(found.iter().map(|it| (it.number, it.name.as_str())).collect::<Vec<_>>(), [(number, "shop")]);
 }
 
 #[tokio::test]
-async fn a_key_version_only_rises_and_only_where_there_is_an_application() {
+async fn a_key_version_only_increases_and_only_for_existing_applications() {
     let database = Database::migrated().await;
     let store = database.store();
     let number = make(&store, "shop", None, Limits::default()).await.0.application.number;
@@ -127,7 +127,7 @@ async fn a_key_version_only_rises_and_only_where_there_is_an_application() {
 }
 
 #[tokio::test]
-async fn counts_add_up_by_window_and_show_in_what_is_read() {
+async fn counts_add_up_by_window_and_are_returned() {
     let database = Database::migrated().await;
     let store = database.store();
     let number = make(&store, "shop", None, Limits::default()).await.0.application.number;
@@ -146,7 +146,7 @@ async fn counts_add_up_by_window_and_show_in_what_is_read() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_sent_again_adds_nothing() {
+async fn a_batch_of_counts_is_idempotent() {
     let database = Database::migrated().await;
     let store = database.store();
     let number = make(&store, "shop", None, Limits::default()).await.0.application.number;
@@ -159,14 +159,14 @@ async fn a_batch_that_is_sent_again_adds_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_of_no_application_is_not_counted() {
+async fn counts_of_an_unknown_application_are_not_stored() {
     let database = Database::migrated().await;
     let totals = count(&database.store(), Uuid::new_v4(), &[(window(999, Quota::Hour), accepted(5))]).await;
     assert_eq!((totals, database.count("quota_counters").await), (Vec::new(), 0));
 }
 
 #[tokio::test]
-async fn many_writers_at_once_lose_no_count_and_never_lock_each_other_out() {
+async fn concurrent_writers_lose_no_count_and_never_deadlock() {
     let database = Database::migrated().await;
     let store = database.store();
     let mut numbers = Vec::new();

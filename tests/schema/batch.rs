@@ -1,4 +1,4 @@
-//! Reports as `intake` makes them, for the tests of their write.
+//! Reports as `intake` prepares them, for the tests that store them.
 
 use chrono::{DateTime, Duration, Utc};
 use shared::classify::Classification;
@@ -10,12 +10,12 @@ use shared::store::incidents::fold_occurrences;
 use shared::store::reports::{ClassifiedReport, Receipt, Recorded, record};
 use uuid::Uuid;
 
-/// An instant that has no meaning.
+/// An arbitrary instant.
 pub(crate) fn noon() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000)
 }
 
-/// As `intake` makes one of a report.
+/// A report as `intake` prepares it.
 pub(crate) fn report(key: &str, message: &str, severity: Severity) -> ClassifiedReport {
     report_at(key, message, severity, noon())
 }
@@ -38,20 +38,20 @@ pub(crate) fn report_at(key: &str, message: &str, severity: Severity, received_a
     }
 }
 
-/// A repetition this long after the end opens an incident again.
+/// A repetition within this time after resolving reopens the incident.
 pub(crate) const REOPEN_WITHIN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
-/// Writes a batch; a row for each delivery.
+/// Stores a batch; one row for each delivery.
 pub(crate) async fn rows(store: &Store, batch: &[ClassifiedReport]) -> Vec<Recorded> {
     store.run(|client| async move { record(&client, batch, REOPEN_WITHIN, Statements::Prepared).await }).await.unwrap()
 }
 
-/// Writes a batch; the answers of the deliveries that were new.
+/// Stores a batch; the receipts of the new deliveries.
 pub(crate) async fn write(store: &Store, batch: &[ClassifiedReport]) -> Vec<Receipt> {
     rows(store, batch).await.into_iter().filter(|row| !row.known).filter_map(|row| row.receipt).collect()
 }
 
-/// Counts what was left beside the incidents.
+/// Folds the counts of `incident_occurrences` into the incidents.
 pub(crate) async fn fold(store: &Store) {
     store.run(|client| async move { fold_occurrences(&client).await }).await.unwrap();
 }

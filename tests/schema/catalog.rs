@@ -1,10 +1,10 @@
-//! What the tests read from Postgres's catalog, as lines of text: two lists that differ show where.
+//! What the tests read from Postgres's catalog, as lines of text, so that a failed comparison shows the difference.
 
 use harness::Database;
 use tokio_postgres::Client;
 
-/// All that makes up the schema `public`, down to the files on disk, without the tool's own history: that one is
-/// there or not, depending on who migrated.
+/// The schema `public` in full, down to the files on disk, without the tool's history table, which exists depending on
+/// who migrated.
 pub(crate) async fn snapshot(client: &Client) -> Vec<String> {
     lines(
         client,
@@ -41,7 +41,7 @@ pub(crate) async fn snapshot(client: &Client) -> Vec<String> {
     .await
 }
 
-/// The tables and views of `public`, the tool's history included.
+/// The tables and views of `public`, including the tool's history.
 pub(crate) async fn tables(client: &Client) -> Vec<String> {
     lines(
         client,

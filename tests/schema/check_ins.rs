@@ -1,4 +1,4 @@
-//! `check_ins`: the last sign of life of each job, whatever the order in which they arrive.
+//! `check_ins`: the last check-in of each job, in whatever order they arrive.
 
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
@@ -7,7 +7,7 @@ use shared::model::{ApplicationChanges, ApplicationName, CheckIn, CheckInStatus,
 use shared::store::Store;
 use shared::store::{applications, check_ins};
 
-/// Minutes after an instant that has no meaning.
+/// Minutes after an arbitrary instant.
 fn minute(number: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(number)
 }
@@ -39,7 +39,7 @@ fn check_in(application: i64, run: &str, status: CheckInStatus, at: i64) -> Chec
 }
 
 #[tokio::test]
-async fn an_application_with_a_public_dsn_answers_for_no_job() {
+async fn an_application_with_a_public_dsn_stores_no_check_ins() {
     let database = Database::migrated().await;
     let store = database.store();
     let name = &ApplicationName::parse("page").unwrap();
@@ -61,10 +61,10 @@ async fn keep(store: &Store, check_in: &CheckIn) -> bool {
     store.run(|client| async move { check_ins::upsert(&client, check_in).await }).await.unwrap()
 }
 
-/// Run, status, minute of the last sign of life, minute of the last good end.
+/// Run, status, minute of the last check-in, minute of the last success.
 type Kept<'a> = (&'a str, &'a str, i64, Option<i64>);
 
-/// Run, what it says, the minute in which that came in.
+/// Run, status, and the minute in which it arrived.
 type Arrival<'a> = (&'a str, CheckInStatus, i64);
 
 async fn kept(database: &Database) -> (String, String, i64, Option<i64>) {
@@ -75,17 +75,17 @@ async fn kept(database: &Database) -> (String, String, i64, Option<i64>) {
 }
 
 #[tokio::test]
-async fn a_job_has_one_row_that_never_goes_back_in_time() {
+async fn a_job_has_one_row_and_older_check_ins_do_not_replace_it() {
     use CheckInStatus::{Error, InProgress, Ok};
-    // What arrives, in this order, and what is kept afterwards.
+    // The arrivals in order, and the row afterwards.
     let cases: [(&str, &[Arrival], Kept); 8] = [
         ("begin and end", &[("a", InProgress, 1), ("a", Ok, 2)], ("a", "ok", 2, Some(2))),
-        ("the end comes first", &[("a", Ok, 1), ("a", InProgress, 2)], ("a", "ok", 1, Some(1))),
-        ("the end bears an older time", &[("a", InProgress, 2), ("a", Ok, 1)], ("a", "ok", 1, Some(1))),
+        ("the end arrives first", &[("a", Ok, 1), ("a", InProgress, 2)], ("a", "ok", 1, Some(1))),
+        ("the end has an older time", &[("a", InProgress, 2), ("a", Ok, 1)], ("a", "ok", 1, Some(1))),
         ("the next run", &[("a", Ok, 1), ("b", InProgress, 2)], ("b", "in_progress", 2, Some(1))),
-        ("an earlier run's good end is late", &[("b", InProgress, 2), ("a", Ok, 1)], ("b", "in_progress", 2, Some(1))),
-        ("an earlier run's bad end is late", &[("b", Ok, 2), ("a", Error, 1)], ("b", "ok", 2, Some(2))),
-        ("a failure keeps the last good end", &[("a", Ok, 1), ("b", Error, 2)], ("b", "error", 2, Some(1))),
+        ("an earlier success is late", &[("b", InProgress, 2), ("a", Ok, 1)], ("b", "in_progress", 2, Some(1))),
+        ("an earlier failure is late", &[("b", Ok, 2), ("a", Error, 1)], ("b", "ok", 2, Some(2))),
+        ("a failure keeps the last success", &[("a", Ok, 1), ("b", Error, 2)], ("b", "error", 2, Some(1))),
         ("delivered twice", &[("a", Ok, 1), ("a", Ok, 1)], ("a", "ok", 1, Some(1))),
     ];
     for (name, arrivals, expected) in cases {
@@ -101,7 +101,7 @@ async fn a_job_has_one_row_that_never_goes_back_in_time() {
 }
 
 #[tokio::test]
-async fn every_status_is_kept_and_what_is_known_already_changes_nothing() {
+async fn every_status_is_stored_and_a_repeated_check_in_changes_nothing() {
     let database = Database::migrated().await;
     let store = database.store();
     let application = application(&store).await;
@@ -114,7 +114,7 @@ async fn every_status_is_kept_and_what_is_known_already_changes_nothing() {
 }
 
 #[tokio::test]
-async fn jobs_and_environments_are_apart_and_the_schedule_stays_until_another_comes() {
+async fn jobs_are_separate_by_environment_and_a_schedule_stays_until_replaced() {
     let database = Database::migrated().await;
     let store = database.store();
     let application = application(&store).await;
@@ -130,7 +130,7 @@ async fn jobs_and_environments_are_apart_and_the_schedule_stays_until_another_co
 }
 
 #[tokio::test]
-async fn whatever_a_stranger_sends_is_cut_or_left_out_and_never_an_error() {
+async fn hostile_values_are_cut_or_dropped_and_cause_no_error() {
     let database = Database::migrated().await;
     let store = database.store();
     let application = application(&store).await;
@@ -153,7 +153,7 @@ async fn whatever_a_stranger_sends_is_cut_or_left_out_and_never_an_error() {
 }
 
 #[tokio::test]
-async fn an_application_has_only_so_many_jobs() {
+async fn an_application_has_a_limited_number_of_jobs() {
     let database = Database::migrated().await;
     let store = database.store();
     let application = application(&store).await;
@@ -166,5 +166,5 @@ async fn an_application_has_only_so_many_jobs() {
     let job =
         |slug: &str| CheckIn { monitor_slug: slug.to_owned(), ..check_in(application, "a", CheckInStatus::Ok, 1) };
     assert!(!keep(&store, &job("one more")).await);
-    assert!(keep(&store, &job("job 7")).await, "those that are there go on");
+    assert!(keep(&store, &job("job 7")).await, "known jobs are still stored");
 }

@@ -1,4 +1,4 @@
-//! The contract with everything else that reads this database, written out; and how a database differs from it.
+//! The schema that every other reader of this database relies on, and how a database differs from it.
 //!
 //! A line that is not indented names a table, the lines below it are its columns. Types are those of `format_type`,
 //! with its two longest names cut to `varchar` and `timestamptz`; a default is as Postgres prints it, without a cast
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
 use crate::catalog::lines;
-use crate::ours::OURS;
+use crate::own_columns::OWN_COLUMNS;
 
 /// The ten required tables.
 pub(crate) const TABLES: [&str; 10] = [
@@ -181,7 +181,7 @@ alert_events
     environment text not null default 'production'
 ";
 
-/// How a database's columns differ from those written above: those it lacks, and those it has instead or on top.
+/// How a database's columns differ from those listed above: missing ones, and different or additional ones.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub(crate) lacking: Vec<String>,
@@ -189,7 +189,7 @@ pub(crate) struct Difference {
 }
 
 pub(crate) async fn difference(client: &Client) -> Difference {
-    let wanted: BTreeSet<String> = columns_of(REQUIRED).chain(columns_of(OURS)).collect();
+    let wanted: BTreeSet<String> = columns_of(REQUIRED).chain(columns_of(OWN_COLUMNS)).collect();
     let tables: BTreeSet<&str> = wanted.iter().filter_map(|line| line.split('.').next()).collect();
     let found: BTreeSet<String> = columns(client)
         .await

@@ -1,4 +1,4 @@
-//! `intake_counters` and `security_events`: added up by their keys, in batches that may be sent again.
+//! `intake_counters` and `security_events`: batches add up by their keys, and are idempotent.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use shared::store::counters::{Counted, add};
 use shared::store::security_events::{self, Refusals};
 use uuid::Uuid;
 
-/// Minutes after a full hour that has no meaning.
+/// Minutes after an arbitrary full hour.
 pub(crate) fn minute(number: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(number)
 }
@@ -30,7 +30,7 @@ pub(crate) fn refusals(id: Uuid, count: i64, first: i64, last: i64) -> Refusals 
         event_type: "wrong_key",
         severity: Severity::Medium,
         source_ip: Some(IpAddr::from([192, 0, 2, 1])),
-        description: "a key that is none".to_owned(),
+        description: "an invalid key".to_owned(),
         count,
         first_at: minute(first),
         last_at: minute(last),
@@ -42,7 +42,7 @@ pub(crate) async fn refuse(store: &Store, batch: Uuid, rows: &[Refusals]) {
 }
 
 #[tokio::test]
-async fn what_comes_in_is_counted_by_source_kind_and_hour() {
+async fn input_is_counted_by_source_kind_and_hour() {
     let database = Database::migrated().await;
     let store = database.store();
     count(&store, Uuid::new_v4(), &[counted("session", 3), counted("event", 1)], minute(0)).await;
@@ -56,7 +56,7 @@ async fn what_comes_in_is_counted_by_source_kind_and_hour() {
 }
 
 #[tokio::test]
-async fn a_batch_of_counts_that_is_sent_again_adds_nothing() {
+async fn a_batch_of_counts_is_idempotent() {
     let database = Database::migrated().await;
     let (store, batch) = (database.store(), Uuid::new_v4());
     for _ in 0..3 {
@@ -66,7 +66,7 @@ async fn a_batch_of_counts_that_is_sent_again_adds_nothing() {
 }
 
 #[tokio::test]
-async fn refusals_add_up_in_their_row_with_the_first_and_the_last() {
+async fn refusals_add_up_in_one_row_with_the_first_and_the_last_time() {
     let database = Database::migrated().await;
     let (store, id) = (database.store(), Uuid::new_v4());
     let again = Uuid::new_v4();
@@ -79,7 +79,7 @@ async fn refusals_add_up_in_their_row_with_the_first_and_the_last() {
     let text = |name: &str| row.get::<_, String>(name);
     assert_eq!((text("event_type"), text("severity")), ("wrong_key".to_owned(), "MEDIUM".to_owned()));
     assert_eq!((text("status"), text("action_taken")), ("detected".to_owned(), "refused".to_owned()));
-    assert_eq!((text("source_ip"), text("description")), ("192.0.2.0/24".to_owned(), "a key that is none".to_owned()));
+    assert_eq!((text("source_ip"), text("description")), ("192.0.2.0/24".to_owned(), "an invalid key".to_owned()));
     assert_eq!(row.get::<_, DateTime<Utc>>("timestamp"), minute(4));
     let metadata: Value = row.get("metadata");
     let at = |name: &str| metadata[name].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();

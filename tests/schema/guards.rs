@@ -1,11 +1,11 @@
-//! What the database itself refuses: to change the audit, and to hold two open ones of what may be open once.
+//! The database's own guards: the audit is append-only, and at most one incident or alert is open for each key.
 
 use harness::Database;
 use tokio_postgres::error::SqlState;
 
 const APPEND_ONLY: &str = "agent_actions is append-only";
 
-/// How Postgres refuses a statement.
+/// Postgres's refusal of a statement: the code, and the constraint or else the message.
 async fn refusal(database: &Database, sql: &str) -> (SqlState, String) {
     let error = database.client().batch_execute(sql).await.expect_err(sql);
     let refusal = error.as_db_error().unwrap();
@@ -51,7 +51,7 @@ async fn an_audit_row_can_not_be_changed_however_old_it_is() {
     let database = Database::migrated().await;
     let old = action(&database, "now() - interval '1 year'").await;
     assert_append_only(&database, "UPDATE agent_actions SET agent_id = 'someone else'").await;
-    // Not even to make it old enough to be deleted, not by way of an upsert, and not when nothing would be hit.
+    // Not to make it old enough to be deleted, not by an upsert, and not where no row matches.
     assert_append_only(&database, "UPDATE agent_actions SET timestamp = '2000-01-01'").await;
     assert_append_only(
         &database,
@@ -66,7 +66,7 @@ async fn an_audit_row_can_not_be_changed_however_old_it_is() {
 }
 
 #[tokio::test]
-async fn the_audit_can_not_be_emptied_not_even_by_way_of_what_it_refers_to() {
+async fn the_audit_can_not_be_truncated_even_by_cascade() {
     let database = Database::migrated().await;
     action(&database, "now() - interval '1 year'").await;
     for sql in [
@@ -81,7 +81,7 @@ async fn the_audit_can_not_be_emptied_not_even_by_way_of_what_it_refers_to() {
 }
 
 #[tokio::test]
-async fn an_audit_row_can_be_deleted_at_ninety_days_and_not_before() {
+async fn an_audit_row_can_be_deleted_after_ninety_days_and_not_before() {
     let database = Database::migrated().await;
     let young = action(&database, "now()").await;
     let almost = action(&database, "now() - interval '90 days' + interval '1 hour'").await;
@@ -90,7 +90,7 @@ async fn an_audit_row_can_be_deleted_at_ninety_days_and_not_before() {
     for id in [young, almost, timeless] {
         assert_append_only(&database, &format!("DELETE FROM agent_actions WHERE id = '{id}'")).await;
     }
-    // All or none: a young row saves the old ones of its statement.
+    // All or none: one young row keeps the old ones of its statement.
     assert_append_only(&database, "DELETE FROM agent_actions").await;
     assert_eq!(database.count("agent_actions").await, 4);
     database.execute(&format!("DELETE FROM agent_actions WHERE id = '{old}'")).await;
@@ -98,7 +98,7 @@ async fn an_audit_row_can_be_deleted_at_ninety_days_and_not_before() {
 }
 
 #[tokio::test]
-async fn the_audits_guards_hold_for_a_session_that_switches_triggers_off() {
+async fn the_audit_s_guards_apply_even_with_triggers_switched_off() {
     let database = Database::migrated().await;
     action(&database, "now()").await;
     database.execute("SET session_replication_role = replica").await;
@@ -117,14 +117,14 @@ async fn an_incident_with_audit_rows_can_not_be_deleted() {
 }
 
 #[tokio::test]
-async fn one_incident_is_open_per_application_environment_and_fingerprint() {
+async fn at_most_one_incident_is_open_per_application_environment_and_fingerprint() {
     let database = Database::migrated().await;
     let first = incident(&database, "shop", "production", "detected").await;
     for status in ["detected", "acknowledged"] {
         let (code, constraint) = refusal(&database, &insert_incident("shop", "production", status)).await;
         assert_eq!((code, constraint.as_str()), (SqlState::UNIQUE_VIOLATION, "incidents_open_fingerprint_key"));
     }
-    // Elsewhere it is another incident, and what is over may be there any number of times.
+    // Other keys are other incidents, and any number may be resolved.
     incident(&database, "shop", "staging", "detected").await;
     incident(&database, "admin", "production", "detected").await;
     incident(&database, "shop", "production", "resolved").await;
@@ -134,13 +134,13 @@ async fn one_incident_is_open_per_application_environment_and_fingerprint() {
     refusal(&database, &insert_incident("shop", "production", "detected")).await;
     database.execute(&format!("UPDATE incidents SET status = 'resolved' WHERE id = '{first}'")).await;
     incident(&database, "shop", "production", "detected").await;
-    // What has come back can't be opened beside its successor.
+    // An incident can't reopen beside its open successor.
     let reopen = format!("UPDATE incidents SET status = 'detected' WHERE id = '{first}'");
     assert_eq!(refusal(&database, &reopen).await.0, SqlState::UNIQUE_VIOLATION);
 }
 
 #[tokio::test]
-async fn incidents_that_others_write_without_a_fingerprint_never_collide() {
+async fn incidents_of_others_without_a_fingerprint_never_conflict() {
     let database = Database::migrated().await;
     for number in 1..=3 {
         database
@@ -154,7 +154,7 @@ async fn incidents_that_others_write_without_a_fingerprint_never_collide() {
 }
 
 #[tokio::test]
-async fn one_alert_is_unresolved_per_service_environment_and_type() {
+async fn at_most_one_alert_is_unresolved_per_service_environment_and_type() {
     let database = Database::migrated().await;
     database.execute(&insert_alert("shop", "production", "service_down", "active")).await;
     for status in ["active", "acknowledged"] {

@@ -9,7 +9,7 @@ use shared::store::health_checks::{
 use shared::store::{Store, StoreError};
 use uuid::Uuid;
 
-/// Minutes after an instant that has no meaning.
+/// Minutes after an arbitrary instant.
 fn minute(number: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(number)
 }
@@ -42,7 +42,7 @@ async fn deleted(store: &Store, days: u16, now: DateTime<Utc>) -> u64 {
 }
 
 #[tokio::test]
-async fn a_stored_check_reads_back_as_it_was() {
+async fn a_stored_check_reads_back_unchanged() {
     let database = Database::migrated().await;
     let store = database.store();
     for status in [ServiceState::Healthy, ServiceState::Degraded, ServiceState::Down] {
@@ -68,7 +68,7 @@ async fn a_stored_check_reads_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_check_of_no_service_is_refused() {
+async fn a_check_without_a_service_is_refused() {
     let database = Database::migrated().await;
     for name in ["", "  "] {
         let error = create(&database.store(), &check(name, 0)).await.unwrap_err();
@@ -89,7 +89,7 @@ async fn a_check_without_a_result_is_refused() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_fit_is_refused_as_a_value_and_not_cut() {
+async fn a_name_that_is_too_long_is_refused_and_not_cut() {
     let database = Database::migrated().await;
     let error = create(&database.store(), &check(&"n".repeat(101), 0)).await.unwrap_err();
     assert!(matches!(error, NewHealthCheckError::Store(StoreError::Data(_))), "{error:?}");
@@ -97,7 +97,7 @@ async fn a_name_that_does_not_fit_is_refused_as_a_value_and_not_cut() {
 }
 
 #[tokio::test]
-async fn the_latest_check_is_the_one_that_ran_last_whenever_it_was_stored() {
+async fn the_latest_check_is_the_one_that_ran_last() {
     let database = Database::migrated().await;
     let store = database.store();
     assert_eq!(latest(&store, "shop").await, None);
@@ -110,7 +110,7 @@ async fn the_latest_check_is_the_one_that_ran_last_whenever_it_was_stored() {
 }
 
 #[tokio::test]
-async fn a_list_is_newest_first_of_one_service_or_of_all() {
+async fn a_list_is_newest_first_by_service_or_all() {
     let database = Database::migrated().await;
     let store = database.store();
     assert_eq!(listed(&store, None, DEFAULT_LIMIT).await, Vec::<Uuid>::new());
@@ -122,11 +122,11 @@ async fn a_list_is_newest_first_of_one_service_or_of_all() {
     assert_eq!(listed(&store, Some("shop"), DEFAULT_LIMIT).await, [fourth, second]);
     assert_eq!(listed(&store, Some("shop"), 1).await, [fourth]);
     assert_eq!(listed(&store, None, 0).await, Vec::<Uuid>::new());
-    assert_eq!(listed(&store, Some("nobody"), DEFAULT_LIMIT).await, Vec::<Uuid>::new());
+    assert_eq!(listed(&store, Some("unknown"), DEFAULT_LIMIT).await, Vec::<Uuid>::new());
 }
 
 #[tokio::test]
-async fn a_list_has_a_hundred_entries_unless_another_limit_is_given() {
+async fn a_list_has_a_hundred_entries_by_default() {
     assert_eq!(DEFAULT_LIMIT, 100);
     let database = Database::migrated().await;
     database
@@ -140,7 +140,7 @@ async fn a_list_has_a_hundred_entries_unless_another_limit_is_given() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_so_many_days_is_deleted_and_counted() {
+async fn checks_older_than_the_retention_are_deleted_and_counted() {
     let database = Database::migrated().await;
     let store = database.store();
     let now = minute(0);

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use crate::catalog::lines;
 
-/// The indexes that the contract names, then those that dedupe, then those for pages, retention and the outbox.
+/// The required indexes: those of the contract, those that deduplicate, those for paging, retention and the outbox.
 const INDEXES: &str = "
 error_knowledge USING hnsw (embedding vector_cosine_ops)
 error_knowledge USING btree (category)
@@ -77,8 +77,8 @@ silences USING btree (ends_at)
 escalations USING btree (next_at) WHERE (next_at IS NOT NULL)
 ";
 
-/// The indexes of the contract that a database lacks.
-pub(crate) async fn lacking_indexes(client: &Client) -> Vec<String> {
+/// The missing indexes of a database.
+pub(crate) async fn missing_indexes(client: &Client) -> Vec<String> {
     let found = lines(
         client,
         "SELECT CASE WHEN indisunique THEN 'unique ' ELSE '' END

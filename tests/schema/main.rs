@@ -16,7 +16,7 @@ mod lifecycle;
 mod migrate;
 mod occurrences;
 mod older;
-mod ours;
+mod own_columns;
 mod pgvector;
 mod public_dsns;
 mod reactions;

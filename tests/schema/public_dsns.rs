@@ -1,4 +1,4 @@
-//! What an application's row bounds: how severe its incidents become, and how many it opens within an hour.
+//! Limits of an application: the severity of its incidents, and how many new ones it opens within an hour.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::batch::{fold, noon, report, report_at, rows, write};
 
-/// An application named `shop`, as the reports of these tests are.
+/// An application named `shop`, as in the reports of these tests.
 async fn application(store: &Store, environment: Option<&str>, changes: ApplicationChanges) -> i64 {
     let name = &ApplicationName::parse("shop").unwrap();
     let environment = environment.map(|text| ApplicationName::parse(text).unwrap());
@@ -38,7 +38,7 @@ fn of(project: i64, mut classified: ClassifiedReport) -> ClassifiedReport {
     classified
 }
 
-/// Errors that differ in a word: a fingerprint takes no notice of numbers.
+/// Errors that differ in a word: fingerprints ignore numbers.
 fn errors(project: i64, from: u32, count: u32, at: DateTime<Utc>) -> Vec<ClassifiedReport> {
     let word = |number: u32| char::from_u32(0x4e00 + number).unwrap();
     (from..from + count)
@@ -55,7 +55,7 @@ async fn severities(database: &Database) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn whatever_a_capped_application_sends_its_incidents_are_no_worse_than_its_cap() {
+async fn incidents_of_a_capped_application_never_exceed_its_cap() {
     let database = Database::migrated().await;
     let store = database.store();
     let project = capped(&store, Severity::High).await;
@@ -64,7 +64,7 @@ async fn whatever_a_capped_application_sends_its_incidents_are_no_worse_than_its
     assert_eq!((receipts[0].severity, receipts[0].created), (Severity::High, true));
     assert_eq!(rows(&store, &[critical("1", "data loss")]).await[0].receipt.as_ref().unwrap().severity, Severity::High);
     write(&store, &[of(project, report("2", "disk full", Severity::Low))]).await;
-    // One that is held by somebody else, and one in a batch with others.
+    // A repetition of "disk full", and another one in the same batch.
     write(&store, &[critical("3", "disk full"), of(project, report("4", "disk full", Severity::Medium))]).await;
     assert_eq!(severities(&database).await, ["HIGH", "HIGH"]);
     for worse in [
@@ -76,11 +76,11 @@ async fn whatever_a_capped_application_sends_its_incidents_are_no_worse_than_its
         assert_eq!(database.count(worse).await, 0, "{worse}");
     }
     let milder: i64 = database.count("inbound_deliveries WHERE severity = 'MEDIUM'").await;
-    assert_eq!(milder, 1, "what is milder stays as it is");
+    assert_eq!(milder, 1, "severities below the cap are unchanged");
 }
 
 #[tokio::test]
-async fn a_cap_holds_for_its_application_only_and_as_long_as_it_is_set() {
+async fn a_cap_applies_to_its_application_only_and_while_it_is_set() {
     let database = Database::migrated().await;
     let store = database.store();
     let project = capped(&store, Severity::Low).await;
@@ -89,8 +89,8 @@ async fn a_cap_holds_for_its_application_only_and_as_long_as_it_is_set() {
         of(project, report("1", "capped", Severity::Critical)),
         of(other, report("2", "another one of this name", Severity::Critical)),
         report("3", "with an operator's key", Severity::Critical),
-        of(4_711, report("4", "of a number that nobody has", Severity::Critical)),
-        // All at once on one incident: the worst that may be.
+        of(4_711, report("4", "of an unknown number", Severity::Critical)),
+        // All of them on one incident: the highest severity within the caps.
         of(project, report("5", "together", Severity::Critical)),
         of(other, report("6", "together", Severity::High)),
         report("7", "together", Severity::Medium),
@@ -107,7 +107,7 @@ async fn a_cap_holds_for_its_application_only_and_as_long_as_it_is_set() {
 }
 
 #[tokio::test]
-async fn a_capped_report_does_not_reopen_what_is_worse_than_its_cap() {
+async fn a_capped_report_does_not_reopen_an_incident_above_its_cap() {
     let database = Database::migrated().await;
     let store = database.store();
     let project = capped(&store, Severity::High).await;
@@ -117,21 +117,21 @@ async fn a_capped_report_does_not_reopen_what_is_worse_than_its_cap() {
     let resolve = "UPDATE incidents SET status = 'resolved', resolved_at = detected_at + interval '10 minutes'";
     database.execute(resolve).await;
     let late = write(&store, &[of(project, failed("2", Severity::Critical, 5))]).await;
-    assert!(!late[0].created, "one that happened before the end is counted there");
+    assert!(!late[0].created, "a report from before the resolution is counted there");
     let receipts = write(&store, &[of(project, failed("3", Severity::Critical, 20))]).await;
     assert!(receipts[0].created);
     let incidents = "SELECT severity || ' ' || status || ' ' || occurrences FROM incidents ORDER BY detected_at";
     let read = async || -> Vec<String> { database.rows(incidents, &[]).await.iter().map(|row| row.get(0)).collect() };
     assert_eq!(read().await, ["CRITICAL resolved 2", "HIGH detected 1"]);
     write(&store, &[failed("4", Severity::Critical, 21)]).await;
-    assert_eq!(read().await, ["CRITICAL resolved 2", "CRITICAL detected 2"], "others still make it worse");
+    assert_eq!(read().await, ["CRITICAL resolved 2", "CRITICAL detected 2"], "uncapped reports still raise it");
     database.execute(&format!("{resolve}; UPDATE incidents SET severity = 'HIGH'")).await;
     write(&store, &[of(project, failed("5", Severity::Critical, 40))]).await;
-    assert_eq!(read().await, ["HIGH resolved 2", "HIGH detected 3"], "what is as bad as the cap comes back");
+    assert_eq!(read().await, ["HIGH resolved 2", "HIGH detected 3"], "an incident at the cap is reopened");
 }
 
 #[tokio::test]
-async fn new_errors_beyond_an_hours_number_are_counted_together_and_nothing_is_lost() {
+async fn new_errors_beyond_the_hourly_limit_are_counted_on_one_incident_and_none_is_lost() {
     let database = Database::migrated().await;
     let store = database.store();
     let project = limited(&store, 3).await;
@@ -140,7 +140,7 @@ async fn new_errors_beyond_an_hours_number_are_counted_together_and_nothing_is_l
         receipts.iter().filter(|receipt| receipt.created).count()
     };
     assert_eq!((opened(0, 3).await, opened(3, 2).await), (3, 1), "the fourth counts the rest");
-    // Known ones go on being counted where they belong, and cost nothing.
+    // Known errors are still counted on their own incidents, and do not use up the limit.
     let mut again = errors(project, 0, 3, noon() + Duration::minutes(1));
     for classified in &mut again {
         classified.report.delivery_key = shared::model::DeliveryKey::unique("again", noon());
@@ -160,10 +160,10 @@ async fn new_errors_beyond_an_hours_number_are_counted_together_and_nothing_is_l
     let announced =
         format!("event_outbox WHERE detail ->> 'title' = {}", "'More than 3 new errors within an hour: shop'");
     assert_eq!(database.count(&announced).await, 1);
-    let told: i64 = database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
-    assert_eq!(told, 5 + 3 + 40);
-    assert!(database.count("incident_samples WHERE error_message LIKE 'no % in stock'").await > 5, "some are shown");
-    // A redelivery finds its answer there.
+    let counted: i64 = database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
+    assert_eq!(counted, 5 + 3 + 40);
+    assert!(database.count("incident_samples WHERE error_message LIKE 'no % in stock'").await > 5, "samples exist");
+    // A redelivery gets the answer of the first delivery.
     let known = rows(&store, &errors(project, 110, 1, noon() + Duration::minutes(59))).await;
     assert!(known[0].known && known[0].receipt.as_ref().unwrap().incident_id.as_str() == overflow["incident_id"]);
     // An hour after the first three, three more.
@@ -172,7 +172,7 @@ async fn new_errors_beyond_an_hours_number_are_counted_together_and_nothing_is_l
 }
 
 #[tokio::test]
-async fn neither_the_environment_nor_the_grouping_that_a_sender_chooses_passes_the_number() {
+async fn the_limit_applies_across_environments_and_client_fingerprints() {
     let database = Database::migrated().await;
     let store = database.store();
     let changes = ApplicationChanges { new_incidents_per_hour: Some(0), ..ApplicationChanges::default() };
@@ -186,7 +186,7 @@ async fn neither_the_environment_nor_the_grouping_that_a_sender_chooses_passes_t
     write(&store, &batch).await;
     let counted = "incidents WHERE environment = 'staging' AND occurrences = 20 AND fingerprint LIKE 'overflow:%'";
     assert_eq!((database.count("incidents").await, database.count(counted).await), (1, 1));
-    // Resolved, it comes back instead of opening another one.
+    // After resolving it reopens, and no other is opened.
     database.execute("UPDATE incidents SET status = 'resolved', resolved_at = detected_at + interval '1 minute'").await;
     write(&store, &errors(project, 50, 1, noon() + Duration::minutes(2))).await;
     assert_eq!(
@@ -194,11 +194,11 @@ async fn neither_the_environment_nor_the_grouping_that_a_sender_chooses_passes_t
         (1, 1)
     );
     write(&store, &[report("of another", "not of this DSN", Severity::Medium)]).await;
-    assert_eq!(database.count("incidents").await, 2, "others open as many as there are");
+    assert_eq!(database.count("incidents").await, 2, "other applications are not limited");
 }
 
 #[tokio::test]
-async fn what_overflows_is_as_severe_as_the_worst_of_it_within_the_cap() {
+async fn the_overflow_incident_has_the_highest_severity_within_the_cap() {
     let database = Database::migrated().await;
     let store = database.store();
     let changes = ApplicationChanges {
@@ -214,7 +214,7 @@ async fn what_overflows_is_as_severe_as_the_worst_of_it_within_the_cap() {
 }
 
 #[tokio::test]
-async fn a_changed_number_is_in_force_at_once() {
+async fn a_changed_limit_applies_at_once() {
     let database = Database::migrated().await;
     let store = database.store();
     let project = limited(&store, 2).await;
@@ -234,11 +234,11 @@ async fn a_changed_number_is_in_force_at_once() {
 
 /// Each writer opens its own errors, and those of the others in another order.
 #[tokio::test(flavor = "multi_thread")]
-async fn many_writers_at_once_open_exactly_so_many_and_never_wait_for_each_other_in_a_circle() {
+async fn concurrent_writers_open_exactly_the_limit_and_never_deadlock() {
     const WRITERS: u32 = 8;
     const LIMIT: i32 = 20;
     let database = Database::migrated().await;
-    // Slowed down, the writers are sure to be at it together.
+    // Slowed down, so that the writers run at the same time.
     database
         .execute(
             "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
@@ -254,7 +254,7 @@ async fn many_writers_at_once_open_exactly_so_many_and_never_wait_for_each_other
         writers.spawn(async move {
             for batch in 0..5 {
                 let mut reports = errors(project, writer * 100 + batch * 10, 10, noon());
-                // And one that all of them know, ever worse: it is waited for.
+                // And one error that all of them report, with rising severity: they wait for its row.
                 let severity = Severity::ALL[usize::try_from(batch.min(3)).unwrap()];
                 reports.push(of(project, report(&format!("{writer} {batch}"), "known to all", severity)));
                 write(&store, &reports).await;
@@ -268,6 +268,6 @@ async fn many_writers_at_once_open_exactly_so_many_and_never_wait_for_each_other
     assert_eq!(fingerprints.len(), rows.len());
     let overflows = fingerprints.iter().filter(|fingerprint| fingerprint.starts_with("overflow:")).count();
     assert_eq!((overflows, i32::try_from(rows.len()).unwrap()), (1, LIMIT + 1));
-    let told: i64 = rows.iter().map(|row| row.get::<_, i64>(1)).sum();
-    assert_eq!(told, i64::from(WRITERS * 5 * 11));
+    let counted: i64 = rows.iter().map(|row| row.get::<_, i64>(1)).sum();
+    assert_eq!(counted, i64::from(WRITERS * 5 * 11));
 }

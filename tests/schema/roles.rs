@@ -1,5 +1,5 @@
-//! What a role sees that is not the owner. Roles belong to the whole server: here each lives in a transaction that is
-//! rolled back, so that no other test ever sees one.
+//! What roles other than the owner can read. Roles belong to the whole server: here each lives in a transaction that is
+//! rolled back, so that no other test sees it.
 
 use harness::Database;
 use tokio_postgres::error::SqlState;
@@ -7,7 +7,7 @@ use watchkeeper::migrations::FILES;
 
 use crate::catalog::{lines, tables};
 
-/// Supabase's two browser roles, with what its projects grant them on everything new.
+/// Supabase's two browser roles, with the default privileges of its projects.
 const BROWSER_ROLES: &str = "
     DO $$ BEGIN CREATE ROLE anon; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     DO $$ BEGIN CREATE ROLE authenticated; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
@@ -48,10 +48,10 @@ async fn a_role_without_privileges_can_read_and_write_nothing() {
 }
 
 #[tokio::test]
-async fn what_supabase_grants_its_browser_roles_is_taken_from_them() {
+async fn privileges_that_supabase_grants_its_browser_roles_are_revoked() {
     let database = Database::empty().await;
     database.execute(&format!("BEGIN; {BROWSER_ROLES}")).await;
-    // As when the tool runs: its history is there before the first file.
+    // As when the tool migrates: its history exists before the first file.
     database.execute("CREATE TABLE public.watchkeeper_migrations (version BIGINT PRIMARY KEY)").await;
     migrate(&database).await;
     let left = lines(
@@ -73,7 +73,7 @@ async fn what_supabase_grants_its_browser_roles_is_taken_from_them() {
 }
 
 #[tokio::test]
-async fn a_browser_role_sees_no_row_even_where_somebody_grants_it_the_table() {
+async fn a_browser_role_reads_no_row_even_where_the_table_is_granted() {
     let database = Database::empty().await;
     database.execute(&format!("BEGIN; {BROWSER_ROLES}")).await;
     migrate(&database).await;

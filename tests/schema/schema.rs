@@ -12,9 +12,9 @@ use shared::store::services::Origin;
 
 use crate::catalog::lines;
 use crate::contract::{Difference, TABLES, difference};
-use crate::indexes::lacking_indexes;
+use crate::indexes::missing_indexes;
 
-/// Those that the contract does not name.
+/// Our tables that the contract does not name.
 const OWN_TABLES: &[&str] = &[
     "watchkeeper_migrations",
     "services",
@@ -44,13 +44,13 @@ async fn every_column_is_as_the_contract_says() {
 }
 
 #[tokio::test]
-async fn every_named_index_is_there() {
+async fn no_required_index_is_missing() {
     let database = Database::migrated().await;
-    assert_eq!(lacking_indexes(database.client()).await, Vec::<String>::new());
+    assert_eq!(missing_indexes(database.client()).await, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn no_time_is_without_a_zone_and_no_type_is_an_enum() {
+async fn every_time_has_a_zone_and_no_type_is_an_enum() {
     let database = Database::migrated().await;
     let zoneless = lines(
         database.client(),
@@ -63,7 +63,7 @@ async fn no_time_is_without_a_zone_and_no_type_is_an_enum() {
 }
 
 #[tokio::test]
-async fn every_table_has_row_level_security_and_no_policy_but_that_of_the_functions_role() {
+async fn every_table_has_row_level_security_and_only_the_policy_of_the_functions_role() {
     let database = Database::migrated().await;
     let secured = lines(
         database.client(),
@@ -80,7 +80,7 @@ async fn every_table_has_row_level_security_and_no_policy_but_that_of_the_functi
 }
 
 #[tokio::test]
-async fn nothing_is_granted_to_everybody() {
+async fn nothing_is_granted_to_public() {
     let database = Database::migrated().await;
     let functions = lines(
         database.client(),
@@ -142,7 +142,7 @@ async fn the_checks_allow_exactly_the_words_of_the_enums() {
 
 #[tokio::test]
 async fn an_incident_without_a_status_is_refused() {
-    // It would be neither open nor resolved, and slip past the index of open incidents.
+    // It would be neither open nor resolved, and escape the index of open incidents.
     let database = Database::migrated().await;
     let error = database
         .client()
@@ -156,7 +156,7 @@ async fn an_incident_without_a_status_is_refused() {
 }
 
 #[tokio::test]
-async fn the_success_rate_is_successes_over_all_uses_and_zero_when_unused() {
+async fn the_success_rate_is_successes_over_uses_and_zero_without_uses() {
     let database = Database::migrated().await;
     let most = i32::MAX;
     for (successes, failures, rate) in [
@@ -180,7 +180,7 @@ async fn the_success_rate_is_successes_over_all_uses_and_zero_when_unused() {
 }
 
 #[tokio::test]
-async fn the_nine_switches_and_limits_have_their_first_values() {
+async fn the_nine_switches_and_limits_have_their_initial_values() {
     let database = Database::migrated().await;
     let values: Vec<(String, Value)> = database
         .rows("SELECT key::text, value FROM system_config ORDER BY key", &[])

@@ -1,7 +1,7 @@
-//! Sentry's own SDKs, unmodified, with our DSN: `make test-sdks`, which brings them.
+//! Sentry's own SDKs, unmodified, with our DSN: `make test-sdks`, which installs them.
 //!
-//! Each test runs one program (`programs/`) that uses an SDK as its documentation shows it, and looks at what became of
-//! what it has reported. Both SDKs go through the same scenarios.
+//! Each test runs one program (`programs/`) that uses an SDK as its documentation shows it, and checks the incidents
+//! that result. Both SDKs run the same scenarios.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod program;
@@ -11,7 +11,7 @@ use program::{BOTH, Sdk};
 use serde_json::{Value, json};
 use shared::model::Limits;
 
-/// The stack, after this program has run against it.
+/// A stack after this program has run against it.
 async fn after(sdk: Sdk, scenario: &str) -> TestStack {
     let stack = TestStack::builder().start(Database::migrated().await).await;
     let project = stack.application("shop", None, Limits::default()).await;
@@ -37,18 +37,18 @@ async fn the_incident(stack: &TestStack) -> Value {
 }
 
 #[tokio::test]
-async fn an_exception_with_its_cause_is_an_incident_with_all_that_the_sdk_tells() {
+async fn an_exception_with_its_cause_is_an_incident_with_the_fields_of_the_sdk() {
     for (sdk, cause) in BOTH.into_iter().zip(["ConnectionError: payment gateway", "TypeError: cannot charge"]) {
         let incident = the_incident(&after(sdk, "chained").await).await;
         assert_eq!((&incident["application"], &incident["environment"]), (&json!("shop"), &json!("staging")));
-        assert_eq!(incident["error_type"], "OrderRefused", "the outermost raised, in {sdk:?}");
+        assert_eq!(incident["error_type"], "OrderRefused", "the outermost exception, in {sdk:?}");
         assert_eq!(incident["error_message"], "OrderRefused: order 17 refused", "{sdk:?}");
         let stack = incident["stack_trace"].as_str().unwrap();
         assert!(stack.contains(cause) && stack.contains("checkout"), "{sdk:?}: {stack}");
         assert_eq!(incident["occurrences"], 1);
-        let told = incident.to_string();
-        assert!(told.contains("shop@1.2.3") && told.contains("acme"), "{sdk:?}: {told}");
-        assert!(!told.contains("ann@example.com") && !told.contains("user-4711"), "{sdk:?}: who it met is not kept");
+        let text = incident.to_string();
+        assert!(text.contains("shop@1.2.3") && text.contains("acme"), "{sdk:?}: {text}");
+        assert!(!text.contains("ann@example.com") && !text.contains("user-4711"), "{sdk:?}: no user identity");
     }
 }
 
@@ -62,7 +62,7 @@ async fn a_message_is_an_incident() {
 }
 
 #[tokio::test]
-async fn what_is_logged_as_an_error_is_an_incident() {
+async fn an_error_log_entry_is_an_incident() {
     for sdk in BOTH {
         let incident = the_incident(&after(sdk, "logging").await).await;
         assert_eq!(incident["error_message"], "stock of bolts is negative: -3", "{sdk:?}");
@@ -78,7 +78,7 @@ async fn the_same_error_twice_is_one_incident_with_two_occurrences() {
 }
 
 #[tokio::test]
-async fn a_fingerprint_beside_the_default_parts_what_would_be_one() {
+async fn a_fingerprint_beside_the_default_splits_incidents() {
     for sdk in BOTH {
         let incidents = incidents(&after(sdk, "fingerprints").await).await;
         let mut occurrences: Vec<_> = incidents.iter().map(|incident| incident["occurrences"].as_i64()).collect();
@@ -108,7 +108,7 @@ async fn a_transaction_is_counted_and_the_error_within_it_is_an_incident() {
 }
 
 #[tokio::test]
-async fn an_error_that_nobody_catches_is_an_incident() {
+async fn an_uncaught_error_is_an_incident() {
     for sdk in BOTH {
         let incident = the_incident(&after(sdk, "unhandled").await).await;
         assert_eq!(incident["error_message"], "OrderRefused: order 17 refused", "{sdk:?}");
@@ -116,7 +116,7 @@ async fn an_error_that_nobody_catches_is_an_incident() {
 }
 
 #[tokio::test]
-async fn a_monitored_job_s_end_is_kept_as_its_sign_of_life() {
+async fn the_end_of_a_monitored_job_is_stored_as_a_check_in() {
     for sdk in BOTH {
         let stack = after(sdk, "check-in").await;
         let sql = "SELECT monitor_slug, environment, status FROM check_ins";

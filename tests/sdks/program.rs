@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-/// A program that has not ended by then never will.
+/// The time-out of a program.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every SDK.
 pub(crate) const BOTH: [Sdk; 2] = [Sdk::Python, Sdk::Node];
 
-/// An SDK, as `make test-sdks` brings it.
+/// An SDK, as `make test-sdks` installs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sdk {
     /// `sentry-sdk`, from `PyPI`.
@@ -22,7 +22,7 @@ pub(crate) enum Sdk {
 }
 
 impl Sdk {
-    /// Runs the program through a scenario. How it ends is its own affair: some scenarios are crashes.
+    /// Runs the program through a scenario. Its exit code is ignored: some scenarios crash.
     pub(crate) async fn run(self, scenario: &str, dsn: &str) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let (interpreter, program, variable, packages) = match self {
@@ -30,7 +30,7 @@ impl Sdk {
             Self::Node => ("node", "scenario.cjs", "NODE_PATH", ".tools/sdks/node/node_modules"),
         };
         let packages: PathBuf = root.join(packages);
-        assert!(packages.is_dir(), "{} is not there: run `make test-sdks`", packages.display());
+        assert!(packages.is_dir(), "{} is missing: run `make test-sdks`", packages.display());
         let running = Command::new(interpreter)
             .arg(root.join("tests/sdks/programs").join(program))
             .args([scenario, dsn])

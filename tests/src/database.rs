@@ -1,4 +1,4 @@
-//! A database of one's own.
+//! A database for one test.
 
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
@@ -44,13 +44,13 @@ impl Database {
         url(&self.server, &self.name)
     }
 
-    /// How the tool is told of it, which changes its schema.
+    /// Its configuration for `watchkeeper migrate`, as the owner.
     #[must_use]
     pub fn config(&self) -> DatabaseConfig {
         DatabaseConfig::at(SecretString::from(self.url()))
     }
 
-    /// A pool on it, as the functions have it.
+    /// A pool on it, with the role of the functions.
     #[must_use]
     pub fn store(&self) -> Store {
         let config = DatabaseConfig::at(SecretString::from(as_agent(&self.url())));
@@ -80,7 +80,7 @@ impl Database {
         rows[0].try_get(0).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Returns as soon as this condition holds (a statement that gives one boolean).
+    /// Returns as soon as this condition holds (a statement that returns one boolean).
     ///
     /// # Panics
     /// When it does not within ten seconds.
@@ -95,19 +95,19 @@ impl Database {
             .unwrap_or_else(|_| panic!("never: {sql}"));
     }
 
-    /// How many networks were refused something, for each kind of refusal; rows of two minutes count once.
+    /// How many networks have recorded refusals, by kind of refusal; rows of two minutes count once.
     pub async fn networks_refused(&self, condition: &str) -> i64 {
         self.count(&format!("(SELECT DISTINCT event_type, source_ip FROM security_events {condition}) AS refused"))
             .await
     }
 
-    /// How many rows a table has, or those of it that fulfil a condition.
+    /// How many rows a table has, or how many fulfil a condition.
     pub async fn count(&self, table_and_condition: &str) -> i64 {
         self.value(&format!("SELECT count(*) FROM {table_and_condition}")).await
     }
 }
 
-/// This connection string, as the role that the functions log in as; another server's stays as it is.
+/// This connection string, as the role that the functions log in as; that of another server is unchanged.
 #[must_use]
 pub(crate) fn as_agent(url: &str) -> String {
     let owner = std::env::var(SERVER_VARIABLE).ok().and_then(|server| Some(server.rsplit_once('@')?.0.to_owned()));

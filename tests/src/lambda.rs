@@ -24,10 +24,10 @@ use tokio::task::JoinHandle;
 
 use crate::database::as_agent;
 
-/// What [`Lambda::request`] presents.
+/// The key that [`Lambda::request`] sends.
 pub const KEY: &str = "key-of-the-tests";
 
-/// An invocation that has not ended by then never will.
+/// The time-out of an invocation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running function; its process ends when this is dropped.
@@ -67,7 +67,7 @@ impl Lambda {
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/test")
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "test")
-            // A machine that is busy with other things needs more than production gives; a test may say less.
+            // A busy machine needs longer time-outs than production; a test may set shorter ones.
             .env("STORE_BUDGET_MS", "5000")
             .env("PUBLISH_BUDGET_MS", "5000")
             .envs(environment.iter().map(|(name, value)| match *name {
@@ -96,7 +96,7 @@ impl Lambda {
         self.process.id()
     }
 
-    /// Ends it as Lambda does, by SIGTERM; its exit code, and all that it has logged.
+    /// Terminates it as Lambda does, by SIGTERM; its exit code, and all log lines.
     pub async fn terminate(mut self) -> (Option<i32>, Vec<String>) {
         let pid = self.process.id().and_then(|pid| i32::try_from(pid).ok()).expect("the function should be running");
         kill(Pid::from_raw(pid), Signal::SIGTERM).expect("the function can be signalled");
@@ -105,7 +105,7 @@ impl Lambda {
         (status.expect("the function can be waited for").code(), logs)
     }
 
-    /// Invokes it; `Err` is what a failed invocation reports.
+    /// Invokes it; `Err` is the error that a failed invocation reports.
     ///
     /// # Errors
     /// The function's own error.

@@ -1,16 +1,16 @@
-//! What the tests stand on: for each one a database of its own, a running stack on a free port, typed helpers.
+//! The test harness: for each test a database of its own, a running stack on a free port, typed helpers.
 //!
-//! The Postgres server is brought up once for a whole run, by `with-postgres` (see `make test`); each test clones the
+//! The Postgres server is started once for a whole run, by `with-postgres` (see `make test`); each test clones the
 //! migrated template database, in some 50 ms.
 //!
-//! - [`Database`]: a database of one's own, and SQL on it.
-//! - [`TestStack`]: the local stack on such a database, spoken to over HTTP.
-//! - [`Target`]: a service to probe, which answers as it is told to.
+//! - [`Database`]: a database for one test, and SQL on it.
+//! - [`TestStack`]: the local stack on such a database, called over HTTP.
+//! - [`Target`]: a service to probe, which answers as the test sets it.
 //! - [`lambda::Lambda`]: a Lambda environment for one of our real binaries.
-//! - [`events`]: messages of the bus, and what stands on it.
-//! - [`moto::Moto`]: AWS, as far as events go.
-//! - [`template`]: what is deployed.
-//! - [`proxy::Proxy`]: a Postgres proxy that counts, and that loses answers on demand.
+//! - [`events`]: messages of the bus, and what producers publish.
+//! - [`moto::Moto`]: AWS, for events and parameters.
+//! - [`template`]: the deployment template.
+//! - [`proxy::Proxy`]: a Postgres proxy that counts round trips, and that loses answers on demand.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't be set up has failed")]
 
 mod answer;
@@ -28,7 +28,7 @@ pub use database::Database;
 pub use stack::{TestStack, TestStackBuilder};
 pub use target::{Behaviour, Target, spec};
 
-/// Where `with-postgres` tells the tests their server is: a connection string without a database.
+/// The variable in which `with-postgres` passes the server's connection string, without a database.
 pub const SERVER_VARIABLE: &str = "WATCHKEEPER_TEST_SERVER";
 
 /// The role that the functions log in as: [`TestStack`] and [`lambda::Lambda`] do, whatever the test itself may do.

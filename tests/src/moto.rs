@@ -1,4 +1,4 @@
-//! AWS for tests: moto's server on a free port, with a bus and a queue that its events go to.
+//! AWS for tests: moto's server on a free port, with a bus and a queue for its events.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-/// Where `make` puts moto, seen from the project's folder.
+/// Where `make` installs moto, relative to the project's folder.
 const MOTO: &str = ".tools/moto";
 
-/// The server, from which nothing is kept; ends when dropped.
+/// The server; nothing is stored; stops when dropped.
 pub struct Moto {
     url: String,
     http: reqwest::Client,
@@ -22,7 +22,7 @@ impl Moto {
     /// The region that everything here is in.
     pub const REGION: &str = "eu-west-1";
 
-    /// Starts it, and makes the bus `watchkeeper` with a queue that takes all of its events.
+    /// Starts it, and creates the bus `watchkeeper` with a queue that receives all of its events.
     pub async fn start() -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
@@ -53,7 +53,7 @@ impl Moto {
         &self.url
     }
 
-    /// Makes a queue of this name, and a rule that puts the events of this pattern into it.
+    /// Creates a queue of this name, and a rule that puts the events of this pattern into it.
     pub async fn route(&self, queue: &str, pattern: Value) {
         let made = self.call("sqs", "AmazonSQS.CreateQueue", json!({"QueueName": queue})).await;
         assert!(made["QueueUrl"].is_string(), "{made}");
@@ -64,7 +64,7 @@ impl Moto {
         self.call("events", "AWSEvents.PutTargets", targets).await;
     }
 
-    /// Keeps a parameter in SSM's Parameter Store.
+    /// Stores a parameter in SSM's Parameter Store.
     pub async fn parameter(&self, name: &str, value: &str) {
         let parameter = json!({"Name": name, "Type": "String", "Value": value});
         let made = self.call("ssm", "AmazonSSM.PutParameter", parameter).await;
@@ -109,5 +109,5 @@ impl Moto {
 fn folder() -> PathBuf {
     let here = std::env::current_dir().expect("a test runs somewhere");
     let found = here.ancestors().map(|folder| folder.join(MOTO)).find(|folder| folder.is_dir());
-    found.unwrap_or_else(|| panic!("moto is not in {MOTO}: run `make test`, which brings it"))
+    found.unwrap_or_else(|| panic!("moto is not in {MOTO}: run `make test`, which installs it"))
 }

@@ -1,6 +1,6 @@
-//! A Postgres proxy that reads the wire: it counts round trips and commits, and can lose an answer.
+//! A Postgres proxy that reads the protocol: it counts round trips and commits, and can lose an answer.
 //!
-//! It understands just enough of the protocol (version 3, no TLS) to cut the stream into messages: after the start-up
+//! It understands just enough of the protocol (version 3, no TLS) to split the stream into messages: after the start-up
 //! packet each message is one type byte and a length. `Sync` and `Query` end a round trip, and each one that runs
 //! outside of a transaction block is one commit.
 
@@ -15,15 +15,15 @@ use tokio::task::JoinHandle;
 
 use crate::Database;
 
-/// A proxy in front of a test's database; ends when dropped.
+/// A proxy in front of a test's database; stops when dropped.
 pub struct Proxy {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    traffic: Arc<Traffic>,
     server: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Traffic {
     round_trips: AtomicUsize,
     named_statements: AtomicUsize,
     transaction_blocks: AtomicUsize,
@@ -38,19 +38,19 @@ impl Proxy {
         Self::start_on(listener, database)
     }
 
-    /// Starts a proxy in front of the database, on a port that is reserved already.
+    /// Starts a proxy in front of the database, on a port that is already reserved.
     #[must_use]
     pub fn start_on(listener: TcpListener, database: &Database) -> Self {
         let upstream = upstream_of(&database.url());
         let address = listener.local_addr().expect("a bound socket has an address");
-        let seen = Arc::new(Seen::default());
-        let shared = Arc::clone(&seen);
+        let traffic = Arc::new(Traffic::default());
+        let shared = Arc::clone(&traffic);
         let server = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(relay(client, upstream, Arc::clone(&shared)));
             }
         });
-        Self { address, seen, server }
+        Self { address, traffic, server }
     }
 
     /// The database's connection string, through this proxy.
@@ -62,30 +62,30 @@ impl Proxy {
     /// Round trips so far: messages that made the server answer.
     #[must_use]
     pub fn round_trips(&self) -> usize {
-        self.seen.round_trips.load(Ordering::SeqCst)
+        self.traffic.round_trips.load(Ordering::SeqCst)
     }
 
-    /// Statements with a name so far: none survives a transaction pooler.
+    /// Named statements so far: none survives a transaction pooler.
     #[must_use]
     pub fn named_statements(&self) -> usize {
-        self.seen.named_statements.load(Ordering::SeqCst)
+        self.traffic.named_statements.load(Ordering::SeqCst)
     }
 
     /// Transactions so far that took more than one round trip.
     #[must_use]
     pub fn transaction_blocks(&self) -> usize {
-        self.seen.transaction_blocks.load(Ordering::SeqCst)
+        self.traffic.transaction_blocks.load(Ordering::SeqCst)
     }
 
-    /// The next statement is carried out, and its answer never arrives: the connection breaks instead.
+    /// The next statement is executed, and its answer is lost: the connection breaks instead.
     pub fn lose_next_answer(&self) {
-        self.seen.lose_next_answer.store(true, Ordering::SeqCst);
+        self.traffic.lose_next_answer.store(true, Ordering::SeqCst);
     }
 
     /// How many answers were lost.
     #[must_use]
     pub fn answers_lost(&self) -> usize {
-        self.seen.answers_lost.load(Ordering::SeqCst)
+        self.traffic.answers_lost.load(Ordering::SeqCst)
     }
 }
 
@@ -101,7 +101,7 @@ fn upstream_of(url: &str) -> SocketAddr {
     place.parse().unwrap_or_else(|error| panic!("{place} is no address: {error}"))
 }
 
-async fn relay(client: TcpStream, upstream: SocketAddr, seen: Arc<Seen>) {
+async fn relay(client: TcpStream, upstream: SocketAddr, traffic: Arc<Traffic>) {
     let server = TcpStream::connect(upstream).await.expect("the test server should answer");
     for side in [&client, &server] {
         side.set_nodelay(true).expect("a connected socket has options");
@@ -109,16 +109,16 @@ async fn relay(client: TcpStream, upstream: SocketAddr, seen: Arc<Seen>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let (answered, lost) = tokio::sync::oneshot::channel();
-    let back = tokio::spawn(relay_back(from_server, to_client, Arc::clone(&seen), answered));
+    let back = tokio::spawn(relay_back(from_server, to_client, Arc::clone(&traffic), answered));
     tokio::select! {
-        // Errors on either side end the relay, as a broken line would.
-        _ = relay_forth(from_client, to_server, &seen) => {}
+        // Errors on either side end the relay, as a broken connection would.
+        _ = relay_forth(from_client, to_server, &traffic) => {}
         _ = lost => {}
     }
     back.abort();
 }
 
-async fn relay_forth(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: &Seen) -> std::io::Result<()> {
+async fn relay_forth(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, traffic: &Traffic) -> std::io::Result<()> {
     // The start-up packet has no type byte.
     let length = from.read_u32().await?;
     to.write_u32(length).await?;
@@ -127,17 +127,17 @@ async fn relay_forth(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: &See
         let (kind, body) = message(&mut from).await?;
         match kind {
             b'S' => {
-                seen.round_trips.fetch_add(1, Ordering::SeqCst);
+                traffic.round_trips.fetch_add(1, Ordering::SeqCst);
             }
             b'Q' => {
-                seen.round_trips.fetch_add(1, Ordering::SeqCst);
-                count_block(&body, seen);
+                traffic.round_trips.fetch_add(1, Ordering::SeqCst);
+                count_block(&body, traffic);
             }
             b'P' => {
                 if body.first() != Some(&0) {
-                    seen.named_statements.fetch_add(1, Ordering::SeqCst);
+                    traffic.named_statements.fetch_add(1, Ordering::SeqCst);
                 }
-                count_block(&body, seen);
+                count_block(&body, traffic);
             }
             _ => {}
         }
@@ -145,37 +145,37 @@ async fn relay_forth(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: &See
     }
 }
 
-fn count_block(body: &[u8], seen: &Seen) {
+fn count_block(body: &[u8], traffic: &Traffic) {
     let text = String::from_utf8_lossy(body).to_ascii_uppercase();
     if text.trim_start_matches('\0').starts_with("BEGIN")
         || text.trim_start_matches('\0').starts_with("START TRANSACTION")
     {
-        seen.transaction_blocks.fetch_add(1, Ordering::SeqCst);
+        traffic.transaction_blocks.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-/// Loses an answer only when a statement has been carried out: at the `CommandComplete` that tells of it.
+/// Loses an answer only after its statement was executed: at its `CommandComplete`.
 async fn relay_back(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    seen: Arc<Seen>,
+    traffic: Arc<Traffic>,
     lost: tokio::sync::oneshot::Sender<()>,
 ) -> std::io::Result<()> {
-    let mut held = Vec::new();
+    let mut buffered = Vec::new();
     loop {
         let (kind, body) = message(&mut from).await?;
-        let losing = seen.lose_next_answer.load(Ordering::SeqCst);
-        if losing && kind == b'Z' && !held.is_empty() {
-            seen.lose_next_answer.store(false, Ordering::SeqCst);
-            seen.answers_lost.fetch_add(1, Ordering::SeqCst);
+        let losing = traffic.lose_next_answer.load(Ordering::SeqCst);
+        if losing && kind == b'Z' && !buffered.is_empty() {
+            traffic.lose_next_answer.store(false, Ordering::SeqCst);
+            traffic.answers_lost.fetch_add(1, Ordering::SeqCst);
             // Fails only when the relay has ended already.
             let _ = lost.send(());
             return Ok(());
         }
-        // What the server says about a statement is held back until it is sure that it is to be lost.
-        held.push((kind, body));
+        // The answer of a statement is buffered until it is certain whether it is lost.
+        buffered.push((kind, body));
         if !losing || kind == b'Z' {
-            for (kind, body) in held.drain(..) {
+            for (kind, body) in buffered.drain(..) {
                 write_message(&mut to, kind, &body).await?;
             }
         }

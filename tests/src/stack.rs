@@ -28,7 +28,7 @@ use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, VendorsConfig,
 use crate::database::as_agent;
 use crate::{Answer, Database};
 
-/// A running stack. Fires no ticks of its own: a test calls [`TestStack::check_now`].
+/// A running stack. It has no scheduled ticks: a test calls [`TestStack::check_now`].
 pub struct TestStack {
     /// Its database.
     pub database: Database,
@@ -37,11 +37,11 @@ pub struct TestStack {
     _folder: Option<TempDir>,
 }
 
-/// What the database and the bus get in a test where production gives them some hundred milliseconds: a machine that is busy
-/// with other things needs more, and no test is about that. Where one waits until the budget is over, it sets a short one.
+/// The budget of database and bus, some hundred milliseconds in production: a busy machine needs more. A test that waits
+/// until the budget is exceeded sets a short one.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// How a stack differs from the usual one: errors are reported without a key, and nobody may change anything.
+/// Builds a [`TestStack`]. By default errors are reported without a key, and no client may change state.
 pub struct TestStackBuilder {
     access: AccessConfig,
     notify: NotifyConfig,
@@ -79,14 +79,14 @@ impl Default for TestStackBuilder {
 }
 
 impl TestStackBuilder {
-    /// Errors are reported with this key only.
+    /// Errors are accepted with this key only.
     #[must_use]
     pub fn ingest_key(mut self, key: &str) -> Self {
         self.access.ingest_key = Some(SecretString::from(key));
         self
     }
 
-    /// These proxies say where requests come from.
+    /// These proxies are trusted to name the source of a request.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: &str) -> Self {
         let environment = Environment::from_lookup(|_| Some(proxies.to_owned()));
@@ -101,77 +101,77 @@ impl TestStackBuilder {
         self
     }
 
-    /// These are the ways to people.
+    /// The channels of notifications.
     #[must_use]
     pub fn notify(mut self, config: NotifyConfig) -> Self {
         self.notify = config;
         self
     }
 
-    /// Vendors sign with these.
+    /// The signing secrets of vendors.
     #[must_use]
     pub fn vendors(mut self, config: VendorsConfig) -> Self {
         self.vendors = config;
         self
     }
 
-    /// These patterns never get further than the intake.
+    /// Custom redaction patterns.
     #[must_use]
     pub fn redact_patterns(mut self, patterns: &[&str]) -> Self {
         self.intake.redactor = Redactor::with_patterns(patterns).expect("the patterns should be good");
         self
     }
 
-    /// The database gets this long where what comes can wait elsewhere.
+    /// The budget of the database for reports that can be deferred.
     #[must_use]
     pub fn store_budget(mut self, budget: Duration) -> Self {
         self.intake.store_budget = budget;
         self
     }
 
-    /// Sentry signs with this secret.
+    /// The secret of Sentry's signatures.
     #[must_use]
     pub fn sentry_secret(mut self, secret: &str) -> Self {
         self.sentry.client_secret = Some(SecretString::from(secret));
         self
     }
 
-    /// All that is known of Sentry.
+    /// The whole configuration of Sentry.
     #[must_use]
     pub fn sentry(mut self, config: SentryConfig) -> Self {
         self.sentry = config;
         self
     }
 
-    /// Events go to this bus.
+    /// Events are published on this bus.
     #[must_use]
     pub fn event_bus(mut self, name: &str) -> Self {
         self.event_bus_name = Some(name.to_owned());
         self
     }
 
-    /// Services from the environment.
+    /// Default services, as from the environment.
     #[must_use]
     pub fn default_services(mut self, services: Vec<ServiceSpec>) -> Self {
         self.default_services = services;
         self
     }
 
-    /// Reaches its database at another address, such as a proxy's.
+    /// The stack connects to its database at another address, such as a proxy's.
     #[must_use]
     pub fn database_url(mut self, url: String) -> Self {
         self.database_url = Some(url);
         self
     }
 
-    /// Keeps reports in this folder while the database is away.
+    /// Defers reports to this folder while the database is unavailable.
     #[must_use]
     pub fn journal(mut self, folder: &Path) -> Self {
         self.journal = Some(folder.to_owned());
         self
     }
 
-    /// Events go to their functions: the local bus needs a journal, which gets a folder of its own.
+    /// Events are delivered to their functions: the local bus needs a journal, which gets a folder of its own.
     #[must_use]
     pub fn local_bus(mut self) -> Self {
         let folder = TempDir::new().expect("there should be room for a folder");
@@ -180,21 +180,21 @@ impl TestStackBuilder {
         self
     }
 
-    /// Nothing is swept each second: only requests touch the database.
+    /// No sweeps: only requests use the database.
     #[must_use]
     pub fn without_sweeps(mut self) -> Self {
         self.is_still = true;
         self
     }
 
-    /// What the probe finds in its environment.
+    /// The secrets of the probe's environment.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
         self.secrets = Some(secrets);
         self
     }
 
-    /// Whom the probe asks for names.
+    /// The name servers of the probe.
     #[must_use]
     pub fn name_servers(mut self, servers: Vec<SocketAddr>) -> Self {
         self.name_servers = servers;
@@ -231,7 +231,7 @@ impl TestStackBuilder {
     }
 }
 
-/// A probe that may ask this machine.
+/// A probe that may connect to this machine.
 fn probe_config(region: &str) -> ProbeConfig {
     ProbeConfig {
         default_services: Vec::new(),
@@ -251,7 +251,7 @@ pub(crate) fn reqwest_client() -> reqwest::Client {
 }
 
 impl TestStack {
-    /// What may read its state.
+    /// The token for reading.
     pub const READ_TOKEN: &str = "read-token-of-the-tests";
 
     /// A stack on a migrated database of its own.
@@ -259,13 +259,13 @@ impl TestStack {
         Self::builder().start(Database::migrated().await).await
     }
 
-    /// A stack that differs from the usual one.
+    /// A stack with another configuration.
     #[must_use]
     pub fn builder() -> TestStackBuilder {
         TestStackBuilder::default()
     }
 
-    /// What its DSN keys are made with.
+    /// The secret of its DSN keys.
     #[must_use]
     pub fn dsn_secret() -> DsnSecret {
         DsnSecret::new(SecretString::from("the DSN secret of a test's stack")).expect("it is long enough")
@@ -322,7 +322,7 @@ impl TestStack {
         probe::App::new(store, publisher, probe_config(region)).expect("the probe should start")
     }
 
-    /// A sweep of this stack's database that tells nobody.
+    /// A sweep of this stack's database that publishes nothing.
     #[must_use]
     pub fn dispatch(&self) -> dispatch::App {
         let store = self.database.store();
@@ -334,14 +334,14 @@ impl TestStack {
         self.send(self.request("POST", "/api/autonomous/error").json(&body)).await
     }
 
-    /// Reports an error that must be taken.
+    /// Reports an error that must be accepted.
     pub async fn report_ok(&self, body: Value) -> Answer {
         let answer = self.report(body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer
     }
 
-    /// Posts these bytes as they are to the error API.
+    /// Posts these bytes unchanged to the error API.
     pub async fn report_bytes(&self, body: impl Into<reqwest::Body>, content_type: Option<&str>) -> Answer {
         let mut request = self.request("POST", "/api/autonomous/error").body(body);
         if let Some(content_type) = content_type {

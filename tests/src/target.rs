@@ -1,4 +1,4 @@
-//! A service to probe: real HTTP on a free port, answering as it is told to.
+//! A service to probe: real HTTP on a free port, answering as the test sets it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,25 +59,25 @@ impl Target {
         format!("http://{}/health", self.address)
     }
 
-    /// From now on it answers like this.
+    /// Changes how it answers.
     pub fn behave(&self, behaviour: Behaviour) {
         *self.shared.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
     }
 
-    /// How many requests it has seen.
+    /// How many requests it has received.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// A specification of it.
+    /// A service specification of it.
     #[must_use]
     pub fn spec(&self, name: &str, environment: &str) -> ServiceSpec {
         spec(name, environment, self.url())
     }
 }
 
-/// A specification of a service at any address. Its time-out is long: only a test of time-outs waits for one, and sets it.
+/// A service specification of any address. Its time-out is long: a test of time-outs sets a shorter one.
 #[must_use]
 pub fn spec(name: &str, environment: &str, url: String) -> ServiceSpec {
     ServiceSpec {

@@ -1,4 +1,4 @@
-//! `template.yaml` as JSON, as it is deployed.
+//! `template.yaml` as JSON, for tests of the deployment.
 
 use serde_json::{Value, json};
 use serde_norway::Value as Yaml;
@@ -11,7 +11,7 @@ pub fn read() -> Value {
     spelt_out(serde_norway::from_str(&text).expect("the template should be YAML"))
 }
 
-/// For each rule the queue that it fills, and its pattern.
+/// For each rule its pattern and the queue that it fills.
 #[must_use]
 pub fn rules() -> Vec<(String, Value)> {
     let template = read();

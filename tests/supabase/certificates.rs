@@ -1,11 +1,11 @@
-//! Authorities and what they sign, made by `openssl`, good for two days.
+//! Certificate authorities and the certificates that they sign, made by `openssl`, valid for two days.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Both what signs (its extensions stand under `authority`) and what is signed (`server`).
+/// The extensions of authorities (`authority`) and of servers (`server`).
 const CONFIGURATION: &str = "\
 [req]
 distinguished_name = nothing
@@ -19,26 +19,26 @@ keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
 subjectAltName = ";
 
-/// An authority of a test's own.
+/// A certificate authority of the test's own.
 pub(crate) struct Authority {
     folder: TempDir,
-    /// Supabase's servers show the certificate of an intermediate authority with their own.
+    /// Supabase's servers present the certificate of an intermediate authority with their own.
     intermediate: bool,
 }
 
-/// What a server shows, and the key that belongs to it; both PEM text.
+/// What a server presents: its certificate chain, and the private key; both PEM text.
 pub(crate) struct Identity {
     pub(crate) certificates: String,
     pub(crate) key: String,
 }
 
 impl Authority {
-    /// One that signs the servers itself.
+    /// An authority that signs servers directly.
     pub(crate) fn new() -> Self {
         Self::named("Test Root")
     }
 
-    /// One of another name.
+    /// An authority with another name.
     pub(crate) fn named(name: &str) -> Self {
         let subject = format!("/CN={name}");
         let folder = tempfile::tempdir().unwrap();
@@ -48,24 +48,24 @@ impl Authority {
         Self { folder, intermediate: false }
     }
 
-    /// One that has an intermediate authority sign them.
+    /// An authority that signs servers through an intermediate one.
     pub(crate) fn with_an_intermediate() -> Self {
         let authority = Self { intermediate: true, ..Self::new() };
         authority.sign("root", "intermediate", "authority", "DNS:unused");
         authority
     }
 
-    /// The file to trust.
+    /// The file to trust, as PEM.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("root.pem")
     }
 
-    /// Its text.
+    /// The text of that file.
     pub(crate) fn pem(&self) -> String {
         self.read("root.pem")
     }
 
-    /// For a server of these names (`DNS:localhost,IP:127.0.0.1`).
+    /// A certificate for a server of these names (`DNS:localhost,IP:127.0.0.1`).
     pub(crate) fn identity(&self, names: &str) -> Identity {
         self.sign(if self.intermediate { "intermediate" } else { "root" }, "server", "server", names);
         let above = if self.intermediate { self.read("intermediate.pem") } else { String::new() };

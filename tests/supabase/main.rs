@@ -1,7 +1,7 @@
-//! Postgres as Supabase serves it: through a pooler in transaction mode, and over TLS with a private authority.
+//! Postgres as Supabase serves it: through a pooler in transaction mode, and over TLS with a private certificate authority.
 //!
-//! Debian's own `PgBouncer` and PostgreSQL are started by each test and end with it. Where they are missing, the tests
-//! fail and say how to get them.
+//! Each test starts Debian's own `PgBouncer` and PostgreSQL, and stops them. Where they are missing, the tests
+//! fail and name the packages.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod certificates;

@@ -1,4 +1,4 @@
-//! The product's journeys through `PgBouncer` in transaction mode: two backends for everybody.
+//! The product's paths through `PgBouncer` in transaction mode: all clients share two backends.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ async fn pooled_stack() -> (Pooler, TestStack) {
     (pooler, stack)
 }
 
-/// So many errors of these kinds at once, all of which must be taken.
+/// Reports so many errors of these kinds concurrently; all must be accepted.
 async fn report_at_once(stacks: &[&TestStack], kinds: &[&str], count: usize) {
     let mut sent = JoinSet::new();
     for number in 0..count {
@@ -46,7 +46,7 @@ async fn report_at_once(stacks: &[&TestStack], kinds: &[&str], count: usize) {
 }
 
 async fn occurrences(database: &Database) -> Vec<i64> {
-    // With what waits beside them to be folded.
+    // Including the counts of `incident_occurrences`, which are not folded yet.
     let sql = "
         SELECT occurrences + coalesce((
             SELECT sum(waiting.occurrences) FROM incident_occurrences AS waiting WHERE incident = incidents.id
@@ -57,7 +57,7 @@ async fn occurrences(database: &Database) -> Vec<i64> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Backends of the pooler, by what the server says.
+/// The pooler's backends, according to the server.
 async fn backends(database: &Database) -> BTreeSet<i32> {
     let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     database.rows(sql, &[]).await.iter().map(|row| row.get(0)).collect()
@@ -70,7 +70,7 @@ async fn kill_backends(database: &Database) {
 }
 
 #[tokio::test]
-async fn an_error_and_an_outage_go_all_the_way_through_the_pooler() {
+async fn an_error_and_an_outage_are_stored_through_the_pooler() {
     let database = Database::migrated().await;
     let wire = Proxy::start(&database).await;
     let pooler = Pooler::start(&wire.url(&database)).await;
@@ -105,8 +105,8 @@ async fn an_error_and_an_outage_go_all_the_way_through_the_pooler() {
     for path in ["/health", "/ready", "/status", "/api/incidents", "/api/incidents?limit=1&severity=CRITICAL"] {
         assert_eq!(stack.get(path).await.status, 200, "{path}");
     }
-    assert!(wire.round_trips() > 10, "all of it went over this wire");
-    assert_eq!(wire.named_statements(), 0, "a name means nothing to the next backend");
+    assert!(wire.round_trips() > 10, "all of it used this connection");
+    assert_eq!(wire.named_statements(), 0, "a named statement is unknown to the next backend");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn alerts_and_health_checks_are_stored_and_read_through_the_pooler() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_requests_at_once_to_two_stacks_share_two_backends_and_count_exactly() {
     let (pooler, stack) = pooled_stack().await;
-    // The second one serves the first one's database, not its own.
+    // The second one uses the first one's database, not its own.
     let second = TestStack::builder().database_url(pooler.url()).start(Database::empty().await).await;
     report_at_once(&[&stack, &second], &["a", "b", "c", "d"], 60).await;
     assert_eq!(occurrences(&stack.database).await, [15, 15, 15, 15]);
@@ -179,12 +179,12 @@ async fn sixty_requests_at_once_to_two_stacks_share_two_backends_and_count_exact
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_share_backends_do_not_meet_each_others_statements() {
+async fn processes_that_share_backends_do_not_conflict_in_statement_names() {
     let database = Database::migrated().await;
     let pooler = Pooler::start_for_a_crowd(&database.url()).await;
     let url = pooler.url();
     let environment = [("DATABASE_URL", url.as_str()), ("INGEST_API_KEY", KEY)];
-    // The driver numbers its statements from 0 in each process: real processes, as on Lambda, would meet at once.
+    // The driver numbers its statements from 0 in each process: processes conflict at once, as on Lambda.
     let lambdas =
         (Lambda::start("report-error", &environment).await, Lambda::start("report-error", &environment).await);
     let requests = async |lambda: &Lambda| {
@@ -193,7 +193,7 @@ async fn processes_that_share_backends_do_not_meet_each_others_statements() {
             assert_eq!(answer.0, 200, "{answer:?}");
         }
     };
-    // Meanwhile forty others come, ask once and go.
+    // Meanwhile forty other clients connect, query once and disconnect.
     let mut storm = JoinSet::new();
     for _ in 0..40 {
         let store = pooler.store();
@@ -207,11 +207,11 @@ async fn processes_that_share_backends_do_not_meet_each_others_statements() {
 }
 
 #[tokio::test]
-async fn a_backend_killed_between_two_requests_is_not_noticed() {
+async fn a_backend_closed_between_two_requests_is_replaced() {
     let (_pooler, stack) = pooled_stack().await;
     for round in 0..5 {
         stack.report_ok(json!({"error": {"message": "boom"}})).await;
-        assert!(!backends(&stack.database).await.is_empty(), "round {round}: the pooler holds a backend");
+        assert!(!backends(&stack.database).await.is_empty(), "round {round}: the pooler has a backend");
         kill_backends(&stack.database).await;
     }
     stack.report_ok(json!({"error": {"message": "boom"}})).await;
@@ -219,10 +219,10 @@ async fn a_backend_killed_between_two_requests_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn a_backend_killed_during_a_request_costs_neither_the_request_nor_a_wrong_count() {
+async fn a_request_whose_backend_is_closed_is_retried_and_counts_once() {
     let (_pooler, stack) = pooled_stack().await;
     stack.report_ok(json!({"error": {"message": "boom"}})).await;
-    // Somebody holds the table that the next report wants.
+    // The test locks the table that the next report needs.
     stack.database.execute("BEGIN; LOCK TABLE inbound_deliveries").await;
     let report = async { stack.report(json!({"error": {"message": "boom"}})).await };
     let accident = async {
@@ -230,7 +230,7 @@ async fn a_backend_killed_during_a_request_costs_neither_the_request_nor_a_wrong
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(4);
         while stack.database.count(waiting).await == 0 {
             assert!(std::time::Instant::now() < deadline, "the report should wait for the table");
-            // Statistics are those of the transaction's first look, unless cleared.
+            // Statistics are a snapshot of the transaction's first read, unless cleared.
             stack.database.execute("SELECT pg_stat_clear_snapshot()").await;
         }
         kill_backends(&stack.database).await;
@@ -242,10 +242,10 @@ async fn a_backend_killed_during_a_request_costs_neither_the_request_nor_a_wrong
 }
 
 #[tokio::test]
-async fn a_pooler_that_restarts_between_two_requests_is_not_noticed() {
+async fn a_pooler_restart_between_two_requests_is_tolerated() {
     let (mut pooler, stack) = pooled_stack().await;
     for _ in 0..3 {
-        // Several connections, none of which survives.
+        // Several connections, all of which are closed.
         report_at_once(&[&stack], &["a"], 8).await;
         pooler.restart().await;
     }
@@ -253,9 +253,9 @@ async fn a_pooler_that_restarts_between_two_requests_is_not_noticed() {
     assert_eq!(occurrences(&stack.database).await, [25]);
 }
 
-/// Why `pgbouncer=true` matters where the port does not tell: a pooler takes no start-up options.
+/// Why `pgbouncer=true` matters on another port: a pooler refuses start-up options.
 #[tokio::test]
-async fn a_pooler_that_the_connection_string_does_not_tell_of_says_what_it_refuses() {
+async fn an_undeclared_pooler_is_reported_with_the_option_that_it_refuses() {
     let database = Database::migrated().await;
     let pooler = Pooler::start(&database.url()).await;
     let url = SecretString::from(pooler.url_with("127.0.0.1", "?sslmode=disable"));
@@ -272,7 +272,7 @@ async fn a_lambda_reaches_an_encrypted_pooler_with_its_ca_and_no_other() {
     let pooler = Pooler::start_encrypted(&database.url(), &authority.identity("DNS:localhost")).await;
     let url = pooler.url_with("localhost", "?sslmode=verify-full&pgbouncer=true");
     for (ca, expected) in [(authority.pem(), 200), (Authority::new().pem(), 503)] {
-        // As an environment variable often holds it.
+        // With escaped newlines, as environment variables often have it.
         let ca = ca.replace('\n', "\\n");
         let environment = [("DATABASE_URL", url.as_str()), ("DATABASE_CA", &ca), ("INGEST_API_KEY", KEY)];
         let lambda = Lambda::start("report-error", &environment).await;

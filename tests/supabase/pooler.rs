@@ -20,7 +20,7 @@ const MISSING: &str = "no `pgbouncer` in PATH or /usr/sbin: these tests need it 
 /// Backends that all clients share.
 pub(crate) const BACKENDS: usize = 2;
 
-/// A running `PgBouncer`; it ends, and its files are removed, when this is dropped.
+/// A running `PgBouncer`; when dropped, it stops and its files are removed.
 pub(crate) struct Pooler {
     program: Option<Program>,
     port: u16,
@@ -34,7 +34,7 @@ impl Pooler {
         Self::start_with(database_url, "").await
     }
 
-    /// Starts one that takes encrypted connections only, and shows this.
+    /// Starts one that accepts encrypted connections only, with this certificate.
     pub(crate) async fn start_encrypted(database_url: &str, identity: &Identity) -> Self {
         let files = folder();
         let certificates = write(files.path(), "server.crt", &identity.certificates);
@@ -44,12 +44,12 @@ impl Pooler {
             certificates.display(),
             key.display()
         );
-        // PgBouncer has read them once it is up.
+        // PgBouncer has read them once it serves.
         Self::start_with(database_url, &settings).await
     }
 
-    /// Starts one whose clients log in at little cost: SCRAM takes a build without optimisations some 60 ms of CPU, and
-    /// a crowd of clients would come to the end of their patience on a busy machine.
+    /// Starts one with a cheap authentication: SCRAM takes a debug build some 60 ms of CPU, and on a busy machine a crowd of
+    /// clients would time out.
     pub(crate) async fn start_for_a_crowd(database_url: &str) -> Self {
         Self::start_with(database_url, "auth_type = md5\n").await
     }
@@ -81,7 +81,7 @@ impl Pooler {
         Self { port: program.port(), program: Some(program), database, folder }
     }
 
-    /// Ends it, and with it every connection; then starts it anew in the same place.
+    /// Stops it, which closes every connection; then starts it again on the same port.
     pub(crate) async fn restart(&mut self) {
         self.program = None;
         let mut command = Command::new(binary());
@@ -89,12 +89,12 @@ impl Pooler {
         self.program = Some(Program::on_port(&start(&self.folder), self.port, command).await.unwrap());
     }
 
-    /// The database's connection string through it, as Supabase's dashboard shows one.
+    /// The database's connection string through it, as in Supabase's dashboard.
     pub(crate) fn url(&self) -> String {
         self.url_with("127.0.0.1", "?sslmode=disable&pgbouncer=true")
     }
 
-    /// The same with another name for this machine, and other options.
+    /// The same with another host name for this machine, and other options.
     pub(crate) fn url_with(&self, host: &str, options: &str) -> String {
         let (user, name) = (self.database.get_user().unwrap(), self.database.get_dbname().unwrap());
         let password = String::from_utf8_lossy(self.database.get_password().unwrap());
@@ -114,7 +114,7 @@ fn start(folder: &TempDir) -> Start<'_> {
 
 fn binary() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Not every user's PATH has the folder that it is installed in.
+    // Its folder is not in every user's PATH.
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     find(folders.map(|folder| folder.join("pgbouncer")), MISSING)
 }

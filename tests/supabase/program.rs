@@ -1,4 +1,4 @@
-//! A server program of the system, on a free port, in a folder of its own, as somebody else than root.
+//! A server program of the system, on a free port, in a folder of its own, run as another user than root.
 
 use std::fs::File;
 use std::io::{Error, Result};
@@ -13,32 +13,32 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use tempfile::TempDir;
 
-/// A program that has not started, or ended, by then never will.
+/// The time-out of starting and of stopping.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two looks at it.
+/// The pause between two checks of it.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Somebody else may take the free port before the program does.
+/// Another program may take the free port first: then another port is tried.
 const ATTEMPTS: usize = 3;
 
-/// A running program; it ends when this is dropped.
+/// A running program; it stops when dropped.
 pub(crate) struct Program {
     child: Child,
     port: u16,
     end_with: Signal,
 }
 
-/// What is known of a program before it runs.
+/// What starting a program needs.
 pub(crate) struct Start<'a> {
-    /// Where it may write; `log` is there.
+    /// Its folder, which contains its `log`.
     pub(crate) folder: &'a Path,
-    /// What it logs once it serves.
+    /// The log line by which it is ready.
     pub(crate) says_when_ready: &'a str,
-    /// What makes it end at once.
+    /// The signal for a fast shutdown.
     pub(crate) end_with: Signal,
 }
 
 impl Program {
-    /// Starts what this makes of a free port, and waits until it serves.
+    /// Starts this command on a free port, and waits until it is ready.
     pub(crate) async fn on_a_free_port(start: &Start<'_>, command: impl Fn(u16) -> Command) -> Self {
         let mut refusals = String::new();
         for _ in 0..ATTEMPTS {
@@ -51,12 +51,12 @@ impl Program {
         panic!("{refusals}");
     }
 
-    /// Starts it, and waits until it serves; the error is what it logged.
+    /// Starts it, and waits until it is ready; the error is its log.
     pub(crate) async fn on_port(start: &Start<'_>, port: u16, mut command: Command) -> Result<Self> {
         let log = start.folder.join("log");
         let output = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        // From here on it is ended in any case.
+        // From here on it is stopped in any case.
         let mut program = Self { child: unprivileged(&mut command).spawn()?, port, end_with: start.end_with };
         let begun = Instant::now();
         loop {
@@ -65,7 +65,7 @@ impl Program {
                 return Ok(program);
             }
             if program.child.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
-                return Err(Error::other(format!("{command:?} does not serve; it says:\n{said}")));
+                return Err(Error::other(format!("{command:?} did not become ready; its log:\n{said}")));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -85,13 +85,13 @@ impl Drop for Program {
                 std::thread::sleep(PAUSE);
             }
         }
-        // Both fail only when it has ended already.
+        // Both fail only when it has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The first of these files that is there.
+/// The first of these files that exists.
 pub(crate) fn find(candidates: impl IntoIterator<Item = PathBuf>, otherwise: &str) -> PathBuf {
     candidates.into_iter().find(|file| file.is_file()).unwrap_or_else(|| panic!("{otherwise}"))
 }
@@ -104,7 +104,7 @@ pub(crate) fn folder() -> TempDir {
     folder
 }
 
-/// A file in it that only they may read.
+/// A file in it that only the programs' user may read.
 pub(crate) fn write(folder: &Path, name: &str, content: &str) -> PathBuf {
     let file = folder.join(name);
     std::fs::write(&file, content).unwrap();
@@ -116,19 +116,19 @@ pub(crate) fn write(folder: &Path, name: &str, content: &str) -> PathBuf {
 /// Both programs refuse to run as root.
 pub(crate) fn unprivileged(command: &mut Command) -> &mut Command {
     command.env_clear().env("LC_ALL", "C");
-    if let Some(user) = nobody() {
+    if let Some(user) = unprivileged_user() {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
     command
 }
 
 fn give(path: &Path) {
-    if let Some(user) = nobody() {
+    if let Some(user) = unprivileged_user() {
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
     }
 }
 
-/// Who they run as, under root.
-fn nobody() -> Option<User> {
+/// The user that they run as, under root.
+fn unprivileged_user() -> Option<User> {
     geteuid().is_root().then(|| User::from_name("nobody").unwrap().unwrap())
 }

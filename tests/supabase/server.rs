@@ -1,4 +1,4 @@
-//! Debian's PostgreSQL with TLS on, started by a test. It has no pgvector, so nothing is migrated there.
+//! Debian's PostgreSQL with TLS, started by a test. It has no pgvector, so nothing is migrated there.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,14 +13,14 @@ const MISSING: &str = "no PostgreSQL server in /usr/lib/postgresql/*/bin: these 
     (Debian: `apt-get install postgresql`)";
 const PASSWORD: &str = "s3cret";
 
-/// A running server; it ends, and its files are removed, when this is dropped.
+/// A running server; when dropped, it stops and its files are removed.
 pub(crate) struct Server {
     program: Program,
     _folder: TempDir,
 }
 
 impl Server {
-    /// Starts one that shows this.
+    /// Starts one with this certificate.
     pub(crate) async fn start(identity: &Identity) -> Self {
         let folder = folder();
         let (data, postgres) = (folder.path().join("data"), find(postgres(), MISSING));
@@ -51,13 +51,13 @@ impl Server {
         Self { program: Program::on_a_free_port(&start, command).await, _folder: folder }
     }
 
-    /// The connection string to it under this name, with these options (`?sslmode=require`).
+    /// Its connection string with this host name and these options (`?sslmode=require`).
     pub(crate) fn url(&self, host: &str, options: &str) -> String {
         format!("postgresql://watchkeeper:{PASSWORD}@{host}:{}/postgres{options}", self.program.port())
     }
 }
 
-/// The servers that Debian's packages bring.
+/// The servers that Debian's packages install.
 fn postgres() -> impl Iterator<Item = PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     versions.map(|version| version.path().join("bin/postgres"))

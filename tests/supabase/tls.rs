@@ -1,4 +1,4 @@
-//! Encryption and trust, against PostgreSQL servers that speak TLS, and some that do not.
+//! Encryption and trust, against PostgreSQL servers with and without TLS.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -24,21 +24,21 @@ const VERIFIED: [&str; 7] = [
     "?sslmode=verify-full",
 ];
 
-/// What a client says first, in the clear: "do you speak TLS?".
+/// The first message of a client, in plain text: whether the server supports TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 fn config(url: &str, ca: Option<&str>) -> DatabaseConfig {
     DatabaseConfig { ca: ca.map(str::to_owned), ..DatabaseConfig::at(SecretString::from(url)) }
 }
 
-/// Whether the server says that the session of a pool is encrypted.
+/// Whether the server reports that the session of a pool is encrypted.
 async fn is_encrypted(url: &str, ca: Option<&str>) -> Result<bool, StoreError> {
     let store = Store::new(&config(url, ca), "test", PoolSize::LAMBDA).unwrap();
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     store.run(|client| async move { Ok(client.query_typed_one(sql, &[]).await?.try_get(0)?) }).await
 }
 
-/// Why neither the pool nor a connection of its own is had, soon and not by a time-out.
+/// The error of both the pool and a single connection, which must come before any time-out.
 async fn refusal(url: &str, ca: Option<&str>) -> String {
     let begun = Instant::now();
     let error = is_encrypted(url, ca).await.unwrap_err();
@@ -52,7 +52,7 @@ async fn refusal(url: &str, ca: Option<&str>) -> String {
     chain(&error)
 }
 
-/// The connection string can't be used, by the pool nor by a connection of its own.
+/// The error of a connection string that neither the pool nor a single connection accepts.
 fn unusable(url: &str, ca: Option<&str>) -> ConnectError {
     let error = Store::new(&config(url, ca), "test", PoolSize::LAMBDA).err().unwrap();
     assert_eq!(ConnectionSettings::parse(&config(url, ca), "test").err().as_ref(), Some(&error), "{url}");
@@ -60,7 +60,7 @@ fn unusable(url: &str, ca: Option<&str>) -> ConnectError {
 }
 
 #[tokio::test]
-async fn the_ca_given_as_text_or_as_a_file_is_believed_under_every_sslmode() {
+async fn a_ca_as_text_or_as_a_file_is_trusted_under_every_sslmode() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity("DNS:localhost")).await;
     let (text, file) = (authority.pem(), authority.file());
@@ -78,7 +78,7 @@ async fn the_ca_given_as_text_or_as_a_file_is_believed_under_every_sslmode() {
 }
 
 #[tokio::test]
-async fn an_intermediate_authority_and_several_cas_and_an_address_are_understood() {
+async fn an_intermediate_authority_several_cas_and_an_ip_address_are_accepted() {
     let authority = Authority::with_an_intermediate();
     let server = Server::start(&authority.identity("DNS:localhost,IP:127.0.0.1")).await;
     let both = Authority::new().pem() + &authority.pem();
@@ -108,7 +108,7 @@ async fn another_ca_another_host_and_the_public_roots_refuse_the_server_under_ev
 }
 
 #[tokio::test]
-async fn only_disable_is_unencrypted_and_only_no_verify_believes_anybody_with_a_warning() {
+async fn only_disable_is_unencrypted_and_only_no_verify_is_unverified_with_a_warning() {
     let server = Server::start(&Authority::new().identity("DNS:elsewhere.example")).await;
     for host in ["localhost", "127.0.0.1"] {
         let trusting = server.url(host, "?sslmode=no-verify");
@@ -139,9 +139,9 @@ async fn unknown_options_are_ignored_with_a_warning_each_and_known_ones_take_eff
     let sql = "SELECT current_setting('application_name'), ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let row = client.query_typed_one(sql, &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(1)), ("mine", true));
-    let told = format!("{url}&pgbouncer=true");
-    assert!(is_encrypted(&told, Some(&authority.pem())).await.unwrap());
-    assert_eq!(ConnectionSettings::parse(&config(&told, None), "test").unwrap().warnings.len(), 4);
+    let declared = format!("{url}&pgbouncer=true");
+    assert!(is_encrypted(&declared, Some(&authority.pem())).await.unwrap());
+    assert_eq!(ConnectionSettings::parse(&config(&declared, None), "test").unwrap().warnings.len(), 4);
 }
 
 #[tokio::test]
@@ -156,11 +156,11 @@ async fn a_server_without_tls_is_refused_under_every_sslmode_but_disable() {
 }
 
 #[tokio::test]
-async fn to_a_server_without_tls_nothing_is_said_in_the_clear() {
+async fn to_a_server_without_tls_nothing_is_sent_but_the_tls_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let writer = Arc::clone(&heard);
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&received);
     let server = tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut said = vec![0; SSL_REQUEST.len()];
@@ -173,19 +173,19 @@ async fn to_a_server_without_tls_nothing_is_said_in_the_clear() {
     for options in VERIFIED.into_iter().chain(["?sslmode=no-verify"]) {
         refusal(&format!("postgresql://u:s3cret@{address}/app{options}"), None).await;
     }
-    // The server takes one after the other: this connection is the last one it hears.
+    // The server accepts one connection after the other: this is the last one it reads.
     let mut last = tokio::net::TcpStream::connect(address).await.unwrap();
     last.write_all(&SSL_REQUEST).await.unwrap();
     last.shutdown().await.unwrap();
     last.read_to_end(&mut Vec::new()).await.unwrap();
     server.abort();
-    let heard = heard.lock().unwrap();
-    assert!(heard.len() >= 2 * (VERIFIED.len() + 1), "{}", heard.len());
-    assert!(heard.iter().all(|said| *said == SSL_REQUEST), "{heard:?}");
+    let received = received.lock().unwrap();
+    assert!(received.len() >= 2 * (VERIFIED.len() + 1), "{}", received.len());
+    assert!(received.iter().all(|said| *said == SSL_REQUEST), "{received:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up_in_time() {
+async fn a_silent_server_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgresql://u:s3cret@{}/app", listener.local_addr().unwrap());
     let begun = Instant::now();
@@ -198,7 +198,7 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
 }
 
 #[test]
-fn an_unknown_sslmode_is_named_with_those_there_are() {
+fn an_unknown_sslmode_is_refused_with_the_known_ones() {
     for mode in ["bogus", "Require", "verify_full"] {
         let error = unusable(&format!("postgresql://u:s3cret@db.example.com/app?sslmode={mode}"), None);
         assert_eq!(error, ConnectError::UnknownSslMode(mode.to_owned()));
@@ -207,14 +207,14 @@ fn an_unknown_sslmode_is_named_with_those_there_are() {
 }
 
 #[test]
-fn a_ca_that_can_not_be_read_is_named() {
+fn an_unreadable_ca_file_is_named() {
     let error = unusable("postgresql://u:s3cret@db.example.com/app", Some("/nowhere/prod-ca-2021.crt"));
     let text = error.to_string();
     assert!(text.starts_with("DATABASE_CA: /nowhere/prod-ca-2021.crt can't be read: "), "{text}");
 }
 
 #[tokio::test]
-async fn a_ca_that_is_no_certificate_is_blamed_and_not_the_connection_string() {
+async fn the_error_of_an_invalid_ca_names_the_ca_and_not_the_connection_string() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.crt");
     std::fs::write(&file, "no certificate").unwrap();

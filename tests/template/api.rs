@@ -1,15 +1,15 @@
-//! The HTTP API: what each route takes, and what is noted of a request.
+//! The HTTP API: the rate limit of each route, and its access log.
 
 use serde_json::{Map, Value, json};
 
 use crate::code;
-use crate::operation::rings_at;
+use crate::operation::threshold_of;
 use crate::template::Template;
 
-/// What the pooler of Supabase's smallest project takes.
+/// The client limit of the pooler in Supabase's smallest project.
 const POOLER_CLIENTS: f64 = 200.0;
 
-/// A request that stores something takes about this long, in seconds, over a slow network.
+/// The duration of a request that stores something, in seconds, over a slow network.
 const REQUEST_SECONDS: f64 = 0.1;
 
 fn routes(template: &Template) -> Vec<String> {
@@ -29,14 +29,14 @@ fn limits(template: &Template) -> Map<String, Value> {
 }
 
 #[test]
-fn what_strangers_may_flood_has_a_limit_of_its_own() {
+fn public_routes_have_rate_limits_of_their_own() {
     let template = Template::read();
     let (routes, limits) = (routes(&template), limits(&template));
     for route in &routes {
-        let is_for_strangers = ["/webhooks/", "/api/heartbeat/", "/api/{proxy+}", "/api/autonomous/"]
+        let is_public = ["/webhooks/", "/api/heartbeat/", "/api/{proxy+}", "/api/autonomous/"]
             .iter()
             .any(|path| route.split_once(' ').is_some_and(|(_, it)| it.starts_with(path)));
-        assert_eq!(limits.contains_key(route), is_for_strangers, "{route}");
+        assert_eq!(limits.contains_key(route), is_public, "{route}");
     }
     for route in limits.keys() {
         assert!(routes.contains(route), "a limit of {route}, which is no route, fails the deployment");
@@ -44,20 +44,20 @@ fn what_strangers_may_flood_has_a_limit_of_its_own() {
 }
 
 #[test]
-fn all_routes_at_their_limits_leave_the_pooler_room() {
+fn all_routes_at_their_limits_stay_below_the_pooler_s_client_limit() {
     let template = Template::read();
     let rate = |settings: &Value| settings["ThrottlingRateLimit"].as_f64().unwrap();
     let limits = limits(&template);
     let rest = routes(&template).iter().filter(|route| !limits.contains_key(*route)).count();
     let default = rate(&template.resource("Api")["DefaultRouteSettings"]);
-    // A preflight touches no database.
+    // A preflight does not use the database.
     let own: f64 = limits.iter().filter(|(route, _)| !route.starts_with("OPTIONS")).map(|(_, it)| rate(it)).sum();
     let connections = (own + default * f64::from(u32::try_from(rest).unwrap())) * REQUEST_SECONDS;
     assert!(connections < POOLER_CLIENTS * 0.75, "{connections} connections at a time");
 }
 
 #[test]
-fn the_access_log_is_json_and_holds_no_path_no_query_and_no_address() {
+fn the_access_log_is_json_without_path_query_and_address() {
     let template = Template::read();
     let settings = &template.resource("Api")["AccessLogSettings"];
     assert_eq!(template.referred(&settings["DestinationArn"]).0, "ApiLogGroup");
@@ -65,7 +65,7 @@ fn the_access_log_is_json_and_holds_no_path_no_query_and_no_address() {
     let format = settings["Format"].as_str().unwrap();
     let line: Value = serde_json::from_str(&format.replace("$context.status", "429")).unwrap();
     assert_eq!((&line["route"], &line["status"]), (&json!("$context.routeKey"), &json!(429)));
-    // Paths hold the secret of unsigned webhooks and the tokens of heartbeats; queries the keys of DSNs.
+    // Paths contain the secret of unsigned webhooks and the tokens of heartbeats; queries contain the keys of DSNs.
     for secret in
         ["$context.path", "rawPath", "query", "identity", "sourceIp", "userAgent", "authorizer", "error.message"]
     {
@@ -74,12 +74,12 @@ fn the_access_log_is_json_and_holds_no_path_no_query_and_no_address() {
 }
 
 #[test]
-fn a_request_that_is_refused_with_429_rings() {
+fn a_rate_limited_request_raises_an_alarm() {
     let template = Template::read();
     let (filter, alarm) = (template.resource("ApiRefusedMetric"), template.resource("ApiRefusedAlarm"));
     assert_eq!(template.referred(&filter["LogGroupName"]).0, "ApiLogGroup");
     assert_eq!(filter["FilterPattern"], "{ $.status = 429 }");
     let metric = &filter["MetricTransformations"][0];
     assert_eq!((&metric["MetricName"], &metric["MetricNamespace"]), (&alarm["MetricName"], &alarm["Namespace"]));
-    assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+    assert_eq!(threshold_of(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
 }

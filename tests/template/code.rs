@@ -1,4 +1,4 @@
-//! What the code says of itself: its functions, their routes, the variables they read.
+//! What the source code declares: its functions, their routes, the variables they read.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -79,7 +79,7 @@ fn routes_in(source: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The variables that this function reads: by its `Config`, and by its `main` beside that.
+/// The variables that this function reads: in its `Config`, and in its `main`.
 pub(crate) fn variables(function: &str) -> BTreeSet<String> {
     let mut names = match function {
         "admin" => asked(admin::app::Config::read),
@@ -95,7 +95,7 @@ pub(crate) fn variables(function: &str) -> BTreeSet<String> {
         "slack-actions" => asked(slack_actions::app::Config::read),
         "status" => asked(status::app::Config::read),
         "probe" => asked(probe::app::Config::read),
-        other => panic!("tell tests/template/code.rs how {other} reads its Config"),
+        other => panic!("add to tests/template/code.rs how {other} reads its Config"),
     };
     let main = read(&format!("functions/{function}/src/main.rs"));
     let literals = main.split("environment.optional(\"").skip(1);
@@ -111,7 +111,7 @@ pub(crate) fn detail_types() -> BTreeSet<String> {
     names.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// The names that this reader asks for, whether it finds nothing, something, or something else everywhere.
+/// The variables that this reader asks for, with nothing set and with two values set everywhere.
 fn asked<T>(read: impl Fn(&mut Environment<'_>) -> T) -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     for value in [None, Some("https://example.com"), Some("smtps://user:password@example.com")] {
@@ -119,7 +119,7 @@ fn asked<T>(read: impl Fn(&mut Environment<'_>) -> T) -> BTreeSet<String> {
             names.borrow_mut().insert(name.to_owned());
             value.map(str::to_owned)
         };
-        // Only the questions count, not whether the answers were good.
+        // Only the names count, not whether the values were valid.
         let _ = Environment::from_lookup(lookup).read(&read);
     }
     names.into_inner()
@@ -135,6 +135,6 @@ fn events_are_found_in_their_enum_s_source() {
 fn routes_are_found_in_a_router_s_source() {
     let source = r#"Router::new().route("/a", get(show).post(target(make)))
         .route("/b/{id}", axum::routing::put(b::get)).with_state(post(app))"#;
-    let told: Vec<String> = routes_in(source).into_iter().map(|(method, path)| format!("{method} {path}")).collect();
-    assert_eq!(told, ["GET /a", "POST /a", "PUT /b/{id}"]);
+    let found: Vec<String> = routes_in(source).into_iter().map(|(method, path)| format!("{method} {path}")).collect();
+    assert_eq!(found, ["GET /a", "POST /a", "PUT /b/{id}"]);
 }

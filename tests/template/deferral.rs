@@ -1,10 +1,10 @@
-//! The way of deferred reports: bus, rule, queue, `replay`; and what happens to those that can't be stored.
+//! The path of deferred reports: bus, rule, queue, `replay`; and reports that can't be stored.
 
 use serde_json::{Value, json};
 
 use crate::template::Template;
 
-/// The one queue that `replay` reads, with the properties of the reading.
+/// The queue of `replay`, and the properties of its event source mapping.
 fn reading(template: &Template) -> Value {
     let function = template.function("replay");
     let events = function["Events"].as_object().unwrap();
@@ -24,32 +24,32 @@ fn deferred_reports_go_to_the_queue_that_replay_reads() {
 }
 
 #[test]
-fn a_hundred_reports_are_read_together() {
+fn replay_reads_batches_of_a_hundred() {
     let template = Template::read();
     let reading = reading(&template);
     let number = |value: &Value| value.as_u64().unwrap();
-    // Larger batches than ten need a window; a hundred reports are one statement.
+    // Batches of more than ten need a window; a hundred reports are one statement.
     assert!(number(&reading["BatchSize"]) <= 100 && number(&reading["MaximumBatchingWindowInSeconds"]) >= 1);
 }
 
 #[test]
 fn a_day_without_the_database_loses_nothing() {
     let template = Template::read();
-    // What people have to know waits as long as what was reported.
+    // Notifications are kept as long as reports.
     for queue in ["DeferredReports", "Notices"].map(|queue| template.resource(queue)) {
         let redrive = &queue["RedrivePolicy"];
         let (tries, each) =
             (redrive["maxReceiveCount"].as_u64().unwrap(), queue["VisibilityTimeout"].as_u64().unwrap());
-        assert!(tries * each >= 24 * 60 * 60, "each try counts, whether it is the message's fault or the database's");
+        assert!(tries * each >= 24 * 60 * 60, "each receive counts, whatever the cause of the failure");
     }
 }
 
 #[test]
-fn a_report_that_can_never_be_stored_rings_before_it_is_set_aside() {
+fn a_report_that_can_never_be_stored_raises_an_alarm() {
     let template = Template::read();
     let filter = template.resource("ReplayRefusedMetric");
     assert_eq!(template.referred(&filter["LogGroupName"]).0, "ReplayLogGroup");
-    // tests/e2e/deferral/replay.rs sees that each refusal is such a line, and an outage none.
+    // tests/e2e/deferral/replay.rs tests that each refusal logs such a line, and an outage none.
     assert_eq!(filter["FilterPattern"], "{ $.level = \"ERROR\" }");
     let (metric, alarm) = (&filter["MetricTransformations"][0], template.resource("ReplayRefusedAlarm"));
     assert_eq!(metric["MetricName"], alarm["MetricName"]);

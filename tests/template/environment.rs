@@ -8,7 +8,7 @@ use shared::model::CheckSettings;
 use crate::code;
 use crate::template::Template;
 
-/// What must never stand in the template, nor come as a parameter.
+/// Names that must neither stand in the template nor be parameters.
 const SECRETS: [&str; 20] = [
     "DATABASE_URL",
     "SENTRY_CLIENT_SECRET",
@@ -32,28 +32,28 @@ const SECRETS: [&str; 20] = [
     "NOTIFY_WEBHOOK_SECRET",
 ];
 
-/// Whose names an operator lengthens with one of a route: those variables are looked up when they are used.
+/// Prefixes that an operator completes with a route's name: these variables are read when they are used.
 const NAMED: [&str; 4] =
     ["DISCORD_WEBHOOK_URL_", "PAGERDUTY_ROUTING_KEY_", "NOTIFY_WEBHOOK_URL_", "NOTIFY_WEBHOOK_SECRET_"];
 
-/// What an operator has added: what services are asked with, and further receivers.
+/// An operator's additional variable: a secret of a service, or a further receiver.
 fn is_added(name: &str) -> bool {
     name.starts_with(CheckSettings::SECRET_PREFIX) || NAMED.iter().any(|named| name.starts_with(named))
 }
 
 #[test]
-fn every_function_gets_every_variable_that_it_reads_and_nothing_more() {
+fn every_function_gets_exactly_the_variables_that_it_reads() {
     let template = Template::read();
     for folder in code::functions() {
         let mut declared: BTreeSet<String> = template.variables(&folder).into_iter().map(|(name, _)| name).collect();
         if ["probe", "notify"].contains(&folder.as_str()) {
             declared.retain(|name| !is_added(name));
         }
-        // Lambda sets these itself, and takes no others of that name.
+        // Lambda sets these itself, and refuses others of these names.
         let mut read = code::variables(&folder);
         read.retain(|name| !name.starts_with("AWS_"));
         if folder == "notify" {
-            // It is told where they are.
+            // Certificates are passed by the name of their parameter.
             for certificate in notify::parameters::CERTIFICATES {
                 assert!(read.remove(certificate.variable) && read.insert(certificate.parameter.to_owned()));
             }
@@ -70,7 +70,7 @@ fn secrets_come_from_secrets_manager_at_the_named_version() {
             if SECRETS.contains(&name.as_str()) || is_added(&name) {
                 let reference =
                     format!("{{{{resolve:secretsmanager:${{SecretName}}:SecretString:{name}::${{SecretVersion}}}}}}");
-                // One that not everybody has is only read where a parameter says that it is there.
+                // An optional secret is read only if a parameter enables it.
                 let value = value["Fn::If"].as_array().map_or(&value, |choice| {
                     assert_eq!(choice[2], json!({"Ref": "AWS::NoValue"}), "{folder}: {name}");
                     &choice[1]
@@ -88,17 +88,17 @@ fn no_parameter_is_a_secret() {
     for name in Template::read().parameters().keys() {
         let plain = name.to_uppercase();
         let is_secret = SECRETS.iter().any(|secret| plain == secret.replace('_', ""));
-        assert!(!is_secret, "{name} would stand in plain text in the stack's parameters");
+        assert!(!is_secret, "{name} would be in plain text in the stack's parameters");
     }
 }
 
 #[test]
-fn the_bus_is_named_to_the_functions_that_publish() {
+fn functions_that_publish_get_the_name_of_the_bus() {
     let template = Template::read();
     for folder in code::functions() {
         if let Some(value) = template.variables(&folder).get("EVENT_BUS_NAME") {
             let (name, bus) = template.referred(value);
-            // Two stacks of an account, told nothing, have a bus each.
+            // By default, two stacks of an account have a bus each.
             let own = json!({"Fn::If": ["HasEventBusName", {"Ref": "EventBusName"}, {"Ref": "AWS::StackName"}]});
             assert_eq!((name.as_str(), &bus["Name"]), ("EventBus", &own), "{folder}");
         }

@@ -1,5 +1,5 @@
-//! Holds `template.yaml`, and the router of `make watch`, against the code: what a function needs is there, and nothing
-//! more. `cfn-lint` and `sam validate` (`make check`) tell whether AWS would take it; these tell whether it fits.
+//! Checks `template.yaml`, and the router of `make watch`, against the code: each function has what it needs, and nothing
+//! more. `cfn-lint` and `sam validate` (`make check`) check that AWS accepts it; these tests that it fits the code.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod api;
@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use template::Template;
 
 #[test]
-fn every_function_folder_has_its_function_in_the_template_and_the_reverse() {
+fn function_folders_and_functions_of_the_template_match() {
     let template = Template::read();
     let wanted: BTreeSet<String> = code::functions().iter().map(|it| code::logical_name(it, "Function")).collect();
     let there: BTreeSet<String> = template.of_type("AWS::Serverless::Function").map(|(name, _)| name).collect();

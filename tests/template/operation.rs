@@ -1,4 +1,4 @@
-//! What operators rely on: logs that end, alarms that ring.
+//! Operation: log retention and alarms.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::code;
 use crate::template::Template;
 
 #[test]
-fn every_function_has_its_own_log_group_with_an_end() {
+fn every_function_has_its_own_log_group_with_a_retention() {
     let template = Template::read();
     for folder in code::functions() {
         let (name, group) = template.referred(&template.function(&folder)["LoggingConfig"]["LogGroup"]);
@@ -17,31 +17,31 @@ fn every_function_has_its_own_log_group_with_an_end() {
 }
 
 #[test]
-fn every_function_s_errors_ring() {
+fn errors_of_every_function_raise_an_alarm() {
     let template = Template::read();
     for folder in code::functions() {
         let alarm = template.resource(&code::logical_name(&folder, "ErrorsAlarm"));
         assert_eq!((&alarm["Namespace"], &alarm["MetricName"]), (&"AWS/Lambda".into(), &"Errors".into()));
         let function = code::logical_name(&folder, "Function");
         assert_eq!(alarm["Dimensions"], json!([{"Name": "FunctionName", "Value": {"Ref": function}}]));
-        assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+        assert_eq!(threshold_of(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
     }
 }
 
 #[test]
-fn a_probe_or_notify_that_is_not_invoked_rings() {
+fn a_probe_or_notify_that_is_not_invoked_raises_an_alarm() {
     let template = Template::read();
     for function in ["Probe", "Notify"] {
         let alarm = template.resource(&format!("{function}SilentAlarm"));
         assert_eq!((&alarm["MetricName"], &alarm["Statistic"]), (&"Invocations".into(), &"Sum".into()));
         assert_eq!((&alarm["Period"], &alarm["EvaluationPeriods"]), (&300.into(), &1.into()));
         assert_eq!(alarm["Dimensions"][0]["Value"]["Ref"], format!("{function}Function"));
-        assert_eq!(rings_at(alarm), json!(["LessThanThreshold", 1, "breaching"]));
+        assert_eq!(threshold_of(alarm), json!(["LessThanThreshold", 1, "breaching"]));
     }
 }
 
 #[test]
-fn dead_letters_ring() {
+fn dead_letters_raise_an_alarm() {
     let template = Template::read();
     let queues = template.of_type("AWS::SQS::Queue").map(|(name, _)| name);
     let dead_letters: Vec<String> = queues.filter(|name| name.ends_with("DeadLetters")).collect();
@@ -50,7 +50,7 @@ fn dead_letters_ring() {
         let alarm = template.resource(&format!("{queue}Alarm"));
         assert_eq!(alarm["MetricName"], "ApproximateNumberOfMessagesVisible");
         assert_eq!(alarm["Dimensions"][0]["Value"]["Fn::GetAtt"], format!("{queue}.QueueName"));
-        assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+        assert_eq!(threshold_of(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
     }
 }
 
@@ -68,19 +68,19 @@ fn every_alarm_goes_to_the_topic_and_to_the_address_if_there_is_one() {
 }
 
 #[test]
-fn a_function_that_lambda_refuses_to_run_rings() {
+fn a_throttled_function_raises_an_alarm() {
     let template = Template::read();
     for folder in code::functions() {
         let alarm = template.resource(&code::logical_name(&folder, "ThrottlesAlarm"));
         assert_eq!((&alarm["Namespace"], &alarm["MetricName"]), (&"AWS/Lambda".into(), &"Throttles".into()));
         let function = code::logical_name(&folder, "Function");
         assert_eq!(alarm["Dimensions"], json!([{"Name": "FunctionName", "Value": {"Ref": function}}]));
-        assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+        assert_eq!(threshold_of(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
     }
 }
 
 #[test]
-fn what_the_bus_can_not_put_into_a_queue_rings() {
+fn an_event_that_the_bus_can_not_deliver_raises_an_alarm() {
     let template = Template::read();
     for rule in ["DeferredReportsRule", "NoticesRule"] {
         let arn = json!({"Fn::GetAtt": format!("{rule}.Arn")});
@@ -90,11 +90,11 @@ fn what_the_bus_can_not_put_into_a_queue_rings() {
             assert_eq!((&alarm["Namespace"], &alarm["MetricName"]), (&"AWS/Events".into(), &metric.into()));
             let bus = json!({"Name": "EventBusName", "Value": {"Ref": "EventBus"}});
             assert_eq!(alarm["Dimensions"], json!([bus, {"Name": "RuleName", "Value": name}]));
-            assert_eq!(rings_at(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
+            assert_eq!(threshold_of(alarm), json!(["GreaterThanThreshold", 0, "notBreaching"]));
         }
     }
 }
 
-pub(crate) fn rings_at(alarm: &Value) -> Value {
+pub(crate) fn threshold_of(alarm: &Value) -> Value {
     json!([alarm["ComparisonOperator"], alarm["Threshold"], alarm["TreatMissingData"]])
 }

@@ -1,4 +1,4 @@
-//! What `make` brings is pinned: each wheel and each npm package by its hash, and no file names the host that serves it.
+//! Everything that `make` installs is pinned: wheels and npm packages by hash, and no file names the host that serves them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::code;
 
-/// The folder of the wheels' pins: for each `NAME.in`, which a person writes, a `NAME.txt`, which `make lock` writes.
+/// The folder of the wheels' pins: each `NAME.in` is written by hand, its `NAME.txt` by `make lock`.
 const WHEELS: &str = ".config/wheels";
 
 /// The names of the sets of wheels.
@@ -46,7 +46,7 @@ fn every_wheel_is_pinned_to_a_version_and_its_hashes() {
 }
 
 #[test]
-fn what_a_person_asks_for_is_what_is_pinned() {
+fn every_requested_package_is_pinned_at_its_version() {
     for set in sets() {
         let pinned = requirements(&set);
         for wanted in code::read(&format!("{WHEELS}/{set}.in")).lines() {
@@ -60,7 +60,7 @@ fn what_a_person_asks_for_is_what_is_pinned() {
 }
 
 #[test]
-fn make_installs_nothing_that_is_not_pinned() {
+fn make_installs_only_pinned_packages() {
     let makefile = code::read("Makefile").replace("\\\n", " ");
     let of = |command: &str| makefile.lines().filter(|line| line.contains(command)).map(str::to_owned).collect();
     let pip: Vec<String> = of("$$pip install");

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::code;
 use crate::template::Template;
 
-/// What a role allows: action and resource, one by one.
+/// The permissions of a role: action and resource, one by one.
 fn grants(role: &Value) -> Vec<(String, Value)> {
     assert_eq!(role.get("ManagedPolicyArns"), None, "managed policies allow more than is needed");
     let policies = role["Policies"].as_array().unwrap();
     let statements = policies.iter().flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
     statements
-        // A statement that only some deployments need, and nothing instead of it.
+        // A statement under a condition, which has no alternative.
         .map(|statement| match statement["Fn::If"].as_array() {
             Some(choice) => {
                 assert_eq!(choice[2], json!({"Ref": "AWS::NoValue"}));
@@ -31,12 +31,12 @@ fn grants(role: &Value) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// A list, or the one value instead of it.
+/// The elements of a list, or the single value.
 fn each(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
 }
 
-/// What a resource is called here: the one that it refers to, or its ARN.
+/// The name of a resource: the one that it refers to, or its ARN.
 fn name(resource: &Value) -> String {
     let reference = resource["Ref"].as_str().or_else(|| resource["Fn::GetAtt"].as_str()?.strip_suffix(".Arn"));
     let name = reference.or(resource["Fn::Sub"].as_str());
@@ -53,7 +53,7 @@ fn role_of<'a>(template: &'a Template, folder: &str) -> &'a Value {
 }
 
 #[test]
-fn every_function_may_do_what_it_does_and_nothing_more() {
+fn every_function_has_exactly_the_permissions_that_it_needs() {
     let template = Template::read();
     for folder in code::functions() {
         let log = code::logical_name(&folder, "LogGroup");
@@ -61,7 +61,7 @@ fn every_function_may_do_what_it_does_and_nothing_more() {
         let mut wanted = BTreeSet::from([
             grant("logs:CreateLogStream", &log),
             grant("logs:PutLogEvents", &log),
-            // Its environment, and the queue that it reads, where they are under a key of the operator's.
+            // Environment and queue, which may be encrypted with the operator's key.
             grant("kms:Decrypt", "KmsKeyArn"),
         ]);
         if code::variables(&folder).contains("EVENT_BUS_NAME") {
@@ -89,7 +89,7 @@ fn every_function_may_do_what_it_does_and_nothing_more() {
 }
 
 #[test]
-fn no_policy_has_a_star() {
+fn no_policy_has_a_wildcard() {
     let template = Template::read();
     for (name, role) in template.of_type("AWS::IAM::Role") {
         for (action, resource) in grants(role) {

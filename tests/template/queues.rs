@@ -1,4 +1,4 @@
-//! The ways of events: bus, rule, queue, function; and what becomes of an event that can't be handled.
+//! The path of events: bus, rule, queue, function; and events that can't be handled.
 
 use std::collections::BTreeSet;
 
@@ -7,26 +7,26 @@ use serde_json::{Value, json};
 use crate::code;
 use crate::template::Template;
 
-/// What every event of ours comes from.
+/// The source of every event of ours.
 const SOURCE: &str = "watchkeeper";
 
-/// Days, in seconds.
+/// Two weeks, in seconds.
 const RETENTION: u64 = 14 * 24 * 60 * 60;
 
-/// Each rule with the one queue that it fills.
-fn ways(template: &Template) -> Vec<(String, String)> {
+/// Each rule with the queue that it fills.
+fn queues_by_rule(template: &Template) -> Vec<(String, String)> {
     let rules = template.of_type("AWS::Events::Rule");
     let way = |(rule, properties): (String, &Value)| {
         let targets = properties["Targets"].as_array().unwrap();
         assert_eq!(targets.len(), 1, "{rule}");
         (rule, template.referred(&targets[0]["Arn"]).0)
     };
-    let ways: Vec<_> = rules.map(way).collect();
-    assert!(ways.len() >= 3, "{ways:?}");
-    ways
+    let queues_by_rule: Vec<_> = rules.map(way).collect();
+    assert!(queues_by_rule.len() >= 3, "{queues_by_rule:?}");
+    queues_by_rule
 }
 
-/// The function that reads this queue, and how.
+/// The function that reads this queue, and its event source mapping.
 fn reader(template: &Template, queue: &str) -> (String, Value) {
     let mut readers = Vec::new();
     for folder in code::functions() {
@@ -41,7 +41,7 @@ fn reader(template: &Template, queue: &str) -> (String, Value) {
 }
 
 #[test]
-fn every_rule_listens_to_our_bus_for_events_that_exist() {
+fn every_rule_matches_existing_events_on_our_bus() {
     let template = Template::read();
     let names = code::detail_types();
     for (rule, properties) in template.of_type("AWS::Events::Rule") {
@@ -56,26 +56,26 @@ fn every_rule_listens_to_our_bus_for_events_that_exist() {
 }
 
 #[test]
-fn every_event_is_heard_by_a_rule() {
+fn every_event_matches_a_rule() {
     let template = Template::read();
-    let mut heard = BTreeSet::new();
+    let mut matched = BTreeSet::new();
     for (_, rule) in template.of_type("AWS::Events::Rule") {
         let names = rule["EventPattern"]["detail-type"].as_array().unwrap().iter();
-        heard.extend(names.map(|name| name.as_str().unwrap().to_owned()));
+        matched.extend(names.map(|name| name.as_str().unwrap().to_owned()));
     }
-    assert_eq!(heard, code::detail_types());
+    assert_eq!(matched, code::detail_types());
 }
 
 #[test]
-fn an_event_reaches_its_function_as_it_is_and_fails_alone() {
+fn an_event_is_delivered_unchanged_and_fails_alone() {
     let template = Template::read();
-    for (rule, queue) in ways(&template) {
+    for (rule, queue) in queues_by_rule(&template) {
         let target = &template.resource(&rule)["Targets"][0];
         assert_eq!((target.get("Input"), target.get("InputPath"), target.get("InputTransformer")), (None, None, None));
         let (function, reading) = reader(&template, &queue);
         assert_eq!(reading["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]), "{function}");
         assert_eq!(reading["ScalingConfig"]["MaximumConcurrency"], 2, "{function}");
-        // Nobody else gets a message while it is handled.
+        // The visibility timeout hides a message while it is handled.
         let seconds = |value: &Value| value.as_u64().unwrap();
         let visibility = seconds(&template.resource(&queue)["VisibilityTimeout"]);
         assert!(visibility >= 6 * seconds(&template.function(&function)["Timeout"]), "{queue}");
@@ -83,9 +83,9 @@ fn an_event_reaches_its_function_as_it_is_and_fails_alone() {
 }
 
 #[test]
-fn what_can_not_be_delivered_or_handled_lies_encrypted_in_dead_letters_for_two_weeks() {
+fn undeliverable_and_failed_events_are_kept_encrypted_as_dead_letters_for_two_weeks() {
     let template = Template::read();
-    for (rule, queue) in ways(&template) {
+    for (rule, queue) in queues_by_rule(&template) {
         let dead_letters = format!("{queue}DeadLetters");
         let target = &template.resource(&rule)["Targets"][0];
         assert_eq!(template.referred(&target["DeadLetterConfig"]["Arn"]).0, dead_letters, "{rule}");
@@ -94,25 +94,25 @@ fn what_can_not_be_delivered_or_handled_lies_encrypted_in_dead_letters_for_two_w
         for name in [&queue, &dead_letters] {
             let queue = template.resource(name);
             assert_eq!(queue["MessageRetentionPeriod"], RETENTION, "{name}");
-            // By SQS's own key, or by the operator's.
+            // With SQS's own key, or the operator's.
             assert_eq!(queue["SqsManagedSseEnabled"], if_key(&json!({"Ref": "AWS::NoValue"}), &json!(true)), "{name}");
             assert_eq!(queue["KmsMasterKeyId"], the_key(), "{name}");
         }
     }
 }
 
-/// The one value with `KmsKeyArn`, the other without.
+/// One value with `KmsKeyArn`, another without.
 fn if_key(with: &Value, without: &Value) -> Value {
     json!({"Fn::If": ["HasKmsKey", with, without]})
 }
 
-/// `KmsKeyArn`, if there is one.
+/// The reference to `KmsKeyArn`, if it is set.
 fn the_key() -> Value {
     if_key(&json!({"Ref": "KmsKeyArn"}), &json!({"Ref": "AWS::NoValue"}))
 }
 
 #[test]
-fn an_operator_s_key_encrypts_environments_and_logs_too() {
+fn an_operator_s_key_encrypts_environments_and_logs() {
     let template = Template::read();
     for folder in code::functions() {
         assert_eq!(template.function(&folder)["KmsKeyArn"], the_key(), "{folder}");
@@ -123,11 +123,11 @@ fn an_operator_s_key_encrypts_environments_and_logs_too() {
 }
 
 #[test]
-fn accepted_reports_outlive_the_stack() {
+fn queues_of_accepted_reports_outlive_the_stack() {
     let template = Template::read();
     for queue in ["DeferredReports", "DeferredReportsDeadLetters"] {
-        assert_eq!(template.fate(queue), (&json!("Retain"), &json!("Retain")), "{queue}");
-        // A name of its own would keep the next stack from being made.
+        assert_eq!(template.deletion_policies(queue), (&json!("Retain"), &json!("Retain")), "{queue}");
+        // A fixed name would prevent the next stack from being created.
         assert_eq!(template.resource(queue).get("QueueName"), None);
     }
 }
@@ -135,7 +135,7 @@ fn accepted_reports_outlive_the_stack() {
 #[test]
 fn only_its_rule_may_write_to_a_queue() {
     let template = Template::read();
-    for (rule, queue) in ways(&template) {
+    for (rule, queue) in queues_by_rule(&template) {
         let policy = template.resource(&format!("{queue}Policy"));
         let names = [queue.clone(), format!("{queue}DeadLetters")];
         assert_eq!(policy["Queues"], json!(names.each_ref().map(|name| json!({"Ref": name}))));
@@ -151,12 +151,12 @@ fn only_its_rule_may_write_to_a_queue() {
 }
 
 #[test]
-fn people_s_notices_are_read_by_notify_and_changes_by_dispatch_when_their_delay_is_over() {
+fn notify_reads_notifications_and_dispatch_delayed_changes() {
     let template = Template::read();
     assert_eq!(reader(&template, "Notices").0, "notify");
     assert_eq!(reader(&template, "DelayedAlerts").0, "dispatch");
     assert_eq!(template.resource("Notices").get("DelaySeconds"), None);
-    // As long as people wait where they wait least, but do.
+    // The shortest delay of an environment that has one.
     let delay = shared::model::AlertPolicy::default().page_delay("staging").as_secs();
     assert_eq!(template.resource("DelayedAlerts")["DelaySeconds"], delay);
     let pattern = &template.resource("DelayedAlertsRule")["EventPattern"];

@@ -1,4 +1,4 @@
-//! The HTTP API's routes, and those of `make watch`, are the routers'.
+//! The routes of the HTTP API and of `make watch` match those of the routers.
 
 use std::collections::BTreeSet;
 
@@ -27,17 +27,17 @@ fn routes_of_the_template() -> BTreeSet<Route> {
     routes
 }
 
-/// Whom an HTTP API hands a request to: the route that fits whole, else one with a greedy variable, else nobody.
+/// The function that an HTTP API sends a request to: the route that matches exactly, else one with a greedy variable.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>.
 fn function_for<'a>(routes: &'a BTreeSet<Route>, method: &str, path: &str) -> Option<&'a str> {
     let fits = |route: &&Route| route.1 == method && fits(&route.2, path);
     let (greedy, whole): (Vec<_>, Vec<_>) = routes.iter().filter(fits).partition(|route| route.2.ends_with("+}"));
     let longest = greedy.into_iter().max_by_key(|route| route.2.len());
-    assert!(whole.len() <= 1, "{method} {path} is of {whole:?}");
+    assert!(whole.len() <= 1, "{method} {path} matches {whole:?}");
     whole.first().copied().or(longest).map(|route| route.0.as_str())
 }
 
-/// A variable stands for one part of a path that is not empty, a greedy one for all that is left.
+/// A variable matches one part of a path that is not empty, a greedy one all that is left.
 fn fits(route: &str, path: &str) -> bool {
     let mut parts = path.split('/');
     let fits = route.split('/').all(|wanted| match parts.next() {
@@ -49,7 +49,7 @@ fn fits(route: &str, path: &str) -> bool {
     fits && (route.ends_with("+}") || parts.next().is_none())
 }
 
-/// A path of this route.
+/// A path that matches this route.
 fn filled(route: &str) -> String {
     let names = [("{id}", "INC-1"), ("{secret}", "wrong"), ("{project}", "1"), ("{token}", "none")];
     let path = names.iter().fold(route.to_owned(), |path, (name, value)| path.replace(name, value));
@@ -57,15 +57,15 @@ fn filled(route: &str) -> String {
 }
 
 #[test]
-fn no_path_of_the_template_ends_in_a_slash() {
-    // The translator makes an integration of such a route, no route, and strips the slash from its permission.
+fn no_route_of_the_template_ends_in_a_slash() {
+    // SAM's translator makes of such a path an integration without a route, and strips the slash from its permission.
     for (function, method, path) in routes_of_the_template() {
         assert!(!path.ends_with('/'), "{function}: {method} {path} is a route that an HTTP API does not serve");
     }
 }
 
 #[test]
-fn the_api_brings_every_route_of_a_router_to_its_function() {
+fn the_api_sends_every_route_of_a_router_to_its_function() {
     let template = routes_of_the_template();
     for (function, method, path) in code::routes() {
         assert_eq!(function_for(&template, &method, &filled(&path)), Some(function.as_str()), "{method} {path}");
@@ -73,7 +73,7 @@ fn the_api_brings_every_route_of_a_router_to_its_function() {
 }
 
 #[test]
-fn the_api_has_no_route_that_no_router_has() {
+fn the_api_has_only_routes_of_the_routers() {
     let code = code::routes();
     for (function, method, path) in routes_of_the_template() {
         // axum answers HEAD where a router has GET.
@@ -87,7 +87,7 @@ fn the_api_has_no_route_that_no_router_has() {
 }
 
 #[test]
-fn the_envelope_s_greedy_route_takes_nothing_from_the_others() {
+fn the_envelope_s_greedy_route_matches_no_path_of_the_others() {
     let template = routes_of_the_template();
     for (method, path, function) in [
         ("POST", "/api/7/envelope/", Some("sentry-envelope")),
@@ -110,7 +110,7 @@ fn the_envelope_s_greedy_route_takes_nothing_from_the_others() {
 }
 
 #[test]
-fn uptime_monitors_may_ask_with_head() {
+fn head_is_routed_for_uptime_monitors() {
     let template = routes_of_the_template();
     for path in ["/health", "/ready"] {
         assert_eq!(function_for(&template, "HEAD", path), Some("status"), "{path}");
@@ -118,7 +118,7 @@ fn uptime_monitors_may_ask_with_head() {
 }
 
 #[test]
-fn make_watch_has_every_route_of_the_routers_and_nothing_more() {
+fn make_watch_has_exactly_the_routes_of_the_routers() {
     let manifest: toml::Value = toml::from_str(&code::read("Cargo.toml")).unwrap();
     let router = &manifest["workspace"]["metadata"]["lambda"]["watch"]["router"];
     let mut routes = BTreeSet::new();
@@ -132,10 +132,10 @@ fn make_watch_has_every_route_of_the_routers_and_nothing_more() {
 }
 
 #[tokio::test]
-async fn every_route_of_the_template_is_answered_by_the_running_stack() {
-    // With keys, a route that needs one answers 401: unlike 404 or 405, that is the route's own word.
+async fn the_running_stack_answers_every_route_of_the_template() {
+    // With keys configured, a protected route answers 401: unlike 404 and 405, that is the route's own answer.
     let secret = || Some(SecretString::from("secret"));
-    // A P-256 key, as SendGrid shows it.
+    // A P-256 key, in SendGrid's format.
     let sendgrid = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54W\
         K84zV2sxXs7LtkBoN79R9Q==";
     let pagerduty = PagerDutyConfig { webhook_secret: secret(), ..PagerDutyConfig::default() };
@@ -147,7 +147,7 @@ async fn every_route_of_the_template_is_answered_by_the_running_stack() {
     assert_eq!(nowhere, 404);
     for (_, method, path) in routes_of_the_template() {
         let answer = stack.send(stack.request(&method, &filled(&path))).await;
-        // A heartbeat's token is its key: nobody is told more of a wrong one.
+        // A heartbeat's token is its key: a wrong one is answered with 404.
         let is_own = path.contains("{token}") && answer.error().contains("token");
         assert!(is_own || ![404, 405].contains(&answer.status), "{method} {path} answers {}", answer.status);
     }

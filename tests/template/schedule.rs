@@ -1,4 +1,4 @@
-//! The schedules: each minute, never again; and the probe's in time for twice the largest time-out.
+//! The schedules: each minute, without retries; the probe's time-out covers twice the largest time-out of a check.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use shared::model::ServiceSpec;
 use crate::code;
 use crate::template::Template;
 
-/// The functions that are called by the clock.
+/// The scheduled functions.
 const SCHEDULED: [&str; 3] = ["dispatch", "notify", "probe"];
 
-/// The schedule of this function that is always there.
+/// The schedule of this function that is always enabled.
 fn schedule_of(template: &Template, function: &str) -> Value {
     let mut always = Vec::new();
     for folder in code::functions() {
@@ -36,7 +36,7 @@ fn the_schedule(template: &Template) -> Value {
 }
 
 #[test]
-fn all_are_called_on_each_minute_without_a_flexible_window() {
+fn all_scheduled_functions_run_each_minute_without_a_flexible_window() {
     for function in SCHEDULED {
         let schedule = schedule_of(&Template::read(), function);
         assert_eq!(schedule["ScheduleExpression"], "cron(* * * * ? *)");
@@ -46,7 +46,7 @@ fn all_are_called_on_each_minute_without_a_flexible_window() {
 }
 
 #[test]
-fn the_services_of_a_minute_may_be_shared_by_up_to_four_like_invocations() {
+fn up_to_four_identical_invocations_may_share_the_services_of_a_minute() {
     let template = Template::read();
     let parameter = &template.parameters()["ProbeSchedules"];
     assert_eq!((&parameter["Default"], &parameter["AllowedValues"]), (&1.into(), &json!([1, 2, 3, 4])));
@@ -61,7 +61,7 @@ fn the_services_of_a_minute_may_be_shared_by_up_to_four_like_invocations() {
         assert_eq!(name, event);
         assert_eq!(other["State"], json!({"Fn::If": [condition, "ENABLED", "DISABLED"]}), "{name}");
         assert_eq!(other["Name"]["Fn::Sub"], format!("${{AWS::StackName}}-probe-{number}"));
-        // In everything else it is the first one's twin.
+        // In everything else it equals the first.
         let other = other.as_object_mut().unwrap();
         other.remove("State");
         other.insert("Name".to_owned(), first["Name"].clone());
@@ -71,7 +71,7 @@ fn the_services_of_a_minute_may_be_shared_by_up_to_four_like_invocations() {
 }
 
 #[test]
-fn a_tick_is_never_tried_again_and_is_not_older_than_a_minute() {
+fn a_tick_is_not_retried_and_expires_after_a_minute() {
     let template = Template::read();
     for function in SCHEDULED {
         let schedule = schedule_of(&template, function);
@@ -82,7 +82,7 @@ fn a_tick_is_never_tried_again_and_is_not_older_than_a_minute() {
 }
 
 #[test]
-fn what_was_missed_lies_encrypted_in_the_dead_letters_for_14_days() {
+fn missed_ticks_are_kept_encrypted_as_dead_letters_for_14_days() {
     let template = Template::read();
     let on_failure = &template.function("probe")["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
     assert_eq!(on_failure["Type"], "SQS");
@@ -111,9 +111,9 @@ fn the_schedule_s_input_is_the_event_that_the_probe_reads_with_the_scheduled_tim
 }
 
 #[test]
-fn the_probe_has_time_for_twice_the_largest_time_out_and_its_writes() {
+fn the_probe_s_time_out_covers_twice_the_largest_time_out_and_the_writes() {
     let largest = (1..=600).rev().find(|seconds| is_accepted(Duration::from_secs(*seconds))).unwrap();
-    // Claiming and recording: 5 s each, and one retry. What is due at the half minute begins 30 s later.
+    // Claiming and recording: 5 s each, and one retry. Services due at the half minute start 30 s later.
     let needed = 30 + 2 * largest + 20;
     let given = Template::read().function("probe")["Timeout"].as_u64().unwrap();
     assert!(given > needed, "{given} s where {needed} s may be needed");

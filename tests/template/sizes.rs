@@ -1,5 +1,5 @@
-//! Lambda takes 4 KB of environment, names and values together: each function with everything configured, and with values
-//! as long as the vendors make them.
+//! Lambda's environment is limited to 4 KB, names and values together: each function fits with everything configured, and
+//! with values as long as the vendors make them.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ use crate::template::Template;
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
 const LIMIT: usize = 4096;
 
-/// What is left for an operator's own lines: further receivers and `PROBE_SECRET_…`.
+/// Reserved for an operator's additional variables: further receivers and `PROBE_SECRET_…`.
 const RESERVE: usize = 512;
 
 /// A certificate of an RSA key of 4,096 bits, as PEM text (Supabase's has 2,048 bits).
@@ -21,7 +21,7 @@ fn length(name: &str) -> usize {
     match name {
         "DATABASE_URL" => 160,
         "DATABASE_CA" | "SMTP_CA" => CERTIFICATE,
-        // Patterns of a team that takes it seriously.
+        // Long custom patterns.
         "REDACT_PATTERNS" => 512,
         "RUST_LOG" => 64,
         "SENTRY_DSN" | "DISCORD_WEBHOOK_URL" => 128,
@@ -31,10 +31,10 @@ fn length(name: &str) -> usize {
         "EMAIL_TO" | "SMS_TO" => 256,
         "PROBE_ALLOW_CIDRS" => 128,
         "WATCHKEEPER_URL" | "BACKEND_API_URL" | "ADMIN_CONSOLE_URL" => 96,
-        // Another place than the vendor's own.
+        // Another address than the vendor's own.
         name if name.ends_with("_URL") => 64,
         name if name.ends_with("_PARAMETER") => 64,
-        // What `openssl rand -hex 32` prints, tokens of vendors, names; numbers and switches are shorter.
+        // Output of `openssl rand -hex 32`, tokens of vendors, names; numbers and switches are shorter.
         _ => 64,
     }
 }
@@ -50,14 +50,14 @@ fn every_function_s_environment_fits_with_everything_configured() {
         let size = size(&template.variables(&folder));
         assert!(
             size + RESERVE <= LIMIT,
-            "{folder}: {size} bytes, of which Lambda takes {LIMIT}, and {RESERVE} are kept free"
+            "{folder}: {size} bytes, the limit is {LIMIT}, of which {RESERVE} are reserved"
         );
     }
 }
 
 #[test]
 fn two_certificates_would_not_fit_into_the_environment_of_notify() {
-    // Why it is told their names only.
+    // The reason why it gets the names of their parameters only.
     let mut variables = Template::read().variables("notify");
     for certificate in notify::parameters::CERTIFICATES {
         assert!(variables.remove(certificate.parameter).is_some());

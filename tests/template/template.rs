@@ -1,10 +1,10 @@
-//! `template.yaml` as JSON: the short forms (`!Ref X`) are spelt out (`{"Ref": "X"}`), the globals merged in.
+//! `template.yaml` as JSON: the short forms (`!Ref X`) are expanded (`{"Ref": "X"}`), the globals merged in.
 
 use serde_json::{Map, Value, json};
 
 use crate::code;
 
-/// What is deployed.
+/// The deployment template.
 pub(crate) struct Template(Value);
 
 impl Template {
@@ -19,8 +19,8 @@ impl Template {
         properties
     }
 
-    /// What is done with this resource when the stack is deleted, and when it is replaced.
-    pub(crate) fn fate(&self, name: &str) -> (&Value, &Value) {
+    /// The deletion and replacement policies of this resource.
+    pub(crate) fn deletion_policies(&self, name: &str) -> (&Value, &Value) {
         let resource = &self.0["Resources"][name];
         (&resource["DeletionPolicy"], &resource["UpdateReplacePolicy"])
     }
@@ -53,7 +53,7 @@ impl Template {
         self.0["Parameters"].as_object().unwrap()
     }
 
-    /// The variables that this folder's function gets.
+    /// The environment variables of this folder's function.
     pub(crate) fn variables(&self, folder: &str) -> Map<String, Value> {
         let mut variables = self.function(folder)["Environment"]["Variables"].as_object().unwrap().clone();
         variables.retain(|_, value| *value != json!({"Ref": "AWS::NoValue"}));

@@ -1,4 +1,4 @@
-//! Who is refused, and how SDKs are told.
+//! Refusals, and the answers that SDKs understand.
 
 use axum::http::StatusCode;
 use chrono::Utc;
@@ -17,7 +17,7 @@ fn assert_refused(answer: &Answer, status: StatusCode) {
 }
 
 #[tokio::test]
-async fn only_the_project_s_own_key_opens_it() {
+async fn only_the_project_s_own_key_is_accepted() {
     let sdk = Sdk::start().await;
     let error = envelope(&[("event", &event("let me in").to_string())]);
     let other = PublicKey::of(&TestStack::dsn_secret(), sdk.project + 1, KeyVersion::FIRST);
@@ -42,15 +42,15 @@ async fn only_the_project_s_own_key_opens_it() {
     }
     assert_eq!(sdk.incidents().await, 0);
     let database = sdk.stack.stop().await;
-    assert!(database.count("security_events").await > 0, "wrong keys are noted");
+    assert!(database.count("security_events").await > 0, "wrong keys are recorded");
 }
 
 #[tokio::test]
-async fn an_application_that_is_not_there_or_was_removed_is_refused() {
+async fn an_unknown_or_removed_application_is_refused() {
     let sdk = Sdk::start().await;
-    let error = envelope(&[("event", &event("nobody").to_string())]);
-    let nobody = PublicKey::of(&TestStack::dsn_secret(), 4_711, KeyVersion::FIRST);
-    let request = sdk.stack.request("POST", &format!("/api/4711/envelope/?sentry_key={nobody}"));
+    let error = envelope(&[("event", &event("unknown").to_string())]);
+    let unknown_key = PublicKey::of(&TestStack::dsn_secret(), 4_711, KeyVersion::FIRST);
+    let request = sdk.stack.request("POST", &format!("/api/4711/envelope/?sentry_key={unknown_key}"));
     assert_refused(&sdk.stack.send(request.body(error.clone())).await, StatusCode::FORBIDDEN);
     let (store, project) = (sdk.stack.database.store(), sdk.project);
     store.run(|client| async move { applications::mark_removed(&client, project, Utc::now()).await }).await.unwrap();
@@ -59,7 +59,7 @@ async fn an_application_that_is_not_there_or_was_removed_is_refused() {
 }
 
 #[tokio::test]
-async fn over_the_quota_errors_are_limited_and_nothing_else() {
+async fn over_the_quota_errors_are_rate_limited_and_nothing_else() {
     let sdk = Sdk::limited(Limits { burst: Some(2), ..Limits::default() }).await;
     for message in ["the first", "the second"] {
         assert_eq!(sdk.store(event(message).to_string()).await.status, 200);
@@ -75,12 +75,12 @@ async fn over_the_quota_errors_are_limited_and_nothing_else() {
     let check_in = json!({"monitor_slug": "nightly", "status": "ok"}).to_string();
     let both = sdk.envelope(envelope(&[("event", &event("again").to_string()), ("check_in", &check_in)])).await;
     assert_refused(&both, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(sdk.stack.database.count("check_ins").await, 1, "nor are signs of life");
+    assert_eq!(sdk.stack.database.count("check_ins").await, 1, "nor are check-ins");
     assert_eq!(sdk.incidents().await, 2);
 }
 
 #[tokio::test]
-async fn an_encoding_that_we_do_not_read_is_refused() {
+async fn an_unsupported_encoding_is_refused() {
     let sdk = Sdk::start().await;
     for encoding in ["compress", "gzip, br", "gzip,gzip", "utf-8", "*"] {
         let request = sdk.request("envelope/").header("content-encoding", encoding).body("{}");
@@ -89,7 +89,7 @@ async fn an_encoding_that_we_do_not_read_is_refused() {
 }
 
 #[tokio::test]
-async fn whatever_the_content_type_says_an_envelope_is_an_envelope() {
+async fn an_envelope_is_accepted_under_any_content_type() {
     let sdk = Sdk::start().await;
     for content_type in
         ["application/x-sentry-envelope", "text/plain", "application/json", "multipart/form-data", "\"", ""]
@@ -100,7 +100,7 @@ async fn whatever_the_content_type_says_an_envelope_is_an_envelope() {
 }
 
 #[tokio::test]
-async fn a_stack_answers_other_methods_as_everywhere() {
+async fn other_methods_are_answered_as_on_other_routes() {
     let sdk = Sdk::start().await;
     for method in ["GET", "PUT", "DELETE"] {
         let answer = sdk.stack.send(sdk.stack.request(method, &format!("/api/{}/envelope/", sdk.project))).await;

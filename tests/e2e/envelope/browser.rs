@@ -1,4 +1,4 @@
-//! What browsers need: preflights, answers that pages may read, the key in the query, plain text.
+//! Browsers: preflights, CORS headers on answers, the key in the query, plain-text bodies.
 
 use harness::Answer;
 use shared::model::{AllowedOrigin, AllowedOrigins, ApplicationChanges};
@@ -32,7 +32,7 @@ async fn a_preflight_is_answered_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_browser_s_plain_text_with_the_key_in_the_query_becomes_an_incident() {
+async fn a_plain_text_envelope_with_the_key_in_the_query_becomes_an_incident() {
     let sdk = Sdk::start().await;
     let path = format!(
         "/api/{}/envelope/?sentry_version=7&sentry_key={}&sentry_client=sentry.javascript.browser%2F10.0.0",
@@ -54,7 +54,7 @@ async fn a_browser_s_plain_text_with_the_key_in_the_query_becomes_an_incident() 
 }
 
 #[tokio::test]
-async fn a_page_may_read_why_it_was_refused() {
+async fn a_page_may_read_the_reason_of_a_refusal() {
     let sdk = Sdk::start().await;
     let path = format!("/api/{}/envelope/?sentry_key=wrong", sdk.project);
     let answer = sdk.stack.send(sdk.stack.request("POST", &path).header("origin", ORIGIN).body("{}")).await;
@@ -67,7 +67,7 @@ async fn a_page_may_read_why_it_was_refused() {
 }
 
 #[tokio::test]
-async fn a_tunnel_brings_the_dsn_in_the_envelope() {
+async fn a_tunnel_sends_the_dsn_in_the_envelope() {
     let sdk = Sdk::start().await;
     let path = format!("/api/{}/envelope/", sdk.project);
     for (dsn, status) in [
@@ -83,14 +83,14 @@ async fn a_tunnel_brings_the_dsn_in_the_envelope() {
     assert_eq!(sdk.incidents().await, 1);
 }
 
-/// An application that only pages of these origins may report to.
+/// An application with these allowed origins.
 async fn restricted(origins: &[&str]) -> Sdk {
     let entries = origins.iter().map(|origin| AllowedOrigin::parse(origin).unwrap()).collect();
     let allowed_origins = Some(AllowedOrigins::new(entries));
     Sdk::limited(ApplicationChanges { allowed_origins, ..ApplicationChanges::default() }).await
 }
 
-/// What a page of this origin sends, with the key in the query; none = no page.
+/// Sends as a page of this origin does, with the key in the query; without an origin, as a program.
 async fn send(sdk: &Sdk, method: &str, route: &str, origin: Option<&str>) -> Answer {
     let request = sdk.stack.request(method, &format!("/api/{}/{route}?sentry_key={}", sdk.project, sdk.key));
     let request = origin.into_iter().fold(request, |request, origin| request.header("origin", origin));
@@ -98,7 +98,7 @@ async fn send(sdk: &Sdk, method: &str, route: &str, origin: Option<&str>) -> Ans
     sdk.stack.send(request.body(if route == "store/" { error } else { envelope(&[("event", &error)]) })).await
 }
 
-fn readers(answer: &Answer) -> Option<&str> {
+fn allowed_origin(answer: &Answer) -> Option<&str> {
     answer.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap())
 }
 
@@ -118,21 +118,21 @@ async fn only_pages_of_allowed_origins_may_report_and_read_the_answer() {
             let statuses = if is_allowed { (204, 200) } else { (403, 403) };
             assert_eq!((preflight.status, answer.status), statuses, "{route} {origin}");
             for answer in [preflight, answer] {
-                assert_eq!(readers(&answer), is_allowed.then_some(origin), "{route} {origin}");
+                assert_eq!(allowed_origin(&answer), is_allowed.then_some(origin), "{route} {origin}");
                 assert!(answer.headers.get_all("vary").iter().any(|value| value == "Origin"), "{route} {origin}");
             }
         }
         let program = send(&sdk, "POST", route, None).await;
-        assert_eq!(program.status, 200, "a program has no origin, and could make one up");
+        assert_eq!(program.status, 200, "a program sends no origin, and could forge one");
     }
     let path = format!("/api/{}/envelope/", sdk.project);
     let referred =
         sdk.stack.request("POST", &format!("{path}?sentry_key={}", sdk.key)).header("referer", "http://evil.net/");
     assert_eq!(sdk.stack.send(referred.body("{}\n")).await.status, 403, "an older browser");
-    // A tunnel's key is known when the body is read.
+    // A tunnel's key is known only after the body is read.
     let body = format!("{{\"dsn\":\"{}\"}}\n{{\"type\":\"event\"}}\n{{}}\n", sdk.stack.dsn(sdk.project));
     let answer = sdk.stack.send(sdk.stack.request("POST", &path).header("origin", "http://evil.net").body(body)).await;
-    assert_eq!((answer.status, readers(&answer)), (403, None));
+    assert_eq!((answer.status, allowed_origin(&answer)), (403, None));
     let occurrences: i64 = sdk.stack.database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
     assert_eq!(occurrences, 2 * 3);
     let database = sdk.stack.stop().await;
@@ -140,12 +140,12 @@ async fn only_pages_of_allowed_origins_may_report_and_read_the_answer() {
 }
 
 #[tokio::test]
-async fn a_preflight_without_the_key_is_answered_and_a_wrong_key_is_not() {
+async fn a_preflight_without_the_key_is_answered_and_with_a_wrong_key_refused() {
     let sdk = restricted(&[ORIGIN]).await;
     let path = format!("/api/{}/envelope/", sdk.project);
     let preflight =
         async |path: &str| sdk.stack.send(sdk.stack.request("OPTIONS", path).header("origin", "http://evil.net")).await;
     let answer = preflight(&path).await;
-    assert_eq!((answer.status, readers(&answer)), (204, Some("*")), "the request itself is refused");
+    assert_eq!((answer.status, allowed_origin(&answer)), (204, Some("*")), "the request itself is refused");
     assert_eq!(preflight(&format!("{path}?sentry_key=wrong")).await.status, 403);
 }

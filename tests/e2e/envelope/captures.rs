@@ -1,4 +1,4 @@
-//! What real SDKs have sent becomes the right incidents.
+//! Captured envelopes of real SDKs become the expected incidents.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ async fn an_exception_from_node_with_the_key_in_the_query_becomes_an_incident() 
 }
 
 #[tokio::test]
-async fn messages_become_incidents_too() {
+async fn messages_become_incidents() {
     for name in ["py-3", "node-3"] {
         let sdk = Sdk::start().await;
         assert_eq!(sdk.envelope(capture(name)).await.status, 200, "{name}");
@@ -49,7 +49,7 @@ async fn messages_become_incidents_too() {
 }
 
 #[tokio::test]
-async fn what_is_no_error_is_taken_and_opens_nothing() {
+async fn items_that_are_no_errors_are_accepted_and_open_nothing() {
     let sdk = Sdk::start().await;
     for name in ["py-1", "node-1", "node-2"] {
         let answer = sdk.envelope(capture(name)).await;
@@ -59,7 +59,7 @@ async fn what_is_no_error_is_taken_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn an_application_s_environment_is_where_a_report_tells_none() {
+async fn a_report_without_an_environment_gets_that_of_the_application() {
     let sdk = Sdk::start().await;
     let answer = sdk.envelope(super::envelope(&[("event", r#"{"message":"x"}"#)])).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -68,7 +68,7 @@ async fn an_application_s_environment_is_where_a_report_tells_none() {
 }
 
 #[tokio::test]
-async fn every_capture_cut_off_anywhere_is_answered_without_a_fault_of_ours() {
+async fn a_truncated_capture_causes_no_500() {
     let sdk = Sdk::start().await;
     for (name, whole) in super::CAPTURES {
         let places = (0..40).map(|part| whole.len() * part / 40).chain(whole.len().saturating_sub(4)..whole.len());
@@ -78,5 +78,5 @@ async fn every_capture_cut_off_anywhere_is_answered_without_a_fault_of_ours() {
         }
     }
     let left: i64 = sdk.stack.database.value("SELECT count(*) FROM incidents").await;
-    assert!(left <= 5, "an event that is cut off is no event: {left}");
+    assert!(left <= 5, "a truncated event is no event: {left}");
 }

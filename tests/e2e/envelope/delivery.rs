@@ -1,4 +1,4 @@
-//! A delivery counts once, and its answer is what an SDK expects.
+//! Deliveries are idempotent, and answered as an SDK expects.
 
 use super::{Sdk, capture, envelope, event};
 
@@ -18,7 +18,7 @@ async fn an_envelope_delivered_twice_counts_once() {
 }
 
 #[tokio::test]
-async fn the_id_of_the_envelope_speaks_for_an_event_without_one() {
+async fn the_id_of_the_envelope_identifies_an_event_without_one() {
     let sdk = Sdk::start().await;
     let id = "9ec79c33ec9942ab8353589fcb2e04dc";
     let body = format!("{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\"}}\n{{\"message\":\"x\"}}\n");
@@ -38,7 +38,7 @@ async fn events_without_any_id_are_all_counted() {
 }
 
 #[tokio::test]
-async fn the_store_route_and_the_envelope_route_know_an_event_by_the_same_id() {
+async fn the_store_and_envelope_routes_deduplicate_by_the_same_event_id() {
     let sdk = Sdk::start().await;
     let event = event("said twice");
     let answer = sdk.store(event.to_string()).await;

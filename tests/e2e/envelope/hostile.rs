@@ -1,4 +1,4 @@
-//! Input that is malformed, hostile, or merely strange: never a 500, and never a lost error that could be kept.
+//! Malformed, hostile and unusual input: never a 500, and no error is lost that could be stored.
 
 use std::io::Write as _;
 
@@ -28,7 +28,7 @@ fn zlib(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn every_encoding_brings_the_same_incident() {
+async fn every_encoding_opens_the_same_incident() {
     let sdk = Sdk::start().await;
     let plain = capture("py-2").as_bytes();
     for (encoding, body) in [
@@ -42,11 +42,11 @@ async fn every_encoding_brings_the_same_incident() {
         assert_eq!((answer.status, answer.text("id")), (200, "4785fc6015d440708a0c1093cce93cff"), "{encoding}");
     }
     let occurrences: i64 = sdk.stack.database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
-    assert_eq!(occurrences, 1, "it was one and the same event");
+    assert_eq!(occurrences, 1, "all encodings contain the same event");
 }
 
 #[tokio::test]
-async fn bombs_are_refused_and_noted() {
+async fn decompression_bombs_are_refused_and_recorded() {
     let sdk = Sdk::start().await;
     let zeros = vec![0; 30 * MEBIBYTE];
     let bombs =
@@ -54,7 +54,7 @@ async fn bombs_are_refused_and_noted() {
     for (number, (encoding, body)) in bombs.into_iter().enumerate() {
         let route = if number % 2 == 0 { "envelope/" } else { "store/" };
         let answer = sdk.stack.send(sdk.request(route).header("content-encoding", encoding).body(body)).await;
-        // After three their sender is known.
+        // After three bombs their sender is refused.
         assert_eq!(answer.status, if number < 3 { 413 } else { 429 }, "{route} {encoding}: {answer:?}");
     }
     assert_eq!(sdk.incidents().await, 0);
@@ -63,7 +63,7 @@ async fn bombs_are_refused_and_noted() {
 }
 
 #[tokio::test]
-async fn a_bomb_beside_an_event_does_not_take_the_event_along() {
+async fn a_bomb_does_not_lose_the_event_beside_it() {
     let sdk = Sdk::start().await;
     let error = event("beside a bomb").to_string();
     let bomb = gzip(envelope(&[("event", &error), ("attachment", &"\0".repeat(30 * MEBIBYTE))]).as_bytes());
@@ -73,13 +73,13 @@ async fn a_bomb_beside_an_event_does_not_take_the_event_along() {
 }
 
 #[tokio::test]
-async fn what_is_almost_json_does_not_lose_the_error() {
+async fn an_event_in_almost_valid_json_is_stored() {
     let sdk = Sdk::start().await;
     let long = "9".repeat(400);
     for route in ["envelope/", "store/"] {
         for odd in ["NaN", "-Infinity", "1e999", &long, "\"caf\u{fffd}\""] {
             let event = format!("{{\"message\":\"odd\",\"extra\":{{\"value\":{odd}}}}}");
-            // Latin-1, as a server sends it that knows no better.
+            // Latin-1, as sent by a server with a wrong charset.
             let event = event.replace('\u{fffd}', "\u{1}").into_bytes();
             let event: Vec<u8> = event.into_iter().map(|byte| if byte == 1 { 0xe9 } else { byte }).collect();
             let lead = if route == "store/" { &b""[..] } else { b"{}\n{\"type\":\"event\"}\n" };
@@ -92,7 +92,7 @@ async fn what_is_almost_json_does_not_lose_the_error() {
 }
 
 #[tokio::test]
-async fn a_body_may_have_four_mebibytes_and_an_event_one() {
+async fn a_body_is_limited_to_four_mebibytes_and_an_event_to_one() {
     let sdk = Sdk::start().await;
     let attachment = |length: usize| format!("{{}}\n{{\"type\":\"attachment\"}}\n{}", "a".repeat(length - 25));
     assert_eq!(attachment(100).len(), 100);
@@ -107,13 +107,13 @@ async fn a_body_may_have_four_mebibytes_and_an_event_one() {
         assert_eq!(sdk.store(event(length)).await.status, status, "{length}");
     }
     let small = sdk.stack.database.count("incidents WHERE error_message = 'the small one'").await;
-    assert_eq!(small, 1, "what is too large harms nobody else");
+    assert_eq!(small, 1, "an oversized event does not lose the others");
     let database = sdk.stack.stop().await;
     assert_eq!(database.networks_refused("WHERE event_type = 'oversized_body'").await, 1);
 }
 
 #[tokio::test]
-async fn what_is_no_envelope_is_refused_by_name() {
+async fn an_invalid_envelope_is_refused_with_the_reason() {
     let sdk = Sdk::start().await;
     for (body, named) in [
         (&b""[..], "empty"),
@@ -144,7 +144,7 @@ async fn what_is_no_envelope_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn what_was_whole_before_the_damage_is_kept() {
+async fn complete_items_before_the_damage_are_kept() {
     let sdk = Sdk::start().await;
     let many = envelope(&[("session", "{}"); 100]);
     for (number, (damage, status)) in [
@@ -167,7 +167,7 @@ async fn what_was_whole_before_the_damage_is_kept() {
 }
 
 #[tokio::test]
-async fn wrong_types_in_any_field_of_an_event_are_no_fault_of_ours() {
+async fn a_mistyped_field_of_an_event_causes_no_500() {
     let sdk = Sdk::start().await;
     for name in ["py-2", "py-3", "node-3", "node-4", "node-5"] {
         let payload = capture(name).lines().nth(2).unwrap();
@@ -188,7 +188,7 @@ async fn wrong_types_in_any_field_of_an_event_are_no_fault_of_ours() {
 }
 
 #[tokio::test]
-async fn strange_events_are_kept_and_impossible_ones_refused() {
+async fn unusual_events_are_stored_and_invalid_ones_refused() {
     let sdk = Sdk::start().await;
     let nested =
         |depth: usize| format!("{{\"message\":\"deep\",\"extra\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
@@ -211,7 +211,7 @@ async fn strange_events_are_kept_and_impossible_ones_refused() {
 }
 
 #[tokio::test]
-async fn the_oldest_sdks_send_base64_of_zlib() {
+async fn base64_of_zlib_from_the_oldest_sdks_is_accepted() {
     let sdk = Sdk::start().await;
     let packed = BASE64.encode(zlib(event("from long ago").to_string().as_bytes()));
     assert_eq!(sdk.store(packed).await.status, 200);
@@ -221,7 +221,7 @@ async fn the_oldest_sdks_send_base64_of_zlib() {
 }
 
 #[tokio::test]
-async fn hostile_headers_are_no_error_of_ours() {
+async fn hostile_headers_cause_no_500() {
     let sdk = Sdk::start().await;
     for (name, value, status) in [
         ("x-sentry-auth", vec![0xff], 403),

@@ -1,11 +1,11 @@
-//! Each kind of item: reports, signs of life, and what is counted only.
+//! Each kind of item: reports, check-ins, and what is only counted.
 
 use serde_json::json;
 
 use super::{Sdk, envelope, event};
 
 #[tokio::test]
-async fn every_other_kind_of_item_is_taken_and_counted() {
+async fn every_other_kind_of_item_is_accepted_and_counted() {
     let sdk = Sdk::start().await;
     let kinds = [
         "transaction",
@@ -48,7 +48,7 @@ async fn every_other_kind_of_item_is_taken_and_counted() {
 }
 
 #[tokio::test]
-async fn a_check_in_is_kept_as_a_sign_of_life() {
+async fn a_check_in_is_stored() {
     let sdk = Sdk::start().await;
     for (status, duration) in [("in_progress", None), ("ok", Some(1.5))] {
         let check_in = json!({
@@ -70,7 +70,7 @@ async fn a_check_in_is_kept_as_a_sign_of_life() {
 }
 
 #[tokio::test]
-async fn a_check_in_keeps_no_secrets() {
+async fn a_check_in_stores_no_secrets() {
     let sdk = Sdk::start().await;
     let check_in = json!({
         "monitor_slug": "mail to ann@example.com", "status": "ok", "environment": "of bob@example.com",
@@ -85,9 +85,9 @@ async fn a_check_in_keeps_no_secrets() {
 }
 
 #[tokio::test]
-async fn an_event_is_kept_even_if_the_check_in_beside_it_can_not_be() {
+async fn an_event_is_stored_even_if_the_check_in_beside_it_can_not_be() {
     let sdk = Sdk::start().await;
-    sdk.stack.database.execute("ALTER TABLE check_ins RENAME TO away").await;
+    sdk.stack.database.execute("ALTER TABLE check_ins RENAME TO missing").await;
     let check_in = json!({"monitor_slug": "nightly", "status": "error"}).to_string();
     let answer = sdk.envelope(envelope(&[("check_in", &check_in), ("event", &event("beside it").to_string())])).await;
     assert_ne!(answer.status, 200);
@@ -95,7 +95,7 @@ async fn an_event_is_kept_even_if_the_check_in_beside_it_can_not_be() {
 }
 
 #[tokio::test]
-async fn strange_check_ins_are_refused_by_name_or_kept_without_what_is_strange() {
+async fn invalid_check_ins_are_refused_by_name_or_stored_without_the_invalid_fields() {
     let sdk = Sdk::start().await;
     for (check_in, status) in [
         (json!({"monitor_slug": "a", "status": "ok", "duration": "long", "environment": 7, "check_in_id": []}), 200),
@@ -139,7 +139,7 @@ async fn several_events_in_one_envelope_are_several_reports() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_no_json_loses_only_itself() {
+async fn an_event_that_is_not_json_loses_only_itself() {
     let sdk = Sdk::start().await;
     let good = event("whole").to_string();
     let answer = sdk.envelope(envelope(&[("event", "{broken"), ("event", &good)])).await;

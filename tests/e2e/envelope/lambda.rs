@@ -1,4 +1,4 @@
-//! The real Lambda binary, behind API Gateway's events.
+//! The real Lambda binary, invoked with API Gateway's events.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,12 +10,12 @@ use shared::dsn::{KeyVersion, PublicKey};
 use super::hostile::gzip;
 use super::{Sdk, capture};
 
-/// A request as API Gateway's HTTP API brings it: what is not text comes as base64.
+/// Sends a request as API Gateway's HTTP API does, with the body in base64; status and body of the answer.
 async fn request(lambda: &Lambda, method: &str, project: i64, key: &str, encoding: &str, body: &[u8]) -> (u64, Value) {
     request_to(lambda, method, &format!("/api/{project}/envelope/"), key, encoding, body).await
 }
 
-/// The same to any path that the function's one route takes: below `/api/`, where no other route fits better.
+/// The same to any path of the function's greedy route: below `/api/`, where no other route is more specific.
 async fn request_to(lambda: &Lambda, method: &str, path: &str, key: &str, encoding: &str, body: &[u8]) -> (u64, Value) {
     let event = json!({
         "version": "2.0",
@@ -45,7 +45,7 @@ fn body(answer: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_compressed_envelope_comes_through_the_gateway() {
+async fn a_compressed_envelope_is_accepted_through_the_gateway() {
     let sdk = Sdk::start().await;
     let secret = TestStack::dsn_secret();
     let environment = [("DATABASE_URL", sdk.stack.database.url()), ("DSN_SECRET", secret.expose().to_owned())];
@@ -60,11 +60,11 @@ async fn a_compressed_envelope_comes_through_the_gateway() {
     assert_eq!(lambda.terminate().await.0, Some(0));
     assert_eq!(sdk.incidents().await, 1);
     let refused: String = sdk.stack.database.value("SELECT host(source_ip::inet) FROM security_events").await;
-    assert_eq!(refused, "203.0.113.0", "what was noted is written before the end");
+    assert_eq!(refused, "203.0.113.0", "refusals are flushed before the answer");
 }
 
 #[tokio::test]
-async fn without_its_secret_the_function_is_closed_and_says_so_in_its_log() {
+async fn without_its_secret_the_function_refuses_every_request_and_logs_why() {
     let sdk = Sdk::start().await;
     let lambda = Lambda::start("sentry-envelope", &[("DATABASE_URL", &sdk.stack.database.url())]).await;
     let (status, _) = request(&lambda, "POST", sdk.project, sdk.key.as_str(), "", capture("py-2").as_bytes()).await;
@@ -75,7 +75,7 @@ async fn without_its_secret_the_function_is_closed_and_says_so_in_its_log() {
 }
 
 #[tokio::test]
-async fn where_neither_database_nor_bus_is_there_an_sdk_is_told_to_come_again() {
+async fn without_database_and_bus_an_sdk_is_answered_with_503_to_retry() {
     let secret = TestStack::dsn_secret();
     let nowhere = "postgres://watchkeeper:secret@127.0.0.1:9/nowhere?sslmode=disable";
     let environment = [("DATABASE_URL", nowhere), ("DSN_SECRET", secret.expose())];
@@ -85,13 +85,13 @@ async fn where_neither_database_nor_bus_is_there_an_sdk_is_told_to_come_again() 
     assert_eq!(status, 503, "{answer}");
     assert!(answer["headers"]["retry-after"].is_string() && body(&answer)["detail"].is_string(), "{answer}");
     let (status, answer) = request(&lambda, "POST", 7, key.as_str(), "", capture("node-2").as_bytes()).await;
-    assert_eq!(status, 200, "what is only counted needs no database: {answer}");
+    assert_eq!(status, 200, "counting needs no database: {answer}");
     let (status, _) = request(&lambda, "POST", 8, key.as_str(), "", capture("py-2").as_bytes()).await;
     assert_eq!(status, 403, "nor does a wrong key");
 }
 
 #[tokio::test]
-async fn whatever_else_falls_into_its_greedy_route_is_answered_with_404_in_our_shape() {
+async fn other_paths_of_its_greedy_route_are_answered_with_404() {
     let sdk = Sdk::start().await;
     let secret = TestStack::dsn_secret();
     let environment = [("DATABASE_URL", sdk.stack.database.url()), ("DSN_SECRET", secret.expose().to_owned())];
@@ -109,7 +109,7 @@ async fn whatever_else_falls_into_its_greedy_route_is_answered_with_404_in_our_s
         &format!("//api/{project}/envelope/"),
         &format!("/api/{project}/envelope/x"),
         &format!("/api/{project}/ENVELOPE/"),
-        // As an HTTP API decodes them.
+        // Percent-decoded, as by an HTTP API.
         &format!("/api/{project}/ envelope/"),
         &format!("/api/{project}/envelope/?sentry_key={key}"),
         "/api/<\"größe\">/\n%",
@@ -120,7 +120,7 @@ async fn whatever_else_falls_into_its_greedy_route_is_answered_with_404_in_our_s
         }
     }
     assert_eq!(sdk.incidents().await, 0);
-    // With the slash or without.
+    // With and without the trailing slash.
     for path in ["envelope/", "envelope"] {
         let path = format!("/api/{project}/{path}");
         assert_eq!(request_to(&lambda, "POST", &path, key, "", event.as_bytes()).await.0, 200, "{path}");

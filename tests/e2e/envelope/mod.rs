@@ -1,4 +1,4 @@
-//! `POST /api/{project}/envelope/` and `/store/`: what SDKs send, and what nobody should.
+//! `POST /api/{project}/envelope/` and `/store/`: envelopes and events of SDKs, and hostile input.
 
 mod answers;
 mod browser;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shared::dsn::{KeyVersion, PublicKey};
 use shared::model::{ApplicationChanges, Limits};
 
-/// What real SDKs have sent, by name: the envelope, and whether its key came in a header.
+/// Captured envelopes of real SDKs, by name.
 const CAPTURES: [(&str, &str); 8] = [
     ("py-1", include_str!("../../../functions/sentry-envelope/fixtures/py-1.envelope")),
     ("py-2", include_str!("../../../functions/sentry-envelope/fixtures/py-2.envelope")),
@@ -26,7 +26,7 @@ const CAPTURES: [(&str, &str); 8] = [
     ("node-5", include_str!("../../../functions/sentry-envelope/fixtures/node-5.envelope")),
 ];
 
-/// What a real SDK has sent.
+/// The captured envelope of this name.
 fn capture(name: &str) -> &'static str {
     CAPTURES.iter().find(|(known, _)| *known == name).unwrap().1
 }
@@ -78,7 +78,7 @@ fn envelope(items: &[(&str, &str)]) -> String {
     text
 }
 
-/// An event that says this.
+/// An event with this message.
 fn event(message: &str) -> Value {
     json!({"event_id": uuid::Uuid::new_v4().simple().to_string(), "message": message, "level": "error"})
 }

@@ -1,4 +1,4 @@
-//! A DSN that stands in a page, in the hands of somebody who means harm: what it can't do.
+//! A public DSN in the hands of an attacker: the limits that bound the harm.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn severity_of(database: &Database, message: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_level_below_error_never_pages_whatever_the_words_are() {
+async fn a_level_below_error_never_pages_whatever_the_message_says() {
     let sdk = Sdk::start().await;
     for (level, expected) in [
         ("debug", "LOW"),
@@ -62,7 +62,7 @@ async fn a_level_below_error_never_pages_whatever_the_words_are() {
 }
 
 #[tokio::test]
-async fn an_operators_own_rule_may_say_more_of_a_warning_and_no_more_than_the_cap() {
+async fn an_operator_s_rule_may_raise_a_warning_up_to_the_cap() {
     let database = Database::migrated().await;
     database
         .execute(
@@ -85,7 +85,7 @@ async fn an_operators_own_rule_may_say_more_of_a_warning_and_no_more_than_the_ca
 }
 
 #[tokio::test]
-async fn a_cap_holds_at_once_on_repetitions_and_after_a_deferral() {
+async fn a_severity_cap_applies_at_once_to_repetitions_and_after_a_deferral() {
     let folder = TempDir::new().unwrap();
     let builder = TestStack::builder().journal(&folder.path().join("journal"));
     let stack = builder.start(Database::migrated().await).await;
@@ -114,7 +114,7 @@ async fn a_cap_holds_at_once_on_repetitions_and_after_a_deferral() {
 }
 
 #[tokio::test]
-async fn ever_new_errors_are_counted_together_beyond_the_number_of_an_hour() {
+async fn new_errors_beyond_the_hourly_limit_are_counted_on_one_overflow_incident() {
     let sdk =
         Sdk::limited(ApplicationChanges { new_incidents_per_hour: Some(2), ..ApplicationChanges::default() }).await;
     let mut sent = JoinSet::new();
@@ -136,7 +136,7 @@ async fn ever_new_errors_are_counted_together_beyond_the_number_of_an_hour() {
     assert_eq!(database.count("incidents WHERE fingerprint LIKE 'overflow:%' AND occurrences = 6").await, 1);
 }
 
-/// The function beside `/health`, both on this test's one thread.
+/// The function and `/health`, both on this test's single thread.
 struct Served {
     url: String,
     decoding: Decoding,
@@ -191,9 +191,9 @@ fn gzip(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn while_bombs_wait_for_the_decoder_everything_else_is_answered() {
+async fn a_full_decoder_delays_no_other_request() {
     let served = Served::start(Limits::default()).await;
-    // As if a large body were being read just now.
+    // As if a large body were being decoded.
     let turn = served.decoding.turn().await.unwrap();
     let mut bombs = JoinSet::new();
     for _ in 0..64 {
@@ -207,12 +207,12 @@ async fn while_bombs_wait_for_the_decoder_everything_else_is_answered() {
     let mut answers = bombs.join_all().await;
     answers.sort_unstable();
     answers.dedup();
-    // The first three are read; then their sender is known for what it is. Where the machine is slow, some waited too long.
+    // The first three are decoded; then their sender is refused. On a slow machine, some time out instead.
     assert!(answers.iter().all(|status| [413, 429, 503].contains(status)), "{answers:?}");
 }
 
 #[tokio::test]
-async fn who_sends_bombs_is_refused_before_anything_is_decompressed_and_may_send_plain_text() {
+async fn a_sender_of_bombs_is_refused_before_decompression_and_may_send_plain_text() {
     let served = Served::start(Limits::default()).await;
     let body = envelope(&[("event", &event("honest").to_string())]);
     for _ in 0..2 {
@@ -229,7 +229,7 @@ async fn who_sends_bombs_is_refused_before_anything_is_decompressed_and_may_send
 }
 
 #[tokio::test]
-async fn a_bomb_costs_the_burst_quota() {
+async fn a_bomb_counts_against_the_burst_quota() {
     let served = Served::start(Limits { burst: Some(2), ..Limits::default() }).await;
     let body = envelope(&[("event", &event("honest").to_string())]);
     assert_eq!(served.send("identity", body.clone()).await, 200);
@@ -238,7 +238,7 @@ async fn a_bomb_costs_the_burst_quota() {
 }
 
 #[tokio::test]
-async fn a_large_plain_body_and_a_packed_one_are_read_as_ever() {
+async fn large_plain_bodies_and_compressed_ones_are_accepted() {
     let served = Served::start(Limits::default()).await;
     let mut large = event("large");
     large["extra"] = json!({"dump": "0123456789abcdef".repeat(20_000)});

@@ -1,4 +1,4 @@
-//! Delivered once, delivered twice, delivered by many at the same time.
+//! Idempotent deliveries: redelivered, after a lost answer, and concurrent ones.
 
 use harness::proxy::Proxy;
 use harness::{Database, TestStack};
@@ -9,7 +9,7 @@ async fn an_error_costs_one_round_trip_and_one_commit() {
     let database = Database::migrated().await;
     let proxy = Proxy::start(&database).await;
     let stack = TestStack::builder().without_sweeps().database_url(proxy.url(&database)).start(database).await;
-    // The first request connects; from then on a request is what it costs.
+    // The first request connects; later ones have the usual cost.
     stack.report_ok(json!({"error": {"message": "first"}})).await;
     for (message, created) in [("new one", true), ("new one", false), ("another", true)] {
         let before = proxy.round_trips();
@@ -17,21 +17,21 @@ async fn an_error_costs_one_round_trip_and_one_commit() {
         assert_eq!(answer.body["created"], created);
         assert_eq!(proxy.round_trips() - before, 1, "{message}");
     }
-    assert_eq!(proxy.transaction_blocks(), 0, "one statement is its own transaction");
+    assert_eq!(proxy.transaction_blocks(), 0, "a single statement needs no transaction block");
     assert_eq!(proxy.named_statements(), 0, "a transaction pooler has no named statements");
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_is_lost_counts_once() {
+async fn a_report_whose_answer_was_lost_is_retried_and_counts_once() {
     let database = Database::migrated().await;
     let proxy = Proxy::start(&database).await;
     let stack = TestStack::builder().without_sweeps().database_url(proxy.url(&database)).start(database).await;
     stack.report_ok(json!({"error": {"message": "warm up"}})).await;
     proxy.lose_next_answer();
-    let answer = stack.report_ok(json!({"error": {"message": "told once"}})).await;
+    let answer = stack.report_ok(json!({"error": {"message": "only once"}})).await;
     assert_eq!(proxy.answers_lost(), 1);
-    assert_eq!(answer.body["created"], true, "the answer is that of the first time");
-    let occurrences: i64 = stack.database.value("SELECT occurrences FROM incidents WHERE title = 'told once'").await;
+    assert_eq!(answer.body["created"], true, "the retry gets the first answer");
+    let occurrences: i64 = stack.database.value("SELECT occurrences FROM incidents WHERE title = 'only once'").await;
     assert_eq!(occurrences, 1);
     assert_eq!(stack.database.count("inbound_deliveries").await, 2);
 }
@@ -55,7 +55,7 @@ async fn a_request_with_the_same_idempotency_key_gets_the_same_answer_and_counts
 }
 
 #[tokio::test]
-async fn an_idempotency_key_of_another_error_is_refused_instead_of_losing_it() {
+async fn an_idempotency_key_that_another_error_used_is_refused() {
     let stack = TestStack::start().await;
     let send = |message: &str| {
         stack.send(
@@ -71,7 +71,7 @@ async fn an_idempotency_key_of_another_error_is_refused_instead_of_losing_it() {
 }
 
 #[tokio::test]
-async fn the_same_delivery_many_times_at_once_counts_once_and_all_get_the_same_answer() {
+async fn concurrent_deliveries_with_one_key_count_once_and_get_the_same_answer() {
     let stack = TestStack::start().await;
     let request = || {
         stack
@@ -93,14 +93,14 @@ async fn the_same_delivery_many_times_at_once_counts_once_and_all_get_the_same_a
 }
 
 #[tokio::test]
-async fn a_delivery_whose_answer_is_beyond_retention_is_taken_as_a_new_one() {
+async fn a_redelivery_after_its_retention_counts_as_new() {
     let stack = TestStack::start().await;
     let send = || {
         let request = stack.request("POST", "/api/autonomous/error").header("idempotency-key", "old");
         stack.send(request.json(&json!({"error": {"message": "boom"}})))
     };
     send().await;
-    // Its incident was deleted: there is no answer of the first time any more.
+    // Its incident was deleted, so the first answer is gone.
     stack.database.execute("UPDATE inbound_deliveries SET incident = gen_random_uuid()").await;
     for _ in 0..2 {
         assert_eq!(send().await.status, 200);
@@ -110,7 +110,7 @@ async fn a_delivery_whose_answer_is_beyond_retention_is_taken_as_a_new_one() {
 }
 
 #[tokio::test]
-async fn many_errors_at_once_over_few_kinds_are_counted_exactly() {
+async fn many_concurrent_errors_of_few_kinds_are_counted_exactly() {
     let stack = TestStack::start().await;
     let sent: Vec<_> = (0..200_u32)
         .map(|number| {

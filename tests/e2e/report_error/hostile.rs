@@ -1,4 +1,4 @@
-//! Input that is malformed, hostile, or merely strange: never a 500, and never a lost error that could be kept.
+//! Malformed, hostile and unusual input: never a 500, and no error is lost that could be stored.
 
 use harness::TestStack;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 const JSON: Option<&str> = Some("application/json");
 
 #[tokio::test]
-async fn what_is_not_a_report_is_refused_by_the_name_of_the_field() {
+async fn an_invalid_report_is_refused_with_the_name_of_the_field() {
     let stack = TestStack::start().await;
     for (body, named) in [
         ("", "not JSON"),
@@ -31,7 +31,7 @@ async fn what_is_not_a_report_is_refused_by_the_name_of_the_field() {
 }
 
 #[tokio::test]
-async fn a_body_may_have_one_mebibyte_and_not_one_byte_more() {
+async fn a_body_of_one_mebibyte_is_accepted_and_one_byte_more_is_not() {
     let stack = TestStack::start().await;
     let body = |length: usize| {
         let frame = r#"{"error": {"message": ""}}"#.len();
@@ -49,7 +49,7 @@ async fn a_body_may_have_one_mebibyte_and_not_one_byte_more() {
 }
 
 #[tokio::test]
-async fn a_body_that_says_it_is_not_json_is_refused() {
+async fn a_body_of_another_content_type_is_refused() {
     let stack = TestStack::start().await;
     let body = r#"{"error": {"message": "x"}}"#;
     for (content_type, status) in [
@@ -67,7 +67,7 @@ async fn a_body_that_says_it_is_not_json_is_refused() {
 }
 
 #[tokio::test]
-async fn what_there_is_no_place_for_is_kept_in_the_context() {
+async fn unknown_fields_are_kept_in_the_context() {
     let stack = TestStack::start().await;
     let answer =
         stack.report_ok(json!({"error": {"message": "x", "code": "E42"}, "context": {"a": 1}, "build": 7})).await;
@@ -76,7 +76,7 @@ async fn what_there_is_no_place_for_is_kept_in_the_context() {
 }
 
 #[tokio::test]
-async fn without_a_key_only_programs_of_this_machine_report_and_nobody_reads() {
+async fn without_a_key_only_local_programs_may_report_and_reading_is_refused() {
     let stack = TestStack::start().await;
     let own = stack.url();
     for (name, value) in [
@@ -133,14 +133,14 @@ async fn an_object_with_very_many_keys_is_stored() {
     let answer = stack.report_ok(json!({"error": {"message": "many keys"}, "context": context})).await;
     let keys: i64 = stack.database.value("SELECT count(*) FROM incidents, jsonb_object_keys(context)").await;
     assert_eq!(keys, 80_000, "{answer:?}");
-    // A million keys are more than a body may hold.
+    // A million keys would exceed the body limit.
     let million: String = (0..1_000_000).map(|number| format!("\"{number}\":1,")).collect();
     let body = format!("{{\"error\":{{\"message\":\"x\"}},\"context\":{{{million}\"z\":1}}}}");
     assert_eq!(stack.report_bytes(body, JSON).await.status, 413);
 }
 
 #[tokio::test]
-async fn strange_but_valid_texts_are_kept_as_they_are() {
+async fn unusual_but_valid_texts_are_stored_unchanged() {
     let stack = TestStack::start().await;
     for message in
         ["Ünïcödé 漢字 🧨", "'; DROP TABLE incidents; --", "\u{202e}right to left", "\n\t line", "$1 %s {} \\"]
@@ -154,7 +154,7 @@ async fn strange_but_valid_texts_are_kept_as_they_are() {
 }
 
 #[tokio::test]
-async fn hostile_headers_are_no_error_of_ours() {
+async fn hostile_headers_cause_no_500() {
     let stack = TestStack::start().await;
     let body = json!({"error": {"message": "x"}});
     for (name, value) in [
@@ -169,7 +169,7 @@ async fn hostile_headers_are_no_error_of_ours() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_answer_in_the_same_shape() {
+async fn unknown_paths_and_methods_have_the_same_error_shape() {
     let stack = TestStack::start().await;
     for (method, path, status) in
         [("GET", "/", 404), ("GET", "/api/autonomous/error", 405), ("PUT", "/health", 405), ("POST", "/nowhere", 404)]

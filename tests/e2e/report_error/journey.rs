@@ -1,4 +1,4 @@
-//! An error's journey: what is stored of it, and how the next one is grouped.
+//! What is stored of an error, and how repeated errors are grouped.
 
 use harness::TestStack;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn an_error_becomes_an_incident_an_audit_row_and_an_event() {
 }
 
 #[tokio::test]
-async fn what_the_reporter_does_not_tell_has_a_default() {
+async fn missing_fields_get_defaults() {
     let stack = TestStack::start().await;
     let answer = stack.report_ok(json!({"error": {"message": "boom"}})).await;
     let incident = stack.get(&format!("/api/incidents/{}", answer.text("incident_id"))).await.body;
@@ -65,7 +65,7 @@ async fn what_the_reporter_does_not_tell_has_a_default() {
 }
 
 #[tokio::test]
-async fn the_same_error_again_is_one_more_occurrence_of_the_open_incident() {
+async fn a_repeated_error_is_one_more_occurrence_of_the_open_incident() {
     let stack = TestStack::start().await;
     let error = |order: u32| json!({"error": {"message": format!("order {order} failed"), "type": "OrderError"}});
     let first = stack.report_ok(error(1)).await;
@@ -75,13 +75,13 @@ async fn the_same_error_again_is_one_more_occurrence_of_the_open_incident() {
     let incident = stack.get(&format!("/api/incidents/{}", first.text("incident_id"))).await.body;
     assert_eq!(incident["occurrences"], 2);
     assert_eq!(incident["title"], "order 1 failed");
-    // A flood of one error is no flood of rows: its repetitions are counted, not audited.
+    // Repetitions are counted, not audited: a flood of one error adds no rows.
     assert_eq!(stack.database.count("agent_actions").await, 1);
     assert_eq!(stack.database.count("event_outbox").await, 1);
 }
 
 #[tokio::test]
-async fn application_environment_and_type_tell_errors_apart() {
+async fn application_environment_and_type_separate_errors() {
     let stack = TestStack::start().await;
     for (application, environment, kind) in
         [("a", "production", "X"), ("b", "production", "X"), ("a", "test", "X"), ("a", "production", "Y")]
@@ -98,7 +98,7 @@ async fn application_environment_and_type_tell_errors_apart() {
 }
 
 #[tokio::test]
-async fn an_incident_that_is_over_comes_back_within_a_day_and_later_another_is_opened() {
+async fn a_resolved_incident_reopens_within_a_day_and_later_a_new_one_is_opened() {
     let stack = TestStack::start().await;
     let first = stack.report_ok(json!({"error": {"message": "boom"}})).await;
     stack.database.execute("UPDATE incidents SET status = 'resolved', resolved_at = now()").await;
@@ -119,7 +119,7 @@ async fn an_incident_that_is_over_comes_back_within_a_day_and_later_another_is_o
 }
 
 #[tokio::test]
-async fn a_worse_report_raises_the_incidents_severity_and_a_milder_one_leaves_it() {
+async fn a_more_severe_report_raises_the_severity_and_a_less_severe_one_does_not_lower_it() {
     let stack = TestStack::start().await;
     let mut id = String::new();
     for (sent, stored) in [("low", "LOW"), ("critical", "CRITICAL"), ("medium", "CRITICAL")] {
@@ -153,7 +153,7 @@ async fn long_values_are_cut_to_their_columns_and_kept_whole_in_the_context() {
 }
 
 #[tokio::test]
-async fn errors_are_taken_only_with_the_key_where_one_is_configured() {
+async fn with_a_configured_key_errors_are_accepted_only_with_it() {
     let stack = TestStack::builder().ingest_key("s3cret").start(harness::Database::migrated().await).await;
     let error = json!({"error": {"message": "boom"}});
     assert_eq!(stack.report(error.clone()).await.status, 401);

@@ -14,7 +14,7 @@ async fn stack_with_rules(rules: serde_json::Value) -> TestStack {
 }
 
 #[tokio::test]
-async fn an_operators_rule_decides_before_the_built_in_ones() {
+async fn an_operator_s_rule_takes_precedence_over_the_built_in_rules() {
     let stack = stack_with_rules(json!([
         {"name": "known noise", "pattern": "^ResizeObserver", "severity": "LOW", "category": "frontend"},
     ]))
@@ -26,7 +26,7 @@ async fn an_operators_rule_decides_before_the_built_in_ones() {
 }
 
 #[tokio::test]
-async fn with_a_broken_rule_the_built_in_ones_stay_in_force() {
+async fn with_an_invalid_rule_the_built_in_rules_stay_in_force() {
     for rules in [json!([{"name": "broken", "pattern": "(", "severity": "LOW"}]), json!("nonsense"), json!([3])] {
         let stack = stack_with_rules(rules).await;
         let answer = stack.report_ok(json!({"error": {"message": "data loss"}})).await;

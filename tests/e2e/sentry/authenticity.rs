@@ -1,4 +1,4 @@
-//! Only what Sentry has signed is read; what is refused is told why, and noted.
+//! Only deliveries that Sentry signed are accepted; a refusal has a reason and is recorded.
 
 use harness::TestStack;
 use secrecy::SecretString;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{ERROR, EVENT_ALERT, ISSUE, SECRET, changed, deliver, stack, webhook};
 
 #[tokio::test]
-async fn only_what_sentry_has_signed_is_read() {
+async fn only_deliveries_that_sentry_signed_are_accepted() {
     let stack = stack().await;
     let right = sign(&SecretString::from(SECRET), ERROR.as_bytes());
     let wrong = sign(&SecretString::from("another"), ERROR.as_bytes());
@@ -25,28 +25,28 @@ async fn only_what_sentry_has_signed_is_read() {
 }
 
 #[tokio::test]
-async fn without_a_secret_webhooks_are_closed() {
+async fn without_a_secret_the_route_is_closed() {
     let stack = TestStack::start().await;
     assert_eq!(deliver(&stack, "error", ERROR).await.status, 401);
 }
 
 #[tokio::test]
-async fn a_header_that_contradicts_the_body_and_a_body_that_is_no_json_are_refused() {
+async fn a_header_that_contradicts_the_body_and_a_body_that_is_not_json_are_refused() {
     let stack = stack().await;
     for (resource, body) in [("issue", ERROR), ("error", ISSUE), ("error", "[]"), ("error", "{"), ("error", "\u{0}")] {
         assert_eq!(deliver(&stack, resource, body).await.status, 400, "{resource}");
     }
     let both = changed(EVENT_ALERT, |it| it["data"]["error"] = Value::Null);
-    assert_eq!(deliver(&stack, "event_alert", &both).await.status, 200, "null is as good as missing");
+    assert_eq!(deliver(&stack, "event_alert", &both).await.status, 200, "null counts as missing");
     let cut = ERROR.replacen("pay(app/checkout)", "\\ud83d", 1).replace("e4874d66", "e4874d67");
     assert_eq!(deliver(&stack, "error", &cut).await.status, 200, "half an emoji");
-    // The body alone tells what it is where the header is missing.
+    // Without the header, the body determines the resource.
     let request = webhook(&stack, "", ERROR);
     assert_eq!(stack.send(request).await.status, 200);
 }
 
 #[tokio::test]
-async fn calls_of_ui_components_are_signed_in_another_header_and_may_be_empty() {
+async fn requests_of_ui_components_are_signed_in_another_header_and_may_be_empty() {
     let stack = stack().await;
     for body in ["", r#"{"fields": {"title": "x"}, "installationId": "1"}"#] {
         let signature = sign(&SecretString::from(SECRET), body.as_bytes());
@@ -57,7 +57,7 @@ async fn calls_of_ui_components_are_signed_in_another_header_and_may_be_empty() 
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told_why_and_noted() {
+async fn a_refusal_has_a_reason_and_is_recorded() {
     let stack = stack().await;
     let unsigned = stack.send(stack.request("POST", "/webhooks/sentry").body(ERROR)).await;
     assert_eq!(unsigned.headers["sentry-hook-error"], "the header Sentry-Hook-Signature is missing");

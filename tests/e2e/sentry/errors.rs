@@ -1,11 +1,11 @@
-//! Errors, event alerts and new issues: what becomes of them, and what counts.
+//! Errors, event alerts and new issues: the incidents that they open, and what counts as an occurrence.
 
 use serde_json::{Value, json};
 
 use super::{ERROR, EVENT_ALERT, ISSUE, changed, deliver, occurrences, stack, webhook};
 
 #[tokio::test]
-async fn an_error_becomes_an_incident_with_all_that_sentry_tells() {
+async fn an_error_becomes_an_incident_with_the_fields_of_sentry() {
     let stack = stack().await;
     let answer = deliver(&stack, "error", ERROR).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -26,11 +26,11 @@ async fn an_error_becomes_an_incident_with_all_that_sentry_tells() {
         incident["context"]["sentry_url"],
         "https://acme.sentry.io/issues/4711/events/e4874d664c3540c1a32eab185f12c5ab/"
     );
-    assert!(!incident.to_string().contains("203.0.113.9"), "a user's address is not kept");
+    assert!(!incident.to_string().contains("203.0.113.9"), "a user's address is not stored");
 }
 
 #[tokio::test]
-async fn error_and_event_alert_of_one_event_are_one_delivery() {
+async fn the_error_and_the_event_alert_of_one_event_are_one_delivery() {
     let stack = stack().await;
     let first = deliver(&stack, "error", ERROR).await;
     let second = deliver(&stack, "event_alert", EVENT_ALERT).await;
@@ -39,7 +39,7 @@ async fn error_and_event_alert_of_one_event_are_one_delivery() {
 }
 
 #[tokio::test]
-async fn an_issue_and_its_first_event_count_one_in_either_order() {
+async fn an_issue_and_its_first_event_count_as_one_in_either_order() {
     for issue_first in [true, false] {
         let stack = stack().await;
         let deliveries = [("issue", ISSUE), ("error", ERROR)];
@@ -60,7 +60,7 @@ async fn an_issue_and_its_first_event_count_one_in_either_order() {
 }
 
 #[tokio::test]
-async fn the_first_report_of_an_announced_issue_tells_what_the_announcement_did_not() {
+async fn the_first_report_of_an_announced_issue_adds_the_missing_fields() {
     let stack = stack().await;
     let staging = changed(ERROR, |it| it["data"]["error"]["environment"] = json!("staging"));
     let id = deliver(&stack, "issue", ISSUE).await.text("incident_id").to_owned();
@@ -68,11 +68,11 @@ async fn the_first_report_of_an_announced_issue_tells_what_the_announcement_did_
     let incident = stack.get(&format!("/api/incidents/{id}")).await.body;
     assert_eq!((&incident["environment"], &incident["context"]["release"]), (&json!("staging"), &json!("shop@2.4.1")));
     assert!(incident["stack_trace"].as_str().unwrap().contains("checkout.js:42"));
-    assert_eq!(incident["context"]["sentry_short_id"], "SHOP-WEB-1A", "what the announcement told stays");
+    assert_eq!(incident["context"]["sentry_short_id"], "SHOP-WEB-1A", "the announcement's fields are kept");
 }
 
 #[tokio::test]
-async fn a_late_announcement_of_an_issue_that_is_over_opens_nothing() {
+async fn a_late_announcement_of_a_resolved_issue_opens_nothing() {
     let stack = stack().await;
     let first = deliver(&stack, "error", ERROR).await;
     stack.database.execute("UPDATE incidents SET status = 'resolved'").await;
@@ -80,7 +80,7 @@ async fn a_late_announcement_of_an_issue_that_is_over_opens_nothing() {
     assert_eq!((&late.body["created"], late.text("incident_id")), (&json!(false), first.text("incident_id")));
     assert_eq!(stack.database.count("incidents").await, 1);
     let again = changed(ERROR, |it| it["data"]["error"]["event_id"] = json!("a".repeat(32)));
-    assert_eq!(deliver(&stack, "error", &again).await.body["created"], true, "a new event of it does");
+    assert_eq!(deliver(&stack, "error", &again).await.body["created"], true, "a new event reopens it");
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn an_issue_stays_one_incident_when_its_project_is_renamed() {
 }
 
 #[tokio::test]
-async fn the_same_event_id_in_another_project_is_another_event() {
+async fn an_event_id_identifies_an_event_within_its_project_only() {
     let stack = stack().await;
     let other = changed(ERROR, |it| {
         it["data"]["error"]["project"] = json!(2);
@@ -109,7 +109,7 @@ async fn the_same_event_id_in_another_project_is_another_event() {
 }
 
 #[tokio::test]
-async fn who_a_user_is_and_what_an_address_carries_is_not_kept() {
+async fn user_identity_and_url_parameters_are_not_stored() {
     let stack = stack().await;
     let body = changed(ERROR, |it| {
         it["data"]["error"]["tags"] = json!([
@@ -129,7 +129,7 @@ async fn who_a_user_is_and_what_an_address_carries_is_not_kept() {
 }
 
 #[tokio::test]
-async fn sentrys_issue_is_one_incident_whatever_the_environment_or_the_message() {
+async fn a_sentry_issue_is_one_incident_across_environments_and_messages() {
     let stack = stack().await;
     let event = |number: u32, environment: &str| {
         changed(ERROR, |it| {
@@ -152,7 +152,7 @@ async fn sentrys_issue_is_one_incident_whatever_the_environment_or_the_message()
 }
 
 #[tokio::test]
-async fn the_level_bears_on_the_severity() {
+async fn the_level_determines_the_severity() {
     let stack = stack().await;
     for (number, (level, message, severity)) in [
         ("fatal", "all quiet", "CRITICAL"),
@@ -180,7 +180,7 @@ async fn the_level_bears_on_the_severity() {
 }
 
 #[tokio::test]
-async fn the_same_delivery_a_hundred_times_at_once_is_one_occurrence_and_a_hundred_equal_answers() {
+async fn a_hundred_concurrent_deliveries_of_one_event_are_one_occurrence_with_equal_answers() {
     let stack = stack().await;
     let sent: Vec<_> = (0..100).map(|_| tokio::spawn(webhook(&stack, "error", ERROR).send())).collect();
     let mut answers = std::collections::BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The Lambda binary behind API Gateway: the signature is that of the body's bytes, also where the gateway sends them
-//! in base64.
+//! The Lambda binary behind API Gateway: the signature covers the raw bytes of the body, also where the gateway sends
+//! them in base64.
 
 use harness::Database;
 use harness::lambda::Lambda;
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use super::{ISSUE, SECRET, fixture};
 
-/// What Sentry's bytes are here: not only ASCII.
+/// A body with characters outside of ASCII.
 const BODY: &str = r#"{"action":"created","data":{"error":{"event_id":"1","message":"café 😀"}}}"#;
-/// The same in base64.
+/// The same body in base64.
 const BASE64: &str =
     "eyJhY3Rpb24iOiJjcmVhdGVkIiwiZGF0YSI6eyJlcnJvciI6eyJldmVudF9pZCI6IjEiLCJtZXNzYWdlIjoiY2Fmw6kg8J+YgCJ9fX0=";
 
-/// A request as the gateway hands it over.
+/// A request as API Gateway sends it; status and body of the answer.
 async fn request(
     lambda: &Lambda,
     path: &str,
@@ -41,7 +41,7 @@ async fn request(
 }
 
 #[tokio::test]
-async fn the_signature_is_that_of_the_bytes_whatever_the_gateway_wraps_them_in() {
+async fn the_signature_covers_the_raw_bytes_of_plain_and_base64_bodies() {
     let database = Database::migrated().await;
     let environment = [
         ("DATABASE_URL", &*database.url()),
@@ -69,13 +69,13 @@ async fn the_signature_is_that_of_the_bytes_whatever_the_gateway_wraps_them_in()
     assert_eq!(request(&lambda, "/webhooks/sentry/other", "error", None, unsigned, false).await.0, 401);
     let (code, logs) = lambda.terminate().await;
     assert_eq!(code, Some(0));
-    assert!(!logs.concat().contains("/webhooks/sentry/"), "a path may hold the secret: {logs:?}");
+    assert!(!logs.concat().contains("/webhooks/sentry/"), "a path may contain the secret: {logs:?}");
     assert_eq!(database.networks_refused("WHERE source_ip IS NOT NULL").await, 2);
     assert_eq!(database.count("intake_counters WHERE kind IN ('error.created', 'legacy')").await, 2);
 }
 
 #[tokio::test]
-async fn the_end_of_an_issue_is_offered_to_the_bus_before_the_answer() {
+async fn a_resolution_is_offered_to_the_bus_before_the_answer() {
     let (database, moto) = (Database::migrated().await, Moto::start().await);
     let environment = [
         ("DATABASE_URL", &*database.url()),
@@ -93,6 +93,6 @@ async fn the_end_of_an_issue_is_offered_to_the_bus_before_the_answer() {
         let answer = request(&lambda, "/webhooks/sentry", resource, Some(&signature), body, false).await;
         assert_eq!(answer.0, 200, "{answer:?}");
     }
-    // Whether it was taken in time depends on how busy this machine is; that it was offered does not.
+    // Whether the bus takes it in time depends on the machine's load; that it was offered does not.
     assert_eq!(database.count("event_outbox WHERE detail_type = 'IncidentResolved' AND attempts = 1").await, 1);
 }

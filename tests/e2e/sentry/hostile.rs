@@ -1,4 +1,4 @@
-//! Any field of any delivery may be missing, null or of another type: none of that is an error of ours.
+//! Any field of any delivery may be missing, null or of another type: none of that is a 500.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn fixtures() -> Vec<(String, Value)> {
     found
 }
 
-/// Sends a body the way that the fixture of this name comes.
+/// Sends a body as deliveries of this fixture are sent.
 async fn send(stack: &TestStack, name: &str, body: &str) -> Answer {
     let resources =
         ["error", "event_alert", "issue", "metric_alert", "comment", "installation", "activity_alert", "seer"];
@@ -35,7 +35,7 @@ async fn send(stack: &TestStack, name: &str, body: &str) -> Answer {
     }
 }
 
-/// Every place of a JSON value, as JSON pointers.
+/// Every position in a JSON value, as JSON pointers.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(object) => object.iter().map(|(key, child)| (key.replace('/', "~1"), child)).collect(),
@@ -49,8 +49,8 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Every body that differs from this one in one place: each place once, and those that are looked at first with each of
-/// what is not expected there.
+/// Every body that differs from this one in one place: each place once, and the places that are evaluated first with every
+/// kind of unexpected value.
 fn mutants(whole: &Value) -> Vec<(String, String)> {
     let strange =
         [Value::Null, json!(-1.5e300), json!(""), json!("\u{0}😀"), json!([null, [1]]), json!({"": {}}), json!(true)];
@@ -69,7 +69,7 @@ fn mutants(whole: &Value) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_field_that_is_missing_null_or_of_another_type_is_an_error_of_ours() {
+async fn a_missing_null_or_mistyped_field_causes_no_500() {
     let stack = Arc::new(stack().await);
     let mut senders = JoinSet::new();
     for (name, whole) in fixtures() {
@@ -77,7 +77,7 @@ async fn no_field_that_is_missing_null_or_of_another_type_is_an_error_of_ours() 
         senders.spawn(async move {
             for (place, body) in mutants(&whole) {
                 let answer = send(&stack, &name, &body).await;
-                // Of what is not signed a minute takes only so many; the function's own tests try them all.
+                // Unsigned deliveries are rate limited; the function's own tests try all of them.
                 let fits = matches!(answer.status, 200 | 400) || (name.starts_with("legacy") && answer.status == 429);
                 assert!(fits, "{name} {place}: {answer:?}");
             }
@@ -87,7 +87,7 @@ async fn no_field_that_is_missing_null_or_of_another_type_is_an_error_of_ours() 
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_cut_off_anywhere_is_no_error_of_ours() {
+async fn a_truncated_delivery_causes_no_500() {
     let stack = stack().await;
     for (name, whole) in fixtures() {
         let text = whole.to_string();

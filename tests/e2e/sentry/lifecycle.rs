@@ -1,11 +1,11 @@
-//! What became of an issue: its incident goes the same way, in whatever order the deliveries come.
+//! Lifecycle of an issue: its incident follows, in whatever order the deliveries arrive.
 
 use harness::{Answer, TestStack};
 use serde_json::{Value, json};
 
 use super::{ERROR, ISSUE, changed, deliver, fixture, occurrences, stack, webhook, yesterday};
 
-/// A step of the issue, as of a minute long ago. What tells the steps of one minute apart is `count`.
+/// A change of the issue, a minute long ago. `count` distinguishes the changes of one minute.
 fn step(action: &str, minute: u32, count: u32) -> String {
     let status = match action {
         "resolved" => "resolved",
@@ -30,7 +30,7 @@ async fn status(stack: &TestStack, incident: &str) -> String {
     incident["status"].as_str().unwrap().to_owned()
 }
 
-/// The timeline of everything, oldest first, without the errors.
+/// The timeline of all incidents, oldest first, without the errors.
 async fn timeline(stack: &TestStack) -> Vec<String> {
     let sql = "SELECT action_type || CASE WHEN (action_details ->> 'changed')::bool THEN '' ELSE ' -' END
         FROM agent_actions WHERE action_type <> 'error_detected' ORDER BY timestamp, id";
@@ -48,7 +48,7 @@ fn change_of(answer: &Answer) -> (&Value, &Value) {
 }
 
 #[tokio::test]
-async fn an_issue_is_created_resolved_comes_back_is_archived_and_resolved_again() {
+async fn an_incident_follows_its_issue_through_resolving_reopening_and_archiving() {
     let stack = stack().await;
     let created = deliver(&stack, "issue", ISSUE).await;
     let id = created.text("incident_id").to_owned();
@@ -67,8 +67,8 @@ async fn an_issue_is_created_resolved_comes_back_is_archived_and_resolved_again(
     }
     let wanted = ["assigned -", "resolved", "unresolved", "archived", "resolved"];
     assert_eq!(timeline(&stack).await, wanted.map(|step| format!("sentry_issue_{step}")));
-    let told = ["IncidentOpened", "IncidentResolved", "IncidentReopened", "IncidentAcknowledged", "IncidentResolved"];
-    assert_eq!(events(&stack).await, told);
+    let names = ["IncidentOpened", "IncidentResolved", "IncidentReopened", "IncidentAcknowledged", "IncidentResolved"];
+    assert_eq!(events(&stack).await, names);
     let handled: String = stack.database.value("SELECT handled_by::text FROM incidents").await;
     assert_eq!((handled.as_str(), occurrences(&stack).await), ("sentry", vec![1]));
     let incident = stack.get(&format!("/api/incidents/{id}")).await.body;
@@ -76,7 +76,7 @@ async fn an_issue_is_created_resolved_comes_back_is_archived_and_resolved_again(
 }
 
 #[tokio::test]
-async fn each_repetition_gets_the_first_answer_and_does_nothing() {
+async fn a_redelivered_change_gets_the_first_answer_and_is_idempotent() {
     let stack = stack().await;
     deliver(&stack, "issue", ISSUE).await;
     for (action, minute) in [("assigned", 1), ("resolved", 1), ("unresolved", 2), ("ignored", 2)] {
@@ -86,7 +86,7 @@ async fn each_repetition_gets_the_first_answer_and_does_nothing() {
             assert_eq!(deliver(&stack, "issue", &body).await.body, first.body, "{action}");
         }
     }
-    // A captured end is sent once more after the issue is back.
+    // A captured resolution is replayed after the issue reopened.
     deliver(&stack, "issue", &step("resolved", 1, 1)).await;
     assert_eq!(stack.database.count("incidents WHERE status = 'acknowledged'").await, 1);
     assert_eq!(timeline(&stack).await.len(), 4);
@@ -94,7 +94,7 @@ async fn each_repetition_gets_the_first_answer_and_does_nothing() {
 }
 
 #[tokio::test]
-async fn an_end_that_was_overtaken_by_a_return_does_not_close_it() {
+async fn a_resolution_older_than_a_reopening_does_not_resolve_the_incident() {
     let stack = stack().await;
     deliver(&stack, "issue", ISSUE).await;
     deliver(&stack, "issue", &step("unresolved", 20, 9)).await;
@@ -104,17 +104,17 @@ async fn an_end_that_was_overtaken_by_a_return_does_not_close_it() {
         (&json!(false), "it is older than the newest known change")
     );
     assert_eq!(stack.database.count("incidents WHERE status = 'detected'").await, 1);
-    // A repetition is told the same.
+    // A redelivery gets the same answer.
     assert_eq!(deliver(&stack, "issue", &step("resolved", 10, 8)).await.body, late.body);
     assert_eq!(change_of(&deliver(&stack, "issue", &step("resolved", 21, 10)).await).1, true);
-    // Sentry repeats a delivery with the issue as it is by then.
-    let stands_elsewhere = changed(&step("resolved", 30, 11), |it| it["data"]["issue"]["status"] = json!("unresolved"));
+    // Sentry redelivers with the current state of the issue.
+    let outdated_action = changed(&step("resolved", 30, 11), |it| it["data"]["issue"]["status"] = json!("unresolved"));
     deliver(&stack, "issue", &step("unresolved", 30, 11)).await;
-    assert_eq!(change_of(&deliver(&stack, "issue", &stands_elsewhere).await).1, false);
+    assert_eq!(change_of(&deliver(&stack, "issue", &outdated_action).await).1, false);
 }
 
 #[tokio::test]
-async fn a_return_of_what_is_not_known_opens_it_once() {
+async fn reopening_an_unknown_issue_opens_one_incident() {
     let stack = stack().await;
     let back = step("unresolved", 5, 3);
     let first = deliver(&stack, "issue", &back).await;
@@ -122,11 +122,11 @@ async fn a_return_of_what_is_not_known_opens_it_once() {
     assert_eq!(deliver(&stack, "issue", &back).await.body, first.body);
     let next = deliver(&stack, "error", &event(1)).await;
     assert_eq!((next.text("incident_id"), &next.body["created"]), (first.text("incident_id"), &json!(false)));
-    assert_eq!(occurrences(&stack).await, [1], "it stands for the first of its events");
+    assert_eq!(occurrences(&stack).await, [1], "the announcement counts as its first event");
 }
 
 #[tokio::test]
-async fn what_became_of_an_issue_that_is_not_known_is_kept() {
+async fn a_change_of_an_unknown_issue_is_stored() {
     let stack = stack().await;
     for file in ["issue-resolved", "issue-ignored", "issue-assigned"] {
         for _ in 0..2 {
@@ -139,7 +139,7 @@ async fn what_became_of_an_issue_that_is_not_known_is_kept() {
 }
 
 #[tokio::test]
-async fn an_end_a_hundred_times_at_once_is_one_end() {
+async fn a_hundred_concurrent_deliveries_of_a_resolution_resolve_once() {
     let stack = stack().await;
     deliver(&stack, "issue", ISSUE).await;
     let body = step("resolved", 1, 1);
@@ -155,7 +155,7 @@ async fn an_end_a_hundred_times_at_once_is_one_end() {
 }
 
 #[tokio::test]
-async fn ends_and_returns_and_errors_at_once_leave_one_open_or_none() {
+async fn concurrent_resolutions_reopenings_and_errors_leave_at_most_one_open_incident() {
     let stack = stack().await;
     deliver(&stack, "issue", ISSUE).await;
     let sent: Vec<_> = (0..60)
@@ -180,7 +180,7 @@ async fn ends_and_returns_and_errors_at_once_leave_one_open_or_none() {
 }
 
 #[tokio::test]
-async fn who_an_issue_is_assigned_to_is_noted_without_an_address() {
+async fn an_assignment_is_noted_without_the_address() {
     let stack = stack().await;
     deliver(&stack, "issue", ISSUE).await;
     let body = changed(&fixture("issue-assigned"), |it| {
@@ -192,8 +192,8 @@ async fn who_an_issue_is_assigned_to_is_noted_without_an_address() {
     }
     let sql =
         "SELECT action_description FROM agent_actions WHERE action_type = 'sentry_issue_assigned' ORDER BY timestamp";
-    let told: Vec<String> = stack.database.rows(sql, &[]).await.iter().map(|row| row.get(0)).collect();
-    assert_eq!(told, ["Sentry: issue assigned to a user", "Sentry: issue assigned to the team checkout"]);
+    let noted: Vec<String> = stack.database.rows(sql, &[]).await.iter().map(|row| row.get(0)).collect();
+    assert_eq!(noted, ["Sentry: issue assigned to a user", "Sentry: issue assigned to the team checkout"]);
     let all: String = stack
         .database
         .value(

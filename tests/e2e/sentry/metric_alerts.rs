@@ -1,11 +1,11 @@
-//! Metric alerts: a rule has one incident, which ends when the measurement is back.
+//! Metric alerts: a rule has one incident, which is resolved with the alert.
 
 use serde_json::json;
 
 use super::{METRIC_ALERT, changed, deliver, occurrences, stack, yesterday};
 
 #[tokio::test]
-async fn a_metric_alert_becomes_an_incident_and_a_step_of_it_stays_in_it() {
+async fn a_metric_alert_becomes_an_incident_and_its_changes_stay_in_it() {
     let stack = stack().await;
     let warning = changed(METRIC_ALERT, |it| it["action"] = json!("warning"));
     let first = deliver(&stack, "metric_alert", &warning).await;
@@ -18,7 +18,7 @@ async fn a_metric_alert_becomes_an_incident_and_a_step_of_it_stays_in_it() {
 }
 
 #[tokio::test]
-async fn a_rule_that_fires_again_is_still_one_incident() {
+async fn a_rule_that_fires_again_has_still_one_incident() {
     let stack = stack().await;
     for (firing, text) in [("902", "120 events"), ("903", "130 events")] {
         let body = changed(METRIC_ALERT, |it| {
@@ -32,7 +32,7 @@ async fn a_rule_that_fires_again_is_still_one_incident() {
     assert_eq!(occurrences(&stack).await, [2]);
 }
 
-/// A firing's step, as Sentry dates it: minutes long ago.
+/// A change of a firing, dated minutes ago.
 fn firing(action: &str, id: &str, detected: u32, closed: Option<u32>) -> String {
     let date = |minute: u32| format!("{}T10:{minute:02}:00Z", yesterday());
     changed(METRIC_ALERT, |it| {
@@ -45,13 +45,13 @@ fn firing(action: &str, id: &str, detected: u32, closed: Option<u32>) -> String 
 }
 
 #[tokio::test]
-async fn a_rule_s_incident_ends_with_it_and_an_end_of_an_earlier_firing_is_too_late() {
+async fn a_rule_s_incident_is_resolved_with_it_and_a_resolution_of_an_earlier_firing_is_ignored() {
     let stack = stack().await;
     let first = deliver(&stack, "metric_alert", &firing("critical", "902", 0, None)).await;
     let ended = deliver(&stack, "metric_alert", &firing("resolved", "902", 0, Some(5))).await;
     assert_eq!((ended.text("incident_id"), &ended.body["changed"]), (first.text("incident_id"), &json!(true)));
     assert_eq!(deliver(&stack, "metric_alert", &firing("resolved", "902", 0, Some(5))).await.body, ended.body);
-    // The rule fires twice more; the end of the first of them is delivered last.
+    // The rule fires twice more; the resolution of the first of these is delivered last.
     deliver(&stack, "metric_alert", &firing("open", "903", 10, None)).await;
     deliver(&stack, "metric_alert", &firing("critical", "904", 20, None)).await;
     let late = deliver(&stack, "metric_alert", &firing("resolved", "903", 10, Some(15))).await;
@@ -63,7 +63,7 @@ async fn a_rule_s_incident_ends_with_it_and_an_end_of_an_earlier_firing_is_too_l
 }
 
 #[tokio::test]
-async fn an_open_alert_is_no_trifle() {
+async fn an_open_alert_has_at_least_medium_severity() {
     let stack = stack().await;
     let quiet = changed(&firing("open", "905", 0, None), |it| it["data"]["description_text"] = json!("cache warning"));
     assert_eq!(deliver(&stack, "metric_alert", &quiet).await.text("severity"), "MEDIUM");

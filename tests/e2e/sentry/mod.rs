@@ -1,6 +1,5 @@
 //! `POST /webhooks/sentry` and `/webhooks/sentry/{secret}`.
 
-mod age;
 mod authenticity;
 mod errors;
 mod gateway;
@@ -8,6 +7,7 @@ mod hostile;
 mod lifecycle;
 mod metric_alerts;
 mod noted;
+mod replays;
 mod service_hooks;
 mod unsigned;
 
@@ -30,7 +30,7 @@ const METRIC_ALERT: &str = include_str!("../../../functions/sentry-webhook/fixtu
 const HOOK: &str = include_str!("../../../functions/sentry-webhook/fixtures/service-hook.json");
 const LEGACY: &str = include_str!("../../../functions/sentry-webhook/fixtures/legacy-plugin.json");
 
-/// A stack with each of Sentry's ways open.
+/// A stack that accepts each kind of Sentry's webhooks.
 async fn stack() -> TestStack {
     stack_of(config()).await
 }
@@ -49,19 +49,19 @@ async fn stack_of(config: SentryConfig) -> TestStack {
     TestStack::builder().sentry(config).start(Database::migrated().await).await
 }
 
-/// Yesterday, the same day throughout a run, as a date: what is older than deliveries are remembered is not taken.
+/// Yesterday's date, constant throughout a run: deliveries older than key retention are ignored.
 fn yesterday() -> &'static str {
     static DAY: OnceLock<String> = OnceLock::new();
     DAY.get_or_init(|| (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%d").to_string())
 }
 
-/// A body with the fixtures' day moved to yesterday.
+/// A fixture's body with its date moved to yesterday.
 fn fresh(body: &str) -> String {
     let received = format!("{}T09:15:02Z", yesterday()).parse::<DateTime<Utc>>().unwrap().timestamp();
     body.replace("2026-11-23T", &format!("{}T", yesterday())).replace("1795425302", &received.to_string())
 }
 
-/// Sends a body as Sentry does: signed, with its resource, and of yesterday.
+/// A request as Sentry sends it: signed, with its resource header, dated yesterday.
 fn webhook(stack: &TestStack, resource: &str, body: &str) -> reqwest::RequestBuilder {
     let body = fresh(body);
     stack
@@ -78,7 +78,7 @@ async fn deliver(stack: &TestStack, resource: &str, body: &str) -> Answer {
     stack.send(webhook(stack, resource, body)).await
 }
 
-/// A body as a service hook sends it.
+/// Sends a body as a service hook does.
 async fn deliver_hook(stack: &TestStack, body: &str) -> Answer {
     let body = fresh(body);
     let request = stack
@@ -90,7 +90,7 @@ async fn deliver_hook(stack: &TestStack, body: &str) -> Answer {
     stack.send(request).await
 }
 
-/// A body as the older plugin sends it.
+/// Sends a body as the older plugin does.
 async fn deliver_unsigned(stack: &TestStack, secret: &str, body: &str) -> Answer {
     stack.send(stack.request("POST", &format!("/webhooks/sentry/{secret}")).body(body.to_owned())).await
 }

@@ -1,4 +1,4 @@
-//! What is authentic but no error: kept, noted on the timeline of the incident that it names, counted, never refused.
+//! Authentic deliveries that are no errors: stored, noted on the timeline of the named incident, counted, never refused.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{ERROR, ISSUE, METRIC_ALERT, changed, config, deliver, deliver_hook, 
 use super::{HOOK, LEGACY, PATH_SECRET, stack_of};
 
 #[tokio::test]
-async fn what_names_an_issue_stands_on_its_incident_s_timeline() {
+async fn deliveries_that_name_an_issue_are_noted_on_its_incident_s_timeline() {
     let stack = stack().await;
     let id = deliver(&stack, "issue", ISSUE).await.text("incident_id").to_owned();
     let files = [
@@ -38,7 +38,7 @@ async fn what_names_an_issue_stands_on_its_incident_s_timeline() {
 }
 
 #[tokio::test]
-async fn secrets_in_what_is_noted_or_kept_are_not_stored() {
+async fn secrets_in_notes_are_not_stored() {
     let stack = stack().await;
     deliver(&stack, "issue", ISSUE).await;
     let secret = "ask ann@example.com, token ghp_0123456789abcdefghijABCDEFGHIJ012345";
@@ -65,7 +65,7 @@ async fn secrets_in_what_is_noted_or_kept_are_not_stored() {
 }
 
 #[tokio::test]
-async fn what_is_authentic_is_answered_with_200_whatever_it_is() {
+async fn every_authentic_delivery_is_answered_with_200() {
     let stack = stack().await;
     for (resource, body, word) in [
         ("installation", r#"{"action": "created", "data": {"installation": {"status": "pending"}}}"#, "noted"),
@@ -94,7 +94,7 @@ async fn what_is_authentic_is_answered_with_200_whatever_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_is_kept_as_it_came_and_once() {
+async fn a_delivery_of_an_unknown_kind_is_stored_unchanged_once() {
     let stack = stack().await;
     let id = deliver(&stack, "issue", ISSUE).await.text("incident_id").to_owned();
     let body =
@@ -109,7 +109,7 @@ async fn what_is_not_known_is_kept_as_it_came_and_once() {
 }
 
 #[tokio::test]
-async fn deliveries_are_counted_by_kind_and_the_unknown_together() {
+async fn deliveries_are_counted_by_kind_and_unknown_kinds_together() {
     let stack = stack().await;
     for (resource, body) in [
         ("issue", ISSUE.to_owned()),
@@ -131,7 +131,7 @@ async fn deliveries_are_counted_by_kind_and_the_unknown_together() {
 }
 
 #[tokio::test]
-async fn our_own_errors_are_dropped_when_they_come_back() {
+async fn our_own_errors_are_dropped_when_sentry_sends_them_back() {
     let own = Some("1".to_owned());
     let stack = stack_of(sentry_webhook::app::SentryConfig { own_project: own, ..config() }).await;
     let answers = [

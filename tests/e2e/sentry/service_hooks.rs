@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{ERROR, HOOK, SECRET, changed, config, deliver, deliver_hook, occurrences, stack, stack_of};
 
 #[tokio::test]
-async fn a_hook_s_event_becomes_an_incident() {
+async fn a_service_hook_s_event_becomes_an_incident() {
     let stack = stack().await;
     let answer = deliver_hook(&stack, HOOK).await;
     assert_eq!((answer.status, &answer.body["created"]), (200, &json!(true)), "{answer:?}");
@@ -23,7 +23,7 @@ async fn a_hook_s_event_becomes_an_incident() {
 }
 
 #[tokio::test]
-async fn an_event_that_comes_by_hook_and_by_webhook_counts_once() {
+async fn an_event_by_service_hook_and_by_webhook_counts_once() {
     let stack = stack().await;
     let same = changed(HOOK, |it| it["event"]["eventID"] = json!("e4874d664c3540c1a32eab185f12c5ab"));
     let first = deliver_hook(&stack, &same).await;
@@ -32,7 +32,7 @@ async fn an_event_that_comes_by_hook_and_by_webhook_counts_once() {
 }
 
 #[tokio::test]
-async fn only_the_hook_s_own_secret_opens_it() {
+async fn a_service_hook_is_verified_with_its_own_secret() {
     let stack = stack().await;
     for (header, secret) in [
         ("x-servicehook-signature", SECRET),

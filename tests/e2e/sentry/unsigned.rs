@@ -1,4 +1,4 @@
-//! The older `WebHooks` plugin: a secret in the path, and nothing signed.
+//! The older `WebHooks` plugin: a secret in the path, and no signature.
 
 use sentry_webhook::app::SentryConfig;
 use sentry_webhook::legacy::PER_MINUTE;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{ERROR, LEGACY, PATH_SECRET, changed, config, deliver, deliver_unsigned, occurrences, stack, stack_of};
 
 #[tokio::test]
-async fn an_unsigned_event_becomes_an_incident_that_says_so() {
+async fn an_unsigned_event_becomes_an_incident_that_is_marked_as_unsigned() {
     let stack = stack().await;
     let answer = deliver_unsigned(&stack, PATH_SECRET, LEGACY).await;
     assert_eq!((answer.status, &answer.body["created"]), (200, &json!(true)), "{answer:?}");
@@ -20,13 +20,13 @@ async fn an_unsigned_event_becomes_an_incident_that_says_so() {
 }
 
 #[tokio::test]
-async fn an_unsigned_event_never_takes_the_place_of_a_signed_one() {
+async fn an_unsigned_event_never_replaces_a_signed_one() {
     let same = changed(LEGACY, |it| it["event"]["event_id"] = json!("e4874d664c3540c1a32eab185f12c5ab"));
     let unsigned_first = stack().await;
     deliver_unsigned(&unsigned_first, PATH_SECRET, &same).await;
     let signed = deliver(&unsigned_first, "error", ERROR).await;
-    assert_eq!((signed.status, &signed.body["created"]), (200, &json!(false)), "it is of the same group");
-    assert_eq!(occurrences(&unsigned_first).await, [2], "the signed one counts all the same");
+    assert_eq!((signed.status, &signed.body["created"]), (200, &json!(false)), "it belongs to the same group");
+    assert_eq!(occurrences(&unsigned_first).await, [2], "the signed event is counted");
     let signed_first = stack().await;
     deliver(&signed_first, "error", ERROR).await;
     let unsigned = deliver_unsigned(&signed_first, PATH_SECRET, &same).await;
@@ -35,7 +35,7 @@ async fn an_unsigned_event_never_takes_the_place_of_a_signed_one() {
 }
 
 #[tokio::test]
-async fn only_the_secret_opens_it() {
+async fn the_secret_in_the_path_is_required() {
     let stack = stack().await;
     for secret in ["path_secre", "path_secret1", "PATH_SECRET", "%ff", "path_secret%00", "..%2f"] {
         let answer = deliver_unsigned(&stack, secret, LEGACY).await;
@@ -55,10 +55,10 @@ async fn only_the_secret_opens_it() {
 }
 
 #[tokio::test]
-async fn so_many_are_taken_in_a_minute_and_signed_ones_are_not_held_back() {
+async fn unsigned_deliveries_are_rate_limited_and_signed_ones_are_not() {
     let stack = stack().await;
     let mut refused = None;
-    // The minute may end in between: then so many more pass.
+    // The minute may end in between: then the limit starts again.
     for number in 0..2 * PER_MINUTE + 1 {
         let body = json!({"id": "1", "message": format!("boom {number}")}).to_string();
         let answer = deliver_unsigned(&stack, PATH_SECRET, &body).await;
@@ -67,7 +67,7 @@ async fn so_many_are_taken_in_a_minute_and_signed_ones_are_not_held_back() {
             break;
         }
     }
-    let refused = refused.expect("a process takes so many in a minute");
+    let refused = refused.expect("a process limits unsigned deliveries per minute");
     assert_eq!(refused.status, 429);
     let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
@@ -76,7 +76,7 @@ async fn so_many_are_taken_in_a_minute_and_signed_ones_are_not_held_back() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_or_no_object_is_refused() {
+async fn a_body_that_is_too_large_or_not_an_object_is_refused() {
     let stack = stack().await;
     for body in ["", "[]", "not JSON", "7"] {
         assert_eq!(deliver_unsigned(&stack, PATH_SECRET, body).await.status, 400, "{body}");

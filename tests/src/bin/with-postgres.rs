@@ -45,7 +45,7 @@ async fn run(server: &EmbeddedPostgres, command: &mut Command) -> anyhow::Result
     watchkeeper::migrations::apply(&template).await?;
     let (client, connection) = tokio_postgres::connect(&server.url_for("postgres"), tokio_postgres::NoTls).await?;
     let connection = tokio::spawn(connection);
-    // What a person does after the first migration.
+    // As an operator does after the first migration.
     client.batch_execute(&format!("ALTER ROLE {AGENT} LOGIN PASSWORD '{AGENT_PASSWORD}'")).await?;
     drop(client);
     connection.await??;
@@ -57,7 +57,7 @@ async fn run(server: &EmbeddedPostgres, command: &mut Command) -> anyhow::Result
         status = child.wait() => status?,
         _ = interrupt.recv() => child.wait().await?,
         _ = terminate.recv() => {
-            eprintln!("with-postgres: told to stop");
+            eprintln!("with-postgres: terminated");
             child.kill().await?;
             child.wait().await?
         }

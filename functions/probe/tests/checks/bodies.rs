@@ -1,4 +1,4 @@
-//! Bodies that are packed although nobody asked for it, and those that grow.
+//! Compressed bodies that were not requested, and bodies that exceed the size limit.
 
 use std::io::Write as _;
 
@@ -18,13 +18,13 @@ fn gzip(pieces: usize, piece: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_packed_body_is_understood() {
+async fn a_compressed_body_is_decoded() {
     let server = Server::with_body("content-encoding: gzip\r\n", &gzip(1, br#"{"db":{"ok":true}}"#)).await;
     healthy(&once(&checker(), with_conditions(http(&server.url()), &["[BODY].db.ok == true"])).await);
 }
 
 #[tokio::test]
-async fn a_bomb_is_a_body_that_is_too_large() {
+async fn a_decompression_bomb_fails_as_body_too_large() {
     let bomb = gzip(320, &[0; 65_536]);
     assert!(bomb.len() < 64 * 1024, "20 MiB in {} bytes", bomb.len());
     let server = Server::with_body("content-encoding: gzip\r\n", &bomb).await;
@@ -34,7 +34,7 @@ async fn a_bomb_is_a_body_that_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_bomb_under_a_wrong_status_is_kept_as_a_small_piece() {
+async fn a_decompression_bomb_with_a_failed_status_is_captured_truncated() {
     let bomb = gzip(320, b"all work and no play makes jack a dull boy. ");
     let mut bytes = b"HTTP/1.1 500 No\r\ncontent-encoding: gzip\r\n\r\n".to_vec();
     bytes.extend(&bomb);
@@ -47,7 +47,7 @@ async fn a_bomb_under_a_wrong_status_is_kept_as_a_small_piece() {
 }
 
 #[tokio::test]
-async fn a_body_of_64_kb_is_read_and_one_byte_more_is_not() {
+async fn a_body_of_64_kb_is_read_and_one_byte_more_is_too_large() {
     let whole = "x".repeat(64 * 1024);
     let server = Server::with_body("", whole.as_bytes()).await;
     healthy(&once(&checker(), with_conditions(http(&server.url()), &["len([BODY]) == 65536"])).await);
@@ -57,7 +57,7 @@ async fn a_body_of_64_kb_is_read_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_unpacked_is_told() {
+async fn a_body_that_can_not_be_decoded_is_a_protocol_failure() {
     for (head, body) in [("content-encoding: gzip\r\n", &b"nonsense"[..]), ("content-encoding: br\r\n", b"ok")] {
         let server = Server::with_body(head, body).await;
         let outcome = once(&checker(), with_conditions(http(&server.url()), &["[BODY] == ok"])).await;

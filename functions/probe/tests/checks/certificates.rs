@@ -1,4 +1,4 @@
-//! Authorities and what they sign, and servers that show it.
+//! Certificate authorities, the certificates that they sign, and TLS servers that present them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// An authority of a test's own, good until 2041.
+/// A certificate authority of the test's own, valid until 2041.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// What a server shows, and the key that belongs to it.
+/// What a server presents: its certificate chain, and the private key.
 pub(crate) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -37,7 +37,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// For these names or addresses, good until the beginning of this year.
+    /// Signs a certificate for these names or addresses, valid until the beginning of this year.
     pub(crate) fn sign(&self, names: &[&str], until: i32) -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = params(names, until).signed_by(&key, &self.issuer).unwrap();
@@ -46,13 +46,13 @@ impl Authority {
 }
 
 impl Identity {
-    /// Shows this certificate too, which nobody needs.
+    /// Presents this certificate too, which is not needed for the chain.
     pub(crate) fn beside(mut self, other: &Self) -> Self {
         self.chain.extend(other.chain.first().cloned());
         self
     }
 
-    /// Signed by itself.
+    /// A self-signed certificate.
     pub(crate) fn self_signed(names: &[&str]) -> Self {
         let key = KeyPair::generate().unwrap();
         let certificate = params(names, 2040).self_signed(&key).unwrap();
@@ -73,7 +73,7 @@ fn key_of(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap()
 }
 
-/// A server that speaks TLS and answers 200; ends when dropped.
+/// A server that speaks TLS and answers 200; stops when dropped.
 pub(crate) struct TlsServer {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,

@@ -1,4 +1,4 @@
-//! Conditions on what a server really answers.
+//! Conditions, evaluated on the answers of real servers.
 
 use shared::model::{FailureReason, ServiceSpec};
 
@@ -16,7 +16,7 @@ fn asking(server: &Server, conditions: &[&str]) -> ServiceSpec {
 }
 
 #[tokio::test]
-async fn all_that_hold() {
+async fn conditions_that_hold_are_healthy() {
     let server = server().await;
     let conditions = [
         "[STATUS] == any(200, 204)",
@@ -34,7 +34,7 @@ async fn all_that_hold() {
 }
 
 #[tokio::test]
-async fn one_that_does_not_is_told_with_what_was_seen() {
+async fn a_failed_condition_is_reported_with_the_actual_value() {
     let server = server().await;
     for (condition, seen) in [
         ("[BODY].db.ok == true", "it is false"),
@@ -51,7 +51,7 @@ async fn one_that_does_not_is_told_with_what_was_seen() {
 }
 
 #[tokio::test]
-async fn what_was_seen_is_redacted() {
+async fn actual_values_are_redacted() {
     let server = Server::with_body("", b"token=ghp_16C7e42F292c6912E7710c838347Ae178B4a and s3cret-value").await;
     let mut spec = asking(&server, &["[BODY] == ok"]);
     spec.check.headers.insert("X-Key".into(), "${PROBE_SECRET_KEY}".into());
@@ -63,7 +63,7 @@ async fn what_was_seen_is_redacted() {
 }
 
 #[tokio::test]
-async fn what_was_seen_can_be_stored_whatever_it_is() {
+async fn actual_values_can_be_stored_whatever_the_body_is() {
     for (body, condition, seen) in [
         (&b"no\0pe"[..], "[BODY] == ok", "no\u{FFFD}pe"),
         (br#"{"db":"a\u0000b"}"#, "[BODY].db == ok", "a\u{FFFD}b"),
@@ -83,15 +83,15 @@ async fn what_was_seen_can_be_stored_whatever_it_is() {
 }
 
 #[tokio::test]
-async fn a_condition_on_the_status_stands_for_the_expected_one() {
+async fn a_condition_on_the_status_replaces_the_expected_status() {
     let server = Server::answering("HTTP/1.1 204 No\r\n\r\n").await;
     healthy(&once(&checker(), asking(&server, &["[STATUS] == any(200, 204)"])).await);
     assert_eq!(failed(&once(&checker(), http(&server.url())).await).0, FailureReason::Status);
 }
 
 #[tokio::test]
-async fn one_that_is_none_is_a_wrong_configuration() {
+async fn an_invalid_condition_is_a_misconfiguration() {
     let outcome = once(&checker(), with_conditions(http("http://127.0.0.1:9/"), &["[STATUS] = 200"])).await;
-    let told = "condition \"[STATUS] = 200\", character 10: expected ==, !=, <, <=, > or >=";
-    assert_eq!(misconfigured(&outcome), told);
+    let error = "condition \"[STATUS] = 200\", character 10: expected ==, !=, <, <=, > or >=";
+    assert_eq!(misconfigured(&outcome), error);
 }

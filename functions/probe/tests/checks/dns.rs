@@ -1,4 +1,4 @@
-//! Names: a name server that says whatever a test wants, and the `dns` kind.
+//! Name resolution against a name server that the test scripts, and the `dns` kind.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use tokio::task::JoinHandle;
 use crate::server::Server;
 use crate::{checker, checker_asking, failed, healthy, http, impatient, once, spec, with_conditions};
 
-/// What is answered to a question.
+/// The response code and records of an answer.
 type Answer = (ResponseCode, Vec<RData>);
 
-/// A code that no server answers: the question is lost.
+/// A code that no server sends: the query gets no answer.
 const LOST: ResponseCode = ResponseCode::Unknown(0xfff);
 
-/// A name server on a free port; ends when dropped.
+/// A name server on a free port; stops when dropped.
 struct NameServer {
     address: SocketAddr,
     tasks: [JoinHandle<()>; 2],
@@ -33,7 +33,7 @@ impl NameServer {
         Self::start_with(answer, false).await
     }
 
-    /// With `truncated`, the whole answer is had over TCP only.
+    /// With `truncated`, the whole answer is available over TCP only.
     async fn start_with(answer: impl Fn(&str, RecordType) -> Answer + Send + Sync + 'static, truncated: bool) -> Self {
         let answer = Arc::new(answer);
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -95,7 +95,7 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
-/// Whether it said for sure that there is nothing.
+/// Whether the name server answered conclusively that there is no record.
 fn name_server_answered(outcome: &Outcome) -> bool {
     outcome.failure.as_ref().unwrap().name_server_answered
 }
@@ -118,7 +118,7 @@ async fn a_name_is_resolved_and_timed() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_there() {
+async fn an_unknown_name_is_a_dns_failure() {
     let names = NameServer::start(|_, _| (ResponseCode::NXDomain, Vec::new())).await;
     let outcome = once(&checker_asking(names.address), http("http://gone.example/")).await;
     assert_eq!(failed(&outcome), (FailureReason::Dns, "the name can't be resolved: no such name (NXDOMAIN)"));
@@ -126,16 +126,16 @@ async fn a_name_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_name_without_addresses_a_server_that_refuses_and_one_that_is_silent() {
-    for (code, told, answered) in [
+async fn missing_addresses_server_errors_and_silence_have_their_own_errors() {
+    for (code, error, answered) in [
         (ResponseCode::NoError, "the name can't be resolved: the name has no address", true),
         (ResponseCode::ServFail, "the name can't be resolved: the name server answers SERVFAIL", false),
         (ResponseCode::Refused, "the name can't be resolved: the name server answers REFUSED", false),
     ] {
         let names = NameServer::start(move |_, _| (code, Vec::new())).await;
         let outcome = once(&checker_asking(names.address), http("http://shop.example/")).await;
-        assert_eq!(failed(&outcome), (FailureReason::Dns, told));
-        assert_eq!(name_server_answered(&outcome), answered, "{told}");
+        assert_eq!(failed(&outcome), (FailureReason::Dns, error));
+        assert_eq!(name_server_answered(&outcome), answered, "{error}");
     }
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let outcome = once(&checker_asking(silent.local_addr().unwrap()), impatient(http("http://shop.example/"))).await;
@@ -144,7 +144,7 @@ async fn a_name_without_addresses_a_server_that_refuses_and_one_that_is_silent()
 }
 
 #[tokio::test]
-async fn an_address_is_enough_whatever_becomes_of_the_other_question() {
+async fn one_address_record_suffices_whatever_the_other_query_returns() {
     let server = Server::with_body("", b"ok").await;
     let url = format!("http://shop.example:{}/", server.address().port());
     for code in [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NXDomain, ResponseCode::NoError, LOST] {
@@ -162,7 +162,7 @@ async fn a_name_has_no_address_only_when_both_answers_say_so() {
     let server = Server::with_body("", b"ok").await;
     let url = format!("http://shop.example:{}/", server.address().port());
     for code in [ResponseCode::ServFail, LOST] {
-        // Has an address, but tells it the second time only.
+        // Returns the address for the second query only.
         let asked = AtomicUsize::new(0);
         let names = NameServer::start(move |_, kind| match kind {
             RecordType::A if asked.fetch_add(1, Ordering::SeqCst) == 0 => (code, Vec::new()),
@@ -172,18 +172,18 @@ async fn a_name_has_no_address_only_when_both_answers_say_so() {
         .await;
         healthy(&once(&checker_asking(names.address), http(&url)).await);
     }
-    // Never tells.
+    // Never returns an address.
     let names = NameServer::start(|_, kind| match kind {
         RecordType::A => (ResponseCode::ServFail, Vec::new()),
         _ => NOTHING,
     })
     .await;
-    let told = "the name can't be resolved: the name server answers SERVFAIL";
-    assert_eq!(failed(&once(&checker_asking(names.address), http(&url)).await), (FailureReason::Dns, told));
+    let error = "the name can't be resolved: the name server answers SERVFAIL";
+    assert_eq!(failed(&once(&checker_asking(names.address), http(&url)).await), (FailureReason::Dns, error));
 }
 
 #[tokio::test]
-async fn a_second_answer_that_is_private_is_refused() {
+async fn a_second_answer_with_a_private_address_is_refused() {
     let server = Server::answering("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n").await;
     let asked = AtomicUsize::new(0);
     let names = NameServer::start(move |_, kind| match kind {
@@ -193,7 +193,7 @@ async fn a_second_answer_that_is_private_is_refused() {
     })
     .await;
     let url = format!("http://rebind.example:{}/", server.address().port());
-    // The first attempt fails honestly, the second one is led elsewhere.
+    // The first attempt reaches the server and fails; the second one resolves to a private address.
     let outcome = checker_asking(names.address).check(&crate::claimed(http(&url)), chrono::Utc::now()).await;
     let (reason, text) = failed(&outcome);
     assert_eq!(reason, FailureReason::Blocked);
@@ -202,7 +202,7 @@ async fn a_second_answer_that_is_private_is_refused() {
 }
 
 #[tokio::test]
-async fn of_several_addresses_only_those_that_may_be_asked_are() {
+async fn of_several_addresses_only_allowed_ones_are_connected_to() {
     let server = Server::with_body("", b"ok").await;
     let names = NameServer::start(|_, kind| match kind {
         RecordType::A => (ResponseCode::NoError, vec![a([169, 254, 169, 254]), a([10, 0, 0, 1]), a([127, 0, 0, 1])]),
@@ -217,7 +217,7 @@ async fn of_several_addresses_only_those_that_may_be_asked_are() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_asked_for_over_tcp() {
+async fn a_truncated_answer_is_queried_again_over_tcp() {
     let many = |_: &str, kind: RecordType| match kind {
         RecordType::A => (ResponseCode::NoError, (1..=100).map(|last| a([127, 0, 0, last])).collect()),
         _ => NOTHING,
@@ -233,7 +233,7 @@ fn dns(target: &str) -> ServiceSpec {
 }
 
 #[tokio::test]
-async fn records_of_each_kind_are_told_as_an_operator_writes_them() {
+async fn records_of_each_kind_are_compared_in_the_operators_notation() {
     let names = NameServer::start(|_, kind| {
         let data = match kind {
             RecordType::A => vec![a([192, 0, 2, 1]), a([192, 0, 2, 2])],
@@ -264,12 +264,12 @@ async fn records_of_each_kind_are_told_as_an_operator_writes_them() {
     assert_eq!(failed(&outcome), (FailureReason::Dns, "the name has no NS record"));
     assert!(name_server_answered(&outcome));
     let outcome = once(&checker, with_conditions(dns("shop.example"), &["[ANSWER] == 192.0.2.9"])).await;
-    let told = "[ANSWER] == 192.0.2.9, but it is 192.0.2.1, 192.0.2.2";
-    assert_eq!(failed(&outcome), (FailureReason::Condition, told));
+    let error = "[ANSWER] == 192.0.2.9, but it is 192.0.2.1, 192.0.2.2";
+    assert_eq!(failed(&outcome), (FailureReason::Condition, error));
 }
 
 #[tokio::test]
-async fn a_record_can_be_told_whatever_is_in_it() {
+async fn a_record_with_a_nul_is_reported_with_a_replacement_character() {
     let names =
         NameServer::start(|_, _| (ResponseCode::NoError, vec![RData::TXT(TXT::new(vec!["a\0b".into()]))])).await;
     let mut spec = with_conditions(dns("shop.example"), &["[ANSWER] == ab"]);
@@ -279,7 +279,7 @@ async fn a_record_can_be_told_whatever_is_in_it() {
 }
 
 #[tokio::test]
-async fn a_name_that_should_not_be_there_may_be_wanted() {
+async fn a_condition_may_expect_nxdomain() {
     let names = NameServer::start(|_, _| (ResponseCode::NXDomain, Vec::new())).await;
     let checker = checker_asking(names.address);
     let outcome = once(&checker, dns("gone.example")).await;
@@ -288,7 +288,7 @@ async fn a_name_that_should_not_be_there_may_be_wanted() {
 }
 
 #[tokio::test]
-async fn a_service_may_name_the_server_unless_it_may_not_be_asked() {
+async fn a_service_may_name_a_name_server_unless_its_address_is_blocked() {
     let names = NameServer::start(|_, _| (ResponseCode::NoError, vec![a([192, 0, 2, 1])])).await;
     let mut spec = dns("shop.example");
     spec.check.dns_server = Some(names.address.to_string());

@@ -1,4 +1,4 @@
-//! Servers that hang, lie, flood or hang up. None of them costs more than the time-out, and each is told apart.
+//! Servers that hang, flood, or close the connection. None exceeds the time-out, and each has its own failure reason.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -17,7 +17,7 @@ async fn once_in_time(spec: ServiceSpec) -> Outcome {
 }
 
 #[tokio::test]
-async fn no_answer_at_all() {
+async fn a_server_that_never_answers_times_out() {
     let server = Server::start(|stream, _| async move {
         let _open = stream;
         std::future::pending().await
@@ -30,7 +30,7 @@ async fn no_answer_at_all() {
 }
 
 #[tokio::test]
-async fn headers_that_drip_end_at_the_deadline() {
+async fn slow_headers_end_at_the_deadline() {
     let server = Server::start(|mut stream, seen| async move {
         seen.head(&mut stream).await;
         let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
@@ -43,7 +43,7 @@ async fn headers_that_drip_end_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_endless_body_is_not_read_where_nobody_asks_for_it_and_cut_where_somebody_does() {
+async fn an_endless_body_is_read_only_for_a_body_condition_and_only_up_to_the_limit() {
     let server = Server::start(|mut stream, seen| async move {
         seen.head(&mut stream).await;
         let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
@@ -56,7 +56,7 @@ async fn an_endless_body_is_not_read_where_nobody_asks_for_it_and_cut_where_some
 }
 
 #[tokio::test]
-async fn a_body_that_drips_ends_at_the_deadline() {
+async fn a_slow_body_ends_at_the_deadline() {
     let server = Server::start(|mut stream, seen| async move {
         seen.head(&mut stream).await;
         let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
@@ -72,7 +72,7 @@ async fn a_body_that_drips_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_failed_answer_whose_body_hangs_is_told_by_its_status() {
+async fn a_failed_status_is_reported_even_if_the_body_hangs() {
     let server = Server::start(|mut stream, seen| async move {
         seen.head(&mut stream).await;
         let _gone = stream.write_all(b"HTTP/1.1 503 No\r\ncontent-length: 100\r\n\r\nbusy").await;
@@ -85,7 +85,7 @@ async fn a_failed_answer_whose_body_hangs_is_told_by_its_status() {
 }
 
 #[tokio::test]
-async fn a_huge_header_and_too_many_of_them_are_no_http() {
+async fn a_huge_header_and_too_many_headers_are_protocol_failures() {
     let huge = format!("HTTP/1.1 200 OK\r\nx-huge: {}\r\n\r\n", "x".repeat(1_000_000));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: 1\r\n".repeat(5_000));
     for head in [huge, many] {
@@ -96,7 +96,7 @@ async fn a_huge_header_and_too_many_of_them_are_no_http() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_told_as_such() {
+async fn an_answer_that_is_not_http_is_a_protocol_failure() {
     for bytes in ["SSH-2.0-OpenSSH_9.9\r\n", "\0\0\0\0\0\0\0\0\r\n\r\n", "HTTP/1.1 abc OK\r\n\r\n"] {
         let server = Server::answering(bytes).await;
         assert_eq!(failed(&once(&checker(), http(&server.url())).await).0, FailureReason::Protocol, "{bytes:?}");
@@ -104,7 +104,7 @@ async fn what_is_no_http_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn hanging_up_before_the_answer_or_within_it() {
+async fn a_connection_closed_before_or_within_the_answer_is_a_reset() {
     for bytes in ["", "HTTP/1.1 200 OK\r\nx-half: "] {
         let server = Server::answering(bytes).await;
         let outcome = once(&checker(), http(&server.url())).await;
@@ -114,11 +114,11 @@ async fn hanging_up_before_the_answer_or_within_it() {
 }
 
 #[tokio::test]
-async fn a_reset_within_the_body() {
+async fn a_connection_reset_within_the_body_is_a_reset() {
     let server = Server::start(|mut stream, seen| async move {
         seen.head(&mut stream).await;
         let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").await;
-        // What has not been read makes the system reset the connection.
+        // Unread data makes the system reset the connection.
         let _reset = stream.set_zero_linger();
     })
     .await;
@@ -128,7 +128,7 @@ async fn a_reset_within_the_body() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn a_closed_port_refuses_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -136,7 +136,7 @@ async fn nobody_listens() {
 }
 
 #[tokio::test]
-async fn ipv6_only() {
+async fn a_service_on_ipv6_only_is_reached() {
     let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
     let server = Server::start_at(address, |mut stream, seen| async move {
         seen.head(&mut stream).await;
@@ -144,7 +144,7 @@ async fn ipv6_only() {
     })
     .await;
     healthy(&once(&checker(), http(&server.url())).await);
-    // The name has an IPv4 address too, where nobody listens.
+    // The name has an IPv4 address too, on which no server listens.
     let outcome = once(&checker(), http(&format!("http://localhost:{}/", server.address().port()))).await;
     healthy(&outcome);
     assert_eq!(outcome.hops[0].address, Some(Ipv6Addr::LOCALHOST.into()));

@@ -1,4 +1,4 @@
-//! Answers as they should be, and statuses that should not.
+//! HTTP checks: healthy answers, unexpected statuses, and what is captured of them.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::server::Server;
 use crate::{checker, failed, healthy, http, misconfigured, once};
 
 #[tokio::test]
-async fn an_answer_with_its_phases() {
+async fn a_healthy_answer_has_measured_phases() {
     let server = Server::with_body("", b"ok").await;
     let outcome = once(&checker(), http(&server.url())).await;
     healthy(&outcome);
@@ -22,7 +22,7 @@ async fn an_answer_with_its_phases() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_what_the_service_says() {
+async fn the_request_has_the_method_headers_and_body_of_the_service() {
     let server = Server::with_body("", b"ok").await;
     let mut spec = http(&format!("http://user:p%40ss@{}/a%20b?q=1#part", server.address()));
     spec.check.method = "POST".into();
@@ -46,7 +46,7 @@ async fn what_is_sent_is_what_the_service_says() {
 }
 
 #[tokio::test]
-async fn a_variable_that_is_not_set_is_named_and_nothing_is_asked() {
+async fn a_variable_that_is_not_set_is_named_and_no_request_is_sent() {
     let server = Server::with_body("", b"ok").await;
     let mut spec = http(&server.url());
     spec.check.headers.insert("Authorization".into(), "Bearer ${PROBE_SECRET_OTHER}".into());
@@ -56,7 +56,7 @@ async fn a_variable_that_is_not_set_is_named_and_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn a_wrong_status_is_told_and_the_answer_is_kept_without_its_secrets() {
+async fn a_wrong_status_is_reported_and_the_answer_is_captured_without_secrets() {
     let body = r#"{"error":"boom","password":"hunter2hunter2","you_sent":"s3cret-value"}"#;
     let head = "HTTP/1.1 500 Oops\r\nset-cookie: session=abc\r\nx-trace: 7\r\nauthorization-echo: s3cret-value\r\n";
     let server = Server::answering(format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await;
@@ -74,7 +74,7 @@ async fn a_wrong_status_is_told_and_the_answer_is_kept_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn expected_statuses_are_no_failure() {
+async fn an_expected_status_is_healthy() {
     let server = Server::answering("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
     let mut spec = http(&server.url());
     spec.check.expected_statuses = Statuses::of([200..=299, 404..=404]);
@@ -85,13 +85,13 @@ async fn expected_statuses_are_no_failure() {
 }
 
 #[tokio::test]
-async fn http_1_0_is_an_answer_and_a_body_may_end_with_the_connection() {
+async fn http_1_0_is_accepted_and_a_body_may_end_with_the_connection() {
     let server = Server::answering("HTTP/1.0 200 OK\r\n\r\nall is well").await;
     healthy(&once(&checker(), crate::with_conditions(http(&server.url()), &["[BODY] == pat(*well)"])).await);
 }
 
 #[tokio::test]
-async fn slower_than_it_should_be_is_degraded_with_both_numbers() {
+async fn a_slow_answer_is_degraded_and_reported_with_limit_and_latency() {
     let server = Server::start(|mut stream, seen| async move {
         seen.head(&mut stream).await;
         tokio::time::sleep(Duration::from_millis(60)).await;
@@ -108,7 +108,7 @@ async fn slower_than_it_should_be_is_degraded_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn the_address_that_is_shown_holds_no_secret() {
+async fn the_reported_url_contains_no_secret() {
     let server = Server::with_body("", b"ok").await;
     let outcome = once(&checker(), http(&format!("http://user:pass@{}/x?token=t", server.address()))).await;
     assert_eq!(outcome.hops[0].url, format!("http://{}/x", server.address()));

@@ -1,4 +1,4 @@
-//! The checker against real servers that do their worst, each on a free port of the loopback interface.
+//! The checker against real, also hostile, servers, each on a free port of the loopback interface.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod bodies;
@@ -26,13 +26,13 @@ use shared::store::probing::ClaimedService;
 use shared::tls::Trust;
 use uuid::Uuid;
 
-/// Long enough for whatever answers, however busy the machine is.
+/// Long enough for every server that answers, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Short enough to wait for what does not answer.
+/// Short, for servers that do not answer.
 const IMPATIENT: Duration = Duration::from_millis(500);
 
-/// A checker that may ask the loopback interface.
+/// A checker that may connect to the loopback interface.
 fn config() -> CheckerConfig {
     let secrets = Secrets::from_lookup(|name| (name == "PROBE_SECRET_KEY").then(|| "s3cret-value".to_owned()));
     CheckerConfig::new(Cidr::loopback(), secrets, Redactor::default())
@@ -42,12 +42,12 @@ fn checker() -> Checker {
     Checker::new(config()).unwrap()
 }
 
-/// One that believes these certificates (PEM).
+/// A checker that trusts these certificates (PEM).
 fn checker_trusting(pem: &str) -> Checker {
     Checker::new(CheckerConfig { trust: Trust::Only(pem.to_owned()), ..config() }).unwrap()
 }
 
-/// One that asks this name server.
+/// A checker that queries this name server.
 fn checker_asking(name_server: SocketAddr) -> Checker {
     Checker::new(CheckerConfig { name_servers: vec![name_server], ..config() }).unwrap()
 }
@@ -60,7 +60,7 @@ fn http(target: &str) -> ServiceSpec {
     spec(Kind::Http, target)
 }
 
-/// Of something that hangs.
+/// With a short time-out, for a server that hangs.
 fn impatient(spec: ServiceSpec) -> ServiceSpec {
     ServiceSpec { timeout: IMPATIENT, ..spec }
 }
@@ -76,7 +76,7 @@ fn claimed(spec: ServiceSpec) -> ClaimedService {
     ClaimedService::new(service, Slot { start: DateTime::UNIX_EPOCH, period_seconds: 60 })
 }
 
-/// One attempt at a service that is known to fail already; another one where this process was too busy to tell.
+/// One attempt at a service that is failing already; repeated while this process was too busy to judge.
 async fn once(checker: &Checker, spec: ServiceSpec) -> Outcome {
     let mut claimed = claimed(spec);
     claimed.service.standing.consecutive_failures = 1;
@@ -88,7 +88,7 @@ async fn once(checker: &Checker, spec: ServiceSpec) -> Outcome {
     }
 }
 
-/// Why it failed.
+/// The reason and the text of the failure.
 #[track_caller]
 fn failed(outcome: &Outcome) -> (FailureReason, &str) {
     assert_eq!(outcome.verdict, Verdict::Failed, "{outcome:?}");
@@ -96,7 +96,7 @@ fn failed(outcome: &Outcome) -> (FailureReason, &str) {
     (failure.reason, &failure.text)
 }
 
-/// What is wrong with how it is configured, which is nobody's downtime.
+/// The configuration error, which does not count as downtime.
 #[track_caller]
 fn misconfigured(outcome: &Outcome) -> &str {
     let failure = outcome.failure.as_ref().unwrap();

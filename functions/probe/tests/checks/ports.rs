@@ -1,4 +1,4 @@
-//! `tcp`: a connection is taken or not.
+//! The `tcp` kind: a port accepts a connection or not.
 
 use shared::model::{FailureReason, Kind, Verdict};
 use tokio::net::TcpListener;
@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use crate::{checker, failed, healthy, once, spec, with_conditions};
 
 #[tokio::test]
-async fn a_connection_is_taken() {
+async fn an_accepted_connection_is_healthy() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let conditions = ["[CONNECTED] == true", "[IP] == any(127.0.0.1, ::1)", "[RESPONSE_TIME] < 5s"];
@@ -19,7 +19,7 @@ async fn a_connection_is_taken() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn a_closed_port_refuses_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -28,7 +28,7 @@ async fn nobody_listens() {
 }
 
 #[tokio::test]
-async fn special_addresses_are_not_asked_however_they_are_written() {
+async fn special_addresses_are_blocked_in_every_notation() {
     for target in ["10.0.0.1:80", "169.254.169.254:80", "[::]:80", "[::ffff:10.0.0.1]:80", "0xa9.254.43518:80", "0:80"]
     {
         let outcome = once(&checker(), spec(Kind::Tcp, target)).await;
@@ -38,7 +38,7 @@ async fn special_addresses_are_not_asked_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn the_runtime_api_of_our_own_lambda_is_not_asked() {
+async fn the_runtime_api_of_our_own_lambda_is_blocked() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let variable = address.clone();

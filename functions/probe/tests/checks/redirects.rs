@@ -1,4 +1,4 @@
-//! Redirects: in circles, to what may not be asked, and away from home.
+//! Redirects: loops, blocked targets, and other hosts.
 
 use shared::model::{FailureReason, Statuses};
 
@@ -10,7 +10,7 @@ async fn redirecting(status: u16, to: &str) -> Server {
 }
 
 #[tokio::test]
-async fn a_circle_ends() {
+async fn a_redirect_loop_ends() {
     let server = redirecting(302, "/health").await;
     let outcome = once(&checker(), http(&server.url())).await;
     assert_eq!(failed(&outcome), (FailureReason::Redirect, "too many redirects"));
@@ -18,7 +18,7 @@ async fn a_circle_ends() {
 }
 
 #[tokio::test]
-async fn none_is_followed_where_none_may_be() {
+async fn redirects_are_not_followed_where_the_limit_is_zero() {
     let server = redirecting(302, "/health").await;
     let mut spec = http(&server.url());
     spec.check.max_redirects = 0;
@@ -27,7 +27,7 @@ async fn none_is_followed_where_none_may_be() {
 }
 
 #[tokio::test]
-async fn an_expected_redirect_is_an_answer() {
+async fn an_expected_redirect_status_is_healthy() {
     let server = redirecting(301, "https://169.254.169.254/").await;
     let mut spec = http(&server.url());
     spec.check.expected_statuses = Statuses::one(301);
@@ -37,7 +37,7 @@ async fn an_expected_redirect_is_an_answer() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_asked_is_not_reached_by_a_redirect() {
+async fn a_redirect_to_a_blocked_address_is_not_followed() {
     for (to, host) in [
         ("http://169.254.169.254/latest/meta-data/", "169.254.169.254"),
         ("http://10.0.0.1/", "10.0.0.1"),
@@ -58,10 +58,10 @@ async fn what_may_not_be_asked_is_not_reached_by_a_redirect() {
 }
 
 #[tokio::test]
-async fn each_hop_is_timed_and_credentials_stay_at_home() {
-    let away = Server::with_body("", b"ok").await;
-    let home = redirecting(307, &format!("http://{}/there", away.address())).await;
-    let mut spec = http(&home.url());
+async fn each_hop_is_timed_and_credentials_are_not_sent_to_another_host() {
+    let target = Server::with_body("", b"ok").await;
+    let origin = redirecting(307, &format!("http://{}/there", target.address())).await;
+    let mut spec = http(&origin.url());
     spec.check.headers.insert("Authorization".into(), "Bearer abc".into());
     spec.check.headers.insert("X-Hidden".into(), "${PROBE_SECRET_KEY}".into());
     spec.check.headers.insert("X-Plain".into(), "yes".into());
@@ -69,35 +69,35 @@ async fn each_hop_is_timed_and_credentials_stay_at_home() {
     healthy(&outcome);
     assert_eq!(outcome.hops.iter().map(|hop| hop.status).collect::<Vec<_>>(), [Some(307), Some(200)]);
     assert!(outcome.hops.iter().all(|hop| hop.phases.first_byte.is_some()));
-    let (first, second) = (home.requests().remove(0), away.requests().remove(0));
+    let (first, second) = (origin.requests().remove(0), target.requests().remove(0));
     assert!(first.contains("authorization: Bearer abc") && first.contains("s3cret-value"), "{first}");
     assert!(!second.contains("authorization") && !second.contains("s3cret-value"), "{second}");
     assert!(second.contains("x-plain: yes") && second.starts_with("GET /there "), "{second}");
-    assert!(second.contains(&format!("host: {}", away.address())), "{second}");
+    assert!(second.contains(&format!("host: {}", target.address())), "{second}");
 }
 
 #[tokio::test]
-async fn another_host_that_fails_is_named() {
-    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let server = redirecting(302, &format!("http://{nobody}/")).await;
+async fn a_failure_of_another_host_names_that_host() {
+    let closed_port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let server = redirecting(302, &format!("http://{closed_port}/")).await;
     let outcome = once(&checker(), http(&server.url())).await;
     let expected = (FailureReason::ConnectionRefused, "connection refused (redirected to 127.0.0.1)");
     assert_eq!(failed(&outcome), expected);
 }
 
 #[tokio::test]
-async fn a_redirect_to_nowhere_is_told() {
+async fn a_redirect_without_a_valid_target_is_reported() {
     for to in ["ftp://x/", "http://", "javascript:alert(1)"] {
         let server = redirecting(302, to).await;
         assert_eq!(failed(&once(&checker(), http(&server.url())).await).0, FailureReason::Redirect, "{to}");
     }
-    // Without an address to go to, the status is the answer.
+    // Without a location, the status decides.
     let server = Server::answering("HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!(failed(&once(&checker(), http(&server.url())).await).0, FailureReason::Status);
 }
 
 #[tokio::test]
-async fn a_very_long_address_is_shown_in_part() {
+async fn a_very_long_url_is_truncated() {
     let server = redirecting(302, &format!("http://{}/", "a.".repeat(10_000))).await;
     let outcome = once(&checker(), http(&server.url())).await;
     let text = failed(&outcome).1;

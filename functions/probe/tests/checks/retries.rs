@@ -1,4 +1,4 @@
-//! A first failure is confirmed, a known one is not.
+//! Retries: a first failure is confirmed, a known failure is not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +27,7 @@ async fn failing(times: usize) -> Server {
 }
 
 #[tokio::test]
-async fn a_blip_is_no_failure() {
+async fn a_failure_that_a_retry_does_not_confirm_is_healthy() {
     let server = failing(2).await;
     let outcome = checker().check(&claimed(http(&server.url())), Utc::now()).await;
     healthy(&outcome);
@@ -36,7 +36,7 @@ async fn a_blip_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_failure_is_confirmed_twice() {
+async fn a_failure_is_confirmed_by_two_retries() {
     let server = failing(9).await;
     let outcome = checker().check(&claimed(http(&server.url())), Utc::now()).await;
     assert_eq!(failed(&outcome), (FailureReason::Status, "status 500 instead of 200"));
@@ -44,14 +44,14 @@ async fn a_failure_is_confirmed_twice() {
 }
 
 #[tokio::test]
-async fn what_fails_already_is_asked_once() {
+async fn a_known_failure_is_not_retried() {
     let server = failing(9).await;
     assert_eq!(once(&checker(), http(&server.url())).await.attempts, 1);
     assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn attempts_share_twice_the_time_out() {
+async fn attempts_share_a_deadline_of_twice_the_time_out() {
     let server = Server::start(|stream, _| async move {
         let _open = stream;
         std::future::pending().await
@@ -59,7 +59,7 @@ async fn attempts_share_twice_the_time_out() {
     .await;
     let outcome = loop {
         let outcome = checker().check(&claimed(impatient(http(&server.url()))), Utc::now()).await;
-        // This process may be too busy to tell.
+        // The process may be too busy to judge.
         if failed(&outcome).0 != FailureReason::Ours {
             break outcome;
         }
@@ -69,13 +69,13 @@ async fn attempts_share_twice_the_time_out() {
 }
 
 #[tokio::test]
-async fn what_is_wrongly_configured_is_not_asked_again() {
+async fn a_misconfigured_service_is_not_retried() {
     let outcome = checker().check(&claimed(http("http://10.0.0.1/")), Utc::now()).await;
     assert_eq!((failed(&outcome).0, outcome.attempts), (FailureReason::Blocked, 1));
 }
 
 #[tokio::test]
-async fn a_first_slow_answer_is_confirmed() {
+async fn a_first_slow_answer_is_confirmed_by_a_retry() {
     let asked = Arc::new(AtomicUsize::new(0));
     let server = Server::start(move |mut stream, seen| {
         let asked = Arc::clone(&asked);

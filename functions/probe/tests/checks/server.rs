@@ -1,4 +1,4 @@
-//! A server that does as it is told to each connection, and remembers what it was sent.
+//! A server that handles each connection as the test scripts it, and records the requests.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,18 +8,18 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A server on a free port; ends when dropped.
+/// A server on a free port; stops when dropped.
 pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
-/// What a server has been sent, head by head.
+/// The heads of the recorded requests.
 #[derive(Clone)]
-pub(crate) struct Seen(Arc<Mutex<Vec<String>>>);
+pub(crate) struct RecordedRequests(Arc<Mutex<Vec<String>>>);
 
-impl Seen {
+impl RecordedRequests {
     /// Reads the head of a request.
     pub(crate) async fn head(&self, stream: &mut (impl AsyncRead + Unpin)) -> String {
         let mut head = Vec::new();
@@ -36,25 +36,25 @@ impl Seen {
 }
 
 impl Server {
-    /// Each connection is dealt with by this.
+    /// Starts a server that handles each connection with this.
     pub(crate) async fn start<F, R>(serve: F) -> Self
     where
-        F: Fn(TcpStream, Seen) -> R + Send + Sync + 'static,
+        F: Fn(TcpStream, RecordedRequests) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), serve).await
     }
 
-    /// The same at another address.
+    /// The same on another address.
     pub(crate) async fn start_at<F, R>(address: SocketAddr, serve: F) -> Self
     where
-        F: Fn(TcpStream, Seen) -> R + Send + Sync + 'static,
+        F: Fn(TcpStream, RecordedRequests) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Seen(Arc::clone(&requests));
+        let seen = RecordedRequests(Arc::clone(&requests));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, seen.clone()));
@@ -63,7 +63,7 @@ impl Server {
         Self { address, requests, task }
     }
 
-    /// Answers each request with these bytes, and hangs up.
+    /// Answers each request with these bytes, and closes the connection.
     pub(crate) async fn answering(bytes: impl AsRef<[u8]> + Send + Sync + Clone + 'static) -> Self {
         Self::start(move |mut stream, seen| {
             let bytes = bytes.clone();
@@ -76,7 +76,7 @@ impl Server {
         .await
     }
 
-    /// Answers each request with 200 and this body, under these further lines of the head.
+    /// Answers each request with 200, these further header lines and this body.
     pub(crate) async fn with_body(head: &str, body: &[u8]) -> Self {
         let mut bytes = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{head}\r\n", body.len()).into_bytes();
         bytes.extend(body);

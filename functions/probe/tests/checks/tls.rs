@@ -1,4 +1,4 @@
-//! Certificates: those that are good, those that are not, and until when.
+//! TLS checks: valid and invalid certificates, and when they expire.
 
 use chrono::{DateTime, Utc};
 use shared::model::{FailureReason, Kind};
@@ -13,7 +13,7 @@ fn beginning_of(year: i32) -> Option<DateTime<Utc>> {
 }
 
 #[tokio::test]
-async fn a_good_certificate_is_believed_and_its_end_known() {
+async fn a_valid_certificate_is_trusted_and_its_expiry_is_known() {
     let authority = Authority::new();
     let server = TlsServer::start(authority.sign(&["localhost", "127.0.0.1"], 2040)).await;
     let checker = checker_trusting(&authority.pem());
@@ -28,7 +28,7 @@ async fn a_good_certificate_is_believed_and_its_end_known() {
 }
 
 #[tokio::test]
-async fn the_first_of_the_chain_to_end_counts() {
+async fn the_earliest_expiry_of_the_chain_counts() {
     let authority = Authority::new();
     let server = TlsServer::start(authority.sign(&["localhost"], 2100)).await;
     let target = format!("localhost:{}", server.address.port());
@@ -38,7 +38,7 @@ async fn the_first_of_the_chain_to_end_counts() {
 }
 
 #[tokio::test]
-async fn one_that_has_ended_and_is_not_needed_does_not_count() {
+async fn an_expired_certificate_outside_of_the_chain_does_not_count() {
     let authority = Authority::new();
     let identity = authority.sign(&["localhost"], 2040).beside(&authority.sign(&["old.example"], 2021));
     let server = TlsServer::start(identity).await;
@@ -49,17 +49,17 @@ async fn one_that_has_ended_and_is_not_needed_does_not_count() {
 }
 
 #[tokio::test]
-async fn what_is_not_to_be_believed_is_told_and_its_end_known_all_the_same() {
+async fn an_untrusted_certificate_is_reported_and_its_expiry_is_known() {
     let authority = Authority::new();
-    let ended = authority.sign(&["localhost"], 2021);
-    let elsewhere = authority.sign(&["other.example"], 2040);
-    let own = Identity::self_signed(&["localhost"]);
-    let stranger = Authority::new().sign(&["localhost"], 2040);
+    let expired = authority.sign(&["localhost"], 2021);
+    let other_name = authority.sign(&["other.example"], 2040);
+    let self_signed = Identity::self_signed(&["localhost"]);
+    let other_authority = Authority::new().sign(&["localhost"], 2040);
     for (identity, words, until) in [
-        (ended, "has expired", 2021),
-        (elsewhere, "not for this name", 2040),
-        (own, "nobody that is trusted", 2040),
-        (stranger, "BadSignature", 2040),
+        (expired, "has expired", 2021),
+        (other_name, "not for this name", 2040),
+        (self_signed, "nobody that is trusted", 2040),
+        (other_authority, "BadSignature", 2040),
     ] {
         let server = TlsServer::start(identity).await;
         let port = server.address.port();
@@ -75,14 +75,14 @@ async fn what_is_not_to_be_believed_is_told_and_its_end_known_all_the_same() {
 }
 
 #[tokio::test]
-async fn the_public_roots_do_not_sign_for_localhost() {
+async fn the_public_roots_do_not_verify_localhost() {
     let server = TlsServer::start(Authority::new().sign(&["localhost"], 2040)).await;
     let outcome = once(&checker(), http(&format!("https://localhost:{}/", server.address.port()))).await;
     assert_eq!(failed(&outcome).0, FailureReason::Tls);
 }
 
 #[tokio::test]
-async fn a_certificate_that_ends_soon_fails_only_the_condition_that_says_so() {
+async fn a_certificate_that_expires_soon_fails_only_the_condition_on_it() {
     let authority = Authority::new();
     let server = TlsServer::start(authority.sign(&["localhost"], 2040)).await;
     let target = format!("localhost:{}", server.address.port());
@@ -95,7 +95,7 @@ async fn a_certificate_that_ends_soon_fails_only_the_condition_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_tls_and_one_that_hangs_up_within_it() {
+async fn no_tls_and_a_connection_closed_within_the_handshake_are_failures() {
     let server = Server::start(|mut stream, _| async move {
         let _gone = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await;
         std::future::pending().await
@@ -109,7 +109,7 @@ async fn a_server_that_speaks_no_tls_and_one_that_hangs_up_within_it() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_never_ends() {
+async fn a_handshake_that_hangs_times_out() {
     let server = Server::start(|stream, _| async move {
         let _open = stream;
         std::future::pending().await

@@ -1,4 +1,4 @@
-//! What `replay` gains by writing whole batches: the same reports one by one, and a hundred at a time.
+//! What `replay` gains by storing whole batches: the same reports one by one, and a hundred at a time.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::server::Server;
 
 /// Reports of each kind.
 const REPORTS: u32 = 2_000;
-/// Times as many rows per second as single statements.
+/// The wanted ratio of rows per second, batches to single statements.
 const AIM: f64 = 4.0;
 
 /// Rows per second.
@@ -26,7 +26,7 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// Writes reports of 100 errors both ways, over one connection.
+    /// Stores reports of 100 errors both ways, over one connection.
     pub(crate) async fn measure(server: &Server) -> anyhow::Result<Self> {
         let config = DatabaseConfig::at(SecretString::from(server.url()));
         let store = Store::new(&config, "bench", PoolSize(1))?;

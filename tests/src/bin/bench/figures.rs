@@ -1,8 +1,8 @@
-//! Many durations, and what is told of them.
+//! Statistics over many durations: rate and percentiles.
 
 use std::time::Duration;
 
-/// What was measured of one kind of request.
+/// The measurements of one kind of request.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     latencies: Vec<Duration>,
@@ -49,7 +49,7 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Whether an aim is met, in a word.
+/// Whether an aim is met, as a word.
 pub(crate) fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "missed" }
 }

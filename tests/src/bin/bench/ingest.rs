@@ -1,5 +1,5 @@
-//! `bench ingest`: requests per second and latencies of `watchkeeper start`, beside pgbench with the same statement on
-//! the same server. Both take turns, in another order each round, so that a disturbance hits both.
+//! `bench ingest`: requests per second and latencies of `watchkeeper start`, compared to pgbench with the same statement
+//! on the same server. Both take turns, in another order each round, so that a disturbance affects both.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::pgbench::{Pgbench, Protocol};
 use crate::server::{Server, Stack};
 use crate::{machine, pure};
 
-/// How many different errors are reported, each as often as any other: many, and a storm of one.
+/// How many different errors are reported, equally often: many, and a storm of one.
 const ERRORS: [usize; 2] = [100, 1];
 
 const BODIES: [(&str, &str); 2] = [
@@ -22,11 +22,11 @@ const BODIES: [(&str, &str); 2] = [
     ("11 kB", include_str!("../../../benches/reports/11kB.json")),
 ];
 
-/// Of pgbench's rate with prepared statements we want this much, at so many clients, with bodies of 1 kB.
+/// The wanted ratio to pgbench's rate with prepared statements, by number of clients, with bodies of 1 kB.
 const AIM_RATIOS: [(usize, f64); 3] = [(1, 0.9), (8, 1.1), (32, 1.5)];
 /// 99 of 100 reports are stored within this time, in milliseconds.
 const AIM_STORED_MS: f64 = 100.0;
-/// What the stack may hold in memory at the end, in megabytes (10^6 bytes).
+/// The memory limit of the stack at the end, in megabytes (10^6 bytes).
 const AIM_MEMORY_MB: f64 = 20.0;
 /// Clients that open the incidents and fill the caches.
 const WARM_UP_CLIENTS: usize = 8;
@@ -45,14 +45,14 @@ struct Part {
     time: Duration,
 }
 
-/// What is kept.
+/// The kept measurement.
 pub(crate) const FULL: Plan = Plan {
     rounds: 3,
     durable: Part { clients: &[1, 8, 32], time: Duration::from_secs(2) },
     not_durable: Part { clients: &[8], time: Duration::from_secs(2) },
 };
 
-/// To try the benchmark.
+/// A short measurement, to test the benchmark.
 pub(crate) const SHORT: Plan = Plan {
     rounds: 1,
     durable: Part { clients: &[1, 8, 32], time: Duration::from_secs(1) },
@@ -68,7 +68,7 @@ struct Cell {
     errors: usize,
     clients: usize,
     figures: [Figures; 3],
-    /// watchkeeper's own, in all rounds.
+    /// Watchkeeper's own CPU time, in all rounds.
     cpu_time: Option<Duration>,
 }
 
@@ -91,7 +91,7 @@ pub(crate) async fn run(folder: &Path, plan: &Plan) -> anyhow::Result<String> {
 struct Measured {
     version: String,
     cells: Vec<Cell>,
-    /// Of the stack, at the end.
+    /// The stack's, at the end.
     memory_mb: Option<f64>,
     batches: Batches,
 }
@@ -132,7 +132,7 @@ async fn measure(folder: &Path, plan: &Plan, part: &Part, durable: bool) -> anyh
     Ok(Measured { version, cells, memory_mb, batches })
 }
 
-/// One measurement over HTTP: what was answered must be stored, each report once.
+/// One measurement over HTTP, and a check that each answered report is stored once.
 async fn counted(
     server: &Server,
     stack: &Stack,
@@ -149,7 +149,7 @@ async fn counted(
     Ok(figures)
 }
 
-/// A word for each number, of letters only: a fingerprint looks away from digits.
+/// A word of letters for each number: fingerprints ignore digits.
 fn word(number: usize) -> String {
     let letter = |digit: usize| char::from(b'a' + u8::try_from(digit % 26).unwrap_or_default());
     [letter(number / 26), letter(number)].iter().collect()
@@ -189,7 +189,7 @@ fn notes(plan: &Plan) -> String {
     )
 }
 
-/// Whether the aims are met, where the disk is waited for.
+/// Whether the aims are met, on the server whose commits wait for the disk.
 fn aims(durable: &Measured) -> anyhow::Result<String> {
     let mut text = String::new();
     let cell = |body: &str, errors: usize, clients: usize| {

@@ -1,6 +1,6 @@
 //! A load of HTTP requests: so many clients, each with a connection of its own and one request at a time.
 //!
-//! Written on the bare socket: it shares the machine with what it measures, as pgbench does, so it has to be as light.
+//! Written on the bare socket: it shares the machine with what it measures, as pgbench does, so it has to use little CPU.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 
 use crate::figures::Figures;
 
-/// An answer that takes longer never comes.
+/// The time-out of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The requests of one body size, whole, one per error.
+/// The whole requests of one body size, one per error.
 #[derive(Clone)]
 pub(crate) struct Load {
     address: SocketAddr,
@@ -68,7 +68,7 @@ async fn client(
     let mut answer = Vec::new();
     let mut now = Instant::now();
     while now < deadline {
-        // Marsaglia's xorshift: which error it is this time.
+        // Marsaglia's xorshift picks the error.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -89,7 +89,7 @@ async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Re
     loop {
         let read = stream.read(&mut part).await?;
         if read == 0 {
-            bail!("watchkeeper hung up in the middle of an answer");
+            bail!("watchkeeper closed the connection within an answer");
         }
         answer.extend_from_slice(&part[..read]);
         if let Some(length) = complete_length(answer)?
@@ -101,7 +101,7 @@ async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Re
     }
 }
 
-/// How long the answer is, as soon as its head is there.
+/// The length of the answer, as soon as its head is complete.
 fn complete_length(answer: &[u8]) -> anyhow::Result<Option<usize>> {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&answer[..end])?;

@@ -1,7 +1,7 @@
 //! `bench ingest`, `bench start`, `bench probe` and `bench notify`: the figures of the whole path, printed, and kept in
 //! `tests/benches/RESULTS.md`.
 //!
-//! Each brings its own Postgres (the embedded one, in a temporary directory). `make bench` runs all.
+//! Each starts its own Postgres (the embedded one, in a temporary directory). `make bench` runs all.
 #![expect(clippy::print_stdout, reason = "a tool of the developers, not of the product")]
 
 mod batches;
@@ -28,7 +28,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What is cut off gets this long to end its server.
+/// How long an interrupted benchmark may take to stop its server.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,10 +43,10 @@ async fn main() -> anyhow::Result<()> {
     let measured = tokio::select! {
         measured = measure(&arguments, folder.path()) => measured,
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("told to stop")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
     };
     if measured.is_err() {
-        // A server that was dropped ends in the background.
+        // A server that was dropped stops in the background.
         tokio::time::sleep(LAST_MOMENTS).await;
     }
     folder.close().context("remove the server's files")?;

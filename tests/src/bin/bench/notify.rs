@@ -1,5 +1,5 @@
-//! `bench notify`: how soon people hear, and what becomes of a burst: the release stack, a receiver of ours as its signed
-//! webhook (which gets each message) and as Slack (where too many become a digest).
+//! `bench notify`: the latency of notifications, and a burst of incidents: the release stack with a receiver of ours as its
+//! signed webhook (which gets each notification) and as Slack (where the rate limit makes digests).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,13 +20,13 @@ use crate::figures::{Figures, milliseconds, verdict};
 use crate::machine;
 use crate::server::{Server, Stack};
 
-/// The aim: from the answer that an error is stored to the request that tells of it.
+/// The aim: from the answer that an error is stored to the request that notifies of it.
 const AIM: Duration = Duration::from_secs(1);
 
-/// Who reports at the same time in the burst.
+/// Concurrent clients of the burst.
 const CLIENTS: usize = 32;
 
-/// What is not told by then never is.
+/// The time-out of a notification.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// How much is measured.
@@ -37,30 +37,30 @@ pub(crate) struct Plan {
     burst: usize,
 }
 
-/// What is kept.
+/// The kept measurement.
 pub(crate) const FULL: Plan = Plan { single: 200, burst: 10_000 };
 
-/// What shows that the benchmark works.
+/// A short measurement, to test the benchmark.
 pub(crate) const SHORT: Plan = Plan { single: 20, burst: 300 };
 
-/// What has arrived: over which channel, when, and what.
+/// Received requests: channel, time, and body.
 type Arrivals = Arc<Mutex<Vec<(String, Instant, String)>>>;
 
-/// A channel's other end.
+/// The receiver of both channels.
 struct Receiver {
     address: SocketAddr,
     arrivals: Arrivals,
 }
 
-/// What became of the burst.
+/// The results of the burst.
 struct Burst {
     reported_in: Duration,
-    told_in: Duration,
-    /// Of the webhook: requests, and the problems in them.
+    notified_in: Duration,
+    /// The webhook's: requests, and the incidents in them.
     webhook: (usize, usize),
-    /// Of Slack: messages, problems told one by one, problems in digests, digests.
+    /// Slack's: messages, incidents notified one by one, incidents in digests, digests.
     slack: (usize, i64, i64, i64),
-    /// Messages that went out twice.
+    /// Incidents that were notified twice.
     twice: usize,
     memory_mb: Option<f64>,
 }
@@ -97,7 +97,7 @@ impl Receiver {
         Ok(Self { address, arrivals })
     }
 
-    /// From each answer to the webhook's request.
+    /// Times from each answer to the webhook's request.
     async fn one_by_one(&self, stack: &Stack, errors: usize) -> anyhow::Result<Figures> {
         let http = reqwest_client()?;
         let (mut latencies, started) = (Vec::with_capacity(errors), Instant::now());
@@ -117,7 +117,7 @@ impl Receiver {
             if let Some(at) = found {
                 return Ok(at);
             }
-            ensure!(begun.elapsed() < PATIENCE, "nobody was told of {incident}");
+            ensure!(begun.elapsed() < PATIENCE, "no notification of {incident} arrived");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -136,7 +136,7 @@ impl Receiver {
             let (http, address) = (reqwest_client()?, stack.address);
             clients.spawn(async move {
                 for number in (client..errors).step_by(CLIENTS) {
-                    // Apart from those that came one by one.
+                    // Numbers that the single errors do not use.
                     report(&http, address, 1_000_000 + number).await?;
                 }
                 anyhow::Ok(())
@@ -146,8 +146,8 @@ impl Receiver {
             client??;
         }
         let reported_in = started.elapsed();
-        self.wait_until_all_is_told(server, errors, started).await?;
-        let told_in = started.elapsed();
+        self.wait_until_notified(server, errors, started).await?;
+        let notified_in = started.elapsed();
         let webhook = self.seen(|it| it.0 == "webhook");
         let slack = self.seen(|it| it.0 == "slack").len();
         let mut ids: HashMap<String, usize> = HashMap::new();
@@ -161,10 +161,10 @@ impl Receiver {
         let digests = count("kind = 'digest'").await?;
         let memory_mb = stack.memory_mb();
         let (webhook, slack) = ((webhook.len(), ids.len()), (slack, sent, digested, digests));
-        Ok(Burst { reported_in, told_in, webhook, slack, twice, memory_mb })
+        Ok(Burst { reported_in, notified_in, webhook, slack, twice, memory_mb })
     }
 
-    async fn wait_until_all_is_told(&self, server: &Server, errors: usize, started: Instant) -> anyhow::Result<()> {
+    async fn wait_until_notified(&self, server: &Server, errors: usize, started: Instant) -> anyhow::Result<()> {
         loop {
             let sql = "SELECT
                 (SELECT count(*) FROM public.event_outbox WHERE published_at IS NULL)
@@ -175,7 +175,7 @@ impl Receiver {
             if waiting == 0 && usize::try_from(known)? == errors {
                 return Ok(());
             }
-            ensure!(started.elapsed() < PATIENCE, "{waiting} messages still wait, {known} problems are known");
+            ensure!(started.elapsed() < PATIENCE, "{waiting} notifications are pending, {known} incidents are known");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -201,7 +201,7 @@ fn incident_in(body: &str) -> Option<String> {
 
 /// Reports an error of a kind of its own; the incident that it opened.
 async fn report(http: &reqwest::Client, address: SocketAddr, number: usize) -> anyhow::Result<String> {
-    // Grouping passes over numbers, so the kinds differ in letters.
+    // Fingerprints ignore numbers, so the kinds differ in letters.
     let letters: String = number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
     let body = json!({
         "error": {"message": format!("The part {letters} has failed"), "type": format!("Failure{letters}")},
@@ -229,13 +229,13 @@ fn section(postgres: &str, plan: &Plan, single: &Figures, burst: &Burst) -> anyh
         plan.single,
         verdict(p99 < aim)
     )?;
-    let Burst { reported_in, told_in, webhook, slack, twice, memory_mb } = burst;
+    let Burst { reported_in, notified_in, webhook, slack, twice, memory_mb } = burst;
     writeln!(
         text,
-        "- A burst of {} incidents, reported by {CLIENTS} clients in {:.1} s; {:.1} s from the first report until nothing waited.",
+        "- A burst of {} incidents, reported by {CLIENTS} clients in {:.1} s; {:.1} s from the first report until nothing was pending.",
         plan.burst,
         reported_in.as_secs_f64(),
-        told_in.as_secs_f64()
+        notified_in.as_secs_f64()
     )?;
     writeln!(text, "  - Webhook: {} requests about {} incidents; {twice} incidents twice.", webhook.0, webhook.1)?;
     let (messages, sent, digested, digests) = slack;
@@ -245,7 +245,7 @@ fn section(postgres: &str, plan: &Plan, single: &Figures, burst: &Burst) -> anyh
         sent + digested
     )?;
     let complete = webhook.1 == plan.burst && *twice == 0 && usize::try_from(sent + digested)? == plan.burst;
-    writeln!(text, "  - Each told or in a digest, none twice: {}.", verdict(complete))?;
+    writeln!(text, "  - Each notified one by one or in a digest, none twice: {}.", verdict(complete))?;
     if let Some(memory) = memory_mb {
         writeln!(text, "  - Memory of the stack afterwards: {memory:.1} MB.")?;
     }

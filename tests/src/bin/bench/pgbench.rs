@@ -1,4 +1,4 @@
-//! pgbench with the very statement of the error journey: what Postgres gives to a client that does nothing else.
+//! pgbench with the statement that stores reports: the rate of a client that does nothing else.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::figures::Figures;
 
-/// The statement as the product sends it, but for its parameters: what `bench ingest` sends over HTTP stands in `:report`;
+/// The statement as the product sends it, except for its parameters: `:report` is what `bench ingest` sends over HTTP, and
 /// ids rise with each transaction, as time-ordered ones do.
 const STATEMENT: &str = "
 SELECT delivery_key, known, content_hash, incident_id, created, severity, category, event_id
@@ -19,17 +19,17 @@ FROM public.record_reports(
 );
 ";
 
-/// How pgbench speaks to the server.
+/// The protocol between pgbench and the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Protocol {
-    /// Parsed and planned each time, as the product does it (poolers know no prepared statements).
+    /// Parsed and planned each time, as the product does it (transaction poolers support no prepared statements).
     Extended,
     /// Prepared once per connection.
     Prepared,
 }
 
 impl Protocol {
-    /// pgbench's word.
+    /// pgbench's name of it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Extended => "extended",
@@ -48,7 +48,7 @@ pub(crate) struct Pgbench {
 }
 
 impl Pgbench {
-    /// Prepares the script in this folder, for a report like this one, of so many different errors.
+    /// Writes the script to this folder, for a report like this one, with so many different errors.
     pub(crate) fn new(folder: &Path, body: &str, errors: usize) -> anyhow::Result<Self> {
         let script = folder.join("record_reports.pgbench");
         std::fs::write(&script, script_text(errors))?;
@@ -86,13 +86,13 @@ impl Pgbench {
         ensure!(output.status.success(), "pgbench failed: {}", String::from_utf8_lossy(&output.stderr));
         ensure!(said.contains("number of failed transactions: 0 "), "pgbench had failures: {said}");
         let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
-        let rate: f64 = rate.context("pgbench tells no rate")?.parse()?;
+        let rate: f64 = rate.context("pgbench reports no rate")?.parse()?;
         let latencies = self.latencies(&log)?;
         let count = u32::try_from(latencies.len())?;
         Ok(Figures::new(latencies, Duration::from_secs_f64(f64::from(count) / rate)))
     }
 
-    /// The third field of each line of its logs, in microseconds. Removes them.
+    /// The third field of each line of its logs, in microseconds. Removes the logs.
     fn latencies(&self, log: &str) -> anyhow::Result<Vec<Duration>> {
         let mut latencies = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
@@ -110,7 +110,7 @@ impl Pgbench {
     }
 }
 
-/// A number that no other run has, so that no two transactions have one key.
+/// A number that is unique to this run, so that no two transactions have the same delivery key.
 fn unique_run() -> i64 {
     // Milliseconds in some 100 days: the keys stay within 63 bits.
     chrono::Utc::now().timestamp_millis() % 9_000_000_000

@@ -1,5 +1,5 @@
-//! `bench probe`: the `probe` binary on a Runtime API of our own, against services of ours: how long a round takes and what
-//! it holds in memory, many processes that share a round, what an idle round costs, and what checks cost on the disk.
+//! `bench probe`: the `probe` binary on a Runtime API of our own, against services of ours: duration and memory of a round,
+//! several processes that share a round, the cost of an idle round, and the storage of checks.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -36,7 +36,7 @@ const PROCESSES: usize = 4;
 /// Services of an idle round.
 const IDLE_SERVICES: usize = 50;
 
-/// An operator's file is stored in pieces.
+/// Services are stored in pieces of this size.
 const PIECE: usize = 1_000;
 
 /// How much is measured.
@@ -47,17 +47,17 @@ pub(crate) struct Plan {
     crowd: usize,
     /// Idle rounds; one before them is not counted.
     idle: u32,
-    /// Services whose checks are weighed, and how many minutes of them.
-    weighed: (usize, usize),
-    /// Services that are asked one after the other, before the rest is reckoned.
+    /// Services whose checks are stored to measure storage, and minutes of them.
+    stored: (usize, usize),
+    /// Services that are checked one after the other, as a sample for the computed total.
     sample: usize,
 }
 
-/// What is kept.
-pub(crate) const FULL: Plan = Plan { run: 1_000, crowd: 10_000, idle: 30, weighed: (500, 60), sample: 500 };
+/// The kept measurement.
+pub(crate) const FULL: Plan = Plan { run: 1_000, crowd: 10_000, idle: 30, stored: (500, 60), sample: 500 };
 
-/// What shows that the benchmark works.
-pub(crate) const SHORT: Plan = Plan { run: 50, crowd: 1_500, idle: 3, weighed: (50, 4), sample: 20 };
+/// A short measurement, to test the benchmark.
+pub(crate) const SHORT: Plan = Plan { run: 50, crowd: 1_500, idle: 3, stored: (50, 4), sample: 20 };
 
 /// One round.
 struct Round {
@@ -69,21 +69,21 @@ struct Round {
 /// Rounds of one process after the other, or of several at once.
 struct Rounds {
     services: usize,
-    /// The first: what fails is asked again until twice its time-out, and its outage opens.
+    /// The first: failures are retried until twice their time-out, and their incidents open.
     first: Round,
     /// The next minute's.
     next: Round,
-    /// The largest process; none where there is no /proc.
+    /// Memory of the largest process; none where there is no /proc.
     peak_mb: Option<f64>,
 }
 
 /// All that was measured.
-struct Figures {
+struct ProbeFigures {
     one: Rounds,
     crowd: Rounds,
     /// Own processor time of an idle round; none where there is no /proc.
     idle: Option<Duration>,
-    /// How long a client takes that asks one service after the other.
+    /// How long a client takes that checks one service after the other.
     alone: Duration,
     storage: Storage,
 }
@@ -101,19 +101,19 @@ pub(crate) async fn run(folder: &Path, plan: &Plan) -> anyhow::Result<String> {
     let store = Store::new(&DatabaseConfig::at(SecretString::from(server.url())), "bench", PoolSize::LAMBDA)?;
     let tick = Utc::now().duration_trunc(TimeDelta::minutes(1))?;
     let mut bench = Bench { server, store, targets: Targets::start().await?, tick };
-    let storage = bench.weigh(plan.weighed).await?;
+    let storage = bench.measure_storage(plan.stored).await?;
     let idle = bench.idle(plan.idle).await?;
     let one = bench.rounds("one", plan.run, 1).await?;
     let crowd = bench.rounds("crowd", plan.crowd, PROCESSES).await?;
     let alone = bench.targets.one_after_the_other(plan.run, plan.sample).await?;
-    let figures = Figures { one, crowd, idle, alone, storage };
+    let figures = ProbeFigures { one, crowd, idle, alone, storage };
     let text = section(&bench.server.version().await?, plan, &figures)?;
     bench.server.stop().await?;
     Ok(text)
 }
 
 impl Bench {
-    /// Nothing is probed but these.
+    /// Configures so many services, and no others.
     async fn configure(&self, environment: &str, services: usize, mix: Mix) -> anyhow::Result<()> {
         self.server.client.batch_execute("TRUNCATE public.services CASCADE").await?;
         for piece in self.targets.specs(environment, services, mix).chunks(PIECE) {
@@ -128,7 +128,7 @@ impl Bench {
         Arc::new(Lambda::start("probe", &[("DATABASE_URL", self.server.url()), ("PROBE_ALLOW_CIDRS", LOOPBACK)]).await)
     }
 
-    /// The next minute's round, of all these processes at once.
+    /// The next minute's round, of all these processes concurrently.
     async fn round(&mut self, lambdas: &[Arc<Lambda>]) -> anyhow::Result<Round> {
         self.tick += TimeDelta::minutes(1);
         let before = self.server.count("service_health_checks").await?;
@@ -152,7 +152,7 @@ impl Bench {
         for _ in 0..processes {
             lambdas.push(self.start().await);
         }
-        // After the processes that are measured: they have as many files as they would have anywhere.
+        // Only now, so that the limit of the measured processes stays as in production.
         raise_open_files()?;
         let first = self.round(&lambdas).await?;
         let next = self.round(&lambdas).await?;
@@ -180,9 +180,9 @@ impl Bench {
         Ok(before.zip(after).map(|(before, after)| (after - before) / rounds))
     }
 
-    /// What the checks of some minutes weigh.
-    async fn weigh(&mut self, (services, minutes): (usize, usize)) -> anyhow::Result<Storage> {
-        self.configure("weighed", services, Mix::Healthy).await?;
+    /// The storage that the checks of some minutes take.
+    async fn measure_storage(&mut self, (services, minutes): (usize, usize)) -> anyhow::Result<Storage> {
+        self.configure("stored", services, Mix::Healthy).await?;
         let lambdas = [self.start().await];
         for _ in 0..minutes {
             let round = self.round(&lambdas).await?;
@@ -192,13 +192,13 @@ impl Bench {
     }
 }
 
-/// The other ends of all connections are ours.
+/// Raises the limit of open files: this process is the other end of all connections.
 fn raise_open_files() -> anyhow::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }
 
-/// The first four columns of what a table tells of a round.
+/// The first four columns of a table row about a round.
 fn row(
     text: &mut String,
     which: &str,
@@ -211,8 +211,8 @@ fn row(
     writeln!(text, "| {which} | {services} | {processes} | {} | {seconds:.2} | {memory} |", round.checked)
 }
 
-fn section(version: &str, plan: &Plan, figures: &Figures) -> anyhow::Result<String> {
-    let Figures { one, crowd, alone, .. } = figures;
+fn section(version: &str, plan: &Plan, figures: &ProbeFigures) -> anyhow::Result<String> {
+    let ProbeFigures { one, crowd, alone, .. } = figures;
     let mut text = format!(
         "{}\n\n\
          | Round | Services | Processes | Checked | Wall, s | Peak memory of a process, MB |\n\
@@ -228,9 +228,9 @@ fn section(version: &str, plan: &Plan, figures: &Figures) -> anyhow::Result<Stri
         text,
         "| one after the other | {} | 1 | {} | {:.0} | |\n\n\
          Every tenth service hangs until its time-out of {} s; the others answer at once, over HTTP on the loopback \
-         interface. In the first round what fails is asked again until twice the time-out, and its outage opens; in the next \
+         interface. In the first round a failure is retried until twice the time-out, and its incident opens; in the next \
          it is known. The probe is the Lambda binary under a Runtime API, with a Postgres whose commits wait for the disk; all \
-         of them, and the services, share this machine. One after the other: reckoned from {} requests of the simplest client \
+         of them, and the services, share this machine. One after the other: computed from {} requests of the simplest client \
          to services that answer, and the time-out of each that hangs; it stores nothing. MB = 10^6 bytes.\n",
         plan.run,
         plan.run,
@@ -243,8 +243,8 @@ fn section(version: &str, plan: &Plan, figures: &Figures) -> anyhow::Result<Stri
     Ok(text)
 }
 
-fn aims(text: &mut String, plan: &Plan, figures: &Figures) -> anyhow::Result<()> {
-    let Figures { one, crowd, idle, alone, .. } = figures;
+fn aims(text: &mut String, plan: &Plan, figures: &ProbeFigures) -> anyhow::Result<()> {
+    let ProbeFigures { one, crowd, idle, alone, .. } = figures;
     for (which, round) in [("first", &one.first), ("next", &one.next)] {
         writeln!(
             text,

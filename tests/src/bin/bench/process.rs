@@ -1,13 +1,13 @@
-//! What a process has used, as Linux tells in /proc. None where there is none.
+//! CPU time and memory of a process, read from Linux's /proc. None where there is none.
 
 use std::time::Duration;
 
-/// The memory that it holds now, in megabytes (10^6 bytes).
+/// The current memory, in megabytes (10^6 bytes).
 pub(crate) fn memory_mb(pid: Option<u32>) -> Option<f64> {
     of_status(pid?, "VmRSS:")
 }
 
-/// The most memory that it has ever held, in megabytes (10^6 bytes).
+/// The peak memory, in megabytes (10^6 bytes).
 pub(crate) fn peak_memory_mb(pid: Option<u32>) -> Option<f64> {
     of_status(pid?, "VmHWM:")
 }

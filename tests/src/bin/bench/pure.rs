@@ -1,4 +1,4 @@
-//! What criterion found out about the pure path (`cargo bench -p harness --bench pure`), for the kept results.
+//! The figures of criterion about the pure path (`cargo bench -p harness --bench pure`), for the kept results.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use crate::figures::verdict;
 
 const STEPS: [&str; 6] = ["all", "parse", "redact", "storable", "classify", "fingerprint"];
 
-/// The warm path of a 10 kB event, in microseconds.
+/// The aim for the path of a 10 kB event, in microseconds.
 const AIM_EVENT_US: f64 = 300.0;
-/// The rules in one automaton are this much faster than a loop of regular expressions.
+/// The aim: the rules as one automaton are this much faster than a loop of regular expressions.
 const AIM_RULES: f64 = 4.0;
-/// They are ready after this time in a new process, in milliseconds.
+/// The aim for building them in a new process, in milliseconds.
 const AIM_READY_MS: f64 = 1.0;
 
-/// A table of the latest medians, or what to do for one.
+/// A table of the latest medians, or how to get one.
 pub(crate) fn table() -> anyhow::Result<String> {
     let mut table = "| Body | All, µs | Parse | Redact | Storable | Classify | Fingerprint |\n\
                      |---|--:|--:|--:|--:|--:|--:|\n"

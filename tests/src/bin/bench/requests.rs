@@ -1,4 +1,4 @@
-//! What `bench start` asks the functions for: the events that AWS would invoke them with.
+//! The requests of `bench start`: the events that AWS would invoke the functions with.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 use shared::heartbeat::HeartbeatToken;
 use url::form_urlencoded;
 
-/// The key, the token and the secret of whatever wants one.
+/// The key, token and secret of every function that needs one.
 pub(crate) const KEY: &str = "key-of-the-benchmark";
 /// What a Standard Webhook is signed with.
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -22,7 +22,7 @@ pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 pub(crate) const APPLICATION: i64 = 1001;
 /// The name of the one job.
 pub(crate) const JOB: &str = "nightly";
-/// What the DSN of the one application is made with.
+/// The secret of the application's DSN key.
 pub(crate) const DSN_SECRET: &str = "benchmark-dsn-secret";
 const SDK_EVENT: &str = include_str!("../../../../shared/fixtures/sentry/python-exception.json");
 const REPORT: &str = include_str!("../../../benches/reports/1kB.json");
@@ -32,7 +32,7 @@ const SENTRY_EVENT_ID: &str = "e4874d664c3540c1a32eab185f12c5ab";
 const CLICK: &str = include_str!("../../../../functions/slack-actions/fixtures/block-actions.json");
 const PAGERDUTY: &str = include_str!("../../../../functions/pagerduty-events/fixtures/incident-acknowledged.json");
 
-/// What a P-256 key begins with in DER.
+/// The DER prefix of a P-256 public key.
 const P256: &[u8] = &[
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
@@ -42,7 +42,7 @@ const P256: &[u8] = &[
 static SENDGRID: LazyLock<EcdsaKeyPair> =
     LazyLock::new(|| EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key can be made"));
 
-/// `SendGrid`'s key, as it shows it.
+/// `SendGrid`'s public key, in its format.
 pub(crate) fn sendgrid_key() -> String {
     BASE64.encode([P256, SENDGRID.public_key().as_ref()].concat())
 }
@@ -90,7 +90,7 @@ pub(crate) fn status(number: usize) -> Value {
     http("GET", path, json!({"authorization": format!("Bearer {KEY}")}), None)
 }
 
-/// The tick of each minute from now on: every one finds the service due.
+/// The tick of each minute from now on: the service is due at every one.
 pub(crate) fn scheduled_minute(number: usize) -> Value {
     let now = Utc::now();
     let tick = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
@@ -146,7 +146,7 @@ pub(crate) fn email_events(_: usize) -> Value {
     http("POST", "/webhooks/email-events", headers, Some(&body))
 }
 
-/// As EventBridge sends what is scheduled for this time.
+/// The scheduled event of EventBridge for this time.
 pub(crate) fn scheduled(time: DateTime<Utc>) -> Value {
     json!({
         "version": "0", "id": uuid::Uuid::new_v4(), "detail-type": "Scheduled Event", "source": "aws.events",
@@ -154,7 +154,7 @@ pub(crate) fn scheduled(time: DateTime<Utc>) -> Value {
     })
 }
 
-/// As API Gateway's HTTP API sends it (payload version 2.0).
+/// A request as API Gateway's HTTP API sends it (payload version 2.0).
 fn http(method: &str, path: &str, headers: Value, body: Option<&str>) -> Value {
     let mut all = json!({"content-type": "application/json", "host": "abc.execute-api.eu-west-1.amazonaws.com"});
     if let (Value::Object(all), Value::Object(headers)) = (&mut all, headers) {

@@ -16,19 +16,19 @@ use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
 
 use crate::process;
 
-/// As many as the local stack gives it.
+/// The same number as in the local stack.
 const MAX_CONNECTIONS: u16 = 100;
 
 /// An embedded Postgres with a migrated database.
 pub(crate) struct Server {
     postgres: EmbeddedPostgres,
     folder: PathBuf,
-    /// For what the benchmark itself wants to know.
+    /// The benchmark's own connection.
     pub(crate) client: Client,
 }
 
 impl Server {
-    /// Starts it in this folder, which is made; `durable` = commits wait for the disk.
+    /// Starts it in this folder, which is created; `durable` = commits wait for the disk.
     pub(crate) async fn start(folder: &Path, durable: bool) -> anyhow::Result<Self> {
         let postgres = EmbeddedPostgres::start(EmbeddedConfig {
             install_dir: watchkeeper::config::embedded_postgres_dir(),
@@ -49,7 +49,7 @@ impl Server {
         self.postgres.url()
     }
 
-    /// A place for files beside its own.
+    /// The folder for files beside its own.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -60,7 +60,7 @@ impl Server {
         Ok(row.try_get(0)?)
     }
 
-    /// Gives each measurement the same start: nothing to vacuum, nothing to write out.
+    /// Gives each measurement the same start: vacuumed and checkpointed.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
         self.client.batch_execute("VACUUM (ANALYZE)").await?;
         Ok(self.client.batch_execute("CHECKPOINT").await?)
@@ -92,14 +92,14 @@ impl Stack {
         Self::start_with(server, &[]).await
     }
 
-    /// Starts it with more in its environment.
+    /// Starts it with further environment variables.
     pub(crate) async fn start_with(server: &Server, environment: &[(&str, String)]) -> anyhow::Result<Self> {
         let mut process = Command::new(beside("watchkeeper")?)
             .args(["start", "--json", "--port", "0", "--data-dir"])
             .arg(server.folder().join("stack"))
             .env_clear()
             .env("DATABASE_URL", server.url())
-            // As on the server that the stack brings up itself.
+            // As on the server that the stack starts itself.
             .env("DATABASE_PREPARED_STATEMENTS", "true")
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -112,12 +112,12 @@ impl Stack {
         let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line())
             .await
             .context("watchkeeper did not start")??;
-        let introduction: Value = serde_json::from_str(&line.context("watchkeeper ended at once")?)?;
-        let url = introduction["url"].as_str().context("watchkeeper tells no url")?;
+        let introduction: Value = serde_json::from_str(&line.context("watchkeeper exited at once")?)?;
+        let url = introduction["url"].as_str().context("watchkeeper reports no url")?;
         Ok(Self { address: url.trim_start_matches("http://").parse()?, process })
     }
 
-    /// What it holds in memory, in megabytes (10^6 bytes); none where there is no /proc.
+    /// Its current memory, in megabytes (10^6 bytes); none where there is no /proc.
     pub(crate) fn memory_mb(&self) -> Option<f64> {
         process::memory_mb(self.process.id())
     }

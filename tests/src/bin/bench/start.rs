@@ -1,5 +1,4 @@
-//! `bench start`: how large the Lambda binaries are, how soon they answer, and what they hold in memory, on a Runtime
-//! API of our own.
+//! `bench start`: size of the Lambda binaries, time to the first answer, and memory, on a Runtime API of our own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,7 +23,7 @@ use crate::{machine, process};
 
 /// Starts that are measured; one before them fills the page cache.
 const STARTS: usize = 30;
-/// After so many requests the memory is looked at.
+/// Memory is measured after so many requests.
 const REQUESTS: usize = 1_000;
 
 /// The aims: megabytes (10^6 bytes) of file and memory, milliseconds to the first answer.
@@ -35,7 +34,7 @@ const AIM_START_MS: f64 = 15.0;
 /// Makes the event of the nth invocation.
 type MakeEvent = fn(usize) -> Value;
 
-/// The functions, each with what it is asked for. Who tells comes before who acknowledges, and that before who resolves.
+/// The functions, each with its request. Notifying comes before acknowledging, and that before resolving.
 const FUNCTIONS: [(&str, &str, MakeEvent); 12] = [
     ("report-error", "a 1 kB report", requests::report_error),
     ("sentry-webhook", "a signed `error`", requests::sentry_webhook),
@@ -44,7 +43,7 @@ const FUNCTIONS: [(&str, &str, MakeEvent); 12] = [
     ("status", "`/ready`, `/status`, `/api/incidents`", requests::status),
     ("probe", "a round of one service", requests::scheduled_minute),
     ("dispatch", "a sweep with nothing to do", requests::scheduled_minute),
-    ("notify", "an incident, told by webhook", requests::notify),
+    ("notify", "an incident, notified by webhook", requests::notify),
     ("slack-actions", "a button: acknowledge", requests::slack_actions),
     ("admin", "`POST /api/incidents/{id}/resolve`", requests::admin),
     ("pagerduty-events", "an incident that is not ours", requests::pagerduty_events),
@@ -76,8 +75,8 @@ pub(crate) async fn run(folder: &Path) -> anyhow::Result<String> {
     }
     let checks = server.count("service_health_checks").await?;
     ensure!(checks >= REQUESTS, "the probe made only {checks} checks");
-    let told = server.count("notifications WHERE status = 'sent'").await?;
-    ensure!(told >= REQUESTS, "only {told} messages were sent");
+    let sent = server.count("notifications WHERE status = 'sent'").await?;
+    ensure!(sent >= REQUESTS, "only {sent} notifications were sent");
     let resolved = server.count("incidents WHERE status = 'resolved'").await?;
     ensure!(resolved >= REQUESTS, "only {resolved} incidents were resolved");
     let text = section(&server.version().await?, &rows)?;
@@ -85,7 +84,7 @@ pub(crate) async fn run(folder: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// One service and one job for the probe, one application for SDKs, incidents for who tells of them and who handles them.
+/// One service and one job for the probe, one application for SDKs, incidents to notify of and to resolve.
 async fn configure(server: &Server, target: &Target) -> anyhow::Result<()> {
     let config = DatabaseConfig::at(SecretString::from(server.url()));
     let store = Store::new(&config, "bench", PoolSize::LAMBDA)?;

@@ -1,21 +1,21 @@
-//! What checks cost on the disk: bytes of each table with its indexes, and what some weeks come to.
+//! The storage of checks: bytes of each table with its indexes, and the total of some weeks.
 
 use std::fmt::Write as _;
 
 use crate::figures::verdict;
 use crate::server::Server;
 
-/// What the free plan of Supabase gives, in megabytes (10^6 bytes).
+/// The limit of Supabase's free plan, in megabytes (10^6 bytes).
 const AIM_MB: f64 = 500.0;
 
-/// The services that are reckoned with, each checked once a minute.
+/// The services of the computed total, each checked once a minute.
 const SERVICES: f64 = 50.0;
 const CHECKS_PER_DAY: f64 = SERVICES * 24.0 * 60.0;
 
 /// How many days checks and roll-ups are kept: by default, with checks for a week, and as docs/services.md advises.
 const KEPT: [(f64, f64); 3] = [(30.0, 400.0), (7.0, 400.0), (7.0, 100.0)];
 
-/// The tables, and what a row of them stands for.
+/// The tables, and what one of their rows is about.
 const TABLES: [(&str, &str); 4] = [
     ("service_health_checks", "check"),
     ("monitoring_checks", "check"),
@@ -26,12 +26,12 @@ const TABLES: [(&str, &str); 4] = [
 /// What a row takes, in bytes.
 #[derive(Clone, Copy, Default)]
 struct Row {
-    /// In the table itself, with its share of the room that is left free there.
+    /// In the table itself, with its share of the free space there.
     table: f64,
     indexes: f64,
 }
 
-/// The rows of [`TABLES`], and the bytes of all else together.
+/// The rows of [`TABLES`], and the bytes of the rest of the database.
 pub(crate) struct Storage {
     rows: [Row; 4],
     rest: f64,
@@ -63,7 +63,7 @@ impl Storage {
         Ok(Self { rows, rest: row.try_get::<_, f64>(0)? - all })
     }
 
-    /// What a check adds for good, in bytes.
+    /// The permanent storage of a check, in bytes.
     fn of_a_check(&self) -> f64 {
         self.rows[0].bytes() + self.rows[1].bytes()
     }
@@ -72,12 +72,12 @@ impl Storage {
         days * SERVICES * (24.0 * self.rows[2].bytes() + self.rows[3].bytes()) / 1e6
     }
 
-    /// All of it in megabytes, when checks and roll-ups are kept for so many days.
+    /// The total in megabytes, when checks and roll-ups are kept for so many days.
     fn total_mb(&self, (checks, rollups): (f64, f64)) -> f64 {
         (self.of_a_check() * CHECKS_PER_DAY * checks + self.rest) / 1e6 + self.rollups_mb(rollups)
     }
 
-    /// The part of the section about it.
+    /// The part of the section about storage.
     pub(crate) fn section(&self) -> anyhow::Result<String> {
         let mut text = "| Table | Of each | Row, bytes | Its indexes, bytes |\n|---|---|--:|--:|\n".to_owned();
         for ((table, each), row) in TABLES.iter().zip(self.rows) {

@@ -1,5 +1,4 @@
-//! Services to probe, light enough to be no part of the measurement: a few ports of ours, on a thread of their own. Some
-//! answer at once, some never.
+//! Services to probe that use little CPU: a few ports of ours, on a thread of their own. Some answer at once, some never.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -10,14 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// Each port has room for so many connections that wait; a round of thousands needs several.
+/// Each port accepts a limited number of pending connections; a round of thousands needs several.
 const ANSWERING: usize = 8;
 const HANGING: usize = 2;
 
 /// Every tenth service hangs.
 pub(crate) const ONE_OF: usize = 10;
 
-/// When an attempt is given up; that of a service that says nothing else.
+/// The time-out of an attempt, by default.
 pub(crate) const TIMEOUT: Duration = ServiceSpec::DEFAULT_TIMEOUT;
 
 const ANSWER: &[u8] =
@@ -43,17 +42,17 @@ pub(crate) enum Mix {
 impl Targets {
     /// Opens the ports.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let (told, addresses) = oneshot::channel();
+        let (opened, addresses) = oneshot::channel();
         let (open, closed) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("targets".to_owned()).spawn(move || {
             runtime.block_on(async move {
-                // Nobody hears it when the benchmark has ended already.
-                let _ = told.send(open_ports().await);
+                // Fails only when the benchmark has ended.
+                let _ = opened.send(open_ports().await);
                 let _ = closed.await;
             });
         })?;
-        let (answering, hanging) = addresses.await.context("the targets broke down")??;
+        let (answering, hanging) = addresses.await.context("the targets failed to start")??;
         Ok(Self { answering, hanging, _open: open })
     }
 
@@ -67,8 +66,8 @@ impl Targets {
         (0..count).map(spec).collect()
     }
 
-    /// How long a client takes that asks these services one after the other: so many of those that answer are asked, and
-    /// all of those that hang take until their time-out.
+    /// How long a client takes that checks these services one after the other: a sample of those that answer is checked, and
+    /// each that hangs takes its time-out.
     pub(crate) async fn one_after_the_other(&self, count: usize, sample: usize) -> anyhow::Result<Duration> {
         let hanging = (0..count).filter(|number| hangs(*number, Mix::SomeHang)).count();
         let started = Instant::now();
@@ -104,11 +103,11 @@ async fn open_ports() -> anyhow::Result<(Vec<SocketAddr>, Vec<SocketAddr>)> {
 async fn serve(listener: TcpListener, answers: bool) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // No file is left for it: a little later there is.
+            // No file descriptor is free: retry a little later.
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         };
-        // Whoever hangs up in the middle has given up.
+        // An error means that the client closed the connection.
         tokio::spawn(async move { drop(talk(stream, answers).await) });
     }
 }

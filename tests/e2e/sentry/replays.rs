@@ -1,4 +1,4 @@
-//! What was captured long ago, and is sent again when nobody remembers its key.
+//! Replays of captured deliveries whose delivery key has expired.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ fn days_ago(days: i64) -> DateTime<Utc> {
     Utc::now() - TimeDelta::days(days)
 }
 
-/// A delivery of this kind, in which every time that it tells is this.
-fn told_at(body: &str, at: DateTime<Utc>) -> String {
+/// A delivery in which each time is replaced by this one.
+fn dated(body: &str, at: DateTime<Utc>) -> String {
     fn set(value: &mut Value, at: DateTime<Utc>) {
         const TIMES: [&str; 11] = [
             "received",
@@ -44,7 +44,7 @@ fn told_at(body: &str, at: DateTime<Utc>) -> String {
 }
 
 #[tokio::test]
-async fn a_delivery_older_than_its_key_is_kept_is_answered_noted_and_nothing_else() {
+async fn a_delivery_older_than_key_retention_is_ignored_and_recorded() {
     let stack = stack().await;
     let all = [
         ("error", ERROR.to_owned(), 31),
@@ -58,11 +58,11 @@ async fn a_delivery_older_than_its_key_is_kept_is_answered_noted_and_nothing_els
         ("comment", fixture("comment-created"), 91),
     ];
     for (resource, body, days) in &all {
-        let answer = deliver(&stack, resource, &told_at(body, days_ago(*days))).await;
+        let answer = deliver(&stack, resource, &dated(body, days_ago(*days))).await;
         assert_eq!(answer.status, 200, "{resource}: {answer:?}");
         assert!(answer.text("ignored").contains("older than delivery keys are kept"), "{answer:?}");
     }
-    assert_eq!(deliver_hook(&stack, &told_at(HOOK, days_ago(31))).await.status, 200);
+    assert_eq!(deliver_hook(&stack, &dated(HOOK, days_ago(31))).await.status, 200);
     let database = stack.stop().await;
     for table in ["incidents", "inbound_deliveries", "agent_actions", "event_outbox"] {
         assert_eq!(database.count(table).await, 0, "{table}");
@@ -75,36 +75,36 @@ async fn a_delivery_older_than_its_key_is_kept_is_answered_noted_and_nothing_els
 }
 
 #[tokio::test]
-async fn a_captured_end_of_an_issue_does_not_end_it_again_when_its_key_is_forgotten() {
+async fn a_replayed_resolution_does_not_resolve_an_issue_after_its_key_expired() {
     let stack = stack().await;
-    let resolved = told_at(&fixture("issue-resolved"), days_ago(91));
-    deliver(&stack, "error", &told_at(ERROR, Utc::now())).await;
+    let resolved = dated(&fixture("issue-resolved"), days_ago(91));
+    deliver(&stack, "error", &dated(ERROR, Utc::now())).await;
     assert!(deliver(&stack, "issue", &resolved).await.body["ignored"].is_string());
     assert_eq!(stack.database.count("incidents WHERE status = 'resolved'").await, 0);
-    // Sentry resolves by itself what it has not seen for 30 days.
-    let late = told_at(&fixture("issue-resolved"), days_ago(31));
+    // Sentry resolves an issue by itself after 30 days without events.
+    let late = dated(&fixture("issue-resolved"), days_ago(31));
     assert_eq!(deliver(&stack, "issue", &late).await.body["changed"], true);
 }
 
 #[tokio::test]
-async fn an_issue_that_is_unresolved_again_after_a_month_reopens_its_incident_and_opens_none() {
+async fn an_issue_unresolved_after_a_month_reopens_its_incident_and_opens_no_other() {
     let stack = stack().await;
-    let issue = |name: &str| told_at(&fixture(name), days_ago(40));
+    let issue = |name: &str| dated(&fixture(name), days_ago(40));
     let unknown = deliver(&stack, "issue", &issue("issue-unresolved")).await;
     assert!(unknown.body["noted"].is_string(), "{unknown:?}");
     assert_eq!(stack.database.count("incidents").await, 0);
-    deliver(&stack, "error", &told_at(ERROR, Utc::now())).await;
+    deliver(&stack, "error", &dated(ERROR, Utc::now())).await;
     assert_eq!(deliver(&stack, "issue", &issue("issue-resolved")).await.body["changed"], true);
-    // Another status of the same issue, told by hand.
+    // The same issue with another status, set by hand.
     let again = changed(&issue("issue-unresolved"), |it| it["data"]["issue"]["substatus"] = "regressed".into());
     assert_eq!(deliver(&stack, "issue", &again).await.body["changed"], true);
     assert_eq!(stack.database.count("incidents WHERE status = 'detected'").await, 1);
 }
 
 #[tokio::test]
-async fn an_error_of_a_client_that_was_offline_counts_when_sentry_received_it_lately() {
+async fn an_old_error_that_sentry_received_recently_counts() {
     let stack = stack().await;
-    let late = changed(&told_at(ERROR, days_ago(60)), |it| {
+    let late = changed(&dated(ERROR, days_ago(60)), |it| {
         it["data"]["error"]["received"] = json!(days_ago(1).timestamp());
     });
     assert_eq!(deliver(&stack, "error", &late).await.body["created"], true);

@@ -1,11 +1,11 @@
-//! What people do about a problem, in each of its ways: fixtures that the tests of `admin`, `slack_actions` and
-//! `pagerduty_events` share.
+//! Fixtures of what people do about an incident, shared by the tests of `admin`, `slack_actions` and
+//! `pagerduty_events`.
 
 use harness::Database;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// A database with one open incident of a failed check, `INC-HEALTH-1`, and its alert, which is to be told later.
+/// A database with one open incident of a failed check, `INC-HEALTH-1`, and its alert, which is not announced yet.
 pub(crate) async fn with_incident() -> (Database, Uuid) {
     let database = Database::migrated().await;
     let sql = "
@@ -22,20 +22,20 @@ pub(crate) async fn with_incident() -> (Database, Uuid) {
     (database, alert)
 }
 
-/// An alert that belongs to no incident, and has been told.
+/// An alert that belongs to no incident, and is announced.
 pub(crate) async fn with_alert(database: &Database, service: &str) -> Uuid {
     let sql = "INSERT INTO alert_events (service_name, alert_type, status, message, announce_at, announced_at)
         VALUES ($1, 'service_degraded', 'active', 'it is slow', now(), now()) RETURNING id";
     database.rows(sql, &[&service]).await[0].get(0)
 }
 
-/// The incident's status, and who handles it.
+/// The incident's status and assignee.
 pub(crate) async fn incident(database: &Database) -> (String, Option<String>) {
     let rows = database.rows("SELECT status::text, handled_by::text FROM incidents", &[]).await;
     (rows[0].get(0), rows[0].get(1))
 }
 
-/// The alert's status, and whether it will be told later.
+/// The alert's status, and whether its announcement is pending.
 pub(crate) async fn alert(database: &Database, id: Uuid) -> (String, bool) {
     let sql = "SELECT status, announced_at IS NULL AND announce_at IS NOT NULL AND status = 'active'
         FROM alert_events WHERE id = $1";
@@ -43,13 +43,13 @@ pub(crate) async fn alert(database: &Database, id: Uuid) -> (String, bool) {
     (rows[0].get(0), rows[0].get(1))
 }
 
-/// The events that wait to be published, oldest first: name and detail.
+/// The unpublished events, oldest first: name and detail.
 pub(crate) async fn events(database: &Database) -> Vec<(String, Value)> {
     let rows = database.rows("SELECT detail_type, detail FROM event_outbox ORDER BY created_at, id", &[]).await;
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// The audit, oldest first: what was done, and in which words.
+/// The audit rows, oldest first: type and description.
 pub(crate) async fn audit(database: &Database) -> Vec<(String, String)> {
     let sql = "SELECT action_type::text, action_description FROM agent_actions ORDER BY timestamp, id";
     database.rows(sql, &[]).await.iter().map(|row| (row.get(0), row.get(1))).collect()

@@ -1,4 +1,4 @@
-//! The Lambda binaries behind API Gateway: what people do reaches them as well in base64, and is closed without a secret.
+//! The Lambda binaries of the operators' webhooks behind API Gateway: base64 bodies, and refusal without a secret.
 
 use chrono::Utc;
 use harness::Database;
@@ -7,11 +7,11 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::people::{incident, with_incident};
+use crate::operators::{incident, with_incident};
 
 const SECRET: &str = "secret-of-the-tests";
 
-/// A request as the gateway hands it over.
+/// A request as API Gateway sends it; the status of the answer.
 async fn request(lambda: &Lambda, path: &str, headers: Value, body: &str, is_base64: bool) -> u64 {
     let fixture = include_str!("../../functions/report-error/fixtures/api-gateway-v2.json");
     let mut event: Value = serde_json::from_str(fixture).unwrap();
@@ -30,7 +30,7 @@ fn base64(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_click_is_taken_in_base64_and_refused_without_a_secret() {
+async fn a_click_is_accepted_in_base64_and_refused_without_a_secret() {
     let (database, _) = with_incident().await;
     let mut click: Value =
         serde_json::from_str(include_str!("../../functions/slack-actions/fixtures/block-actions.json")).unwrap();
@@ -57,7 +57,7 @@ async fn a_click_is_taken_in_base64_and_refused_without_a_secret() {
 }
 
 #[tokio::test]
-async fn pagerduty_s_webhook_is_taken_in_base64_and_refused_without_a_secret() {
+async fn pagerduty_s_webhook_is_accepted_in_base64_and_refused_without_a_secret() {
     let database = Database::migrated().await;
     let body = include_str!("../../functions/pagerduty-events/fixtures/priority-updated.json");
     let signature = pagerduty_events::signature::sign(&SecretString::from(SECRET), body.as_bytes());
@@ -73,7 +73,7 @@ async fn pagerduty_s_webhook_is_taken_in_base64_and_refused_without_a_secret() {
 }
 
 #[tokio::test]
-async fn on_lambda_admin_is_closed_without_a_token() {
+async fn without_a_token_the_admin_lambda_refuses_every_request() {
     let (database, _) = with_incident().await;
     let path = "/api/incidents/INC-HEALTH-1/acknowledge";
     let headers = |token: &str| json!({"authorization": format!("Bearer {token}"), "content-type": "application/json"});

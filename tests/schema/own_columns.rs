@@ -1,7 +1,7 @@
-//! The columns beyond the contract: what Watchkeeper adds.
+//! The columns and tables that Watchkeeper adds to the contract.
 
-/// What Watchkeeper adds: columns of the required tables, and its own tables.
-pub(crate) const OURS: &str = "
+/// Additional columns of the required tables, and additional tables.
+pub(crate) const OWN_COLUMNS: &str = "
 incidents
     fingerprint text not null default ('unfingerprinted:'::text || (gen_random_uuid())::text)
     announced_only boolean not null default false

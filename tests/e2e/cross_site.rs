@@ -1,4 +1,4 @@
-//! What a browser sends for a page that somebody else wrote, and what arrives over a proxy.
+//! Cross-site requests of browsers, and requests that a proxy forwards.
 
 use harness::{Database, TestStack};
 use serde_json::json;
@@ -13,8 +13,8 @@ async fn stack() -> TestStack {
     TestStack::builder().admin_token(TOKEN).start(Database::migrated().await).await
 }
 
-/// What Chromium sends with each form of a page of evil.example.
-fn of_a_page(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+/// The headers that Chromium sends with a form of a page of evil.example.
+fn from_another_site(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
     [
         ("cache-control", "max-age=0"),
         ("sec-ch-ua", r#""Chromium";v="140", "Not=A?Brand";v="24""#),
@@ -33,9 +33,9 @@ fn of_a_page(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
 }
 
 #[tokio::test]
-async fn a_form_of_another_page_changes_nothing_with_the_password_that_a_browser_remembers() {
+async fn a_form_of_another_site_changes_nothing_even_with_a_remembered_password() {
     let stack = stack().await;
-    // A form of one text field, whose name and value make JSON around the equals sign.
+    // A form with one text field, whose name and value make JSON around the equals sign.
     let form = format!("{{\"x\": \"={}\r\n", &SILENCE.replacen('{', "\", ", 1));
     for (content_type, body) in [
         ("text/plain", form.as_str()),
@@ -47,13 +47,13 @@ async fn a_form_of_another_page_changes_nothing_with_the_password_that_a_browser
         let request =
             || stack.request("POST", "/api/silences").header("content-type", content_type).body(body.to_owned());
         let basic = || request().basic_auth("ann", Some(TOKEN));
-        assert_eq!(stack.send(of_a_page(basic())).await.status, 403, "{content_type}");
-        assert_eq!(stack.send(of_a_page(request())).await.status, 403, "{content_type}");
-        assert_eq!(stack.send(of_a_page(request().bearer_auth(TOKEN))).await.status, 403, "{content_type}");
-        // A browser that does not say whose page it is.
+        assert_eq!(stack.send(from_another_site(basic())).await.status, 403, "{content_type}");
+        assert_eq!(stack.send(from_another_site(request())).await.status, 403, "{content_type}");
+        assert_eq!(stack.send(from_another_site(request().bearer_auth(TOKEN))).await.status, 403, "{content_type}");
+        // An older browser, which does not send `sec-fetch-site`.
         let answer = stack.send(basic()).await;
         assert_eq!(answer.status, 401, "{content_type}");
-        assert!(!answer.headers["www-authenticate"].to_str().unwrap().contains("Basic"), "it would ask the person");
+        assert!(!answer.headers["www-authenticate"].to_str().unwrap().contains("Basic"), "no password prompt");
         assert_eq!(stack.send(request().bearer_auth(TOKEN)).await.status, 415, "{content_type}");
     }
     assert_eq!(stack.database.count("silences").await, 0);
@@ -61,7 +61,7 @@ async fn a_form_of_another_page_changes_nothing_with_the_password_that_a_browser
 }
 
 #[tokio::test]
-async fn pages_of_the_server_itself_and_programs_change_things_with_the_token() {
+async fn pages_of_the_same_origin_and_programs_may_change_state_with_the_token() {
     let stack = stack().await;
     let silence = || {
         let request = stack.request("POST", "/api/silences").bearer_auth(TOKEN);
@@ -82,15 +82,15 @@ async fn pages_of_the_server_itself_and_programs_change_things_with_the_token() 
         assert_eq!(stack.send(request).await.status, status, "{headers:?}");
     }
     let untyped = stack.request("POST", "/api/silences").bearer_auth(TOKEN).body(SILENCE);
-    assert_eq!(stack.send(untyped).await.status, 415, "a page can send that without asking");
+    assert_eq!(stack.send(untyped).await.status, 415, "a page can send that without a preflight");
     let id = stack.send(silence()).await.text("id").to_owned();
     let method = stack.request("POST", &format!("/api/silences/{id}")).bearer_auth(TOKEN);
     assert_eq!(stack.send(method.header("x-http-method-override", "DELETE")).await.status, 405);
     let end = stack.request("DELETE", &format!("/api/silences/{id}")).bearer_auth(TOKEN);
-    assert_eq!(stack.send(end).await.status, 200, "without a body no type is needed");
+    assert_eq!(stack.send(end).await.status, 200, "without a body no content type is needed");
 }
 
-/// Sends these lines and the body, and returns the status of the answer.
+/// Sends these lines and the body; the status of the answer.
 async fn raw(stack: &TestStack, lines: &[&str], body: &str) -> u16 {
     let mut stream = TcpStream::connect(stack.url().strip_prefix("http://").unwrap()).await.unwrap();
     let length = body.len();
@@ -105,7 +105,7 @@ async fn raw(stack: &TestStack, lines: &[&str], body: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn without_a_key_reports_are_taken_that_were_sent_to_this_machine_by_name() {
+async fn without_a_key_only_reports_with_a_local_host_header_are_accepted() {
     let stack = TestStack::start().await;
     let own = stack.url();
     let host = &*format!("Host: {}", own.strip_prefix("http://").unwrap());
@@ -130,13 +130,13 @@ async fn without_a_key_reports_are_taken_that_were_sent_to_this_machine_by_name(
         (&[LINE, host, "X-Real-IP: 127.0.0.1"], 403),
     ] {
         let answered = raw(&stack, lines, ERROR).await;
-        // What is no request at all may be refused as such.
+        // A malformed request may be refused with another status.
         assert!(answered == status || (status == 403 && answered == 400), "{lines:?}: {answered}");
     }
 }
 
 #[tokio::test]
-async fn a_named_proxy_says_where_a_request_comes_from_and_opens_nothing() {
+async fn a_trusted_proxy_provides_the_source_address_but_no_access() {
     for (proxies, network) in [("", "127.0.0."), ("10.0.0.0/8", "127.0.0."), ("127.0.0.0/8", "203.0.113.")] {
         let builder = TestStack::builder().admin_token(TOKEN).trusted_proxies(proxies);
         let stack = builder.start(Database::migrated().await).await;
