@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use harness::TestStack;
+use local::bus::{Consumer, Delivery, LocalBus};
+use local::journal::Journal;
 use serde_json::{Value, json};
 use shared::bus::{Entry, Transport as _};
 use tempfile::TempDir;
-use watchkeeper::stack::bus::{Consumer, Delivery, LocalBus};
-use watchkeeper::stack::journal::Journal;
 
 /// A function that remembers what it got, and fails as it is told.
 #[derive(Default)]

@@ -8,6 +8,7 @@
 //! - [`Target`]: a service to probe, which answers as it is told to.
 //! - [`lambda::Lambda`]: a Lambda environment for one of our real binaries.
 //! - [`moto::Moto`]: AWS, as far as events go.
+//! - [`scratch::Scratch`]: a directory, and the end of the processes in it.
 //! - [`template`]: what is deployed.
 //! - [`proxy::Proxy`]: a Postgres proxy that counts, and that loses answers on demand.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't be set up has failed")]
@@ -17,6 +18,7 @@ mod database;
 pub mod lambda;
 pub mod moto;
 pub mod proxy;
+pub mod scratch;
 mod stack;
 mod target;
 pub mod template;

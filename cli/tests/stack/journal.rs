@@ -4,12 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use chrono::Utc;
+use local::journal::Journal;
 use shared::defer::{Defer as _, Deferred};
 use shared::model::{DeliveryKey, Report};
-use watchkeeper::stack::journal::Journal;
 
 use crate::process::{Stack, Start, eventually};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// All of them are occurrences of one error.
 const MESSAGE: &str = "met a database that was away";

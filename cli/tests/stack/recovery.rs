@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use harness::scratch::Scratch;
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use crate::process::{Stack, Start, eventually};
-use crate::scratch::Scratch;
 
 /// A request, and an answer to it.
 struct Sample {

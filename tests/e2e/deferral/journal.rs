@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::{Database, TestStack};
+use local::journal::{Journal, Limits, Replayed};
 use serde_json::Value;
 use shared::defer::{Defer as _, DeferError, Deferred};
 use shared::intake::Intake;
 use tempfile::TempDir;
-use watchkeeper::stack::journal::{Journal, Limits, Replayed};
 
 use super::{intake, intake_without_database, occurrences, poison, report};
 

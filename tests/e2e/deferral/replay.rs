@@ -71,7 +71,7 @@ async fn a_database_that_is_not_migrated_yet_is_waited_for() {
     let replay = replay(&database).await;
     let messages = [("1", event(&[report("boom")]))];
     assert_eq!(failed(&replay.invoke(batch(&messages)).await.unwrap()), ["1"]);
-    watchkeeper::migrations::apply(&database.config()).await.unwrap();
+    local::migrations::apply(&database.config()).await.unwrap();
     assert_eq!(failed(&replay.invoke(batch(&messages)).await.unwrap()), Vec::<&str>::new());
     assert_eq!(occurrences(&database, "boom").await, 1);
 }

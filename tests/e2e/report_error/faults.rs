@@ -38,7 +38,7 @@ async fn a_connection_killed_between_two_requests_is_replaced_unnoticed() {
 async fn a_database_that_is_not_migrated_is_our_fault_and_passes() {
     let stack = TestStack::builder().start(Database::empty().await).await;
     assert_eq!(stack.report(json!({"error": {"message": "boom"}})).await.status, 503);
-    watchkeeper::migrations::apply(&stack.database.config()).await.unwrap();
+    local::migrations::apply(&stack.database.config()).await.unwrap();
     assert_eq!(stack.report(json!({"error": {"message": "boom"}})).await.status, 200);
 }
 

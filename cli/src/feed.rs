@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use local::postgres::LOG_TARGET;
 use shared::telemetry::{HAPPENED, REFUSED};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -28,7 +29,6 @@ use tracing_subscriber::layer::Context;
 use self::line::Told;
 use self::throttle::Throttle;
 use crate::output::say;
-use crate::postgres::LOG_TARGET;
 
 /// Shows what happens. Clones share one printer.
 #[derive(Clone)]

@@ -10,14 +10,14 @@ use shared::store::chain;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::journal::Journal;
-use super::ticker::{Now, Ticker};
+use crate::journal::Journal;
+use crate::ticker::{Now, Ticker};
 
 /// A round waits this long for deferred heartbeats. While the database is away the round would fail in any case.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Fires until the stack stops. A round that takes long does not delay the next tick.
-pub(super) async fn run(
+pub(crate) async fn run(
     probe: probe::App,
     dispatch: dispatch::App,
     (intake, journal): (Intake, Option<Arc<Journal>>),
@@ -50,7 +50,7 @@ pub(super) async fn run(
 /// What can't wait for the minute, each second: what was left beside the incidents in a storm is counted, alerts whose time
 /// has come, steps of ladders and events that the bus has not taken are told, messages that are due are sent, and what
 /// applications have sent is written down. Ends with its task.
-pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App, directory: Directory) {
+pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App, directory: Directory) {
     let app = || dispatch.clone();
     // Beside each other: a channel or a bus that hangs holds up nothing else.
     tokio::join!(
@@ -98,7 +98,7 @@ pub(super) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
 }
 
 /// Sends messages that are due, and does not wait for it: a channel that hangs holds up no other.
-pub(super) fn send_beside(app: notify::App, now: DateTime<Utc>) {
+pub(crate) fn send_beside(app: notify::App, now: DateTime<Utc>) {
     tokio::spawn(async move {
         if let Err(error) = notify::send_waiting(&app, now).await {
             tracing::debug!(error = %chain(error.as_ref()), "messages wait for another second");

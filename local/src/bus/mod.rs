@@ -28,8 +28,8 @@ use shared::store::chain;
 use shared::telemetry::HAPPENED;
 use uuid::Uuid;
 
-use super::journal::{Journal, Kept, QueuedEvent};
-use super::scheduler;
+use crate::journal::{Journal, Kept, QueuedEvent};
+use crate::scheduler;
 pub use delivery::Delivery;
 use queue::Queue;
 use template::Routes;

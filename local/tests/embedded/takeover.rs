@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use watchkeeper::config::embedded_postgres_dir;
-use watchkeeper::postgres::{EmbeddedConfig, EmbeddedError, EmbeddedPostgres};
+use local::postgres::embedded_postgres_dir;
+use local::postgres::{EmbeddedConfig, EmbeddedError, EmbeddedPostgres};
 
-use crate::scratch::Scratch;
 use crate::server::{config, connect, count, execute, home, pid_file, start, stop};
+use harness::scratch::Scratch;
 
 /// Set for the copy of this program that is to be killed.
 const VICTIM_DIR: &str = "EMBEDDED_POSTGRES_VICTIM_DIR";

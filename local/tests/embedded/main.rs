@@ -4,9 +4,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands")]
 #![expect(clippy::print_stderr, reason = "a test says how long things took")]
 
-#[path = "../scratch/mod.rs"]
-mod scratch;
-
 mod kept;
 mod killed;
 mod places;

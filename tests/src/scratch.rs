@@ -16,25 +16,31 @@ use tempfile::TempDir;
 /// the second.
 const OUTSIDE: [&str; 2] = ["/var/lib/watchkeeper/", "/var/tmp/watchkeeper-"];
 
-/// A directory that everybody may enter.
-pub(crate) struct Scratch {
+/// A directory that every user may enter.
+pub struct Scratch {
     path: PathBuf,
     _folder: TempDir,
 }
 
 impl Scratch {
-    pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("wk-test-").tempdir().unwrap();
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        Self { path: folder.path().canonicalize().unwrap(), _folder: folder }
+    /// A new one.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("wk-test-").tempdir().expect("a directory of its own");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a directory of its own");
+        Self { path: folder.path().canonicalize().expect("a directory of its own"), _folder: folder }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// What runs with one of its paths in its command line, and the sessions of a server that does.
-    pub(crate) fn processes(&self) -> Vec<Process> {
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
         let mut marks = vec![self.path.display().to_string()];
         marks.extend(self.outside().iter().map(|place| place.display().to_string()));
         let all = processes();
@@ -80,15 +86,16 @@ impl Drop for Scratch {
 
 /// A running process.
 #[derive(Debug, Clone)]
-pub(crate) struct Process {
-    pub(crate) pid: Pid,
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
     /// Its command line, words joined by spaces.
-    pub(crate) command: String,
+    pub command: String,
 }
 
 impl Process {
     /// The name that all processes of a database server bear.
-    pub(crate) fn server_name(&self) -> Option<String> {
+    pub fn server_name(&self) -> Option<String> {
         let (_, rest) = self.command.split_once(" cluster_name=")?;
         rest.split_whitespace().next().map(str::to_owned)
     }
@@ -99,7 +106,7 @@ impl Process {
 }
 
 /// Every running process but this one.
-pub(crate) fn processes() -> Vec<Process> {
+pub fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

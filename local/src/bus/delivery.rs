@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::queue::{Message, Next, Queue};
 use super::{Arrival, Consumer, LocalBus};
-use crate::stack::journal::Journal;
+use crate::journal::Journal;
 
 /// Running deliveries. Dropping them stops them at once; what was under way comes again after the next start.
 pub struct Delivery {

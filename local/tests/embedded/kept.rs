@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use watchkeeper::postgres::EmbeddedConfig;
+use local::postgres::EmbeddedConfig;
 
-use crate::scratch::Scratch;
 use crate::server::{config, connect, count, execute, home, pid_file, start, stop};
+use harness::scratch::Scratch;
 
 #[tokio::test]
 async fn data_password_and_port_outlive_a_stop() {

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::feed::Feed;
+use crate::feed::Feed;
 
 /// This many days are kept.
 const FILES: usize = 14;

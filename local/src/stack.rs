@@ -4,15 +4,6 @@
 //! A later function joins here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
 //! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
 
-pub mod bus;
-pub mod data_dir;
-pub mod feed;
-pub mod journal;
-pub mod logs;
-mod scheduler;
-pub mod server;
-mod ticker;
-
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -40,11 +31,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use bus::{Consumer, Delivery, LocalBus};
-use journal::Journal;
+use crate::bus::{Consumer, Delivery, LocalBus};
+use crate::journal::Journal;
+use crate::scheduler;
+use crate::server::{self, Limits};
 use notify::app::NotifyConfig;
 use pagerduty_events::app::PagerDutyConfig;
-use server::Limits;
 
 /// What a stack is made of.
 #[derive(Debug, Clone)]

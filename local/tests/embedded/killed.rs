@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use watchkeeper::postgres::EmbeddedConfig;
+use local::postgres::EmbeddedConfig;
 
-use crate::scratch::Scratch;
 use crate::server::{config, connect, count, execute, kill_dead, pid_file, start, stop, wait_answer, wait_new_process};
+use harness::scratch::Scratch;
 
 /// How long a server may be away that had nothing to do.
 const BACK: Duration = Duration::from_secs(2);

@@ -46,13 +46,13 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// What a client may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Connections at a time.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
     /// How long a request's header may take; an idle connection is closed after it, too.
-    pub(super) header: Duration,
+    pub(crate) header: Duration,
     /// How long a body may take to arrive, or an answer to be read.
-    pub(super) transfer: Duration,
+    pub(crate) transfer: Duration,
 }
 
 impl Limits {
@@ -62,7 +62,7 @@ impl Limits {
     const FEWEST_CONNECTIONS: u64 = 16;
 
     /// Those of this process: half of the descriptors are left to the database, the probe, and files.
-    pub(super) fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let connections = (descriptors() / 2).clamp(Self::FEWEST_CONNECTIONS, Self::MOST_CONNECTIONS);
         Self {
             connections: usize::try_from(connections).unwrap_or(usize::MAX),
@@ -92,7 +92,7 @@ pub fn raise_descriptor_limit() -> u64 {
 }
 
 /// Serves until it is told to stop, and then until the last request is answered.
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, mut stopped: watch::Receiver<bool>) {
     let places = Arc::new(Places::new(limits.connections));
     let mut connections = JoinSet::new();
     let mut refusals = Refusals::default();

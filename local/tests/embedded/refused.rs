@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use watchkeeper::postgres::EmbeddedConfig;
+use local::postgres::EmbeddedConfig;
 
-use crate::scratch::Scratch;
 use crate::server::{config, home, pid_file, refusal, start, stop};
+use harness::scratch::Scratch;
 
 #[tokio::test]
 async fn what_is_missing_is_said() {

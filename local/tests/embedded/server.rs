@@ -4,14 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use local::postgres::embedded_postgres_dir;
+use local::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio_postgres::{Client, NoTls};
-use watchkeeper::config::embedded_postgres_dir;
-use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
 
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// A server on a directory inside of the scratch one.
 pub(crate) fn config(scratch: &Scratch, inside: &str) -> EmbeddedConfig {

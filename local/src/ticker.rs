@@ -18,7 +18,7 @@ const SET_BACK: TimeDelta = TimeDelta::minutes(5);
 
 /// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Now {
+pub(crate) enum Now {
     /// This minute has begun.
     Fire(DateTime<Utc>),
     /// Nothing, for so long; then look again.
@@ -27,18 +27,18 @@ pub(super) enum Now {
 
 /// Knows which minute was the last.
 #[derive(Debug)]
-pub(super) struct Ticker {
+pub(crate) struct Ticker {
     last: DateTime<Utc>,
 }
 
 impl Ticker {
     /// Of a process that starts now: the minute that has begun is not its own.
-    pub(super) fn starting(now: DateTime<Utc>) -> Self {
+    pub(crate) fn starting(now: DateTime<Utc>) -> Self {
         Self { last: minute(now) }
     }
 
     /// What is to be done at this time.
-    pub(super) fn look(&mut self, now: DateTime<Utc>) -> Now {
+    pub(crate) fn look(&mut self, now: DateTime<Utc>) -> Now {
         let present = minute(now);
         if present > self.last {
             self.last = present;
