@@ -1,7 +1,7 @@
 //! The minute's tick, on the wall-clock minute, as EventBridge fires it in AWS; and each second's count.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use shared::applications::Directory;
@@ -16,10 +16,14 @@ use crate::ticker::{Now, Ticker};
 /// A round waits this long for deferred heartbeats. While the database is away the round would fail in any case.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// A maintenance run begins nothing after this time: the next one starts after ten minutes.
+const MAINTENANCE: Duration = Duration::from_secs(300);
+
 /// Fires until the stack stops. A round that takes long does not delay the next tick.
 pub(crate) async fn run(
     probe: probe::App,
     dispatch: dispatch::App,
+    maintain: maintain::App,
     (intake, journal): (Intake, Option<Arc<Journal>>),
     stopped: watch::Receiver<bool>,
 ) {
@@ -44,6 +48,15 @@ pub(crate) async fn run(
             }
             intake.refresh_settings().await;
         });
+        if maintain::is_due(tick) {
+            tokio::spawn(maintain_once(maintain.clone(), tick));
+        }
+    }
+}
+
+async fn maintain_once(maintain: maintain::App, tick: DateTime<Utc>) {
+    if let Err(error) = maintain::handle(&maintain, tick, Instant::now() + MAINTENANCE).await {
+        tracing::error!(%tick, error = %chain(error.as_ref()), "maintenance failed");
     }
 }
 
@@ -87,12 +100,6 @@ pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
             "what was missed waits",
             || notify.clone(),
             |app, now| async move { notify::tell_missed(&app, now).await }
-        ),
-        each(
-            Duration::from_secs(3_600),
-            "old messages stay",
-            || notify.clone(),
-            |app, now| async move { notify::delete_old(&app, now).await }
         ),
     );
 }

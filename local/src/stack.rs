@@ -235,8 +235,15 @@ impl Stack {
         let sweeps = (config.ticks != Ticks::NoneAndNoSweeps).then(|| {
             tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify.clone(), common.directory.clone()))
         });
-        let scheduler = (config.ticks == Ticks::EachMinute)
-            .then(|| tokio::spawn(scheduler::run(probe.clone(), dispatch, (intake, journal), stopped)));
+        let scheduler = (config.ticks == Ticks::EachMinute).then(|| {
+            tokio::spawn(scheduler::run(
+                probe.clone(),
+                dispatch,
+                maintain::App::new(common.store.clone()),
+                (intake, journal),
+                stopped,
+            ))
+        });
         Ok(Self { address, common, probe, stop, server, scheduler, sweeps, notify, replay, delivery })
     }
 

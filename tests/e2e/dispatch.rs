@@ -1,12 +1,11 @@
-//! The minute's sweep: counts that were left beside incidents, keys that nobody repeats any more; and the queue of changes.
+//! The minute's sweep: counts that were left beside incidents; and the queue of changes.
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use dispatch::{Sweep, handle};
 use harness::lambda::Lambda;
 use harness::{Database, TestStack};
 use serde_json::json;
 use shared::publish::{BusConfig, Publisher};
-use shared::store::deliveries::KEEP_REPORTS;
 
 /// A sweep's App that tells nobody.
 fn app(database: &Database) -> dispatch::App {
@@ -48,21 +47,6 @@ async fn two_sweeps_at_once_share_the_work() {
     handle(&app, Utc::now()).await.unwrap();
     assert_eq!(database.count("incidents WHERE occurrences = 21").await, 200);
     assert_eq!(database.count("incident_occurrences").await, 0);
-}
-
-#[tokio::test]
-async fn a_key_is_forgotten_when_nobody_can_repeat_it_any_more() {
-    let stack = TestStack::start().await;
-    for key in ["old", "young"] {
-        let request = stack.request("POST", "/api/autonomous/error").header("idempotency-key", key);
-        stack.send(request.json(&json!({"error": {"message": "boom"}}))).await;
-        stack.database.execute("UPDATE inbound_deliveries SET received_at = now() - interval '29 days'").await;
-    }
-    stack.database.execute("UPDATE inbound_deliveries SET received_at = now() WHERE created = false").await;
-    let app = app(&stack.database);
-    let later = Utc::now() + KEEP_REPORTS - TimeDelta::days(28);
-    assert_eq!(handle(&app, later).await.unwrap().forgotten, 1);
-    assert_eq!(stack.database.count("inbound_deliveries").await, 1);
 }
 
 #[tokio::test]

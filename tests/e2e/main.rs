@@ -11,6 +11,7 @@ mod envelope;
 mod escalation;
 mod heartbeat;
 mod lambda;
+mod maintain;
 mod notify;
 mod outbox;
 mod pagerduty_events;

@@ -1,8 +1,9 @@
-//! The schedules: each minute, never again; and the probe's in time for twice the largest time-out.
+//! The schedules: each minute or each ten, not retried; and the probe's in time for twice the largest time-out.
 
 use std::time::Duration;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
+use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use shared::model::ServiceSpec;
 
@@ -10,7 +11,7 @@ use crate::code;
 use crate::template::Template;
 
 /// The functions that are called by the clock.
-const SCHEDULED: [&str; 3] = ["dispatch", "notify", "probe"];
+const SCHEDULED: [&str; 4] = ["dispatch", "maintain", "notify", "probe"];
 
 /// The schedule of this function that is always there.
 fn schedule_of(template: &Template, function: &str) -> Value {
@@ -36,13 +37,20 @@ fn the_schedule(template: &Template) -> Value {
 }
 
 #[test]
-fn all_are_called_on_each_minute_without_a_flexible_window() {
+fn all_are_called_at_fixed_minutes_without_a_flexible_window() {
     for function in SCHEDULED {
         let schedule = schedule_of(&Template::read(), function);
-        assert_eq!(schedule["ScheduleExpression"], "cron(* * * * ? *)");
+        let minutes = if function == "maintain" { "3/10" } else { "*" };
+        assert_eq!(schedule["ScheduleExpression"], format!("cron({minutes} * * * ? *)"));
         assert_eq!(schedule["FlexibleTimeWindow"]["Mode"], "OFF");
         assert_eq!(schedule.get("State"), None);
     }
+}
+
+#[test]
+fn the_local_stack_runs_maintenance_in_the_minutes_of_the_schedule() {
+    let due = (0..60).filter(|minute| maintain::is_due(DateTime::UNIX_EPOCH + TimeDelta::minutes(*minute)));
+    assert_eq!(due.collect::<Vec<_>>(), [3, 13, 23, 33, 43, 53], "cron(3/10 …)");
 }
 
 #[test]
