@@ -1,6 +1,5 @@
 //! The minute's tick, on the wall-clock minute, as EventBridge fires it in AWS; and each second's count.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -10,11 +9,7 @@ use shared::store::chain;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use crate::journal::Journal;
 use crate::ticker::{Now, Ticker};
-
-/// A round waits this long for deferred heartbeats. While the database is away the round would fail in any case.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// A maintenance run begins nothing after this time: the next one starts after ten minutes.
 const MAINTENANCE: Duration = Duration::from_secs(300);
@@ -24,20 +19,15 @@ pub(crate) async fn run(
     probe: probe::App,
     dispatch: dispatch::App,
     maintain: maintain::App,
-    (intake, journal): (Intake, Option<Arc<Journal>>),
+    intake: Intake,
     stopped: watch::Receiver<bool>,
 ) {
     let mut ticker = Ticker::starting(Utc::now());
     while !*stopped.borrow() {
         let tick = next(&mut ticker).await;
         let (probe, dispatch, intake) = (probe.clone(), dispatch.clone(), intake.clone());
-        let (journal, reports) = (journal.clone(), intake.clone());
         // Each by itself: a round may last into the next minute.
         tokio::spawn(async move {
-            if let Some(journal) = journal {
-                // A job whose heartbeat waits in the journal must not be found silent.
-                journal.drain(&reports, DRAIN).await;
-            }
             if let Err(error) = probe::handle(&probe, tick).await {
                 tracing::error!(%tick, error = %chain(error.as_ref()), "the minute's round failed");
             }

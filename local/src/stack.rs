@@ -1,5 +1,4 @@
-//! The local stack: every HTTP function's own router on one port, the minute's tick, the bus, and the journal of what waits
-//! (reports for the database, events for their functions), in one process.
+//! The local stack: every HTTP function's own router on one port, the schedules, and the bus with its journal, in one process.
 //!
 //! A later function joins here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
 //! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
@@ -20,6 +19,7 @@ use shared::applications::Directory;
 use shared::bus::Bus;
 use shared::config::{DatabaseConfig, Environment};
 use shared::counters::Counters;
+use shared::defer::bus::BusDeferral;
 use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 use shared::http::{Exposure, TrustedProxies, with_fallbacks};
 use shared::intake::{Intake, IntakeConfig};
@@ -47,8 +47,8 @@ pub struct StackConfig {
     pub access: AccessConfig,
     /// Who is told of what has happened: a bus of AWS's where it is named, else the local one, if there is a journal.
     pub bus: BusConfig,
-    /// The folder where reports wait while the database is away, and events for their functions; none = reports are
-    /// refused then, and events stay in the outbox.
+    /// The folder of the bus's journal, where events wait for their functions, and what is deferred for the database; none =
+    /// there is no local bus: while the database is away reports are refused, and events stay in the outbox.
     pub journal: Option<PathBuf>,
     /// How reports are taken in.
     pub intake: IntakeConfig,
@@ -166,14 +166,7 @@ pub struct Stack {
     scheduler: Option<JoinHandle<()>>,
     sweeps: Option<JoinHandle<()>>,
     notify: notify::App,
-    replay: Option<Replay>,
     delivery: Option<Delivery>,
-}
-
-/// The task that stores what waits in the journal. It ends after the last request: that too may have been deferred.
-struct Replay {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
 }
 
 /// Reserves a port on the loopback interface.
@@ -199,12 +192,13 @@ impl Stack {
         let store = Store::new(&config.database, "watchkeeper-local", PoolSize::LOCAL)
             .context("the database's connection string can't be used")?;
         let journal = config.journal.as_deref().map(Journal::open).transpose()?;
-        let local_bus = journal.clone().map(LocalBus::new).transpose()?;
+        let local_bus = journal.map(LocalBus::new).transpose()?;
         let publisher = publisher(&store, config.bus, local_bus.as_ref());
         let redactor = config.intake.redactor.clone();
         let intake = Intake::new(store.clone(), publisher.clone(), config.intake).with_group_commit();
-        let intake = match &journal {
-            Some(journal) => intake.with_deferral(Arc::<Journal>::clone(journal)),
+        let replay = replay::App::in_order(intake.clone());
+        let intake = match &local_bus {
+            Some(bus) => intake.with_deferral(Arc::new(deferral_to(bus))),
             None => intake,
         };
         intake.refresh_settings().await;
@@ -229,9 +223,7 @@ impl Stack {
         config.access.warn_of_equal_tokens();
         let server = tokio::spawn(server::serve(listener, router, Limits::of_process(), stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
-        let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch))).transpose()?;
-        // What the last run has left comes out here: reports to the intake, events to the bus.
-        let replay = journal.clone().map(|journal| Replay::start(journal, intake.clone()));
+        let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch, &replay))).transpose()?;
         let sweeps = (config.ticks != Ticks::NoneAndNoSweeps).then(|| {
             tokio::spawn(scheduler::sweep_each_second(dispatch.clone(), notify.clone(), common.directory.clone()))
         });
@@ -240,11 +232,11 @@ impl Stack {
                 probe.clone(),
                 dispatch,
                 maintain::App::new(common.store.clone()),
-                (intake, journal),
+                intake,
                 stopped,
             ))
         });
-        Ok(Self { address, common, probe, stop, server, scheduler, sweeps, notify, replay, delivery })
+        Ok(Self { address, common, probe, stop, server, scheduler, sweeps, notify, delivery })
     }
 
     /// Where it listens, as `http://127.0.0.1:PORT`.
@@ -286,27 +278,11 @@ impl Stack {
             tracing::warn!("a request was still running and was cut off");
             server.abort();
         }
-        if let Some(replay) = self.replay {
-            replay.stop().await;
-        }
+        // After the last request: that too may have been deferred.
         if let Some(delivery) = self.delivery {
             delivery.stop().await;
         }
         self.common.flush().await;
-    }
-}
-
-impl Replay {
-    fn start(journal: Arc<Journal>, intake: Intake) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(async move { journal.keep_replaying(&intake, stopped).await });
-        Self { stop, task }
-    }
-
-    async fn stop(self) {
-        // Both fail only when it has ended already.
-        let _ = self.stop.send(true);
-        let _ = self.task.await;
     }
 }
 
@@ -320,11 +296,22 @@ fn publisher(store: &Store, config: BusConfig, local: Option<&LocalBus>) -> Publ
     }
 }
 
+/// The local bus as the place of deferral. It has no deadline of its own: it answers when the disk has what it was given.
+fn deferral_to(bus: &LocalBus) -> BusDeferral {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    BusDeferral::with_patience(Bus::over(bus.clone()), PATIENCE, PATIENCE)
+}
+
 /// The functions that read queues, by their names in the template.
-fn consumers(notify: &notify::App, dispatch: &dispatch::App) -> BTreeMap<&'static str, Arc<dyn Consumer>> {
+fn consumers(
+    notify: &notify::App,
+    dispatch: &dispatch::App,
+    replay: &replay::App,
+) -> BTreeMap<&'static str, Arc<dyn Consumer>> {
     BTreeMap::from([
         ("NotifyFunction", Arc::new(notify.clone()) as Arc<dyn Consumer>),
         ("DispatchFunction", Arc::new(dispatch.clone()) as Arc<dyn Consumer>),
+        ("ReplayFunction", Arc::new(replay.clone()) as Arc<dyn Consumer>),
     ])
 }
 

@@ -4,7 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use chrono::Utc;
+use local::bus::LocalBus;
 use local::journal::Journal;
+use shared::bus::Bus;
+use shared::defer::bus::BusDeferral;
 use shared::defer::{Defer as _, Deferred};
 use shared::model::{DeliveryKey, Report};
 
@@ -18,13 +21,17 @@ const MESSAGE: &str = "met a database that was away";
 async fn deferred(scratch: &Scratch, count: i64) {
     let data = scratch.path().join("data");
     fs::create_dir_all(&data).unwrap();
-    let journal = Journal::open(&data.join("journal")).unwrap();
+    let bus = LocalBus::new(Journal::open(&data.join("journal")).unwrap()).unwrap();
+    let patience = Duration::from_secs(30);
+    let deferral = BusDeferral::with_patience(Bus::over(bus), patience, patience);
     let report = |number: i64| {
         let key = DeliveryKey::named("test", &number.to_le_bytes());
         Report::new(key, "test", MESSAGE.to_owned(), Utc::now()).storable().into()
     };
     let reports: Vec<Deferred> = (0..count).map(report).collect();
-    journal.defer(&reports).await.unwrap();
+    for some in reports.chunks(5) {
+        deferral.defer(some).await.unwrap();
+    }
 }
 
 async fn all_stored(stack: &Stack, count: i64) {

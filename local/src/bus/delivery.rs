@@ -1,18 +1,23 @@
-//! Who brings messages to their functions: so many at a time for each queue as its function takes, each batch as Lambda
-//! would hand it over.
+//! Hands messages to their functions: so many at a time for each queue as its function takes, each batch as Lambda would
+//! hand it over. What a run before has left comes first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use aws_lambda_events::sqs::SqsEvent;
+use serde_json::Value;
+use shared::store::chain;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::queue::{Message, Next, Queue};
-use super::{Arrival, Consumer, LocalBus};
+use super::queue::{Failure, Message, Next, Queue};
+use super::{Consumer, LocalBus, NotTaken};
 use crate::journal::Journal;
+
+/// After a batch of a queue that keeps its order has failed, its next turn comes after this time.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Running deliveries. Dropping them stops them at once; what was under way comes again after the next start.
 pub struct Delivery {
@@ -25,30 +30,26 @@ impl Delivery {
     const LAST: Duration = Duration::from_millis(500);
 
     pub(super) fn start(bus: &LocalBus, consumers: &BTreeMap<&str, Arc<dyn Consumer>>) -> anyhow::Result<Self> {
-        let (stop, stopped) = watch::channel(false);
+        let ((stop, stopped), (begin, begun)) = (watch::channel(false), watch::channel(false));
         let mut workers = JoinSet::new();
         for queue in bus.0.queues.values() {
             let function = queue.settings.function.as_str();
             let consumer = consumers.get(function).with_context(|| format!("the local stack has no {function}"))?;
-            for _ in 0..queue.settings.concurrency {
+            let count = if queue.keeps_order { 1 } else { queue.settings.concurrency };
+            for _ in 0..count {
                 let worker = Worker {
                     queue: Arc::clone(queue),
                     consumer: Arc::clone(consumer),
                     journal: Arc::clone(&bus.0.journal),
                 };
-                workers.spawn(worker.run(stopped.clone()));
+                workers.spawn(worker.run(begun.clone(), stopped.clone()));
             }
         }
-        let (bus, mut left) = (bus.clone(), bus.0.journal.left());
-        let mut stopped = stopped;
+        let (bus, mut stopped) = (bus.clone(), stopped);
         workers.spawn(async move {
-            let hand_on = async {
-                while let Some(kept) = left.recv().await {
-                    bus.enqueue(kept, Arrival::Before).await;
-                }
-            };
             tokio::select! {
-                () = hand_on => {}
+                // Fails only when the workers have ended.
+                () = bus.enqueue_left() => drop(begin.send(true)),
                 _ = stopped.wait_for(|stopped| *stopped) => {}
             }
         });
@@ -73,46 +74,101 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(self, mut stopped: watch::Receiver<bool>) {
+    async fn run(self, mut begun: watch::Receiver<bool>, mut stopped: watch::Receiver<bool>) {
+        // An error means that the stack stops before it has begun.
+        if begun.wait_for(|begun| *begun).await.is_err() {
+            return;
+        }
         loop {
             let batch = tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return,
                 batch = self.queue.take() => batch,
             };
-            self.deliver(batch).await;
+            let has_failed = self.deliver(batch).await;
+            if has_failed && self.queue.keeps_order {
+                tokio::select! {
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
         }
     }
 
-    async fn deliver(&self, batch: Vec<Message>) {
-        let failed = self.hand_over(&batch).await;
-        let is_silent = failed.is_none();
-        let mut delivered: BTreeMap<u64, usize> = BTreeMap::new();
-        for message in batch {
-            if failed.as_ref().is_some_and(|failed| !failed.contains(&message.id.to_string())) {
+    /// Whether a message of the batch has to come again.
+    async fn deliver(&self, batch: Vec<Message>) -> bool {
+        let places: Vec<_> = batch.iter().map(|message| &message.kept).collect();
+        let events = match self.journal.read(&places).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::error!(%error, "the journal can't be read; its events come again: {error}");
+                return self.push_all_back(batch, Failure::Named).await;
+            }
+        };
+        let mut readable = Vec::new();
+        for (message, event) in batch.into_iter().zip(events) {
+            match event {
+                Ok(event) => readable.push((message, event)),
+                Err(error) => self.set_aside(&message, &Value::Null, &chain(&error)).await,
+            }
+        }
+        match self.hand_over(&readable).await {
+            Some(not_taken) => self.settle(readable, &not_taken).await,
+            None => {
+                self.push_all_back(readable.into_iter().map(|(message, _)| message).collect(), Failure::Silent).await
+            }
+        }
+    }
+
+    async fn settle(&self, batch: Vec<(Message, Value)>, not_taken: &NotTaken) -> bool {
+        let (mut again, mut delivered) = (Vec::new(), BTreeMap::<u64, usize>::new());
+        for (message, event) in batch {
+            let id = message.id.to_string();
+            if not_taken.again.contains(&id) {
+                again.push(message);
+            } else if not_taken.refused.contains(&id) {
+                self.set_aside(&message, &event, &format!("{} refused it", self.queue.settings.function)).await;
+            } else {
                 *delivered.entry(message.kept.segment).or_default() += 1;
-            } else if let Next::Over(message) = self.queue.push_back(message, is_silent) {
-                let function = &self.queue.settings.function;
-                tracing::error!(function, "{function} has not taken an event for too long: it is set aside");
-                self.journal.refuse(&message.kept, &format!("{function} did not take it")).await;
             }
         }
         for (segment, events) in delivered {
             self.journal.delivered(segment, events).await;
+            self.queue.taken(events);
         }
+        self.push_all_back(again, Failure::Named).await
     }
 
-    /// The ids of the messages that have to come again; none = there was no answer that makes sense.
-    async fn hand_over(&self, batch: &[Message]) -> Option<BTreeSet<String>> {
+    /// Whether there was one.
+    async fn push_all_back(&self, batch: Vec<Message>, failure: Failure) -> bool {
+        let has_failed = !batch.is_empty();
+        for message in batch {
+            if let Next::Over(message) = self.queue.push_back(message, failure) {
+                let events = self.journal.read(&[&message.kept]).await;
+                let event = events.ok().and_then(|events| events.into_iter().next()?.ok()).unwrap_or_default();
+                self.set_aside(&message, &event, &format!("{} did not take it", self.queue.settings.function)).await;
+            }
+        }
+        has_failed
+    }
+
+    async fn set_aside(&self, message: &Message, event: &Value, reason: &str) {
+        self.journal.refuse(&message.kept, event, reason).await;
+        self.queue.taken(1);
+    }
+
+    /// The messages that were not taken; none = there was no answer that makes sense.
+    async fn hand_over(&self, batch: &[(Message, Value)]) -> Option<NotTaken> {
         let mut event = SqsEvent::default();
-        event.records = batch.iter().map(|message| message.as_sqs(&self.queue.settings.name)).collect();
-        let consumer = Arc::clone(&self.consumer);
+        event.records = batch.iter().map(|(message, event)| message.as_sqs(event)).collect();
+        let (consumer, timeout) = (Arc::clone(&self.consumer), self.queue.settings.timeout);
+        let deadline = SystemTime::now() + timeout;
         // A task of its own, so that a panic in it is no end of ours. It ends with this set.
         let mut task = JoinSet::new();
-        task.spawn(async move { consumer.consume(event).await });
+        task.spawn(async move { consumer.consume(event, deadline).await });
         let function = &self.queue.settings.function;
-        let answer = match tokio::time::timeout(self.queue.settings.timeout, task.join_next()).await {
-            Ok(Some(Ok(answer))) => answer,
+        let not_taken = match tokio::time::timeout(timeout, task.join_next()).await {
+            Ok(Some(Ok(not_taken))) => not_taken,
             Ok(_) => {
                 tracing::error!(function, "{function} crashed; its events come again");
                 return None;
@@ -122,16 +178,11 @@ impl Worker {
                 return None;
             }
         };
-        failures(&answer, batch)
+        // As AWS reads it: an answer that names a message that was not there is no answer.
+        let is_known = |id: &String| batch.iter().any(|(message, _)| message.id.to_string() == *id);
+        let makes_sense = not_taken.again.iter().chain(&not_taken.refused).all(is_known);
+        makes_sense.then_some(not_taken)
     }
-}
-
-/// As AWS reads it: an answer that names a message that was not there means all of them.
-fn failures(answer: &SqsBatchResponse, batch: &[Message]) -> Option<BTreeSet<String>> {
-    let known: BTreeSet<String> = batch.iter().map(|message| message.id.to_string()).collect();
-    let failed = answer.batch_item_failures.iter().map(|failure| failure.item_identifier.clone());
-    let failed: BTreeSet<String> = failed.collect();
-    if failed.is_subset(&known) { Some(failed) } else { Some(known) }
 }
 
 #[cfg(test)]
@@ -149,14 +200,9 @@ mod tests {
     struct Refusing;
 
     impl Consumer for Refusing {
-        fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
-            let mut response = SqsBatchResponse::default();
-            for message in batch.records {
-                let mut failure = aws_lambda_events::sqs::BatchItemFailure::default();
-                failure.item_identifier = message.message_id.unwrap_or_default();
-                response.batch_item_failures.push(failure);
-            }
-            Box::pin(async move { response })
+        fn consume(&self, batch: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
+            let again = batch.records.into_iter().filter_map(|message| message.message_id).collect();
+            Box::pin(async move { NotTaken { again, ..NotTaken::default() } })
         }
     }
 
@@ -170,7 +216,9 @@ mod tests {
         }
         let bus = LocalBus::with_routes(Arc::clone(&journal), routes);
         let refusing = || Arc::new(Refusing) as Arc<dyn Consumer>;
-        let consumers = BTreeMap::from([("NotifyFunction", refusing()), ("DispatchFunction", refusing())]);
+        let consumers = BTreeMap::from(
+            ["NotifyFunction", "DispatchFunction", "ReplayFunction"].map(|function| (function, refusing())),
+        );
         let delivery = bus.serve(&consumers).unwrap();
         let entry = Entry { detail_type: "AlertRaised".to_owned(), detail: r#"{"number": 7}"#.to_owned() };
         assert_eq!(bus.put(&[entry]).await.unwrap(), [Ok(())]);
@@ -189,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_function_that_is_missing_is_told_at_the_start() {
+    async fn a_function_that_is_missing_is_named_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         let bus = LocalBus::new(Journal::open(folder.path()).unwrap()).unwrap();
         let Err(error) = bus.serve(&BTreeMap::new()) else { unreachable!("it should fail") };

@@ -1,12 +1,13 @@
 //! The local bus: takes events as EventBridge does, routes them by the rules of `template.yaml`, and hands them to the
 //! functions as their queues would, in batches whose messages fail one by one.
 //!
-//! - `pattern`: which events a rule means (pure). `template`: rules, queues and functions, as they are deployed (pure).
-//! - `queue`: what waits for a function. `delivery`: who brings it there, again and again until it is taken.
+//! - `pattern`: which events a rule matches (pure). `template`: rules, queues and functions, as they are deployed (pure).
+//! - `queue`: what waits for a function: where it stands in the journal. `delivery`: hands it over until it is taken.
 //!
 //! Invariants: an event is taken only when it is safe in the journal; it leaves the journal only when its function has
-//! taken it, or after as long as AWS would try (then it is set aside for people). So it may come twice after a crash: every
-//! consumer knows an event by its id. Nothing is read from the disk while nothing is left over.
+//! taken it, or after as long as AWS would try (then it is set aside for an operator). So it may come twice after a crash:
+//! every consumer knows an event by its id. Deferred records wait for the database however long it is unavailable, and are
+//! handed over in the order in which they came.
 //!
 //! Users: the local stack.
 
@@ -15,10 +16,11 @@ mod pattern;
 mod queue;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -34,26 +36,51 @@ pub use delivery::Delivery;
 use queue::Queue;
 use template::Routes;
 
+/// The messages of a batch that a function has not taken, by their ids.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// They come again.
+    pub again: BTreeSet<String>,
+    /// They are set aside for an operator.
+    pub refused: BTreeSet<String>,
+}
+
+impl From<SqsBatchResponse> for NotTaken {
+    fn from(response: SqsBatchResponse) -> Self {
+        let failed = response.batch_item_failures.into_iter().map(|failure| failure.item_identifier);
+        Self { again: failed.collect(), refused: BTreeSet::new() }
+    }
+}
+
 /// A function of ours that reads a queue.
 pub trait Consumer: Send + Sync {
-    /// Handles these messages, and names those that have to come again.
-    fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>>;
+    /// Handles these messages by this deadline, and names those that it has not taken.
+    fn consume(&self, batch: SqsEvent, deadline: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>>;
 }
 
 impl Consumer for notify::App {
-    fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
+    fn consume(&self, batch: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
         Box::pin(async {
             let response = notify::hear(self, batch).await;
-            // The next events are heard meanwhile, also while a channel hangs.
+            // The next events are handled meanwhile, also while a channel hangs.
             scheduler::send_beside(self.clone(), Utc::now());
-            response
+            response.into()
         })
     }
 }
 
 impl Consumer for dispatch::App {
-    fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
-        Box::pin(dispatch::announce_for(self, batch, Utc::now()))
+    fn consume(&self, batch: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
+        Box::pin(async { dispatch::announce_for(self, batch, Utc::now()).await.into() })
+    }
+}
+
+impl Consumer for replay::App {
+    fn consume(&self, batch: SqsEvent, deadline: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
+        Box::pin(async move {
+            let replay::Failed { waiting, refused } = replay::replay(self, batch, deadline).await;
+            NotTaken { again: BTreeSet::from_iter(waiting), refused: BTreeSet::from_iter(refused) }
+        })
     }
 }
 
@@ -68,8 +95,8 @@ struct Inner {
 }
 
 impl LocalBus {
-    /// What is deferred on Lambda by way of the bus stands in the journal already: this function has nothing to read here.
-    const NOT_HERE: &str = "ReplayFunction";
+    /// Its queue keeps the order: a step must not be stored before the report of its incident.
+    const IN_ORDER: &str = "ReplayFunction";
 
     /// A bus with the rules of the template. What it takes waits until [`LocalBus::serve`].
     ///
@@ -80,9 +107,11 @@ impl LocalBus {
     }
 
     fn with_routes(journal: Arc<Journal>, routes: Routes) -> Self {
-        let read_here = routes.queues.iter().filter(|queue| queue.function != Self::NOT_HERE);
-        let queues = read_here.map(|settings| (settings.name.clone(), Arc::new(Queue::new(settings.clone()))));
-        Self(Arc::new(Inner { queues: queues.collect(), journal, routes }))
+        let queue = |settings: &template::Queue| {
+            let keeps_order = settings.function == Self::IN_ORDER;
+            (settings.name.clone(), Arc::new(Queue::new(settings.clone(), keeps_order)))
+        };
+        Self(Arc::new(Inner { queues: routes.queues.iter().map(queue).collect(), journal, routes }))
     }
 
     /// Hands what was taken, and what a run before has left, to these functions, each by its name in the template.
@@ -95,25 +124,35 @@ impl LocalBus {
 
     /// Keeps events for their queues, and puts them there.
     async fn take(self, queued: Vec<QueuedEvent>) -> Result<(), BusError> {
-        let kept = self.0.journal.keep(queued).await.map_err(|error| BusError::Refused(chain(&error)))?;
+        let kept = self.0.journal.keep(&queued).await.map_err(|error| BusError::Refused(chain(&error)))?;
         for kept in kept {
-            self.enqueue(kept, Arrival::Now).await;
+            // It is there: the template's rule names it.
+            if let Some(queue) = self.0.queues.get(&kept.queue) {
+                queue.push(kept, Arrival::Now);
+            }
         }
         Ok(())
     }
 
-    async fn enqueue(&self, kept: Kept, arrival: Arrival) {
-        match self.0.queues.get(&kept.queued.queue) {
-            Some(queue) => queue.push(kept, arrival),
+    /// Puts what a run before has left into its queues.
+    async fn enqueue_left(&self) {
+        let mut without_queue = Vec::new();
+        let hand_on = |kept: Kept| match self.0.queues.get(&kept.queue) {
+            Some(queue) => queue.push(kept, Arrival::Before),
+            None => without_queue.push(kept),
+        };
+        self.0.journal.find_left(hand_on).await;
+        for kept in without_queue {
+            let event = self.0.journal.read(&[&kept]).await.ok().and_then(|events| events.into_iter().next()?.ok());
             // Left by a run whose template had another queue.
-            None => self.0.journal.refuse(&kept, "there is no such queue any more").await,
+            self.0.journal.refuse(&kept, &event.unwrap_or_default(), "there is no such queue any more").await;
         }
     }
 
-    /// The queues that are read here, for each of these entries; or why it is refused.
+    /// This entry for each queue that it goes to; or why it is refused.
     fn route(&self, entry: &Entry, now: DateTime<Utc>) -> Result<Vec<QueuedEvent>, String> {
         let event = event_of(entry, now)?;
-        let queues = self.0.routes.of(&event).into_iter().filter(|queue| self.0.queues.contains_key(*queue));
+        let queues = self.0.routes.of(&event).into_iter();
         Ok(queues.map(|queue| QueuedEvent { queue: queue.to_owned(), event: event.clone() }).collect())
     }
 
@@ -124,7 +163,7 @@ impl LocalBus {
             tracing::debug!(target: HAPPENED, detail_type = &*entry.detail_type, detail = &*entry.detail, "taken by the bus");
             taken.push(self.route(entry, now).map(|events| queued.extend(events)));
         }
-        // In a task of its own: a publisher that loses its patience must not leave half of it undone.
+        // In a task of its own: a publisher that gives up must not leave half of it undone.
         match tokio::spawn(self.clone().take(queued)).await {
             Ok(kept) => kept.map(|()| taken),
             Err(_) => Err(BusError::Refused("the bus has ended".to_owned())),

@@ -121,7 +121,7 @@ impl Queue {
             patience: Duration::from_secs(
                 number(&queue["RedrivePolicy"]["maxReceiveCount"], 10) * number(&queue["VisibilityTimeout"], 30),
             ),
-            batch: usize::try_from(number(&reading["BatchSize"], Self::BATCH).min(Self::BATCH))?,
+            batch: usize::try_from(number(&reading["BatchSize"], Self::BATCH))?,
             concurrency: usize::try_from(in_flight)?,
             timeout: Duration::from_secs(number(&properties["Timeout"], 3)),
         })

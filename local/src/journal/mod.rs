@@ -1,40 +1,35 @@
-//! The journal: what waits on this machine's disk while the database is away (reports, steps, check-ins, heartbeats), and
-//! events on their way from the bus to their consumers. Each is safe (`fsync`) before its caller has an answer, and survives a crash of this process and
-//! of the machine. A record is stored as soon as the database takes it, under its own delivery key.
+//! The journal: the bus's memory on this machine's disk. An event is safe (`fsync`) before its publisher has an answer, and
+//! survives a crash of this process and of the machine, until its function has taken it.
 //!
-//! - `record`: one line per record, with its checksum (pure). `segments`: the files.
-//! - `writer`: appends, one `fsync` for all who wait. `replay`: the way into the database.
-//! - `state`: what waits where. `events`: what the bus keeps here.
+//! - `record`: one line per event, with its checksum (pure). `segments`: the files.
+//! - `writer`: appends, one `fsync` for all callers that wait. `state`: how many events wait in which segment.
 //!
-//! Invariants: a segment is deleted only when each of its records is stored, each of its events delivered, or set aside in
-//! `refused.jsonl`; nothing is appended to a segment of another run. What was delivered may be delivered again after a
-//! crash, since only whole segments are forgotten. One process at a time: the data directory's lock sees to that.
+//! Invariants: a segment is deleted only when each of its events is delivered, or set aside in `refused.jsonl`; nothing is
+//! appended to a segment of another run. What was delivered may be delivered again after a crash, since only whole segments
+//! are deleted. One process at a time: the data directory's lock sees to that.
 //!
-//! Users: the local stack.
+//! Users: the local bus.
 
-mod events;
 mod record;
-mod replay;
 mod segments;
 mod state;
 mod writer;
 
-use std::future::Future;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use shared::defer::{Defer, DeferError, Deferred};
+use chrono::Utc;
+use serde_json::{Value, json};
+use shared::store::chain;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use events::Kept;
-pub(crate) use record::QueuedEvent;
-pub use replay::Replayed;
-use segments::Folder;
+pub(crate) use record::{LineError, QueuedEvent};
+use segments::{Chunk, Folder, Line};
 use state::State;
-use writer::{Append, Command, Holds, Writer};
+use writer::{Append, Command, Place, Writer};
 
 /// How large the journal may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +51,23 @@ pub struct Journal {
     folder: Folder,
     state: Arc<State>,
     commands: mpsc::Sender<Command>,
-    progress: tokio::sync::Mutex<replay::Progress>,
-    /// The first segment of this run.
-    first_number: u64,
-    /// Where events go that a run before has left.
-    left: OnceLock<mpsc::UnboundedSender<Kept>>,
+    /// Segments of another run, until they are read.
+    left: Mutex<BTreeSet<u64>>,
+}
+
+/// An event that is safe: where it stands, and the queue that it goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) segment: u64,
+    line: Line,
+    pub(crate) queue: String,
+}
+
+impl Kept {
+    /// Its place among all events of the journal, in the order in which they were taken.
+    pub(crate) fn position(&self) -> (u64, u64) {
+        (self.segment, self.line.at)
+    }
 }
 
 /// Why the journal does not take something.
@@ -79,11 +86,10 @@ pub(crate) enum JournalError {
 }
 
 impl Journal {
-    /// Who waits to be written beyond the group that is being written; further ones wait for their turn here.
+    /// Callers that wait beyond the group that is being written; further ones wait for their turn here.
     const WAITING: usize = 1_024;
 
-    /// Opens the journal in this folder, which is made if there is none. What a run before has left waits to be
-    /// replayed.
+    /// Opens the journal in this folder, which is made if there is none. What a run before has left waits to be found.
     ///
     /// # Errors
     /// When the folder can't be used.
@@ -98,67 +104,137 @@ impl Journal {
     pub fn open_within(folder: &Path, limits: Limits) -> anyhow::Result<Arc<Self>> {
         let problem = || format!("open the journal {}", folder.display());
         let folder = Folder::make(folder).with_context(problem)?;
-        let (sealed, bytes) = folder.look().with_context(problem)?;
-        let next_number = sealed.last().map_or(1, |last| last.saturating_add(1));
-        if !sealed.is_empty() {
-            tracing::warn!(bytes, "deferred records or events of the last run wait in the journal");
+        let (left, bytes) = folder.look().with_context(problem)?;
+        let next_number = left.last().map_or(1, |last| last.saturating_add(1));
+        if !left.is_empty() {
+            tracing::warn!(bytes, "events of the last run wait in the journal");
         }
-        let state = Arc::new(State::new(sealed, bytes));
+        let state = Arc::new(State::new(bytes));
         let (commands, asked) = mpsc::channel(Self::WAITING);
         tokio::spawn(Writer::new(folder.clone(), limits, Arc::clone(&state), next_number).run(asked));
-        let (progress, left) = (tokio::sync::Mutex::default(), OnceLock::new());
-        Ok(Arc::new(Self { folder, state, commands, progress, first_number: next_number, left }))
+        Ok(Arc::new(Self { folder, state, commands, left: Mutex::new(left) }))
     }
 
-    /// Whether reports wait to be stored.
-    #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.state.is_waiting()
-    }
-
-    /// Where records are kept for people that can never be stored.
+    /// Where events are kept for an operator that no function takes.
     #[must_use]
     pub fn refused(&self) -> PathBuf {
         self.folder.refused()
     }
 
-    async fn append(&self, records: &[Deferred]) -> Result<(), DeferError> {
-        let mut lines = Vec::new();
-        for deferred in records {
-            let line = record::line_of(deferred).map_err(|error| DeferError::Unavailable(error.into()))?;
-            if line.len() > record::LINE_BYTES {
-                return Err(DeferError::TooLarge { bytes: line.len(), limit: record::LINE_BYTES });
-            }
-            lines.extend(line);
+    /// Returns when the events are safe: from now on they are delivered, be it after a restart. Not to be given up
+    /// half-way: what was written then would wait for the next start.
+    pub(crate) async fn keep(&self, events: &[QueuedEvent]) -> Result<Vec<Kept>, JournalError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
         }
-        let taken = self.write(lines, Holds::Reports).await;
-        taken.map(|_| ()).map_err(|error| DeferError::Unavailable(error.into()))
+        let lines: Vec<Vec<u8>> = events
+            .iter()
+            .map(record::line_of)
+            .collect::<Result<_, _>>()
+            .map_err(|error| JournalError::Write(Arc::new(error.into())))?;
+        let Place { segment, mut at } = self.write(lines.concat(), events.len()).await?;
+        let kept = events.iter().zip(lines).map(|(queued, line)| {
+            let kept = Kept { segment, line: Line { at, bytes: line.len() }, queue: queued.queue.clone() };
+            at += line.len() as u64;
+            kept
+        });
+        Ok(kept.collect())
     }
 
-    /// Returns the segment's number when the lines are safe.
-    async fn write(&self, lines: Vec<u8>, holds: Holds) -> Result<u64, JournalError> {
+    async fn write(&self, lines: Vec<u8>, events: usize) -> Result<Place, JournalError> {
         let (done, written) = oneshot::channel();
-        match self.commands.send(Command::Append(Append { lines, holds, done })).await {
+        match self.commands.send(Command::Append(Append { lines, events, done })).await {
             Ok(()) => written.await.unwrap_or(Err(JournalError::Ended)),
             Err(_) => Err(JournalError::Ended),
         }
     }
 
-    /// Lets what has come so far be replayed.
-    async fn seal(&self) {
-        let (done, sealed) = oneshot::channel();
-        if self.commands.send(Command::Seal(done)).await.is_ok() {
-            // An error means that the writer has ended, and with it its segment.
-            let _ = sealed.await;
+    /// These events, each as its consumer reads it.
+    pub(crate) async fn read(&self, kept: &[&Kept]) -> io::Result<Vec<Result<Value, LineError>>> {
+        let (folder, places) = (self.folder.clone(), kept.iter().map(|it| (it.segment, it.line)).collect::<Vec<_>>());
+        let events = blocking(move || {
+            let mut events = Vec::with_capacity(places.len());
+            for some in places.chunk_by(|one, other| one.0 == other.0) {
+                let lines: Vec<Line> = some.iter().map(|(_, line)| *line).collect();
+                events.extend(folder.events(some[0].0, &lines)?);
+            }
+            Ok(events)
+        });
+        Ok(events.await?.into_iter().map(|event| event.map(|queued| queued.event)).collect())
+    }
+
+    /// Hands on, once, each event that a run before has left, in the order in which they were taken.
+    pub(crate) async fn find_left(&self, mut hand_on: impl FnMut(Kept)) {
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        for segment in left {
+            match self.find_in(segment, &mut hand_on).await {
+                Ok(()) if self.state.is_over(segment) => self.tidy(segment).await,
+                Ok(()) => {}
+                // A file that can't be read must not hold up the others.
+                Err(error) => {
+                    tracing::error!(segment, %error, "segment {segment} of the journal can't be read: {error}")
+                }
+            }
         }
+    }
+
+    async fn find_in(&self, segment: u64, hand_on: &mut impl FnMut(Kept)) -> io::Result<()> {
+        let mut from = 0;
+        loop {
+            let folder = self.folder.clone();
+            let chunk = blocking(move || folder.read(segment, from)).await?;
+            let Chunk { events, unreadable, torn, next, is_last } = chunk;
+            self.state.waits(segment, events.len());
+            events.into_iter().for_each(|(queue, line)| hand_on(Kept { segment, line, queue }));
+            if torn > 0 {
+                tracing::warn!(bytes = torn, "the journal ended in a line that was never completed");
+            }
+            self.set_aside(unreadable.iter().map(|(line, error)| refused_line(line, &chain(error))).collect()).await?;
+            if is_last {
+                return Ok(());
+            }
+            from = next;
+        }
+    }
+
+    /// So many events of this segment are delivered.
+    pub(crate) async fn delivered(&self, segment: u64, events: usize) {
+        if self.state.delivered(segment, events) {
+            self.tidy(segment).await;
+        }
+    }
+
+    async fn tidy(&self, segment: u64) {
+        // When the writer has ended, what is left is delivered again after the next start, which is harmless.
+        let _ = self.commands.send(Command::Tidy(segment)).await;
+    }
+
+    /// Keeps an event for an operator that can't be delivered.
+    pub(crate) async fn refuse(&self, kept: &Kept, event: &Value, reason: &str) {
+        let line = json!({ "at": Utc::now(), "reason": reason, "queue": kept.queue, "event": event });
+        match self.set_aside(vec![line.to_string()]).await {
+            Ok(()) => self.delivered(kept.segment, 1).await,
+            // It stays where it is, and comes again after the next start.
+            Err(error) => tracing::error!(%error, "an event can't be set aside: {error}"),
+        }
+    }
+
+    async fn set_aside(&self, lines: Vec<String>) -> io::Result<()> {
+        let count = lines.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let folder = self.folder.clone();
+        self.state.grew(blocking(move || folder.set_aside(&lines)).await?);
+        tracing::error!(count, "{count} events can't be delivered; they are in {}", self.refused().display());
+        Ok(())
     }
 }
 
-impl Defer for Journal {
-    fn defer<'a>(
-        &'a self,
-        records: &'a [Deferred],
-    ) -> Pin<Box<dyn Future<Output = Result<(), DeferError>> + Send + 'a>> {
-        Box::pin(self.append(records))
-    }
+fn refused_line(line: &[u8], reason: &str) -> String {
+    json!({ "at": Utc::now(), "reason": reason, "line": String::from_utf8_lossy(line) }).to_string()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

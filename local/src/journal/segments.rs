@@ -5,14 +5,12 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use shared::defer::Deferred;
+use super::record::{LINE_BYTES, LineError, QueuedEvent, event_in};
 
-use super::record::{LINE_BYTES, LineError, QueuedEvent, Record, record_in};
-
-/// What one reading gives at most: as much as one statement takes, and bounded memory.
+/// What one reading gives at most: bounded memory.
 const CHUNK_LINES: usize = 100;
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
@@ -23,13 +21,11 @@ pub(super) struct Folder(PathBuf);
 /// Some lines of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// What is deferred.
-    pub(super) deferred: Vec<Deferred>,
-    /// The events.
-    pub(super) events: Vec<QueuedEvent>,
-    /// Lines that are no record, and why.
+    /// The events: the queue of each, and where its line stands.
+    pub(super) events: Vec<(String, Line)>,
+    /// Lines that are no event, and why.
     pub(super) unreadable: Vec<(Vec<u8>, LineError)>,
-    /// Bytes at the end that were never completely written, so that nobody was told that they are safe.
+    /// Bytes at the end that were never completely written, so that no caller was answered that they are safe.
     pub(super) torn: usize,
     /// Where the next chunk begins.
     pub(super) next: u64,
@@ -37,8 +33,15 @@ pub(super) struct Chunk {
     pub(super) is_last: bool,
 }
 
+/// Where a line stands in its segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) at: u64,
+    pub(super) bytes: usize,
+}
+
 impl Folder {
-    /// Makes the folder if there is none. Only its owner may enter: reports are nobody else's.
+    /// Makes the folder if there is none. Only its owner may enter: it holds reports.
     pub(super) fn make(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         if let Some(parent) = path.parent() {
@@ -70,7 +73,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Deletes a segment; how many bytes it had. One that comes back after a crash is replayed again, which is harmless.
+    /// Deletes a segment; how many bytes it had. One that comes back after a crash is delivered again, which is harmless.
     pub(super) fn delete(&self, number: u64) -> io::Result<u64> {
         let path = self.segment(number);
         let bytes = fs::metadata(&path)?.len();
@@ -78,7 +81,7 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// The lines of a segment from this byte on, as many as are looked at together.
+    /// The lines of a segment from this byte on, as many as are read together.
     pub(super) fn read(&self, number: u64, from: u64) -> io::Result<Chunk> {
         let mut file = File::open(self.segment(number))?;
         file.seek(SeekFrom::Start(from))?;
@@ -92,9 +95,9 @@ impl Folder {
                 chunk.is_last = true;
                 break;
             }
+            chunk.take(line);
             chunk.next += length as u64;
             bytes += length;
-            chunk.take(line);
             if bytes >= CHUNK_BYTES {
                 break;
             }
@@ -102,7 +105,18 @@ impl Folder {
         Ok(chunk)
     }
 
-    /// Keeps lines for people that can't be stored; how many bytes that makes. Returns when they are safe.
+    /// The events at these places of a segment.
+    pub(super) fn events(&self, number: u64, lines: &[Line]) -> io::Result<Vec<Result<QueuedEvent, LineError>>> {
+        let file = File::open(self.segment(number))?;
+        let read = |line: &Line| {
+            let mut text = vec![0; line.bytes];
+            file.read_exact_at(&mut text, line.at)?;
+            Ok(event_in(&text))
+        };
+        lines.iter().map(read).collect()
+    }
+
+    /// Keeps lines for an operator that no function takes; how many bytes that makes. Returns when they are safe.
     pub(super) fn set_aside(&self, lines: &[String]) -> io::Result<u64> {
         let path = self.refused();
         let is_new = !path.exists();
@@ -127,10 +141,10 @@ impl Folder {
 }
 
 impl Chunk {
+    /// The line that stands where the next one was to begin.
     fn take(&mut self, line: Vec<u8>) {
-        match record_in(&line) {
-            Ok(Record::Deferred(deferred)) => self.deferred.push(deferred),
-            Ok(Record::Event(event)) => self.events.push(event),
+        match event_in(&line) {
+            Ok(event) => self.events.push((event.queue, Line { at: self.next, bytes: line.len() })),
             // Only the last line of a file can have no end.
             Err(_) if line.last() != Some(&b'\n') && line.len() <= LINE_BYTES => self.torn = line.len(),
             Err(_) if line.len() > LINE_BYTES => self.unreadable.push((line, LineError::TooLarge)),

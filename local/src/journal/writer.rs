@@ -1,4 +1,4 @@
-//! Appends to the journal. Whoever waits at the same time is written by one write and made safe by one `fsync`.
+//! Appends to the journal. Callers that wait at the same time share one write and one `fsync`.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -9,32 +9,30 @@ use tokio::sync::{mpsc, oneshot};
 use super::segments::Folder;
 use super::{JournalError, Limits, State};
 
-/// Who waits: so many commands are taken together.
+/// So many commands are taken together.
 const GROUP: usize = 256;
 
 /// What the writer is asked for.
 pub(super) enum Command {
-    /// Append these lines, and say when they are safe.
+    /// Append these lines, and answer when they are safe.
     Append(Append),
-    /// No more to the open segment: it is to be replayed.
-    Seal(oneshot::Sender<()>),
-    /// Every event of this segment is delivered: what nobody needs any more may go.
+    /// Every event of this segment is delivered: it may be deleted.
     Tidy(u64),
 }
 
 pub(super) struct Append {
     pub(super) lines: Vec<u8>,
-    pub(super) holds: Holds,
-    /// Told the segment's number.
-    pub(super) done: oneshot::Sender<Result<u64, JournalError>>,
+    /// How many events they are.
+    pub(super) events: usize,
+    /// Answered with the place of the first line.
+    pub(super) done: oneshot::Sender<Result<Place, JournalError>>,
 }
 
-/// What lines are.
+/// A segment, and a byte of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Holds {
-    Reports,
-    /// So many events.
-    Events(usize),
+pub(super) struct Place {
+    pub(super) segment: u64,
+    pub(super) at: u64,
 }
 
 /// The end of the journal that grows.
@@ -58,7 +56,7 @@ impl Writer {
         Self { folder, limits, state, next_number, open: None }
     }
 
-    /// Writes until nobody can ask any more.
+    /// Writes until the journal is dropped.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut group = Vec::with_capacity(GROUP);
         while commands.recv_many(&mut group, GROUP).await > 0 {
@@ -69,14 +67,14 @@ impl Writer {
             });
             match written.await {
                 Ok(writer) => self = writer,
-                // Who asks from now on is told that the journal takes nothing.
+                // From now on callers get the error that the journal has ended.
                 Err(error) => return tracing::error!(%error, "the journal's writer has ended"),
             }
         }
     }
 
     fn perform(&mut self, commands: Vec<Command>) {
-        let (mut appends, mut seals, mut settled) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut appends, mut over) = (Vec::new(), Vec::new());
         let mut room = self.limits.total_bytes.saturating_sub(self.state.bytes());
         for command in commands {
             match command {
@@ -87,56 +85,47 @@ impl Writer {
                     }
                     None => answer(append, Err(JournalError::Full { bytes: self.limits.total_bytes })),
                 },
-                Command::Seal(done) => seals.push(done),
-                Command::Tidy(number) => settled.push(number),
+                Command::Tidy(number) => over.push(number),
             }
         }
         if !appends.is_empty() {
             let written = self.append(&appends).map_err(Arc::new);
+            let mut before = 0;
             for append in appends {
-                answer(append, written.clone().map_err(JournalError::Write));
+                let bytes = append.lines.len() as u64;
+                let place = written.clone().map(|first| Place { at: first.at + before, ..first });
+                answer(append, place.map_err(JournalError::Write));
+                before += bytes;
             }
         }
-        settled.sort_unstable();
-        settled.dedup();
-        for number in settled {
-            // What could not be tidied up is found at the next start.
-            if let Err(error) = self.tidy(number) {
-                tracing::warn!(number, %error, "segment {number} of the journal can't be tidied up: {error}");
-            }
-        }
-        if !seals.is_empty() {
-            self.seal();
-        }
-        for done in seals {
-            // Who has gone does not wait.
-            let _ = done.send(());
+        over.sort_unstable();
+        over.dedup();
+        for number in over {
+            self.tidy(number);
         }
     }
 
     /// Appends to the open segment. After a failure it is not known what its end holds, so it is never written again.
-    fn append(&mut self, appends: &[Append]) -> io::Result<u64> {
+    fn append(&mut self, appends: &[Append]) -> io::Result<Place> {
         let lines = appends.iter().map(|append| append.lines.as_slice()).collect::<Vec<_>>().concat();
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.create()?,
         };
+        let place = Place { segment: open.number, at: open.bytes };
         match open.file.write_all(&lines).and_then(|()| open.file.sync_data()) {
             Ok(()) => {
                 open.bytes += lines.len() as u64;
-                let number = open.number;
-                self.state.grew(number, lines.len() as u64, appends.iter().map(|append| append.holds));
-                let is_full = open.bytes >= self.limits.segment_bytes;
-                self.open = Some(open);
-                if is_full {
-                    self.seal();
-                }
-                Ok(number)
+                self.state.grew(lines.len() as u64);
+                self.state.waits(open.number, appends.iter().map(|append| append.events).sum());
+                // A full segment is deleted with the last of its events.
+                self.open = (open.bytes < self.limits.segment_bytes).then_some(open);
+                Ok(place)
             }
             Err(error) => {
                 // A torn end is known as such when it is read; cutting it off only saves the space.
                 let _ = open.file.set_len(open.bytes);
-                self.state.sealed(open.number);
+                self.tidy(open.number);
                 Err(error)
             }
         }
@@ -144,39 +133,30 @@ impl Writer {
 
     fn create(&mut self) -> io::Result<Open> {
         let number = self.next_number;
-        // Used up even when this fails: what is there now is nobody's to overwrite.
+        // Used up even when this fails: what is there now must not be overwritten.
         self.next_number += 1;
         Ok(Open { number, file: self.folder.create(number)?, bytes: 0 })
     }
 
-    /// Deletes a segment that nobody needs any more; the open one is emptied and used again. That is not synced: what
-    /// comes back after a crash is delivered again, which is harmless.
-    fn tidy(&mut self, number: u64) -> io::Result<()> {
-        let is_open = self.open.as_ref().is_some_and(|open| open.number == number);
-        if !self.state.is_over(number, is_open) {
-            return Ok(());
+    /// Deletes a segment without events that wait; the open one is emptied and used again. That is not synced: what comes
+    /// back after a crash is delivered again, which is harmless.
+    fn tidy(&mut self, number: u64) {
+        if !self.state.is_over(number) {
+            return;
         }
-        match &mut self.open {
-            Some(open) if open.number == number => {
-                open.file.set_len(0)?;
-                self.state.emptied(std::mem::take(&mut open.bytes));
-            }
-            _ => {
-                let bytes = self.folder.delete(number)?;
-                self.state.deleted(number, bytes);
-            }
-        }
-        Ok(())
-    }
-
-    fn seal(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.state.sealed(open.number);
+        let freed = match &mut self.open {
+            Some(open) if open.number == number => open.file.set_len(0).map(|()| std::mem::take(&mut open.bytes)),
+            _ => self.folder.delete(number),
+        };
+        match freed {
+            Ok(bytes) => self.state.shrank(bytes),
+            // What could not be deleted is found at the next start.
+            Err(error) => tracing::warn!(number, %error, "segment {number} of the journal can't be deleted: {error}"),
         }
     }
 }
 
-fn answer(append: Append, result: Result<u64, JournalError>) {
-    // Who has gone does not wait: the report is stored all the same.
+fn answer(append: Append, result: Result<Place, JournalError>) {
+    // A caller that is gone does not wait: the event is delivered all the same.
     let _ = append.done.send(result);
 }
