@@ -16,7 +16,6 @@
 pub mod address;
 pub mod applications;
 mod batches;
-#[cfg(feature = "publish")]
 pub mod bus;
 pub mod classify;
 pub mod config;
@@ -28,10 +27,8 @@ pub mod fingerprint;
 pub mod gateway;
 pub mod heartbeat;
 pub mod http;
-#[cfg(feature = "publish")]
 pub mod intake;
 pub mod model;
-#[cfg(feature = "publish")]
 pub mod publish;
 pub mod redact;
 pub mod security;

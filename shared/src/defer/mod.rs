@@ -10,13 +10,10 @@
 //! Users: `intake`, `sentry-webhook`, `sentry-envelope`, `heartbeat`, `replay`, the local stack.
 
 mod allowance;
-#[cfg(feature = "publish")]
 pub mod bus;
 pub mod json;
-#[cfg(feature = "publish")]
 pub mod packing;
 mod record;
-#[cfg(feature = "publish")]
 pub mod settle;
 
 use std::future::Future;
