@@ -1,4 +1,4 @@
-//! The data directory: one stack at a time, and the `env` file that tells scripts and other commands where it is.
+//! The data directory: one stack at a time, and the `env` file from which scripts and other commands learn where it is.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -115,7 +115,7 @@ impl DataDir {
         lock.rewind()?;
         write!(lock, "{}", std::process::id())?;
         let this = Self { path, _lock: lock };
-        // What a stack left that was killed names an address that may be anybody's by now.
+        // What a stack left that was killed names an address that another process may have by now.
         this.remove_env();
         Ok(this)
     }
@@ -165,7 +165,7 @@ impl DataDir {
         Ok((file, text))
     }
 
-    /// Tells scripts and other commands where the stack is, and what it wants to see.
+    /// Writes for scripts and other commands where the stack is, and which tokens it takes.
     ///
     /// # Errors
     /// When it can't be written.
@@ -198,7 +198,7 @@ impl DataDir {
     }
 }
 
-/// Takes a file of a secret away from other users of the machine: one that they can read becomes private, one that they
+/// Closes a file of a secret to other users of the machine: one that they can read becomes private, one that they
 /// could have written is refused.
 fn keep_private(file: &Path) -> anyhow::Result<()> {
     let metadata = match std::fs::metadata(file) {

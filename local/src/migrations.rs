@@ -1,5 +1,5 @@
 //! Applies `migrations/*.sql` over a direct connection, under an advisory lock: any number of runs, at any time, by
-//! anybody, leave the same schema. All pending files are one transaction, which waits for nobody's lock for long: what it
+//! any user, leave the same schema. All pending files are one transaction, which does not wait for a lock for long: what it
 //! has locked already stops the intake of errors meanwhile.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ const HISTORY_TABLE: &str = "public.watchkeeper_migrations";
 /// The advisory lock's key: "watchkpr" in ASCII.
 const LOCK: i64 = 0x7761_7463_686b_7072;
 
-/// How long a statement waits for a lock that somebody else holds (a `pg_dump`, say), and how often all is tried.
+/// How long a statement waits for a lock that another session holds (a `pg_dump`, say), and how often all is tried.
 const LOCK_TIMEOUT: &str = "5s";
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub const FILES: [(&str, &str); 24] = [
     migration!("20261201000100_index_published_events"),
 ];
 
-/// Brings the schema up to date; returns the names of the files that were applied now.
+/// Migrates the schema to the newest version; returns the names of the files that were applied now.
 ///
 /// # Errors
 /// When the database can't be reached, is behind a transaction pooler, or refuses a statement: nothing is changed.
@@ -69,7 +69,7 @@ pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
     }
     let mut client =
         settings.connect().await.with_context(|| format!("can't reach the database at {}", settings.place()))?;
-    // Held until the connection ends, whatever happens.
+    // Locked until the connection ends, whatever happens.
     client.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")).await.context("take the migration lock")?;
     let migrations = FILES
         .iter()
@@ -131,7 +131,7 @@ fn refinery_name(name: &str) -> String {
     format!("V{}", name.replacen('_', "__", 1))
 }
 
-/// Whether it gave up waiting for somebody else's lock.
+/// Whether it gave up waiting for another session's lock.
 fn is_locked_out(error: &refinery::Error) -> bool {
     refusal(error).is_some_and(|refusal| *refusal.code() == SqlState::LOCK_NOT_AVAILABLE)
 }
@@ -139,14 +139,14 @@ fn is_locked_out(error: &refinery::Error) -> bool {
 /// Who holds a lock on one of our tables: of several the one that has begun first.
 async fn holder(client: &tokio_postgres::Client) -> String {
     let sql = "
-        SELECT format('%I.%I (process %s %s)', space.nspname, held.relname, lock.pid, session.application_name)
+        SELECT format('%I.%I (process %s %s)', space.nspname, locked.relname, lock.pid, session.application_name)
         FROM pg_catalog.pg_locks AS lock
-        JOIN pg_catalog.pg_class AS held ON held.oid = lock.relation AND held.relkind IN ('r', 'p')
-        JOIN pg_catalog.pg_namespace AS space ON space.oid = held.relnamespace AND space.nspname = 'public'
+        JOIN pg_catalog.pg_class AS locked ON locked.oid = lock.relation AND locked.relkind IN ('r', 'p')
+        JOIN pg_catalog.pg_namespace AS space ON space.oid = locked.relnamespace AND space.nspname = 'public'
         JOIN pg_catalog.pg_stat_activity AS session ON session.pid = lock.pid
         WHERE lock.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
             AND lock.granted AND lock.pid <> pg_backend_pid()
-        ORDER BY session.xact_start, held.relname
+        ORDER BY session.xact_start, locked.relname
         LIMIT 1";
     let found = client.query_opt(sql, &[]).await.ok().flatten();
     found.and_then(|row| row.try_get(0).ok()).unwrap_or_else(|| "a table".to_owned())

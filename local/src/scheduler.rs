@@ -51,7 +51,7 @@ async fn maintain_once(maintain: maintain::App, tick: DateTime<Utc>) {
 }
 
 /// What can't wait for the minute, each second: what was left beside the incidents in a storm is counted, alerts whose time
-/// has come, steps of ladders and events that the bus has not taken are told, messages that are due are sent, and what
+/// has come, steps of escalations and events that the bus has not taken are published, messages that are due are sent, and what
 /// applications have sent is written down. Ends with its task.
 pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App, directory: Directory) {
     let app = || dispatch.clone();
@@ -62,17 +62,15 @@ pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
             app,
             |app, _| async move { dispatch::fold(&app).await.map(drop) }
         ),
-        each_second(
-            "alerts are told later",
-            app,
-            |app, now| async move { dispatch::announce(&app, now).await.map(drop) }
-        ),
+        each_second("alerts are announced later", app, |app, now| async move {
+            dispatch::announce(&app, now).await.map(drop)
+        }),
         each_second(
             "what applications have sent is not counted yet",
             || directory.clone(),
             |directory, now| async move { Ok(directory.write_counts(now).await?) }
         ),
-        each_second("ladders wait", app, |app, now| async move { dispatch::escalate(&app, now).await.map(drop) }),
+        each_second("escalations wait", app, |app, now| async move { dispatch::escalate(&app, now).await.map(drop) }),
         each_second("events stay in the outbox", app, |app, now| async move {
             dispatch::publish(&app, now).await.map(drop)
         }),

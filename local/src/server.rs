@@ -1,6 +1,6 @@
 //! The local stack's HTTP server: hyper's connections, with the limits that `axum::serve` has no setting for. Clients that
 //! send or read slowly are given up, and however many there are, the others are served: there are fewer places than file
-//! descriptors, and where all are taken, whoever has waited longest makes room.
+//! descriptors, and where all are taken, the connection that has waited longest makes room.
 //!
 //! A connection *waits* while it is idle, sends a request or reads an answer: its client holds it up, and it may be closed. It
 //! does not while its request is worked on.
@@ -91,7 +91,7 @@ pub fn raise_descriptor_limit() -> u64 {
     descriptors()
 }
 
-/// Serves until it is told to stop, and then until the last request is answered.
+/// Serves until it is stopped, and then until the last request is answered.
 pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, mut stopped: watch::Receiver<bool>) {
     let places = Arc::new(Places::new(limits.connections));
     let mut connections = JoinSet::new();
@@ -131,7 +131,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
 /// Connections that could not be accepted.
 #[derive(Default)]
 struct Refusals {
-    told: Option<Instant>,
+    logged: Option<Instant>,
 }
 
 impl Refusals {
@@ -142,8 +142,8 @@ impl Refusals {
             return false;
         }
         let now = Instant::now();
-        if self.told.is_none_or(|told| now.duration_since(told) >= SILENCE) {
-            self.told = Some(now);
+        if self.logged.is_none_or(|logged| now.duration_since(logged) >= SILENCE) {
+            self.logged = Some(now);
             match errno {
                 Some(Errno::EMFILE | Errno::ENFILE) => tracing::error!(
                     %error,

@@ -45,10 +45,10 @@ pub struct StackConfig {
     pub database: DatabaseConfig,
     /// Who may call.
     pub access: AccessConfig,
-    /// Who is told of what has happened: a bus of AWS's where it is named, else the local one, if there is a journal.
+    /// Where events are published: a bus of AWS's where it is named, else the local one, if there is a journal.
     pub bus: BusConfig,
     /// The folder of the bus's journal, where events wait for their functions, and what is deferred for the database; none =
-    /// there is no local bus: while the database is away reports are refused, and events stay in the outbox.
+    /// there is no local bus: while the database is unavailable reports are refused, and events stay in the outbox.
     pub journal: Option<PathBuf>,
     /// How reports are taken in.
     pub intake: IntakeConfig,
@@ -60,13 +60,13 @@ pub struct StackConfig {
     pub probe: ProbeConfig,
     /// The ways to people.
     pub notify: NotifyConfig,
-    /// What vendors sign with that tell us of what people did there.
+    /// What vendors sign with that report what people did there.
     pub vendors: VendorsConfig,
     /// Whether the minute's tick is fired.
     pub ticks: Ticks,
 }
 
-/// Who may call: the keys that are configured. Nobody reads or changes anything without one; without one, programs of this
+/// Who may call: the keys that are configured. No client reads or changes anything without one; without one, programs of this
 /// machine report errors.
 #[derive(Debug, Clone, Default)]
 pub struct AccessConfig {
@@ -91,14 +91,14 @@ impl AccessConfig {
         }
     }
 
-    /// Says so where one token does the work of two: then whoever may report or read may change things, too.
+    /// Warns where one token does the work of two: then a client that may report or read may change things, too.
     fn warn_of_equal_tokens(&self) {
         let tokens = [&self.ingest_key, &self.read_token, &self.admin_token]
             .map(|token| token.as_ref().map(ExposeSecret::expose_secret));
         let [ingest, read, admin] = tokens;
         if admin.is_some() && (admin == ingest || admin == read) {
             tracing::warn!(
-                "ADMIN_TOKEN is also the token for reading or reporting: whoever has that may change things, too"
+                "ADMIN_TOKEN is also the token for reading or reporting: a client that has it may change things, too"
             );
         }
     }
@@ -132,7 +132,7 @@ impl VendorsConfig {
 pub enum Ticks {
     /// The wall clock, on each minute.
     EachMinute,
-    /// Nobody but the caller of [`Stack::probe`]'s App.
+    /// Only the caller of [`Stack::probe`]'s App.
     None,
     /// Nor is anything swept each second: only requests touch the database.
     NoneAndNoSweeps,
@@ -286,7 +286,7 @@ impl Stack {
     }
 }
 
-/// Tells the bus that is named, else the local one.
+/// Publishes on the bus that is named, else on the local one.
 fn publisher(store: &Store, config: BusConfig, local: Option<&LocalBus>) -> Publisher {
     match local {
         Some(local) if config.event_bus_name.is_none() => {

@@ -1,5 +1,5 @@
 //! When the minute's tick fires: at each minute of the wall clock once, and within a second of its beginning. Pure: it is
-//! told what time it is, and tells how long to wait before it is told again.
+//! given the time, and returns how long to wait before it is given it again.
 //!
 //! - The clock is looked at every half second, because a sleeping task knows nothing of a clock that was set, or of a
 //!   laptop that slept: what has passed meanwhile is skipped, and the minute that is now fires at once.
@@ -62,11 +62,11 @@ mod tests {
 
     use super::*;
 
-    /// A process on a machine: its own time runs while the machine is awake, the wall clock is what it was set to.
+    /// A process on a machine: its own time runs while the machine is not suspended, the wall clock is what it was set to.
     /// Milliseconds.
     #[derive(Debug, Clone, Copy)]
     enum Event {
-        /// Somebody sets the clock, forward or back.
+        /// The clock is set, forward or back.
         Set(i64),
         /// The lid is closed for so long.
         Sleep(i64),
@@ -102,7 +102,7 @@ mod tests {
         DateTime::from_timestamp_millis(wall).unwrap()
     }
 
-    /// Runs a ticker for so long of its own time. Each event comes when the process has lived so long; `late` tells how
+    /// Runs a ticker for so long of its own time. Each event comes when the process has lived so long; `late` is how
     /// much later than asked for each wait ends, again and again.
     fn live(length: i64, events: &[(i64, Event)], late: &[i64]) -> Day {
         let mut ticker = Ticker::starting(utc(START));

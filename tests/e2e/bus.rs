@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use shared::bus::{Entry, Transport as _};
 use tempfile::TempDir;
 
-/// A function that remembers what it got, and fails as it is told.
+/// A function that remembers what it got, and fails as a test asks it to.
 #[derive(Default)]
 struct Remembering {
     got: Mutex<Vec<Value>>,
@@ -174,8 +174,8 @@ async fn an_event_goes_where_the_template_s_rules_say_and_no_further() {
     let (_folder, place) = place();
     let running = run(&place);
     let change = |to: &str| entry("ServiceStateChanged", json!({"to": to}));
-    running.put(&[entry("NobodyListens", json!({})), change("healthy")]).await;
-    assert_eq!(bytes(&place), 0, "what nobody wants is not kept");
+    running.put(&[entry("Unrouted", json!({})), change("healthy")]).await;
+    assert_eq!(bytes(&place), 0, "what no queue wants is not kept");
     running.put(&[change("down"), opened(1)]).await;
     running.until(|notify| notify.numbers().len() == 1).await;
     assert!(running.dispatch.got().is_empty(), "it lies in its queue for 30 s");
@@ -237,7 +237,7 @@ async fn deferred_records_come_in_their_order_however_often_they_fail_and_across
 }
 
 #[tokio::test]
-async fn poison_holds_up_nobody_and_comes_again_until_it_is_taken() {
+async fn poison_delays_no_other_event_and_comes_again_until_it_is_taken() {
     for mood in [Mood::Squeamish, Mood::Fragile] {
         let (_folder, place) = place();
         let running = run_in(&place, mood);

@@ -7,7 +7,7 @@ use harness::{Database, TestStack};
 use serde_json::json;
 use shared::publish::{BusConfig, Publisher};
 
-/// A sweep's App that tells nobody.
+/// A sweep's App that publishes nothing.
 fn app(database: &Database) -> dispatch::App {
     let store = database.store();
     dispatch::App::new(store.clone(), Publisher::new(store, BusConfig::default()))
@@ -43,7 +43,7 @@ async fn two_sweeps_at_once_share_the_work() {
     let (one, two) = tokio::join!(handle(&app, Utc::now()), handle(&app, Utc::now()));
     one.unwrap();
     two.unwrap();
-    // What one held while the other looked is counted by whoever comes next.
+    // What one had locked meanwhile is counted by the next one.
     handle(&app, Utc::now()).await.unwrap();
     assert_eq!(database.count("incidents WHERE occurrences = 21").await, 200);
     assert_eq!(database.count("incident_occurrences").await, 0);
@@ -79,8 +79,8 @@ async fn the_lambda_takes_the_minute_and_the_messages_of_its_queue() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_the_messages_come_again() {
-    let nowhere = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
+async fn while_the_database_is_unavailable_the_messages_come_again() {
+    let nowhere = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
     let lambda = Lambda::start("dispatch", &[("DATABASE_URL", nowhere)]).await;
     let messages = super::deferral::batch(&[("m1", "{}".to_owned()), ("m2", "{}".to_owned())]);
     let answer = lambda.invoke(messages).await.unwrap();

@@ -41,7 +41,7 @@ pub struct TestStack {
 /// with other things needs more, and no test is about that. Where one waits until the budget is over, it sets a short one.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// How a stack differs from the usual one: errors are reported without a key, and nobody may change anything.
+/// How a stack differs from the usual one: errors are reported without a key, and no client may change anything.
 pub struct TestStackBuilder {
     access: AccessConfig,
     notify: NotifyConfig,
@@ -164,7 +164,7 @@ impl TestStackBuilder {
         self
     }
 
-    /// Keeps reports in this folder while the database is away.
+    /// Keeps reports in this folder while the database is unavailable.
     #[must_use]
     pub fn journal(mut self, folder: &Path) -> Self {
         self.journal = Some(folder.to_owned());
@@ -322,7 +322,7 @@ impl TestStack {
         probe::App::new(store, publisher, probe_config(region)).expect("the probe should start")
     }
 
-    /// A sweep of this stack's database that tells nobody.
+    /// A sweep of this stack's database that publishes nothing.
     #[must_use]
     pub fn dispatch(&self) -> dispatch::App {
         let store = self.database.store();

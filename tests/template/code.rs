@@ -86,7 +86,7 @@ pub(crate) fn variables(function: &str) -> BTreeSet<String> {
         "slack-actions" => asked(slack_actions::app::Config::read),
         "status" => asked(status::app::Config::read),
         "probe" => asked(probe::app::Config::read),
-        other => panic!("tell tests/template/code.rs how {other} reads its Config"),
+        other => panic!("tests/template/code.rs has to know how {other} reads its Config"),
     };
     let main = read(&format!("functions/{function}/src/main.rs"));
     let literals = main.split("environment.optional(\"").skip(1);
@@ -126,6 +126,6 @@ fn events_are_found_in_their_enum_s_source() {
 fn routes_are_found_in_a_router_s_source() {
     let source = r#"Router::new().route("/a", get(show).post(target(make)))
         .route("/b/{id}", axum::routing::put(b::get)).with_state(post(app))"#;
-    let told: Vec<String> = routes_in(source).into_iter().map(|(method, path)| format!("{method} {path}")).collect();
-    assert_eq!(told, ["GET /a", "POST /a", "PUT /b/{id}"]);
+    let found: Vec<String> = routes_in(source).into_iter().map(|(method, path)| format!("{method} {path}")).collect();
+    assert_eq!(found, ["GET /a", "POST /a", "PUT /b/{id}"]);
 }

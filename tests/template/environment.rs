@@ -53,7 +53,7 @@ fn every_function_gets_every_variable_that_it_reads_and_nothing_more() {
         let mut read = code::variables(&folder);
         read.retain(|name| !name.starts_with("AWS_"));
         if folder == "notify" {
-            // It is told where they are.
+            // It gets their names.
             for certificate in notify::parameters::CERTIFICATES {
                 assert!(read.remove(certificate.variable) && read.insert(certificate.parameter.to_owned()));
             }
@@ -98,7 +98,7 @@ fn the_bus_is_named_to_the_functions_that_publish() {
     for folder in code::functions() {
         if let Some(value) = template.variables(&folder).get("EVENT_BUS_NAME") {
             let (name, bus) = template.referred(value);
-            // Two stacks of an account, told nothing, have a bus each.
+            // Two stacks of an account have a bus each, unless a name is given.
             let own = json!({"Fn::If": ["HasEventBusName", {"Ref": "EventBusName"}, {"Ref": "AWS::StackName"}]});
             assert_eq!((name.as_str(), &bus["Name"]), ("EventBus", &own), "{folder}");
         }

@@ -1,5 +1,5 @@
 //! Holds `template.yaml`, and the router of `make watch`, against the code: what a function needs is there, and nothing
-//! more. `cfn-lint` and `sam validate` (`make check`) tell whether AWS would take it; these tell whether it fits.
+//! more. `cfn-lint` and `sam validate` (`make check`) check whether AWS would take it; these check whether it fits.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod api;

@@ -1,4 +1,4 @@
-//! What `make` brings is pinned: each wheel and each npm package by its hash, and no file names the host that serves it.
+//! What `make` installs is pinned: each wheel and each npm package by its hash, and no file names the host that serves it.
 
 use std::collections::BTreeMap;
 

@@ -56,14 +56,14 @@ fn every_rule_listens_to_our_bus_for_events_that_exist() {
 }
 
 #[test]
-fn every_event_is_heard_by_a_rule() {
+fn every_event_has_a_rule() {
     let template = Template::read();
-    let mut heard = BTreeSet::new();
+    let mut routed = BTreeSet::new();
     for (_, rule) in template.of_type("AWS::Events::Rule") {
         let names = rule["EventPattern"]["detail-type"].as_array().unwrap().iter();
-        heard.extend(names.map(|name| name.as_str().unwrap().to_owned()));
+        routed.extend(names.map(|name| name.as_str().unwrap().to_owned()));
     }
-    assert_eq!(heard, code::detail_types());
+    assert_eq!(routed, code::detail_types());
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_event_reaches_its_function_as_it_is_and_fails_alone() {
         let (function, reading) = reader(&template, &queue);
         assert_eq!(reading["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]), "{function}");
         assert_eq!(reading["ScalingConfig"]["MaximumConcurrency"], 2, "{function}");
-        // Nobody else gets a message while it is handled.
+        // No other invocation gets a message while it is handled.
         let seconds = |value: &Value| value.as_u64().unwrap();
         let visibility = seconds(&template.resource(&queue)["VisibilityTimeout"]);
         assert!(visibility >= 6 * seconds(&template.function(&function)["Timeout"]), "{queue}");

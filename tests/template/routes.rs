@@ -27,7 +27,7 @@ fn routes_of_the_template() -> BTreeSet<Route> {
     routes
 }
 
-/// Whom an HTTP API hands a request to: the route that fits whole, else one with a greedy variable, else nobody.
+/// Whom an HTTP API hands a request to: the route that fits whole, else one with a greedy variable, else none.
 /// Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>.
 fn function_for<'a>(routes: &'a BTreeSet<Route>, method: &str, path: &str) -> Option<&'a str> {
     let fits = |route: &&Route| route.1 == method && fits(&route.2, path);
@@ -147,7 +147,7 @@ async fn every_route_of_the_template_is_answered_by_the_running_stack() {
     assert_eq!(nowhere, 404);
     for (_, method, path) in routes_of_the_template() {
         let answer = stack.send(stack.request(&method, &filled(&path))).await;
-        // A heartbeat's token is its key: nobody is told more of a wrong one.
+        // A heartbeat's token is its key: a client learns no more of a wrong one.
         let is_own = path.contains("{token}") && answer.error().contains("token");
         assert!(is_own || ![404, 405].contains(&answer.status), "{method} {path} answers {}", answer.status);
     }

@@ -57,7 +57,7 @@ fn every_function_s_environment_fits_with_everything_configured() {
 
 #[test]
 fn two_certificates_would_not_fit_into_the_environment_of_notify() {
-    // Why it is told their names only.
+    // Why it gets their names only.
     let mut variables = Template::read().variables("notify");
     for certificate in notify::parameters::CERTIFICATES {
         assert!(variables.remove(certificate.parameter).is_some());

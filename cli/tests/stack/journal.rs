@@ -17,7 +17,7 @@ use harness::scratch::Scratch;
 /// All of them are occurrences of one error.
 const MESSAGE: &str = "met a database that was away";
 
-/// Fills the journal of the data directory, as a stack does while its database is away.
+/// Fills the journal of the data directory, as a stack does while its database is unavailable.
 async fn deferred(scratch: &Scratch, count: i64) {
     let data = scratch.path().join("data");
     fs::create_dir_all(&data).unwrap();

@@ -94,7 +94,7 @@ impl Rule {
 }
 
 impl Queue {
-    /// What the function gets at once where nobody says.
+    /// What the function gets at once where the template names no number.
     const BATCH: u64 = 10;
 
     fn read(template: &Value, name: &str) -> anyhow::Result<Self> {
@@ -188,21 +188,21 @@ mod tests {
             assert_eq!(to("ServiceStateChanged", json!({"to": state})), there, "{state}");
         }
         assert_eq!(to("ReportDeferred", json!({})), [("ReplayFunction".to_owned(), 0)]);
-        assert_eq!(to("NobodyListens", json!({})), []);
-        let stranger = json!({"source": "stranger", "detail-type": "IncidentOpened", "detail": {}});
-        assert_eq!(routes.of(&stranger), [""; 0]);
+        assert_eq!(to("Unrouted", json!({})), []);
+        let foreign = json!({"source": "other", "detail-type": "IncidentOpened", "detail": {}});
+        assert_eq!(routes.of(&foreign), [""; 0]);
     }
 
     #[test]
     fn a_way_that_we_can_not_follow_is_an_error() {
         let rule = "Resources: {R: {Type: 'AWS::Events::Rule', Properties: {EventPattern: {source: [a]}, Targets: ";
-        for (targets, told) in [
+        for (targets, problem) in [
             ("[{Arn: !GetAtt Q.Arn}]", "rule R, queue Q"),
             ("[{Arn: 'arn:aws:sqs:x'}]", "rule R"),
             ("[{Arn: !GetAtt Q.Arn, Input: '{}'}]", "rule R"),
         ] {
             let refused = format!("{:#}", Routes::parse(&format!("{rule}{targets}}}}}}}")).unwrap_err());
-            assert!(refused.contains(told), "{refused}");
+            assert!(refused.contains(problem), "{refused}");
         }
         let unknown = "Resources: {R: {Type: 'AWS::Events::Rule', Properties: {EventPattern: {a: [{wildcard: b}]}}}}";
         let refused = format!("{:#}", Routes::parse(unknown).unwrap_err());

@@ -73,7 +73,7 @@ impl Binaries {
         Ok(Self { dir: root.join(INSTALL).join("bin"), account })
     }
 
-    /// A command that runs `program` as the server's user, away from our terminal's signals and
+    /// A command that runs `program` as the server's user, out of reach of our terminal's signals and
     /// with no environment but what it needs.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.dir.join(program));

@@ -1,7 +1,7 @@
 //! The cluster on disk: made once with `initdb`, checked at every start.
 //!
 //! Invariant: `data` is a whole cluster or not there. `initdb` works in `data.new`, which is
-//! renamed when it is done, so one that was killed is thrown away and begun again.
+//! renamed when it is done, so one that was killed is discarded and begun again.
 
 use std::fs;
 use std::io;
@@ -38,7 +38,7 @@ fn set_aside(data: &Path) -> Result<()> {
     }
     let aside = data.with_extension("incomplete");
     remove(&aside)?;
-    fs::rename(data, &aside).with_context(|| format!("moving {} away", data.display()))?;
+    fs::rename(data, &aside).with_context(|| format!("moving {} aside", data.display()))?;
     tracing::warn!(
         data = %data.display(),
         aside = %aside.display(),
@@ -62,7 +62,7 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-/// Removes what killed starts have left; what can't be removed yet is in nobody's way.
+/// Removes what killed starts have left; what can't be removed yet does no harm.
 fn remove_drafts(drafts: &Path) {
     if let Err(error) = remove(drafts) {
         tracing::warn!("an unfinished database stays for now: {error:#}");

@@ -33,7 +33,7 @@ const TAIL_LINES: usize = 12;
 /// that no client can be sitting on the port while the server is restarted.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
-/// The server's directory, held.
+/// The server's directory, locked.
 #[derive(Debug)]
 pub(crate) struct Home {
     dir: PathBuf,
@@ -76,7 +76,7 @@ impl Home {
         if self.data().exists() {
             bail!(
                 "{} is missing or empty, and the database in {} cannot be opened without it: \
-                 put it back, or move that directory away to begin with an empty database",
+                 put it back, or move that directory to another place to begin with an empty database",
                 path.display(),
                 self.data().display()
             );
@@ -262,7 +262,7 @@ fn linked(home: &Path, account: Account, outside: &Outside) -> Result<Option<Pat
     if !account.switches() || !outside.is_one(&target) {
         if !there {
             bail!(
-                "{} leads to {}, which is not there: bring it back, or remove the link \
+                "{} leads to {}, which is not there: restore it, or remove the link \
                  to begin with an empty database",
                 home.display(),
                 target.display()

@@ -2,7 +2,7 @@
 //!
 //! A postmaster outlives the stack that was killed over its head, and backends outlive a
 //! postmaster that was. Every process of a server bears the server's name (`cluster_name`) in
-//! its command line, which all users may read; `/proc/PID/cwd`, which would tell as much, is
+//! its command line, which all users may read; `/proc/PID/cwd`, which would say as much, is
 //! closed to root itself in a common container.
 //!
 //! Invariant: a process is signalled only while its command line says that it is this server's;
@@ -35,7 +35,7 @@ pub(crate) fn server_name(data: &Path) -> String {
     format!("watchkeeper-{hash}")
 }
 
-/// Ends what is still running of the server on `data`, and takes away its lock file when that
+/// Ends what is still running of the server on `data`, and removes its lock file when that
 /// names a process which is none of it (Postgres itself would refuse to start).
 pub(crate) async fn clear(data: &Path) -> Result<()> {
     let name = server_name(data);

@@ -1,6 +1,6 @@
-//! The embedded Postgres of the local stack: brought up, kept running, stopped.
+//! The embedded Postgres of the local stack: started, kept running, stopped.
 //!
-//! The stack needs a real Postgres without asking anybody to install one. Its programs come
+//! The stack needs a real Postgres without asking a user to install one. Its programs come
 //! from a Python wheel; this module makes a cluster in the data directory, runs the server as a
 //! child process (as `nobody` under root, which Postgres refuses), restarts it when it dies and
 //! ends it with the stack.
@@ -62,7 +62,7 @@ pub struct EmbeddedConfig {
     pub max_connections: u16,
 }
 
-/// What can be wrong with a start that a caller may want to tell apart.
+/// What can be wrong with a start that a caller may want to distinguish.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
@@ -80,7 +80,7 @@ pub enum EmbeddedError {
     /// The data was written by another major version.
     #[error(
         "the database in {} was made by Postgres {found}, which Postgres {program} cannot read: \
-         install version {found} again, or move that directory away to begin with an empty \
+         install version {found} again, or move that directory to another place to begin with an empty \
          database",
         data.display()
     )]

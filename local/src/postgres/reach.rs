@@ -118,7 +118,7 @@ impl Account {
         if owner != self.uid && !(self.switch && owner == 0) {
             bail!(
                 "{} belongs to user {owner}, but the server runs as {self}: \
-                 run as its owner (as root, if root made it), or move it away",
+                 run as its owner (as root, if root made it), or move it to another place",
                 path.display()
             );
         }
@@ -238,7 +238,7 @@ mod tests {
         dir.canonicalize().unwrap()
     }
 
-    fn stranger() -> Account {
+    fn other_user() -> Account {
         Account { uid: 4_000_001, gid: 4_000_001, switch: true }
     }
 
@@ -248,9 +248,9 @@ mod tests {
         let closed = dir.join("a/closed");
         let deep = closed.join("b");
         fs::create_dir_all(&deep).unwrap();
-        assert_eq!(stranger().obstacle(&deep).unwrap(), None);
+        assert_eq!(other_user().obstacle(&deep).unwrap(), None);
         fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(stranger().obstacle(&deep).unwrap(), Some(closed));
+        assert_eq!(other_user().obstacle(&deep).unwrap(), Some(closed));
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -263,7 +263,7 @@ mod tests {
         symlink(&dir, &linked).unwrap();
         for shared in [closed, linked, dir.join("no/parent")] {
             let outside = Outside::at(shared, dir.clone());
-            let picked = outside.pick("x", stranger()).unwrap();
+            let picked = outside.pick("x", other_user()).unwrap();
             assert_eq!(picked, dir.join("watchkeeper-x"));
             assert!(outside.is_one(&picked));
         }

@@ -177,7 +177,7 @@ impl Drop for Server {
             let until = std::time::Instant::now() + Duration::from_millis(patience);
             while std::time::Instant::now() < until {
                 if matches!(child.try_wait(), Ok(Some(_))) {
-                    // It may be gone already, and is of no use to anybody.
+                    // It may be gone already, and is of no use.
                     let _ = std::fs::remove_file(&self.pid_file);
                     return;
                 }

@@ -1,6 +1,6 @@
 //! Keeps the server running: when it dies unasked it is started again, on the same port.
 //!
-//! Invariant: the task ends only when it is told to (or its handle is dropped), and then it
+//! Invariant: the task ends only when it is asked to (or its handle is dropped), and then it
 //! takes the server with it.
 
 use std::sync::atomic::Ordering;

@@ -20,12 +20,12 @@ pub(super) struct Places {
 struct Waiting {
     by_turn: BTreeMap<u64, (Instant, Arc<Notify>)>,
     next_turn: u64,
-    /// Those that were told to close, and have not yet.
+    /// Those that were asked to close, and have not yet.
     closing: usize,
 }
 
 impl Waiting {
-    /// Tells the connection that has waited longest to close; false where none waits.
+    /// Asks the connection that has waited longest to close; false where none waits.
     fn close_oldest(&mut self) -> bool {
         let Some((_, (_, close))) = self.by_turn.pop_first() else { return false };
         self.closing += 1;
@@ -90,14 +90,14 @@ impl Places {
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
-    /// Since when it waits; still there when it was told to close.
+    /// Since when it waits; still there when it was asked to close.
     turn: Mutex<Option<u64>>,
     close: Arc<Notify>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
-    /// Tells when the connection must close.
+    /// Notified when the connection must close.
     pub(super) fn closed(&self) -> Arc<Notify> {
         Arc::clone(&self.close)
     }
@@ -179,7 +179,7 @@ mod tests {
         only.wait(Instant::now());
         assert!(tokio::time::timeout(Duration::from_millis(1), next.as_mut()).await.is_err());
         assert!(is_closed(&only).await);
-        // What it does now changes nothing: it was told.
+        // What it does now changes nothing: it was asked to close.
         only.work();
         only.wait(Instant::now());
         drop(only);

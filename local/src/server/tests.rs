@@ -71,7 +71,7 @@ impl Server {
 async fn until_closed(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await;
-    // Whoever is cut off in the middle gets a reset.
+    // A client that is cut off in the middle gets a reset.
     drop(read.expect("the connection should be closed"));
     String::from_utf8(text).unwrap()
 }
@@ -147,7 +147,7 @@ async fn a_request_that_is_worked_on_is_answered_whoever_wants_its_place() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_and_a_body_that_does_not_end_are_given_up() {
+async fn an_answer_that_is_not_read_and_a_body_that_does_not_end_are_given_up() {
     let server = Server::start(Limits { connections: 100, header: LONG, transfer: SHORT }).await;
     for begun in [
         "GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -165,7 +165,7 @@ async fn an_answer_that_nobody_reads_and_a_body_that_does_not_end_are_given_up()
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_the_last_answer_and_takes_nobody_in() {
+async fn a_stop_waits_for_the_last_answer_and_accepts_no_connection() {
     let server = Server::start(Limits { connections: 100, header: LONG, transfer: LONG }).await;
     let mut idle = server.sent("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let mut answer = [0; 15];

@@ -7,7 +7,7 @@ use local::postgres::EmbeddedConfig;
 use crate::server::{config, connect, count, execute, kill_dead, pid_file, start, stop, wait_answer, wait_new_process};
 use harness::scratch::Scratch;
 
-/// How long a server may be away that had nothing to do.
+/// How long a server may be gone that had nothing to do.
 const BACK: Duration = Duration::from_secs(2);
 
 /// A backend deep in a computation, which does not notice that its postmaster is gone.

@@ -40,7 +40,7 @@ async fn victim() {
     fs::write(dir.join("url.new"), server.url()).unwrap();
     fs::rename(dir.join("url.new"), dir.join("url")).unwrap();
     let killed = tokio::time::timeout(Duration::from_secs(60), std::future::pending::<()>()).await;
-    panic!("nobody killed the victim: {killed:?}");
+    panic!("the victim was not killed: {killed:?}");
 }
 
 #[tokio::test]

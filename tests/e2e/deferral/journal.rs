@@ -115,7 +115,7 @@ async fn what_is_deferred_waits_for_its_owner_only_and_is_stored_when_the_databa
     waiting.defer(&[report("three").into()]).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&place.journal()), mode(&place.segments()[0])), (0o700, 0o600));
-    // The database is away: nothing is lost, and nothing is given up.
+    // The database is unavailable: nothing is lost, and nothing is given up.
     let before = place.bytes();
     waiting.serve(&intake_without_database()).stop().await;
     assert_eq!(place.bytes(), before);
