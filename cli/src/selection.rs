@@ -11,6 +11,7 @@ mod server;
 
 use std::path::Path;
 
+use ::local::data_dir;
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::config::DatabaseConfig;
 use shared::dsn::DsnSecret;
@@ -21,7 +22,6 @@ pub use self::server::{Purpose, ServerUrl};
 use crate::config::Config;
 use crate::output::{Misuse, note};
 use crate::remote::Remote;
-use crate::stack::data_dir;
 
 /// A part of a Watchkeeper, as the environment names it.
 enum Part<T> {

@@ -15,7 +15,6 @@
 pub mod address;
 pub mod applications;
 mod batches;
-#[cfg(feature = "publish")]
 pub mod bus;
 pub mod classify;
 pub mod config;
@@ -27,10 +26,8 @@ pub mod fingerprint;
 pub mod gateway;
 pub mod heartbeat;
 pub mod http;
-#[cfg(feature = "publish")]
 pub mod intake;
 pub mod model;
-#[cfg(feature = "publish")]
 pub mod publish;
 pub mod redact;
 pub mod security;

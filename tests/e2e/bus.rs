@@ -7,17 +7,17 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use harness::TestStack;
+use local::bus::{Consumer, Delivery, LocalBus, NotTaken};
+use local::journal::Journal;
 use serde_json::{Value, json};
 use shared::bus::{Entry, Transport as _};
 use tempfile::TempDir;
-use watchkeeper::stack::bus::{Consumer, Delivery, LocalBus};
-use watchkeeper::stack::journal::Journal;
 
-/// A function that remembers what it got, and fails as it is told.
+/// A function that remembers what it got, and fails as a test asks it to.
 #[derive(Default)]
 struct Remembering {
     got: Mutex<Vec<Value>>,
@@ -76,21 +76,22 @@ impl Remembering {
 struct Function(Arc<Remembering>);
 
 impl Consumer for Function {
-    fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
-        Box::pin(async move { self.0.take(batch) })
+    fn consume(&self, batch: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
+        Box::pin(async move { self.0.take(batch).into() })
     }
 }
 
-/// A bus on a journal, and the function that gets its notices.
+/// A bus on a journal, and the functions that read its queues.
 struct Running {
     bus: LocalBus,
     notify: Arc<Remembering>,
     dispatch: Arc<Remembering>,
+    replay: Arc<Remembering>,
     delivery: Delivery,
     journal: Arc<Journal>,
 }
 
-/// Starts a bus; what a run before has left is looked for, as the stack does.
+/// Starts a bus, as the stack does.
 fn run(folder: &Path) -> Running {
     run_in(folder, Mood::Well)
 }
@@ -98,12 +99,18 @@ fn run(folder: &Path) -> Running {
 fn run_in(folder: &Path, mood: Mood) -> Running {
     let journal = Journal::open(folder).unwrap();
     let bus = LocalBus::new(Arc::clone(&journal)).unwrap();
-    let (notify, dispatch) = (Arc::new(Remembering::default()), Arc::new(Remembering::default()));
-    notify.set(mood);
+    let [notify, dispatch, replay] = std::array::from_fn(|_| Arc::new(Remembering::default()));
+    for it in [&notify, &replay] {
+        it.set(mood);
+    }
     let function = |it: &Arc<Remembering>| Arc::new(Function(Arc::clone(it))) as Arc<dyn Consumer>;
-    let consumers = BTreeMap::from([("NotifyFunction", function(&notify)), ("DispatchFunction", function(&dispatch))]);
+    let consumers = BTreeMap::from([
+        ("NotifyFunction", function(&notify)),
+        ("DispatchFunction", function(&dispatch)),
+        ("ReplayFunction", function(&replay)),
+    ]);
     let delivery = bus.serve(&consumers).unwrap();
-    Running { bus, notify, dispatch, delivery, journal }
+    Running { bus, notify, dispatch, replay, delivery, journal }
 }
 
 impl Running {
@@ -112,11 +119,6 @@ impl Running {
             let taken = self.bus.put(some).await.unwrap();
             assert!(taken.iter().all(Result::is_ok), "{taken:?}");
         }
-    }
-
-    /// Looks for what another run has left.
-    async fn look(&self) {
-        self.journal.replay(&super::deferral::intake_without_database(), Instant::now() + Duration::from_secs(9)).await;
     }
 
     async fn until(&self, what: impl Fn(&Remembering) -> bool) {
@@ -172,8 +174,8 @@ async fn an_event_goes_where_the_template_s_rules_say_and_no_further() {
     let (_folder, place) = place();
     let running = run(&place);
     let change = |to: &str| entry("ServiceStateChanged", json!({"to": to}));
-    running.put(&[entry("NobodyListens", json!({})), change("healthy"), entry("ReportDeferred", json!({}))]).await;
-    assert_eq!(bytes(&place), 0, "what nobody wants is not kept");
+    running.put(&[entry("Unrouted", json!({})), change("healthy")]).await;
+    assert_eq!(bytes(&place), 0, "what no queue wants is not kept");
     running.put(&[change("down"), opened(1)]).await;
     running.until(|notify| notify.numbers().len() == 1).await;
     assert!(running.dispatch.got().is_empty(), "it lies in its queue for 30 s");
@@ -198,15 +200,9 @@ async fn what_was_not_delivered_at_a_stop_or_a_crash_is_delivered_after_the_rest
     drop(killed);
 
     let running = run(&place);
-    assert_eq!(running.notify.numbers(), BTreeSet::new());
-    running.look().await;
     running.until(|notify| notify.numbers().len() == 300).await;
     assert_eq!(running.notify.got().len(), 300, "each once: nothing was delivered before");
     wait(|| bytes(&place) == 0).await;
-    running.delivery.stop().await;
-    drop((running.bus, running.journal));
-    let after = run(&place);
-    assert!(!after.journal.is_waiting(), "nothing is left");
 }
 
 #[tokio::test]
@@ -217,12 +213,31 @@ async fn a_change_that_waited_for_its_delay_is_delivered_at_once_after_a_restart
     stopped.delivery.stop().await;
     drop((stopped.bus, stopped.journal));
     let running = run(&place);
-    running.look().await;
     wait(|| running.dispatch.numbers().contains(&7)).await;
 }
 
 #[tokio::test]
-async fn poison_holds_up_nobody_and_comes_again_until_it_is_taken() {
+async fn deferred_records_come_in_their_order_however_often_they_fail_and_across_a_restart() {
+    let (_folder, place) = place();
+    let deferred = |number: i64| entry("ReportDeferred", json!({"number": number}));
+    let failing = run_in(&place, Mood::Down);
+    failing.put(&(0..150).map(deferred).collect::<Vec<_>>()).await;
+    wait(|| !failing.replay.batches.lock().unwrap().is_empty()).await;
+    failing.delivery.stop().await;
+    drop((failing.bus, failing.journal));
+    let running = run_in(&place, Mood::Down);
+    running.put(&(150..300).map(deferred).collect::<Vec<_>>()).await;
+    wait(|| running.replay.batches.lock().unwrap().len() > 1).await;
+    running.replay.set(Mood::Well);
+    wait(|| running.replay.got().len() == 300).await;
+    let numbers: Vec<i64> = running.replay.got().iter().filter_map(|it| it["detail"]["number"].as_i64()).collect();
+    assert_eq!(numbers, Vec::from_iter(0..300));
+    assert!(running.replay.batches.lock().unwrap().iter().all(|size| *size <= 100), "as many as the template says");
+    wait(|| bytes(&place) == 0).await;
+}
+
+#[tokio::test]
+async fn poison_delays_no_other_event_and_comes_again_until_it_is_taken() {
     for mood in [Mood::Squeamish, Mood::Fragile] {
         let (_folder, place) = place();
         let running = run_in(&place, mood);

@@ -1,14 +1,13 @@
-//! The minute's sweep: counts that were left beside incidents, keys that nobody repeats any more; and the queue of changes.
+//! The minute's sweep: counts that were left beside incidents; and the queue of changes.
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use dispatch::{Sweep, handle};
 use harness::lambda::Lambda;
 use harness::{Database, TestStack};
 use serde_json::json;
 use shared::publish::{BusConfig, Publisher};
-use shared::store::deliveries::KEEP_REPORTS;
 
-/// A sweep's App that tells nobody.
+/// A sweep's App that publishes nothing.
 fn app(database: &Database) -> dispatch::App {
     let store = database.store();
     dispatch::App::new(store.clone(), Publisher::new(store, BusConfig::default()))
@@ -44,25 +43,10 @@ async fn two_sweeps_at_once_share_the_work() {
     let (one, two) = tokio::join!(handle(&app, Utc::now()), handle(&app, Utc::now()));
     one.unwrap();
     two.unwrap();
-    // What one held while the other looked is counted by whoever comes next.
+    // What one had locked meanwhile is counted by the next one.
     handle(&app, Utc::now()).await.unwrap();
     assert_eq!(database.count("incidents WHERE occurrences = 21").await, 200);
     assert_eq!(database.count("incident_occurrences").await, 0);
-}
-
-#[tokio::test]
-async fn a_key_is_forgotten_when_nobody_can_repeat_it_any_more() {
-    let stack = TestStack::start().await;
-    for key in ["old", "young"] {
-        let request = stack.request("POST", "/api/autonomous/error").header("idempotency-key", key);
-        stack.send(request.json(&json!({"error": {"message": "boom"}}))).await;
-        stack.database.execute("UPDATE inbound_deliveries SET received_at = now() - interval '29 days'").await;
-    }
-    stack.database.execute("UPDATE inbound_deliveries SET received_at = now() WHERE created = false").await;
-    let app = app(&stack.database);
-    let later = Utc::now() + KEEP_REPORTS - TimeDelta::days(28);
-    assert_eq!(handle(&app, later).await.unwrap().forgotten, 1);
-    assert_eq!(stack.database.count("inbound_deliveries").await, 1);
 }
 
 #[tokio::test]
@@ -94,8 +78,8 @@ async fn the_lambda_takes_the_minute_and_the_messages_of_its_queue() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_the_messages_come_again() {
-    let nowhere = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
+async fn while_the_database_is_unavailable_the_messages_come_again() {
+    let nowhere = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
     let lambda = Lambda::start("dispatch", &[("DATABASE_URL", nowhere)]).await;
     let messages = super::deferral::batch(&[("m1", "{}".to_owned()), ("m2", "{}".to_owned())]);
     let answer = lambda.invoke(messages).await.unwrap();

@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::lambda::Lambda;
 use harness::{Answer, Database, TestStack};
+use local::stack::VendorsConfig;
 use serde_json::{Value, json};
 use shared::model::Receiver;
 use shared::store::notifications::outcomes::{Attempt, mark_sent};
 use uuid::Uuid;
-use watchkeeper::stack::VendorsConfig;
 
 /// The DER prefix of every P-256 public key.
 const P256: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";

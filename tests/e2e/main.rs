@@ -13,6 +13,7 @@ mod escalation;
 mod events;
 mod heartbeat;
 mod lambda;
+mod maintain;
 mod notify;
 mod operators;
 mod operators_gateway;

@@ -1,13 +1,13 @@
 //! `POST /webhooks/pagerduty`: acknowledging and resolving in `PagerDuty` is applied here, once, and only if signed.
 
 use harness::{Answer, Database, TestStack};
+use local::stack::VendorsConfig;
 use pagerduty_events::app::PagerDutyConfig;
 use pagerduty_events::signature::sign;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::address::Address;
 use uuid::Uuid;
-use watchkeeper::stack::VendorsConfig;
 use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 

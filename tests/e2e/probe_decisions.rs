@@ -283,27 +283,3 @@ async fn the_result_of_a_service_that_changed_during_its_check_is_discarded() {
     assert_eq!(report.unwrap().checked.len(), 0, "the result is of the old target");
     assert_eq!(stack.database.count("monitoring_checks").await, 0);
 }
-
-#[tokio::test]
-async fn checks_beyond_retention_are_deleted() {
-    let database = harness::Database::migrated().await;
-    database
-        .execute(
-            "INSERT INTO service_health_checks (service_name, status, created_at)
-            SELECT 's', 'healthy', now() - make_interval(days => n) FROM generate_series(1, 60) AS n;
-            INSERT INTO monitoring_checks (check_id, timestamp)
-            SELECT 'c' || n, now() - make_interval(days => n) FROM generate_series(1, 60) AS n;
-            INSERT INTO service_daily (service_id, day, latency_counts)
-            SELECT gen_random_uuid(), now() - make_interval(days => n), '{}' FROM generate_series(390, 410) AS n;
-            INSERT INTO system_config VALUES ('check_retention_days', '{\"value\": 7}')",
-        )
-        .await;
-    let store = database.store();
-    let delete =
-        || store.run(|client| async move { shared::store::retention::delete_expired(&client, Utc::now()).await });
-    assert_eq!(delete().await.unwrap(), 54);
-    assert_eq!(database.count("service_health_checks").await, 6);
-    assert_eq!(database.count("monitoring_checks").await, 6);
-    assert_eq!(database.count("service_daily").await, 10);
-    assert_eq!(delete().await.unwrap(), 0);
-}

@@ -2,11 +2,11 @@
 
 use chrono::Utc;
 use harness::{Answer, Database, TestStack};
+use local::stack::VendorsConfig;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use slack_actions::signature::sign;
 use url::form_urlencoded;
-use watchkeeper::stack::VendorsConfig;
 
 use crate::operators::{alert, audit, events, incident, with_alert, with_incident};
 

@@ -3,12 +3,12 @@
 //! That the privileges suffice is tested elsewhere: each stack and each Lambda of the end-to-end tests logs in as this role.
 
 use harness::{AGENT, AGENT_PASSWORD, Database};
+use local::migrations::{FILES, apply, grant_agent};
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
 use shared::store::ConnectionSettings;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use watchkeeper::migrations::{FILES, apply, grant_agent};
 
 use crate::catalog::{lines, tables};
 

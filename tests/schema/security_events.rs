@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use chrono::Duration;
 use harness::Database;
-use shared::store::retention;
 use shared::store::security_events::{ROWS_PER_HOUR, Refusals};
 use uuid::Uuid;
 
@@ -148,23 +146,4 @@ async fn a_burst_is_seen_across_processes_that_each_refuse_a_little() {
     processes.join_all().await;
     assert_eq!(database.value::<i64>("SELECT occurrences FROM incidents").await, 50);
     assert_eq!(database.count("event_outbox").await, 1);
-}
-
-#[tokio::test]
-async fn security_events_are_kept_for_90_days_or_as_long_as_is_said() {
-    let database = Database::migrated().await;
-    let store = database.store();
-    refuse(&store, Uuid::new_v4(), &scan("wrong_key", 0..2, 0)).await;
-    let delete = async |days: i64| {
-        let now = minute(0) + Duration::days(days);
-        store.run(|client| async move { retention::delete_expired(&client, now).await }).await.unwrap();
-        database.count("security_events").await
-    };
-    assert_eq!((delete(89).await, database.count("security_event_counts").await), (2, 0));
-    assert_eq!(delete(91).await, 0);
-    refuse(&store, Uuid::new_v4(), &scan("wrong_key", 0..2, 0)).await;
-    let said = "INSERT INTO system_config (key, value) VALUES ('security_event_retention_days', '{\"value\": 7}')";
-    database.execute(said).await;
-    assert_eq!(delete(6).await, 2);
-    assert_eq!(delete(8).await, 0);
 }

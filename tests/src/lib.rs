@@ -9,6 +9,7 @@
 //! - [`lambda::Lambda`]: a Lambda environment for one of our real binaries.
 //! - [`events`]: messages of the bus, and what producers publish.
 //! - [`moto::Moto`]: AWS, for events and parameters.
+//! - [`scratch::Scratch`]: a directory, and the end of the processes in it.
 //! - [`template`]: the deployment template.
 //! - [`proxy::Proxy`]: a Postgres proxy that counts round trips, and that loses answers on demand.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that can't be set up has failed")]
@@ -19,6 +20,7 @@ pub mod events;
 pub mod lambda;
 pub mod moto;
 pub mod proxy;
+pub mod scratch;
 mod stack;
 mod target;
 pub mod template;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::Utc;
+use local::stack::{AccessConfig, Stack, StackConfig, Ticks, VendorsConfig, listen};
 use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
 use probe::check::CheckerConfig;
@@ -23,7 +24,6 @@ use shared::redact::Redactor;
 use shared::store::applications;
 use shared::store::services::{self, Origin};
 use tempfile::TempDir;
-use watchkeeper::stack::{AccessConfig, Stack, StackConfig, Ticks, VendorsConfig, listen};
 
 use crate::database::as_agent;
 use crate::{Answer, Database};

@@ -86,6 +86,7 @@ pub(crate) fn variables(function: &str) -> BTreeSet<String> {
         "dispatch" => asked(dispatch::app::Config::read),
         "email-events" => asked(email_events::app::Config::read),
         "heartbeat" => asked(heartbeat::app::Config::read),
+        "maintain" => asked(maintain::app::Config::read),
         "notify" => asked(notify::app::Config::read),
         "pagerduty-events" => asked(pagerduty_events::app::Config::read),
         "replay" => asked(replay::app::Config::read),

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use harness::{Database, TestStack};
+use local::stack::VendorsConfig;
 use pagerduty_events::app::PagerDutyConfig;
 use secrecy::SecretString;
-use watchkeeper::stack::VendorsConfig;
 
 use crate::code::{self, Route};
 use crate::template::Template;

@@ -1,8 +1,10 @@
-//! The schedules: each minute, without retries; the probe's time-out covers twice the largest time-out of a check.
+//! The schedules: each minute or each ten minutes, without retries; the probe's time-out covers twice the largest time-out
+//! of a check.
 
 use std::time::Duration;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
+use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use shared::model::ServiceSpec;
 
@@ -10,7 +12,7 @@ use crate::code;
 use crate::template::Template;
 
 /// The scheduled functions.
-const SCHEDULED: [&str; 3] = ["dispatch", "notify", "probe"];
+const SCHEDULED: [&str; 4] = ["dispatch", "maintain", "notify", "probe"];
 
 /// The schedule of this function that is always enabled.
 fn schedule_of(template: &Template, function: &str) -> Value {
@@ -36,13 +38,20 @@ fn the_schedule(template: &Template) -> Value {
 }
 
 #[test]
-fn all_scheduled_functions_run_each_minute_without_a_flexible_window() {
+fn all_scheduled_functions_run_at_fixed_minutes_without_a_flexible_window() {
     for function in SCHEDULED {
         let schedule = schedule_of(&Template::read(), function);
-        assert_eq!(schedule["ScheduleExpression"], "cron(* * * * ? *)");
+        let minutes = if function == "maintain" { "3/10" } else { "*" };
+        assert_eq!(schedule["ScheduleExpression"], format!("cron({minutes} * * * ? *)"));
         assert_eq!(schedule["FlexibleTimeWindow"]["Mode"], "OFF");
         assert_eq!(schedule.get("State"), None);
     }
+}
+
+#[test]
+fn the_local_stack_runs_maintenance_in_the_minutes_of_the_schedule() {
+    let due = (0..60).filter(|minute| maintain::is_due(DateTime::UNIX_EPOCH + TimeDelta::minutes(*minute)));
+    assert_eq!(due.collect::<Vec<_>>(), [3, 13, 23, 33, 43, 53], "cron(3/10 …)");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
+use local::migrations;
 use serde_json::json;
 
 use crate::args::Global;
 use crate::config::Config;
-use crate::migrations;
 use crate::output::say;
 use crate::selection::Target;
 

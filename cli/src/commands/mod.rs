@@ -21,8 +21,8 @@ use shared::config::Environment;
 
 use crate::args::{Arguments, Command};
 use crate::config::Config;
+use crate::logs;
 use crate::output::{self, Misuse};
-use crate::stack::logs;
 
 /// Runs the command.
 ///

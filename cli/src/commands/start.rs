@@ -8,6 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chrono::Utc;
+use local::data_dir::{self, DataDir};
+use local::postgres::{EmbeddedConfig, EmbeddedPostgres, embedded_postgres_dir};
+use local::stack::{self, AccessConfig, Stack, StackConfig, Ticks};
+use local::{migrations, server};
 use notify::app::NotifyConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use sentry_webhook::app::SentryConfig;
@@ -19,13 +23,10 @@ use tokio::net::TcpListener;
 
 use self::signals::Signals;
 use crate::args::{Global, Start};
-use crate::config::{self, Config};
+use crate::config::Config;
+use crate::feed::Feed;
 use crate::output::{counted, note, say};
-use crate::postgres::{EmbeddedConfig, EmbeddedPostgres};
-use crate::stack::data_dir::{self, DataDir};
-use crate::stack::feed::Feed;
-use crate::stack::{self, AccessConfig, Stack, StackConfig, Ticks, logs, server};
-use crate::{demo, migrations};
+use crate::{demo, logs};
 
 /// An error to try it with.
 const EXAMPLE: &str = r#"{"error": {"message": "Database connection failed"}}"#;
@@ -253,7 +254,7 @@ impl Database {
             return Ok(Self { embedded: None, migrations, queries, place: named });
         }
         let embedded = EmbeddedPostgres::start(EmbeddedConfig {
-            install_dir: config::embedded_postgres_dir(),
+            install_dir: embedded_postgres_dir(),
             data_dir: data_dir.to_owned(),
             durable: true,
             max_connections: MAX_CONNECTIONS,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use chrono::Utc;
+use local::stack::Stack;
 use secrecy::SecretString;
 use sentry_webhook::signature::sign;
 use serde_json::{Value, json};
@@ -22,7 +23,6 @@ use crate::commands::incidents;
 use crate::output;
 use crate::remote::Remote;
 use crate::selection::ServerUrl;
-use crate::stack::Stack;
 use target::Target;
 
 /// The demo's service, and the environment of everything in the demo.

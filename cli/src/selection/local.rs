@@ -6,13 +6,13 @@ use std::io;
 use std::path::Path;
 
 use anyhow::anyhow;
+use local::data_dir;
 use secrecy::SecretString;
 use shared::dsn::DsnSecret;
 use shared::store::ConnectionSettings;
 
 use super::server::{ServerUrl, Tokens};
 use crate::config::Config;
-use crate::stack::data_dir;
 
 /// A running stack.
 pub(super) struct LocalStack {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use local::stack::AccessConfig;
 use reqwest::Url;
 use secrecy::SecretString;
 use shared::address::is_this_machine;
 
 use crate::output::Misuse;
-use crate::stack::AccessConfig;
 
 /// What a command wants of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The rule, over the combinations of what the environment names and what runs here.
 
+use ::local::data_dir::DataDir;
 use shared::config::Environment;
 use tempfile::TempDir;
 
 use super::*;
-use crate::stack::data_dir::DataDir;
 
 const LOCAL_URL: &str = "http://127.0.0.1:8080";
 const LOCAL_DATABASE: &str = "postgresql://watchkeeper:local-password@127.0.0.1:15001/watchkeeper";

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::process::{Ended, Stack, Start, clear, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 async fn start(scratch: &Scratch, database: &Database) -> Stack {
     Start::on(scratch).variable("DATABASE_URL", &database.url()).ready().await

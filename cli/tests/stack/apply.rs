@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::commands::{apply, file, stack};
 use crate::process::{Ended, Stack, eventually, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 const TWO: &str = "[[services]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\n\n\
     [[services]]\nname = \"b\"\nenvironment = \"test\"\nurl = \"http://127.0.0.1:1/\"\n";

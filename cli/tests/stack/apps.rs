@@ -10,7 +10,7 @@ use shared::dsn::{DsnSecret, KeyVersion, PublicKey};
 
 use crate::commands::stack;
 use crate::process::{Stack, Start, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// A DSN's key and number, if it is one of this stack.
 fn read(stack: &Stack, dsn: &str) -> (String, i64) {

@@ -7,7 +7,7 @@ use harness::{Behaviour, Database, Target};
 use serde_json::json;
 
 use crate::process::{Ended, Stack, Start, eventually, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// A stack on a database of its own: serves within a moment.
 pub(crate) async fn stack(scratch: &Scratch) -> (Stack, Database) {
@@ -158,8 +158,8 @@ async fn migrate_applies_everything_once() {
     command.arg(scratch.path()).env("DATABASE_URL", database.url());
     let first = run(&mut command).await.with_code(0);
     let applied: Vec<&str> = first.stdout.lines().collect();
-    assert_eq!(applied.len(), watchkeeper::migrations::FILES.len(), "{first:?}");
-    for (line, (name, _)) in applied.iter().zip(watchkeeper::migrations::FILES) {
+    assert_eq!(applied.len(), local::migrations::FILES.len(), "{first:?}");
+    for (line, (name, _)) in applied.iter().zip(local::migrations::FILES) {
         assert_eq!(*line, format!("applied {name}"));
     }
     let second = run(&mut command).await.with_code(0);
@@ -173,7 +173,7 @@ async fn migrate_as_json_lists_what_it_applied() {
     let (scratch, database) = (Scratch::new(), Database::empty().await);
     let mut command = watchkeeper(&["migrate", "--json", "--data-dir"]);
     let ended = run(command.arg(scratch.path()).env("DIRECT_URL", database.url())).await.with_code(0);
-    let applied: Vec<&str> = watchkeeper::migrations::FILES.iter().map(|(name, _)| *name).collect();
+    let applied: Vec<&str> = local::migrations::FILES.iter().map(|(name, _)| *name).collect();
     assert_eq!(ended.json(), json!({"applied": applied, "left_to_run": []}));
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use harness::scratch::Scratch;
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use crate::process::{Stack, Start, eventually};
-use crate::scratch::Scratch;
 
 const MESSAGE: &str = "told in the thick of it";
 

@@ -4,7 +4,7 @@ use harness::Database;
 use serde_json::Value;
 
 use crate::process::Start;
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 #[tokio::test]
 async fn the_demo_ends_by_itself_with_the_table_of_incidents_and_can_be_shown_again() {

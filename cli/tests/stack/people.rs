@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::commands::stack;
 use crate::process::{Stack, Start, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// Reports an error; its incident.
 async fn incident(stack: &Stack) -> String {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use harness::Database;
 
 use crate::process::{Start, clear, eventually, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 #[tokio::test]
 async fn a_parent_closed_to_others_will_do() {
@@ -46,7 +46,7 @@ async fn a_long_path_will_do() {
 async fn a_given_database_is_used_and_no_other_is_started() {
     let (scratch, database) = (Scratch::new(), Database::empty().await);
     let mut stack = Start::on(&scratch).variable("DATABASE_URL", &database.url()).ready().await;
-    let migrations = format!("{} migrations applied", watchkeeper::migrations::FILES.len());
+    let migrations = format!("{} migrations applied", local::migrations::FILES.len());
     assert!(stack.stdout().contains(&migrations), "{}", stack.stdout());
     stack.report_message("into the given one").await;
     assert_eq!(database.count("incidents").await, 1);

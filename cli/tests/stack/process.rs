@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::scratch::{Process, Scratch, processes};
+use harness::scratch::{Process, Scratch, processes};
 
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_watchkeeper");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::commands::stack;
 use crate::process::{Ended, Stack};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// A file of this name, with these services beside the rest.
 fn file(scratch: &Scratch, name: &str, services: &[&str], rest: &str) -> PathBuf {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use harness::scratch::Scratch;
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use crate::process::{Stack, Start, eventually};
-use crate::scratch::Scratch;
 
 /// A request, and an answer to it.
 struct Sample {
@@ -101,7 +101,7 @@ async fn a_killed_database_comes_back_within_seconds_and_reports_meanwhile_wait(
     let shown = stack.stdout();
     for told in [
         "the database server died; starting it again",
-        "the database is away: the journal keeps what comes in",
+        "the database is unavailable: the journal keeps what comes in",
         "the database server is back",
         "the database is back: nothing deferred waits any more",
     ] {

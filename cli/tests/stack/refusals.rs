@@ -7,7 +7,7 @@ use std::time::Duration;
 use harness::Database;
 
 use crate::process::{Ended, PROGRAM, Start, clear, eventually, password, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// Checks that one sentence on standard error says all of this, beside which database is used, and that no password is
 /// anywhere.

@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::Database;
-use watchkeeper::stack::server::raise_descriptor_limit;
+use local::server::raise_descriptor_limit;
 
 use crate::process::{Stack, Start, eventually};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// Connections that send this much of a request.
 fn hang(stack: &Stack, count: usize, begun: &[u8]) -> Vec<TcpStream> {

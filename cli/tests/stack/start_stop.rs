@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, killpg};
 use serde_json::{Value, json};
 
 use crate::process::{Stack, Start, eventually};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// How long a stop may take.
 const STOP: Duration = Duration::from_secs(3);

@@ -13,7 +13,7 @@ use harness::Database;
 use serde_json::{Value, json};
 
 use crate::process::{Stack, Start, eventually};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// As soon as people should hear of it. Machines under test are slow.
 const SOON: Duration = Duration::from_secs(10);

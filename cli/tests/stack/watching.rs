@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use crate::commands::{apply, file};
 use crate::process::{Stack, Start, eventually, run, watchkeeper};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// Machines under test are slow.
 const SOON: Duration = Duration::from_secs(20);

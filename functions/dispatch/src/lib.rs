@@ -4,8 +4,7 @@
 //!   whose messages come 30 s after a service has changed ([`announce_for`]).
 //! - Guarantees: within a minute of its time an alert is announced that was kept back for a while, unless it is over by
 //!   then; the next step of a ladder is told, unless somebody has reacted; an event is told again that the bus did not take;
-//!   counts that were left beside incidents in a storm are in them. A delivery's key is kept for
-//!   [`deliveries::KEEP_REPORTS`], a step's for [`deliveries::KEEP_STEPS`].
+//!   counts that were left beside incidents in a storm are in them.
 //! - Idempotency key: none is needed. What one run has claimed, moved or deleted, another does not find; two at once share
 //!   the work. An event that is told twice (after a crash) has the same id.
 
@@ -16,13 +15,12 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, Utc};
 use shared::publish::Published;
 use shared::store::escalations::Climbed;
-use shared::store::{alerts, chain, deliveries, escalations, incidents};
+use shared::store::{alerts, chain, escalations, incidents};
 
 pub use app::App;
 
-/// A sweep counts and deletes in pieces; this many at most, so that it ends well before the next one begins.
+/// A sweep works in pieces; this many at most, so that it ends well before the next one begins.
 const FOLDS: usize = 50;
-const DELETES: usize = 500;
 const ESCALATIONS: usize = 20;
 
 /// What a sweep did.
@@ -36,8 +34,6 @@ pub struct Sweep {
     pub escalated: usize,
     /// What became of the events that the bus had not taken.
     pub published: Published,
-    /// Deliveries that were forgotten.
-    pub forgotten: u64,
 }
 
 /// One sweep.
@@ -52,24 +48,9 @@ pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
     let folded = fold(app).await;
     // As of now: what was refused a moment ago is due at once.
     let published = publish(app, Utc::now().max(now)).await;
-    let forgotten = forget(app, now).await;
-    let sweep = Sweep {
-        announced: announced?,
-        escalated: escalated?,
-        published: published?,
-        folded: folded?,
-        forgotten: forgotten?,
-    };
-    let Sweep { folded, announced, escalated, forgotten, published } = sweep;
-    tracing::info!(
-        folded,
-        announced,
-        escalated,
-        forgotten,
-        taken = published.taken,
-        refused = published.refused,
-        "swept"
-    );
+    let sweep = Sweep { announced: announced?, escalated: escalated?, published: published?, folded: folded? };
+    let Sweep { folded, announced, escalated, published } = sweep;
+    tracing::info!(folded, announced, escalated, taken = published.taken, refused = published.refused, "swept");
     Ok(sweep)
 }
 
@@ -144,16 +125,4 @@ pub async fn escalate(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
 /// When the database can't be used.
 pub async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<Published> {
     app.publisher.sweep(now).await.context("tell what the bus has not taken")
-}
-
-async fn forget(app: &App, now: DateTime<Utc>) -> anyhow::Result<u64> {
-    let mut forgotten = 0;
-    for _ in 0..DELETES {
-        let piece = app.store.run(|client| async move { deliveries::delete_old(&client, now).await });
-        match piece.await.context("forget old deliveries")? {
-            0 => break,
-            some => forgotten += some,
-        }
-    }
-    Ok(forgotten)
 }

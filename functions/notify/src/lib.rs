@@ -37,9 +37,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use shared::store::chain;
-use shared::store::notifications::{messages, receivers};
+use shared::store::notifications::receivers;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::event::Heard;
@@ -60,8 +60,6 @@ const SENDING_ON: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_secs(2);
 /// So many events of a batch at a time: each takes a connection.
 const AT_ONCE: usize = 4;
-/// Messages are kept this long, and groups as long after they were told of last.
-const KEEP: TimeDelta = TimeDelta::days(90);
 
 /// Tells what these events say, and names the messages of the queue that have to come again: all that could not be acted
 /// upon. Only what can't be read is logged, and does not come again.
@@ -158,7 +156,7 @@ async fn hear_all(app: &App, rules: Arc<Rules>, heard: Vec<(String, Heard)>, now
 }
 
 /// A sweep: tells what has waited for its time ([`tell_waiting`]), sends ([`send_waiting`]), looks for what
-/// was missed ([`tell_missed`]), deletes what is old ([`delete_old`]).
+/// was missed ([`tell_missed`]).
 ///
 /// # Errors
 /// When the database can't be used; the next sweep does the rest. What is stored already is sent in any case.
@@ -171,8 +169,7 @@ pub async fn sweep(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
         .await
         .context("send messages")?;
     told?;
-    missed?;
-    delete_old(app, now).await
+    missed
 }
 
 /// Tells of what has changed some minutes ago and was not heard of, as messages that are still to be sent.
@@ -238,17 +235,4 @@ async fn tell_until(app: &App, now: DateTime<Utc>, until: Instant) -> anyhow::Re
 pub async fn send_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     let Ok(_sending) = app.sending.try_acquire() else { return Ok(()) };
     deliver::deliver(app, now, SENDING_ON).await.context("send messages")
-}
-
-/// Deletes messages and groups that are over for long.
-///
-/// # Errors
-/// When the database can't be used; the next time does the rest.
-pub async fn delete_old(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let deleted = app.store.run(|client| async move { messages::delete_older_than(&client, KEEP, now).await });
-    let deleted = deleted.await.context("delete old messages")?;
-    if deleted > 0 {
-        tracing::info!(deleted, "deleted messages and groups that are over for long");
-    }
-    Ok(())
 }

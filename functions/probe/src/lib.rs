@@ -27,11 +27,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::{DateTime, DurationRound as _, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use shared::model::{FailureReason, IncidentId, Kind, ServiceState, Verdict};
 use shared::store::checks::{self, NewestCheck};
 use shared::store::probing::Round;
-use shared::store::retention;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -40,10 +39,6 @@ use round::RoundObserver;
 
 /// A tick that arrives later than this is skipped: the next one is due by then.
 const LATE: TimeDelta = TimeDelta::seconds(60);
-
-/// What has been kept long enough is deleted each so many minutes, for at most so long.
-const RETENTION_MINUTES: u32 = 5;
-const RETENTION_TIME: Duration = Duration::from_secs(10);
 
 /// What a round found.
 #[derive(Debug, Default)]
@@ -109,9 +104,6 @@ pub async fn handle(app: &App, scheduled: DateTime<Utc>) -> anyhow::Result<Round
     let (first, second) = tokio::join!(first, second);
     let mut report = first?;
     report.checked.extend(second?.checked);
-    if tick.minute().is_multiple_of(RETENTION_MINUTES) {
-        delete_expired(app).await?;
-    }
     Ok(report)
 }
 
@@ -202,16 +194,4 @@ impl From<NewestCheck> for Checked {
             held_by: found.held_by,
         }
     }
-}
-
-/// Until maintenance exists, the probe cleans up what it writes.
-async fn delete_expired(app: &App) -> anyhow::Result<()> {
-    let (now, begun) = (Utc::now(), Instant::now());
-    while begun.elapsed() < RETENTION_TIME {
-        let piece = app.store.run(|client| async move { retention::delete_expired(&client, now).await });
-        if piece.await.context("delete what has been kept long enough")? < retention::PIECE {
-            break;
-        }
-    }
-    Ok(())
 }

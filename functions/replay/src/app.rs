@@ -1,6 +1,7 @@
 //! What the function needs: its configuration, and the App that is built of it once per process.
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use shared::config::{DatabaseConfig, Environment};
 use shared::intake::{Intake, IntakeConfig};
 use shared::publish::{BusConfig, Publisher};
@@ -26,9 +27,14 @@ impl Config {
 #[derive(Clone)]
 pub struct App {
     pub(crate) intake: Intake,
+    pub(crate) wait_for_report: TimeDelta,
 }
 
 impl App {
+    /// A step whose incident is not known yet is retried until it is this old: the report that opens the incident may be in
+    /// another message, which the queue delivers for a day. Then the step is kept without an incident.
+    pub const WAIT_FOR_REPORT: TimeDelta = TimeDelta::hours(23);
+
     /// The App of a Lambda environment: a pool of its own.
     ///
     /// # Errors
@@ -38,7 +44,14 @@ impl App {
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
         // Without a place of deferral: what can't be stored now stays in the queue.
-        Ok(Self { intake: Intake::new(store, publisher, IntakeConfig::default()) })
+        let intake = Intake::new(store, publisher, IntakeConfig::default());
+        Ok(Self { intake, wait_for_report: Self::WAIT_FOR_REPORT })
+    }
+
+    /// An App on an intake without a place of deferral, for a queue that keeps its order: no report comes after its step.
+    #[must_use]
+    pub fn in_order(intake: Intake) -> Self {
+        Self { intake, wait_for_report: TimeDelta::zero() }
     }
 
     /// Hangs up politely: the process is about to end.

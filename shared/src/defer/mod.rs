@@ -3,21 +3,17 @@
 //!
 //! - [`Deferred`]: what is kept: reports, steps in an incident's life, check-ins, heartbeats.
 //! - [`Deferral`]: store it within the budget, else keep it. [`Allowance`]: how much of what anybody can send.
-//! - [`bus`]: the place on Lambda, an event `ReportDeferred` that goes to a queue, from which `replay` reads. (The
-//!   local stack has a journal of its own.)
+//! - [`bus`]: the place, an event `ReportDeferred` that goes to a queue, from which `replay` reads.
 //! - [`packing`]: records as an event's detail, and back. [`json`]: how deep that may be nested.
 //! - [`settle`]: the way back, into the database.
 //!
 //! Users: `intake`, `sentry-webhook`, `sentry-envelope`, `heartbeat`, `replay`, the local stack.
 
 mod allowance;
-#[cfg(feature = "publish")]
 pub mod bus;
 pub mod json;
-#[cfg(feature = "publish")]
 pub mod packing;
 mod record;
-#[cfg(feature = "publish")]
 pub mod settle;
 
 use std::future::Future;

@@ -13,9 +13,9 @@ use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::json::{self, Unreadable};
+use super::json::{self as nesting, Unreadable};
 use super::{DeferError, Deferred};
 use crate::events::{self, Event, OutboxEvent, ReportDeferred};
 use crate::model::Report;
@@ -67,7 +67,7 @@ fn pack_together(records: &[Deferred], now: DateTime<Utc>) -> Result<OutboxEvent
     let unavailable = |error: Box<dyn std::error::Error + Send + Sync>| DeferError::Unavailable(error);
     let limit = ENTRY_BYTES - FRAME_BYTES;
     let text = serde_json::to_vec(records).map_err(|error| unavailable(error.into()))?;
-    if text.len() <= limit && json::levels(&text) <= PLAIN_LEVELS {
+    if text.len() <= limit && nesting::levels(&text) <= PLAIN_LEVELS {
         let records = Some(serde_json::to_value(records).map_err(|error| unavailable(error.into()))?);
         return event(ReportDeferred { records, records_gzip: None }, now);
     }
@@ -83,6 +83,12 @@ fn pack_together(records: &[Deferred], now: DateTime<Utc>) -> Result<OutboxEvent
 
 fn event(deferred: ReportDeferred, now: DateTime<Utc>) -> Result<OutboxEvent, DeferError> {
     Event::ReportDeferred(deferred).into_outbox(now).map_err(|error| DeferError::Unavailable(error.into()))
+}
+
+/// The detail that holds one record, as it is written, however large: for what was kept outside of a bus.
+#[must_use]
+pub fn detail_of(record: Value) -> Value {
+    json!({ "version": events::VERSION, "records": [record] })
 }
 
 fn compress(text: &[u8]) -> std::io::Result<String> {
@@ -126,13 +132,11 @@ fn decompress(packed: &str) -> Result<Value, UnpackError> {
     if text.len() > UNPACKED_BYTES {
         return Err(UnpackError::Packed("it becomes too large".into()));
     }
-    json::read(&text).map_err(|error: Unreadable| UnpackError::Packed(error.into()))
+    nesting::read(&text).map_err(|error: Unreadable| UnpackError::Packed(error.into()))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::model::DeliveryKey;
 
@@ -174,7 +178,7 @@ mod tests {
             let text = events[0].detail.to_string();
             assert!(text.len() < ENTRY_BYTES, "{}", text.len());
             assert_eq!((&*events[0].detail_type, text.contains("records_gzip")), ("ReportDeferred", is_packed));
-            assert_eq!(unpack(json::read(text.as_bytes()).unwrap()).unwrap(), records);
+            assert_eq!(unpack(nesting::read(text.as_bytes()).unwrap()).unwrap(), records);
         }
     }
 

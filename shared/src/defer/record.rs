@@ -1,4 +1,4 @@
-//! What can be deferred, in the one shape that the bus and the journal keep: `{"report": {…}}`, `{"step": {…}}`,
+//! What can be deferred, in the one shape that the bus keeps: `{"report": {…}}`, `{"step": {…}}`,
 //! `{"check_in": {…}}`, `{"beat": {…}}`. Every text in it is redacted already.
 
 use chrono::{DateTime, Utc};

@@ -6,7 +6,7 @@
 //! Order: reports and steps are taken in the order in which they came, so that an error is known before its end. Check-ins
 //! and heartbeats need none: of two the later one holds, whichever is stored first.
 //!
-//! Users: `replay`, the local stack's journal.
+//! Users: `replay`.
 
 use std::time::Instant;
 

@@ -117,7 +117,7 @@ async fn bus(answer: Value) -> String {
 }
 
 #[tokio::test]
-async fn a_bus_that_is_down_hangs_or_fails_is_told() {
+async fn a_bus_that_is_down_hangs_or_fails_is_reported() {
     let failing = json!({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]});
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for (endpoint, reason) in [
@@ -132,8 +132,8 @@ async fn a_bus_that_is_down_hangs_or_fails_is_told() {
         let patience = Duration::from_millis(patience);
         let error = deferral_within(&endpoint, patience, patience).defer(&[report("boom").into()]).await.unwrap_err();
         let DeferError::Unavailable(cause) = &error else { panic!("{error}") };
-        let told = shared::store::chain(cause.as_ref());
-        assert!(told.contains(reason), "{endpoint}: {told}");
+        let chain = shared::store::chain(cause.as_ref());
+        assert!(chain.contains(reason), "{endpoint}: {chain}");
     }
 }
 

@@ -1,17 +1,24 @@
-//! The journal: what waits in it survives whatever ends its writer, and is stored exactly once.
+//! Deferral on the local bus: what waits in its journal survives whatever ends its writer, and is stored exactly once.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
+use aws_lambda_events::sqs::SqsEvent;
 use harness::{Database, TestStack};
-use serde_json::Value;
+use local::bus::{Consumer, Delivery, LocalBus, NotTaken};
+use local::journal::{Journal, Limits};
+use serde_json::{Value, json};
+use shared::bus::Bus;
+use shared::defer::bus::BusDeferral;
 use shared::defer::{Defer as _, DeferError, Deferred};
 use shared::intake::Intake;
 use tempfile::TempDir;
-use watchkeeper::stack::journal::{Journal, Limits, Replayed};
 
 use super::{intake, intake_without_database, occurrences, poison, report};
 
@@ -35,62 +42,110 @@ impl Place {
         segments
     }
 
+    /// How many bytes wait.
+    fn bytes(&self) -> u64 {
+        self.segments().iter().map(|segment| fs::metadata(segment).map_or(0, |it| it.len())).sum()
+    }
+
     /// What was set aside.
     fn refused(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.journal().join("refused.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+
+    fn open(&self) -> Waiting {
+        self.open_within(Limits::default())
+    }
+
+    fn open_within(&self, limits: Limits) -> Waiting {
+        let bus = LocalBus::new(Journal::open_within(&self.journal(), limits).unwrap()).unwrap();
+        let patience = Duration::from_secs(30);
+        Waiting { deferral: BusDeferral::with_patience(Bus::over(bus.clone()), patience, patience), bus }
+    }
+
+    /// Delivers to `replay` on this intake what waits, until nothing does.
+    async fn replayed(&self, waiting: &Waiting, intake: &Intake) -> Delivery {
+        let delivery = waiting.serve(intake);
+        self.until_empty().await;
+        delivery
+    }
+
+    async fn until_empty(&self) {
+        let begun = std::time::Instant::now();
+        while self.bytes() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{} bytes wait", self.bytes());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(30)
+/// Reads nothing: these tests publish no other events.
+struct Unused;
+
+impl Consumer for Unused {
+    fn consume(&self, _: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
+        Box::pin(async { NotTaken::default() })
+    }
 }
 
-/// All of it, by a journal that is opened for it, as the next start does.
-async fn replayed(folder: &Path, intake: &Intake) -> Replayed {
-    Journal::open(folder).unwrap().replay(intake, soon()).await
+/// A bus whose queues are not read yet.
+struct Waiting {
+    bus: LocalBus,
+    deferral: BusDeferral,
+}
+
+impl Waiting {
+    async fn defer(&self, records: &[Deferred]) {
+        self.deferral.defer(records).await.unwrap();
+    }
+
+    fn serve(&self, intake: &Intake) -> Delivery {
+        let unused = || Arc::new(Unused) as Arc<dyn Consumer>;
+        let replay = Arc::new(replay::App::in_order(intake.clone())) as Arc<dyn Consumer>;
+        let consumers = [("NotifyFunction", unused()), ("DispatchFunction", unused()), ("ReplayFunction", replay)];
+        self.bus.serve(&BTreeMap::from(consumers)).unwrap()
+    }
 }
 
 #[tokio::test]
 async fn what_is_deferred_waits_for_its_owner_only_and_is_stored_when_the_database_is_back() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let journal = Journal::open(&place.journal()).unwrap();
-    assert!(!journal.is_waiting());
-    assert!(journal.replay(&intake(&database), soon()).await.is_done);
-    journal.defer(&[report("one").into(), report("two").into()]).await.unwrap();
-    journal.defer(&[report("three").into()]).await.unwrap();
+    let waiting = place.open();
+    waiting.defer(&[report("one").into(), report("two").into()]).await;
+    waiting.defer(&[report("three").into()]).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&place.journal()), mode(&place.segments()[0])), (0o700, 0o600));
-
-    let away = journal.replay(&intake_without_database(), soon()).await;
-    assert_eq!((away.stored, away.refused, away.is_done), (0, 0, false));
-    journal.defer(&[report("four").into()]).await.unwrap();
-    let back = journal.replay(&intake(&database), soon()).await;
-    assert_eq!((back.stored, back.refused, back.is_done), (4, 0, true));
+    // The database is unavailable: nothing is lost, and nothing is given up.
+    let before = place.bytes();
+    waiting.serve(&intake_without_database()).stop().await;
+    assert_eq!(place.bytes(), before);
+    drop(waiting);
+    let waiting = place.open();
+    waiting.defer(&[report("four").into()]).await;
+    let _delivery = place.replayed(&waiting, &intake(&database)).await;
     for message in ["one", "two", "three", "four"] {
         assert_eq!(occurrences(&database, message).await, 1, "{message}");
     }
-    assert_eq!(place.segments(), Vec::<PathBuf>::new());
-    assert!(!journal.is_waiting());
+    assert_eq!(place.refused(), Vec::<Value>::new());
 }
 
 #[tokio::test]
-async fn a_record_torn_at_any_byte_is_dropped_and_none_before_it_is_lost() {
+async fn an_event_torn_at_any_byte_is_dropped_and_none_before_it_is_lost() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let journal = Journal::open(&place.journal()).unwrap();
-    journal.defer(&[report("whole").into()]).await.unwrap();
+    let waiting = place.open();
+    waiting.defer(&[report("whole").into()]).await;
     let segment = place.segments().remove(0);
     let whole = fs::read(&segment).unwrap().len();
-    journal.defer(&[report("torn").into()]).await.unwrap();
-    drop(journal);
+    waiting.defer(&[report("torn").into()]).await;
+    drop(waiting);
     let bytes = fs::read(&segment).unwrap();
     let intake = intake(&database);
-    for end in whole..bytes.len() {
+    // Its last byte is the line's end: without that it is whole all the same.
+    for end in (whole..bytes.len()).step_by(7).chain([bytes.len() - 2, bytes.len() - 1]) {
         fs::write(&segment, &bytes[..end]).unwrap();
-        let replayed = replayed(&place.journal(), &intake).await;
-        // Without its line's end it is whole all the same.
-        let stored = 1 + usize::from(end + 1 == bytes.len());
-        assert_eq!((replayed.stored, replayed.refused, replayed.is_done), (stored, 0, true), "cut at {end}");
+        place.replayed(&place.open(), &intake).await.stop().await;
+        let stored = i64::from(end + 1 == bytes.len());
+        assert_eq!(occurrences(&database, "torn").await, stored, "cut at {end}");
     }
     assert_eq!(occurrences(&database, "whole").await, 1);
     assert_eq!(place.refused(), Vec::<Value>::new());
@@ -99,56 +154,59 @@ async fn a_record_torn_at_any_byte_is_dropped_and_none_before_it_is_lost() {
 #[tokio::test]
 async fn after_a_torn_end_a_new_run_appends_to_a_file_of_its_own() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let journal = Journal::open(&place.journal()).unwrap();
-    journal.defer(&[report("before").into()]).await.unwrap();
-    drop(journal);
+    let waiting = place.open();
+    waiting.defer(&[report("before").into()]).await;
+    drop(waiting);
     let torn = OpenOptions::new().append(true).open(&place.segments()[0]).unwrap();
     std::io::Write::write_all(&mut &torn, b"89abcdef {\"kind\":").unwrap();
-    let journal = Journal::open(&place.journal()).unwrap();
-    assert!(journal.is_waiting());
-    journal.defer(&[report("after").into()]).await.unwrap();
+    let waiting = place.open();
+    waiting.defer(&[report("after").into()]).await;
     assert_eq!(place.segments().len(), 2);
-    assert_eq!(journal.replay(&intake(&database), soon()).await.stored, 2);
-    assert_eq!(occurrences(&database, "after").await, 1);
+    let _delivery = place.replayed(&waiting, &intake(&database)).await;
+    for message in ["before", "after"] {
+        assert_eq!(occurrences(&database, message).await, 1, "{message}");
+    }
 }
 
 #[tokio::test]
 async fn poison_is_set_aside_and_holds_up_nothing() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let journal = Journal::open(&place.journal()).unwrap();
+    let waiting = place.open();
     for report in [report("before"), poison(), report("after")] {
-        journal.defer(&[report.into()]).await.unwrap();
+        waiting.defer(&[report.into()]).await;
     }
+    drop(waiting);
     let segment = place.segments().remove(0);
     let mut bytes = fs::read(&segment).unwrap();
-    bytes.splice(0..0, *b"not a record\n");
+    bytes.splice(0..0, *b"not an event\n");
     bytes.extend(b"nor\xff this\n");
     fs::write(&segment, bytes).unwrap();
-    let replayed = journal.replay(&intake(&database), soon()).await;
-    assert_eq!((replayed.stored, replayed.refused, replayed.is_done), (2, 3, true));
+    place.replayed(&place.open(), &intake(&database)).await.stop().await;
     for message in ["before", "after"] {
         assert_eq!(occurrences(&database, message).await, 1, "{message}");
     }
     let refused = place.refused();
-    let messages: Vec<&str> = refused.iter().filter_map(|line| line["report"]["message"].as_str()).collect();
+    let record = |line: &Value| line["event"]["detail"]["records"][0]["report"]["message"].as_str().map(str::to_owned);
+    let messages: Vec<String> = refused.iter().filter_map(record).collect();
     let lines: Vec<&str> = refused.iter().filter_map(|line| line["line"].as_str()).collect();
-    assert_eq!((messages, lines), (vec!["poison"], vec!["not a record\n", "nor\u{FFFD} this\n"]));
+    assert_eq!((messages, lines), (vec!["poison".to_owned()], vec!["not an event\n", "nor\u{FFFD} this\n"]));
     assert!(refused.iter().all(|line| line["reason"].is_string()));
-    let mode = fs::metadata(journal.refused()).unwrap().permissions().mode() & 0o777;
+    let mode = fs::metadata(place.journal().join("refused.jsonl")).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
-    assert!(!Journal::open(&place.journal()).unwrap().is_waiting(), "what was set aside is over");
+    place.open();
+    assert_eq!(place.bytes(), 0, "what was set aside is over");
 }
 
 #[tokio::test]
 async fn a_thousand_reports_are_stored_once_even_when_a_crash_comes_between_storing_and_deleting() {
     let (place, database) = (Place::new(), Database::migrated().await);
     let limits = Limits { segment_bytes: 100_000, ..Limits::default() };
-    let journal = Journal::open_within(&place.journal(), limits).unwrap();
+    let waiting = Arc::new(place.open_within(limits));
     let reports: Vec<Deferred> = (0..1_000).map(|number| report(&format!("number {number}")).into()).collect();
     for some in reports.chunks(200) {
         let writers = some.chunks(10).map(|some| {
-            let (journal, some) = (Arc::clone(&journal), some.to_vec());
-            tokio::spawn(async move { journal.defer(&some).await.unwrap() })
+            let (waiting, some) = (Arc::clone(&waiting), some.to_vec());
+            tokio::spawn(async move { waiting.defer(&some).await })
         });
         for writer in writers.collect::<Vec<_>>() {
             writer.await.unwrap();
@@ -158,41 +216,47 @@ async fn a_thousand_reports_are_stored_once_even_when_a_crash_comes_between_stor
     assert!(segments.len() > 2, "{}", segments.len());
     let kept: Vec<Vec<u8>> = segments.iter().map(|segment| fs::read(segment).unwrap()).collect();
     let intake = intake(&database);
-    assert_eq!(journal.replay(&intake, soon()).await.stored, 1_000);
-    drop(journal);
+    place.replayed(&waiting, &intake).await.stop().await;
+    drop(waiting);
+    assert_eq!(database.count("inbound_deliveries").await, 1_000);
     // As if nothing had been deleted.
     for (segment, bytes) in segments.iter().zip(&kept) {
         fs::write(segment, bytes).unwrap();
     }
-    assert!(replayed(&place.journal(), &intake).await.is_done);
+    place.replayed(&place.open(), &intake).await.stop().await;
     assert_eq!(database.count("inbound_deliveries").await, 1_000);
     let counted: i64 = database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
     assert_eq!(counted, 1_000);
 }
 
 #[tokio::test]
-async fn a_replay_that_is_cut_off_goes_on_where_it_stood() {
+async fn a_delivery_that_is_cut_off_goes_on_where_it_stood() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let journal = Journal::open(&place.journal()).unwrap();
-    let reports: Vec<Deferred> = (0..300).map(|number| report(&format!("number {number}")).into()).collect();
-    journal.defer(&reports).await.unwrap();
     let intake = intake(&database);
-    assert!(!journal.replay(&intake, Instant::now()).await.is_done, "there was no time");
-    let cut_off = tokio::time::timeout(Duration::from_millis(5), journal.replay(&intake, soon())).await;
-    assert!(cut_off.is_err() || cut_off.unwrap().is_done);
-    assert!(journal.replay(&intake, soon()).await.is_done);
+    let waiting = place.open();
+    for number in 0..300 {
+        waiting.defer(&[report(&format!("number {number}")).into()]).await;
+    }
+    for _ in 0..3 {
+        // Dropping ends it where it stands.
+        let delivery = waiting.serve(&intake);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(delivery);
+    }
+    drop(waiting);
+    place.replayed(&place.open(), &intake).await.stop().await;
     let counted: i64 = database.value("SELECT sum(occurrences)::bigint FROM incidents").await;
     assert_eq!(counted, 300);
 }
 
 #[tokio::test]
-async fn a_full_journal_takes_nothing_until_it_is_replayed() {
+async fn a_full_journal_takes_nothing_until_its_events_are_delivered() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let limits = Limits { total_bytes: 2_000, ..Limits::default() };
-    let journal = Journal::open_within(&place.journal(), limits).unwrap();
+    let limits = Limits { total_bytes: 3_000, ..Limits::default() };
+    let waiting = place.open_within(limits);
     let mut taken = 0;
     let error = loop {
-        match journal.defer(&[report(&format!("number {taken}")).into()]).await {
+        match waiting.deferral.defer(&[report(&format!("number {taken}")).into()]).await {
             Ok(()) => taken += 1,
             Err(error) => break error,
         }
@@ -200,63 +264,64 @@ async fn a_full_journal_takes_nothing_until_it_is_replayed() {
     assert!((1..5).contains(&taken), "{taken}");
     assert!(matches!(&error, DeferError::Unavailable(_)), "{error}");
     assert!(shared::store::chain(&error).contains("full"), "{}", shared::store::chain(&error));
-    drop(journal);
-    let journal = Journal::open_within(&place.journal(), limits).unwrap();
-    assert!(journal.defer(&[report("after a restart").into()]).await.is_err(), "it counts what it finds");
-    assert_eq!(journal.replay(&intake(&database), soon()).await.stored, taken);
-    journal.defer(&[report("there is room again").into()]).await.unwrap();
+    drop(waiting);
+    let waiting = place.open_within(limits);
+    let refused = waiting.deferral.defer(&[report("after a restart").into()]).await;
+    assert!(refused.is_err(), "it counts what it finds");
+    let _delivery = place.replayed(&waiting, &intake(&database)).await;
+    assert_eq!(database.count("inbound_deliveries").await, taken);
+    waiting.defer(&[report("there is room again").into()]).await;
 }
 
 #[tokio::test]
 async fn a_journal_that_can_not_be_written_says_so_and_works_again_afterwards() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let journal = Journal::open(&place.journal()).unwrap();
-    let away = place.0.path().join("away");
-    fs::rename(place.journal(), &away).unwrap();
-    let error = journal.defer(&[report("lost to its caller").into()]).await.unwrap_err();
+    let waiting = place.open();
+    let elsewhere = place.0.path().join("elsewhere");
+    fs::rename(place.journal(), &elsewhere).unwrap();
+    let error = waiting.deferral.defer(&[report("lost to its caller").into()]).await.unwrap_err();
     assert!(matches!(error, DeferError::Unavailable(_)), "{error}");
-    fs::rename(&away, place.journal()).unwrap();
-    journal.defer(&[report("kept").into()]).await.unwrap();
-    assert!(journal.replay(&intake(&database), soon()).await.is_done);
+    fs::rename(&elsewhere, place.journal()).unwrap();
+    waiting.defer(&[report("kept").into()]).await;
+    let _delivery = place.replayed(&waiting, &intake(&database)).await;
     assert_eq!(occurrences(&database, "kept").await, 1);
 }
 
 #[tokio::test]
 async fn a_stack_stores_at_its_start_what_the_last_run_has_left() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let journal = Journal::open(&place.journal()).unwrap();
-    journal.defer(&[report("left").into()]).await.unwrap();
-    drop(journal);
+    place.open().defer(&[report("left").into()]).await;
     let stack = TestStack::builder().journal(&place.journal()).start(database).await;
-    while occurrences(&stack.database, "left").await == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    stack.database.wait_until("SELECT count(*) = 1 FROM incidents WHERE error_message = 'left'").await;
     let database = stack.stop().await;
     assert_eq!(occurrences(&database, "left").await, 1);
-    assert_eq!(place.segments(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_stack_stores_what_an_earlier_version_has_left_in_lines_of_its_own() {
+    let (place, database) = (Place::new(), Database::migrated().await);
+    fs::create_dir(place.journal()).unwrap();
+    let line = |message: &str| {
+        let text = json!({"kind": "report_deferred", "report": report(message)}).to_string();
+        format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()))
+    };
+    fs::write(place.journal().join("000000000001.segment"), line("one") + &line("two")).unwrap();
+    let stack = TestStack::builder().journal(&place.journal()).start(database).await;
+    stack.database.wait_until("SELECT count(*) = 2 FROM incidents WHERE error_message IN ('one', 'two')").await;
+    place.until_empty().await;
+    stack.stop().await;
 }
 
 #[tokio::test]
 async fn a_stack_that_stops_while_its_database_says_nothing_keeps_what_waits() {
     let place = Place::new();
-    let journal = Journal::open(&place.journal()).unwrap();
-    journal.defer(&[report("kept").into()]).await.unwrap();
-    drop(journal);
-    // Takes connections and never says a word.
+    place.open().defer(&[report("kept").into()]).await;
+    // Takes connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgresql://u:p@{}/x?sslmode=disable", silent.local_addr().unwrap());
     let builder = TestStack::builder().journal(&place.journal()).database_url(url);
     let stack = builder.start(Database::migrated().await).await;
     let database = stack.stop().await;
-    assert_eq!(replayed(&place.journal(), &intake(&database)).await.stored, 1);
-}
-
-#[tokio::test]
-async fn a_drain_stores_what_waits_and_gives_up_in_time_while_the_database_is_away() {
-    let (place, database) = (Place::new(), Database::migrated().await);
-    let journal = Journal::open(&place.journal()).unwrap();
-    journal.defer(&[report("one").into()]).await.unwrap();
-    assert!(!journal.drain(&intake_without_database(), Duration::from_millis(300)).await);
-    assert!(journal.drain(&intake(&database), Duration::from_secs(30)).await);
-    assert_eq!(occurrences(&database, "one").await, 1);
+    place.replayed(&place.open(), &intake(&database)).await.stop().await;
+    assert_eq!(occurrences(&database, "kept").await, 1);
 }

@@ -10,7 +10,7 @@ use super::bus::{moto, replay, waiting};
 use super::occurrences;
 
 const ROUTE: &str = "/api/autonomous/error";
-const NOWHERE: &str = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
+const NOWHERE: &str = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
 
 /// `report-error` with this database, and a bus behind this address; a stuck one of them gets this many milliseconds.
 async fn report_error(database: &str, bus: &str, budget_ms: &str) -> Lambda {

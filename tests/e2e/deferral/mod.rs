@@ -1,4 +1,4 @@
-//! While the database is away reports wait in a safe place, and come back: each exactly once.
+//! While the database is unavailable reports wait in a safe place, and come back: each exactly once.
 
 mod bus;
 mod journal;
@@ -34,9 +34,9 @@ pub(crate) fn intake(database: &Database) -> shared::intake::Intake {
     shared::intake::Intake::new(store.clone(), Publisher::new(store, BusConfig::default()), Default::default())
 }
 
-/// An intake whose database is away.
+/// An intake whose database is unavailable.
 pub(crate) fn intake_without_database() -> shared::intake::Intake {
-    let url = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
+    let url = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
     let config = shared::config::DatabaseConfig::at(url.into());
     let store = shared::store::Store::new(&config, "test", shared::store::PoolSize::LAMBDA).unwrap();
     shared::intake::Intake::new(store.clone(), Publisher::new(store, BusConfig::default()), Default::default())

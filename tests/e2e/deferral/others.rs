@@ -25,7 +25,7 @@ use super::bus::{moto, replay, waiting};
 use super::{batch, failed, intake};
 
 const SECRET: &str = "test_secret";
-const NOWHERE: &str = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
+const NOWHERE: &str = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
 
 fn token() -> HeartbeatToken {
     HeartbeatToken::of(&TestStack::dsn_secret(), "nightly", "production")
@@ -79,7 +79,7 @@ async fn check_in(stack: &TestStack, project: i64) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_stuck_all_that_nobody_sends_again_waits_in_the_journal() {
+async fn while_the_database_is_stuck_all_that_is_not_sent_again_waits_in_the_journal() {
     let (_folder, stack) = stack().await;
     let project = stack.application("shop", None, Limits::default()).await;
     assert_eq!(deliver(&stack, "issue", issue("created", "unresolved", 1)).await.status, 200);
@@ -116,7 +116,7 @@ async fn without_a_place_to_wait_a_step_and_a_heartbeat_are_refused() {
 }
 
 #[tokio::test]
-async fn made_up_tokens_fill_no_journal_while_nobody_can_look_them_up() {
+async fn made_up_tokens_fill_no_journal_while_they_can_not_be_looked_up() {
     let folder = tempfile::tempdir().unwrap();
     let builder = TestStack::builder().journal(&folder.path().join("journal")).database_url(NOWHERE.to_owned());
     let stack = builder.start(Database::empty().await).await;
@@ -235,8 +235,9 @@ async fn a_metric_alert_s_step_brings_its_report_along() {
         let answer = replay.invoke(json!({"Records": [message]})).await.unwrap();
         assert_eq!(failed(&answer), Vec::<&str>::new());
     }
-    let heard: DateTime<Utc> = database.value("SELECT upstream_changed_at FROM incidents WHERE occurrences = 1").await;
-    assert_eq!(heard.timestamp(), detected.timestamp());
+    let changed: DateTime<Utc> =
+        database.value("SELECT upstream_changed_at FROM incidents WHERE occurrences = 1").await;
+    assert_eq!(changed.timestamp(), detected.timestamp());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,10 +285,10 @@ async fn on_lambda_a_heartbeat_waits_on_the_bus_and_a_later_one_holds() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_of_nobody_is_over_once_the_database_can_tell() {
+async fn a_heartbeat_with_an_unknown_token_is_over_once_the_database_answers() {
     let database = Database::migrated().await;
     let beat = Beat { at: Utc::now(), failed: false, message: None };
-    let record = Deferred::Beat(DeferredBeat { token_hash: "nobody's".to_owned(), beat });
+    let record = Deferred::Beat(DeferredBeat { token_hash: "unknown".to_owned(), beat });
     let until = Instant::now() + Duration::from_secs(30);
     let settled = settle(&intake(&database), &[record], until, TimeDelta::zero()).await;
     assert!(matches!(settled.as_slice(), [Settled::Stored]), "{settled:?}");

@@ -49,15 +49,15 @@ async fn a_poison_message_fails_alone_and_the_rest_of_its_batch_is_stored() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_every_message_comes_again() {
+async fn while_the_database_is_unavailable_every_message_comes_again() {
     let database = Database::migrated().await;
-    let nowhere = "postgresql://nobody:nothing@127.0.0.1:9/none?sslmode=disable";
-    let away = Lambda::start("replay", &[("DATABASE_URL", nowhere)]).await;
+    let nowhere = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
+    let without = Lambda::start("replay", &[("DATABASE_URL", nowhere)]).await;
     let messages: Vec<(&str, String)> =
         ["1", "2", "3"].into_iter().map(|id| (id, event(&[report(id), report("each")]))).collect();
-    let answer = away.invoke(batch(&messages)).await.unwrap();
+    let answer = without.invoke(batch(&messages)).await.unwrap();
     assert_eq!(failed(&answer), ["1", "2", "3"]);
-    let (_, logs) = away.terminate().await;
+    let (_, logs) = without.terminate().await;
     assert!(!logs.iter().any(|line| line.contains("\"level\":\"ERROR\"")), "an outage is no refusal: {logs:#?}");
     let answer = replay(&database).await.invoke(batch(&messages)).await.unwrap();
     assert_eq!(failed(&answer), Vec::<&str>::new());
@@ -71,7 +71,7 @@ async fn a_database_that_is_not_migrated_yet_is_waited_for() {
     let replay = replay(&database).await;
     let messages = [("1", event(&[report("boom")]))];
     assert_eq!(failed(&replay.invoke(batch(&messages)).await.unwrap()), ["1"]);
-    watchkeeper::migrations::apply(&database.config()).await.unwrap();
+    local::migrations::apply(&database.config()).await.unwrap();
     assert_eq!(failed(&replay.invoke(batch(&messages)).await.unwrap()), Vec::<&str>::new());
     assert_eq!(occurrences(&database, "boom").await, 1);
 }
@@ -80,13 +80,13 @@ async fn a_database_that_is_not_migrated_yet_is_waited_for() {
 async fn a_database_that_is_back_within_the_invocation_costs_no_message_its_turn() {
     let database = Database::migrated().await;
     let replay = replay(&database).await;
-    database.execute("ALTER TABLE inbound_deliveries RENAME TO away").await;
+    database.execute("ALTER TABLE inbound_deliveries RENAME TO elsewhere").await;
     let messages = [("1", event(&[report("boom")])), ("2", event(&[report("bang")]))];
     let comes_back = async {
         let tried = "SELECT count(*) > 0 FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = 'watchkeeper-replay' AND state = 'idle'";
         database.wait_until(tried).await;
-        database.execute("ALTER TABLE away RENAME TO inbound_deliveries").await;
+        database.execute("ALTER TABLE elsewhere RENAME TO inbound_deliveries").await;
     };
     let (answer, ()) = tokio::join!(replay.invoke(batch(&messages)), comes_back);
     assert_eq!(failed(&answer.unwrap()), Vec::<&str>::new());

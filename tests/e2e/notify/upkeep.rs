@@ -18,23 +18,6 @@ async fn who_is_configured_is_noted_and_who_no_longer_is_too() {
 }
 
 #[tokio::test]
-async fn what_is_over_for_ninety_days_is_deleted_and_nothing_else() {
-    let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.open("INC-1", "LOW").await;
-    telling.resolve("INC-1").await;
-    telling.open("INC-2", "LOW").await;
-    telling.sweep(Utc::now() + TimeDelta::days(89)).await;
-    assert_eq!(telling.database.count("notifications").await, 3);
-    telling.sweep(Utc::now() + TimeDelta::days(91)).await;
-    // The one that is open stays known: its end is still told.
-    assert_eq!(telling.database.count("notifications").await, 1);
-    assert_eq!(telling.database.count("notification_groups").await, 1);
-    telling.resolve("INC-2").await;
-    assert_eq!(inbox.kinds(), "firing resolved firing resolved");
-}
-
-#[tokio::test]
 async fn of_an_e_mail_its_tracking_begins_when_it_is_sent() {
     let inbox = Inbox::open().await;
     let telling = Telling::with(&[

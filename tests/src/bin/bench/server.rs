@@ -6,13 +6,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use local::postgres::{EmbeddedConfig, EmbeddedPostgres};
 use secrecy::SecretString;
 use serde_json::Value;
 use shared::config::DatabaseConfig;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_postgres::{Client, NoTls};
-use watchkeeper::postgres::{EmbeddedConfig, EmbeddedPostgres};
 
 use crate::process;
 
@@ -31,14 +31,14 @@ impl Server {
     /// Starts it in this folder, which is created; `durable` = commits wait for the disk.
     pub(crate) async fn start(folder: &Path, durable: bool) -> anyhow::Result<Self> {
         let postgres = EmbeddedPostgres::start(EmbeddedConfig {
-            install_dir: watchkeeper::config::embedded_postgres_dir(),
+            install_dir: local::postgres::embedded_postgres_dir(),
             data_dir: folder.to_owned(),
             durable,
             max_connections: MAX_CONNECTIONS,
         })
         .await?;
         let config = DatabaseConfig::at(SecretString::from(postgres.url()));
-        watchkeeper::migrations::apply(&config).await?;
+        local::migrations::apply(&config).await?;
         let (client, connection) = tokio_postgres::connect(postgres.url(), NoTls).await?;
         tokio::spawn(connection);
         Ok(Self { postgres, folder: folder.to_owned(), client })

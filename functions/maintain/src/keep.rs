@@ -1,0 +1,177 @@
+//! How long rows are kept. Pure.
+//!
+//! Operators decide in `system_config`, as `{"value": DAYS}`. A value that is no whole number of days, or out of its
+//! bounds, is ignored with a warning: the default holds.
+//!
+//! | Key | Days | At least | What |
+//! |---|---|---|---|
+//! | `check_retention_days` | 30 | 1 | results of checks |
+//! | `rollup_retention_days` | 400 | 1 | hourly and daily roll-ups of results |
+//! | `security_event_retention_days` | 90 | 1 | requests that were refused |
+//! | `report_key_retention_days` | 30 | 30 | delivery keys of reports |
+//! | `step_key_retention_days` | 90 | 90 | delivery keys of steps |
+//! | `published_event_retention_days` | 30 | 1 | events that are on the bus |
+//! | `notification_retention_days` | 90 | 30 | notifications that are over, and their groups |
+//! | `silence_retention_days` | 90 | 1 | silences that have ended |
+//! | `check_in_retention_days` | 400 | 1 | the last check-in of a job |
+//! | `intake_counter_retention_days` | 90 | 1 | what came in, by hour |
+//! | `quota_counter_retention_days` | 40 | 32 | what applications sent, by quota |
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use shared::store::deliveries::{KEEP_REPORTS, KEEP_STEPS};
+
+/// Longer than that is for ever.
+const MOST_DAYS: i64 = 10_000;
+
+/// How long the rows of a task are kept.
+#[derive(Debug, Clone, Copy)]
+pub enum Keep {
+    /// As long as this setting says.
+    As(&'static Setting),
+    /// This long.
+    For(TimeDelta),
+}
+
+/// A setting of `system_config`.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its key.
+    pub key: &'static str,
+    /// The days that hold where no operator has decided.
+    pub default: i64,
+    /// No fewer days than these: something needs the rows until then.
+    pub least: i64,
+}
+
+impl Setting {
+    const fn new(key: &'static str, default: i64, least: i64) -> Self {
+        Self { key, default, least }
+    }
+}
+
+/// Results of checks.
+pub const CHECKS: Setting = Setting::new("check_retention_days", 30, 1);
+/// Their roll-ups.
+pub const ROLLUPS: Setting = Setting::new("rollup_retention_days", 400, 1);
+/// Requests that were refused.
+pub const SECURITY_EVENTS: Setting = Setting::new("security_event_retention_days", 90, 1);
+/// Keys of reports: a sender may send a report again for as long, and it must count once.
+pub const REPORT_KEYS: Setting =
+    Setting::new("report_key_retention_days", KEEP_REPORTS.num_days(), KEEP_REPORTS.num_days());
+/// Keys of steps: likewise.
+pub const STEP_KEYS: Setting = Setting::new("step_key_retention_days", KEEP_STEPS.num_days(), KEEP_STEPS.num_days());
+/// Events that are on the bus.
+pub const PUBLISHED_EVENTS: Setting = Setting::new("published_event_retention_days", 30, 1);
+/// Notifications: an event is known by them for as long as a queue and its dead letters may deliver it, 28 days.
+pub const NOTIFICATIONS: Setting = Setting::new("notification_retention_days", 90, 30);
+/// Silences that have ended.
+pub const SILENCES: Setting = Setting::new("silence_retention_days", 90, 1);
+/// Jobs that send no check-ins any more. Some jobs run once a year.
+pub const CHECK_INS: Setting = Setting::new("check_in_retention_days", 400, 1);
+/// What came in, by hour.
+pub const INTAKE_COUNTERS: Setting = Setting::new("intake_counter_retention_days", 90, 1);
+/// What applications sent: the month's quota is counted from the first day of the month.
+pub const QUOTA_COUNTERS: Setting = Setting::new("quota_counter_retention_days", 40, 32);
+
+const ALL: [&Setting; 11] = [
+    &CHECKS,
+    &ROLLUPS,
+    &SECURITY_EVENTS,
+    &REPORT_KEYS,
+    &STEP_KEYS,
+    &PUBLISHED_EVENTS,
+    &NOTIFICATIONS,
+    &SILENCES,
+    &CHECK_INS,
+    &INTAKE_COUNTERS,
+    &QUOTA_COUNTERS,
+];
+
+/// The keys of all settings.
+#[must_use]
+pub fn keys() -> [&'static str; ALL.len()] {
+    ALL.map(|setting| setting.key)
+}
+
+/// What operators have decided, where it is valid.
+#[derive(Debug, Default)]
+pub struct KeepTimes(BTreeMap<&'static str, i64>);
+
+impl KeepTimes {
+    /// Reads the values of `system_config`.
+    #[must_use]
+    pub fn read(values: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let mut days = BTreeMap::new();
+        for (key, value) in values {
+            let Some(setting) = ALL.iter().find(|setting| setting.key == key) else { continue };
+            let bounds = setting.least..=MOST_DAYS;
+            match value.get("value").and_then(Value::as_i64).filter(|days| bounds.contains(days)) {
+                Some(valid) => {
+                    days.insert(setting.key, valid);
+                }
+                None => tracing::warn!(
+                    key,
+                    "{key} in system_config is not {{\"value\": DAYS}} with {} to {MOST_DAYS} days: {} days hold",
+                    setting.least,
+                    setting.default
+                ),
+            }
+        }
+        Self(days)
+    }
+
+    /// What is older than this instant is deleted.
+    #[must_use]
+    pub fn before(&self, keep: Keep, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - match keep {
+            Keep::As(setting) => TimeDelta::days(self.0.get(setting.key).copied().unwrap_or(setting.default)),
+            Keep::For(time) => time,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn days_with(setting: &'static Setting, value: Value) -> i64 {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        (now - KeepTimes::read([(setting.key.to_owned(), value)]).before(Keep::As(setting), now)).num_days()
+    }
+
+    #[test]
+    fn an_operator_decides_within_the_bounds_and_the_default_holds_otherwise() {
+        for (setting, value, days) in [
+            (&CHECKS, json!({"value": 7}), 7),
+            (&CHECKS, json!({"value": 10_000}), 10_000),
+            (&CHECKS, json!({"value": 0}), 30),
+            (&CHECKS, json!({"value": -1}), 30),
+            (&CHECKS, json!({"value": 10_001}), 30),
+            (&CHECKS, json!({"value": "7"}), 30),
+            (&CHECKS, json!({"value": 1.5}), 30),
+            (&CHECKS, json!({"days": 7}), 30),
+            (&CHECKS, json!(7), 30),
+            (&CHECKS, Value::Null, 30),
+            (&REPORT_KEYS, json!({"value": 29}), 30),
+            (&REPORT_KEYS, json!({"value": 31}), 31),
+            (&STEP_KEYS, json!({"value": 30}), 90),
+            (&QUOTA_COUNTERS, json!({"value": 31}), 40),
+            (&NOTIFICATIONS, json!({"value": 30}), 30),
+        ] {
+            assert_eq!(days_with(setting, value.clone()), days, "{} {value}", setting.key);
+        }
+    }
+
+    #[test]
+    fn the_table_in_this_file_names_each_setting_with_its_default_and_bound() {
+        let source = include_str!("keep.rs");
+        for Setting { key, default, least } in ALL {
+            assert!(source.contains(&format!("| `{key}` | {default} | {least} |")), "{key}");
+        }
+    }
+}

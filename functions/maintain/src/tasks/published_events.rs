@@ -1,0 +1,9 @@
+//! Events that are on the bus. What is not published stays, however old.
+
+use shared::store::retention;
+
+use super::Task;
+use crate::keep::{self, Keep};
+
+pub(super) const TASK: Task =
+    Task { name: "published_events", keep: Keep::As(&keep::PUBLISHED_EVENTS), rows: retention::PUBLISHED_EVENTS };

@@ -1,0 +1,246 @@
+//! Hands messages to their functions: so many at a time for each queue as its function takes, each batch as Lambda would
+//! hand it over. What a run before has left comes first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use aws_lambda_events::sqs::SqsEvent;
+use serde_json::Value;
+use shared::store::chain;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::queue::{Failure, Message, Next, Queue};
+use super::{Consumer, LocalBus, NotTaken};
+use crate::journal::Journal;
+
+/// After a batch of a queue that keeps its order has failed, its next turn comes after this time.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Running deliveries. Dropping them stops them at once; what was under way comes again after the next start.
+pub struct Delivery {
+    stop: watch::Sender<bool>,
+    workers: JoinSet<()>,
+}
+
+impl Delivery {
+    /// What is being delivered when the stack stops gets this long.
+    const LAST: Duration = Duration::from_millis(500);
+
+    pub(super) fn start(bus: &LocalBus, consumers: &BTreeMap<&str, Arc<dyn Consumer>>) -> anyhow::Result<Self> {
+        let ((stop, stopped), (begin, begun)) = (watch::channel(false), watch::channel(false));
+        let mut workers = JoinSet::new();
+        for queue in bus.0.queues.values() {
+            let function = queue.settings.function.as_str();
+            let consumer = consumers.get(function).with_context(|| format!("the local stack has no {function}"))?;
+            let count = if queue.keeps_order { 1 } else { queue.settings.concurrency };
+            for _ in 0..count {
+                let worker = Worker {
+                    queue: Arc::clone(queue),
+                    consumer: Arc::clone(consumer),
+                    journal: Arc::clone(&bus.0.journal),
+                };
+                workers.spawn(worker.run(begun.clone(), stopped.clone()));
+            }
+        }
+        let (bus, mut stopped) = (bus.clone(), stopped);
+        workers.spawn(async move {
+            tokio::select! {
+                // Fails only when the workers have ended.
+                () = bus.enqueue_left() => drop(begin.send(true)),
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+            }
+        });
+        Ok(Self { stop, workers })
+    }
+
+    /// Begins nothing new, lets end what is being delivered, and keeps the rest for the next start.
+    pub async fn stop(mut self) {
+        // Fails only when everything has ended already.
+        let _ = self.stop.send(true);
+        let all = async { while self.workers.join_next().await.is_some() {} };
+        if tokio::time::timeout(Self::LAST, all).await.is_err() {
+            tracing::warn!("an event was still being delivered; it comes again after the next start");
+        }
+    }
+}
+
+struct Worker {
+    queue: Arc<Queue>,
+    consumer: Arc<dyn Consumer>,
+    journal: Arc<Journal>,
+}
+
+impl Worker {
+    async fn run(self, mut begun: watch::Receiver<bool>, mut stopped: watch::Receiver<bool>) {
+        // An error means that the stack stops before it has begun.
+        if begun.wait_for(|begun| *begun).await.is_err() {
+            return;
+        }
+        loop {
+            let batch = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+                batch = self.queue.take() => batch,
+            };
+            let has_failed = self.deliver(batch).await;
+            if has_failed && self.queue.keeps_order {
+                tokio::select! {
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+
+    /// Whether a message of the batch has to come again.
+    async fn deliver(&self, batch: Vec<Message>) -> bool {
+        let places: Vec<_> = batch.iter().map(|message| &message.kept).collect();
+        let events = match self.journal.read(&places).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::error!(%error, "the journal can't be read; its events come again: {error}");
+                return self.push_all_back(batch, Failure::Named).await;
+            }
+        };
+        let mut readable = Vec::new();
+        for (message, event) in batch.into_iter().zip(events) {
+            match event {
+                Ok(event) => readable.push((message, event)),
+                Err(error) => self.set_aside(&message, &Value::Null, &chain(&error)).await,
+            }
+        }
+        match self.hand_over(&readable).await {
+            Some(not_taken) => self.settle(readable, &not_taken).await,
+            None => {
+                self.push_all_back(readable.into_iter().map(|(message, _)| message).collect(), Failure::Silent).await
+            }
+        }
+    }
+
+    async fn settle(&self, batch: Vec<(Message, Value)>, not_taken: &NotTaken) -> bool {
+        let (mut again, mut delivered) = (Vec::new(), BTreeMap::<u64, usize>::new());
+        for (message, event) in batch {
+            let id = message.id.to_string();
+            if not_taken.again.contains(&id) {
+                again.push(message);
+            } else if not_taken.refused.contains(&id) {
+                self.set_aside(&message, &event, &format!("{} refused it", self.queue.settings.function)).await;
+            } else {
+                *delivered.entry(message.kept.segment).or_default() += 1;
+            }
+        }
+        for (segment, events) in delivered {
+            self.journal.delivered(segment, events).await;
+            self.queue.taken(events);
+        }
+        self.push_all_back(again, Failure::Named).await
+    }
+
+    /// Whether there was one.
+    async fn push_all_back(&self, batch: Vec<Message>, failure: Failure) -> bool {
+        let has_failed = !batch.is_empty();
+        for message in batch {
+            if let Next::Over(message) = self.queue.push_back(message, failure) {
+                let events = self.journal.read(&[&message.kept]).await;
+                let event = events.ok().and_then(|events| events.into_iter().next()?.ok()).unwrap_or_default();
+                self.set_aside(&message, &event, &format!("{} did not take it", self.queue.settings.function)).await;
+            }
+        }
+        has_failed
+    }
+
+    async fn set_aside(&self, message: &Message, event: &Value, reason: &str) {
+        self.journal.refuse(&message.kept, event, reason).await;
+        self.queue.taken(1);
+    }
+
+    /// The messages that were not taken; none = there was no answer that makes sense.
+    async fn hand_over(&self, batch: &[(Message, Value)]) -> Option<NotTaken> {
+        let mut event = SqsEvent::default();
+        event.records = batch.iter().map(|(message, event)| message.as_sqs(event)).collect();
+        let (consumer, timeout) = (Arc::clone(&self.consumer), self.queue.settings.timeout);
+        let deadline = SystemTime::now() + timeout;
+        // A task of its own, so that a panic in it is no end of ours. It ends with this set.
+        let mut task = JoinSet::new();
+        task.spawn(async move { consumer.consume(event, deadline).await });
+        let function = &self.queue.settings.function;
+        let not_taken = match tokio::time::timeout(timeout, task.join_next()).await {
+            Ok(Some(Ok(not_taken))) => not_taken,
+            Ok(_) => {
+                tracing::error!(function, "{function} crashed; its events come again");
+                return None;
+            }
+            Err(_) => {
+                tracing::error!(function, "{function} ran out of time; its events come again");
+                return None;
+            }
+        };
+        // As AWS reads it: an answer that names a message that was not there is no answer.
+        let is_known = |id: &String| batch.iter().any(|(message, _)| message.id.to_string() == *id);
+        let makes_sense = not_taken.again.iter().chain(&not_taken.refused).all(is_known);
+        makes_sense.then_some(not_taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+
+    use serde_json::Value;
+    use shared::bus::{Entry, Transport as _};
+
+    use super::super::template::Routes;
+    use super::*;
+
+    /// Takes nothing.
+    struct Refusing;
+
+    impl Consumer for Refusing {
+        fn consume(&self, batch: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
+            let again = batch.records.into_iter().filter_map(|message| message.message_id).collect();
+            Box::pin(async move { NotTaken { again, ..NotTaken::default() } })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_function_takes_for_too_long_is_set_aside_for_people() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        let mut routes = Routes::ours().unwrap();
+        for queue in &mut routes.queues {
+            queue.patience = Duration::ZERO;
+        }
+        let bus = LocalBus::with_routes(Arc::clone(&journal), routes);
+        let refusing = || Arc::new(Refusing) as Arc<dyn Consumer>;
+        let consumers = BTreeMap::from(
+            ["NotifyFunction", "DispatchFunction", "ReplayFunction"].map(|function| (function, refusing())),
+        );
+        let delivery = bus.serve(&consumers).unwrap();
+        let entry = Entry { detail_type: "AlertRaised".to_owned(), detail: r#"{"number": 7}"#.to_owned() };
+        assert_eq!(bus.put(&[entry]).await.unwrap(), [Ok(())]);
+        let begun = std::time::Instant::now();
+        let set_aside = loop {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            match std::fs::read_to_string(journal.refused()) {
+                Ok(text) if text.ends_with('\n') => break text,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        let line: Value = serde_json::from_str(set_aside.trim_end()).unwrap();
+        assert_eq!((&line["queue"], &line["event"]["detail"]["number"]), (&"Notices".into(), &7.into()));
+        assert!(line["reason"].as_str().unwrap().contains("NotifyFunction"));
+        delivery.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_function_that_is_missing_is_named_at_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let bus = LocalBus::new(Journal::open(folder.path()).unwrap()).unwrap();
+        let Err(error) = bus.serve(&BTreeMap::new()) else { unreachable!("it should fail") };
+        assert!(error.to_string().contains("Function"), "{error}");
+    }
+}

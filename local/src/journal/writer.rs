@@ -1,0 +1,162 @@
+//! Appends to the journal. Callers that wait at the same time share one write and one `fsync`.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::segments::Folder;
+use super::{JournalError, Limits, State};
+
+/// So many commands are taken together.
+const GROUP: usize = 256;
+
+/// What the writer is asked for.
+pub(super) enum Command {
+    /// Append these lines, and answer when they are safe.
+    Append(Append),
+    /// Every event of this segment is delivered: it may be deleted.
+    Tidy(u64),
+}
+
+pub(super) struct Append {
+    pub(super) lines: Vec<u8>,
+    /// How many events they are.
+    pub(super) events: usize,
+    /// Answered with the place of the first line.
+    pub(super) done: oneshot::Sender<Result<Place, JournalError>>,
+}
+
+/// A segment, and a byte of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) segment: u64,
+    pub(super) at: u64,
+}
+
+/// The end of the journal that grows.
+pub(super) struct Writer {
+    folder: Folder,
+    limits: Limits,
+    state: Arc<State>,
+    next_number: u64,
+    open: Option<Open>,
+}
+
+struct Open {
+    number: u64,
+    file: File,
+    bytes: u64,
+}
+
+impl Writer {
+    /// A writer whose first segment has this number.
+    pub(super) fn new(folder: Folder, limits: Limits, state: Arc<State>, next_number: u64) -> Self {
+        Self { folder, limits, state, next_number, open: None }
+    }
+
+    /// Writes until the journal is dropped.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while commands.recv_many(&mut group, GROUP).await > 0 {
+            let taken = std::mem::take(&mut group);
+            let written = tokio::task::spawn_blocking(move || {
+                self.perform(taken);
+                self
+            });
+            match written.await {
+                Ok(writer) => self = writer,
+                // From now on callers get the error that the journal has ended.
+                Err(error) => return tracing::error!(%error, "the journal's writer has ended"),
+            }
+        }
+    }
+
+    fn perform(&mut self, commands: Vec<Command>) {
+        let (mut appends, mut over) = (Vec::new(), Vec::new());
+        let mut room = self.limits.total_bytes.saturating_sub(self.state.bytes());
+        for command in commands {
+            match command {
+                Command::Append(append) => match room.checked_sub(append.lines.len() as u64) {
+                    Some(left) => {
+                        room = left;
+                        appends.push(append);
+                    }
+                    None => answer(append, Err(JournalError::Full { bytes: self.limits.total_bytes })),
+                },
+                Command::Tidy(number) => over.push(number),
+            }
+        }
+        if !appends.is_empty() {
+            let written = self.append(&appends).map_err(Arc::new);
+            let mut before = 0;
+            for append in appends {
+                let bytes = append.lines.len() as u64;
+                let place = written.clone().map(|first| Place { at: first.at + before, ..first });
+                answer(append, place.map_err(JournalError::Write));
+                before += bytes;
+            }
+        }
+        over.sort_unstable();
+        over.dedup();
+        for number in over {
+            self.tidy(number);
+        }
+    }
+
+    /// Appends to the open segment. After a failure it is not known what its end holds, so it is never written again.
+    fn append(&mut self, appends: &[Append]) -> io::Result<Place> {
+        let lines = appends.iter().map(|append| append.lines.as_slice()).collect::<Vec<_>>().concat();
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.create()?,
+        };
+        let place = Place { segment: open.number, at: open.bytes };
+        match open.file.write_all(&lines).and_then(|()| open.file.sync_data()) {
+            Ok(()) => {
+                open.bytes += lines.len() as u64;
+                self.state.grew(lines.len() as u64);
+                self.state.waits(open.number, appends.iter().map(|append| append.events).sum());
+                // A full segment is deleted with the last of its events.
+                self.open = (open.bytes < self.limits.segment_bytes).then_some(open);
+                Ok(place)
+            }
+            Err(error) => {
+                // A torn end is known as such when it is read; cutting it off only saves the space.
+                let _ = open.file.set_len(open.bytes);
+                self.tidy(open.number);
+                Err(error)
+            }
+        }
+    }
+
+    fn create(&mut self) -> io::Result<Open> {
+        let number = self.next_number;
+        // Used up even when this fails: what is there now must not be overwritten.
+        self.next_number += 1;
+        Ok(Open { number, file: self.folder.create(number)?, bytes: 0 })
+    }
+
+    /// Deletes a segment without events that wait; the open one is emptied and used again. That is not synced: what comes
+    /// back after a crash is delivered again, which is harmless.
+    fn tidy(&mut self, number: u64) {
+        if !self.state.is_over(number) {
+            return;
+        }
+        let freed = match &mut self.open {
+            Some(open) if open.number == number => open.file.set_len(0).map(|()| std::mem::take(&mut open.bytes)),
+            _ => self.folder.delete(number),
+        };
+        match freed {
+            Ok(bytes) => self.state.shrank(bytes),
+            // What could not be deleted is found at the next start.
+            Err(error) => tracing::warn!(number, %error, "segment {number} of the journal can't be deleted: {error}"),
+        }
+    }
+}
+
+fn answer(append: Append, result: Result<Place, JournalError>) {
+    // A caller that is gone does not wait: the event is delivered all the same.
+    let _ = append.done.send(result);
+}

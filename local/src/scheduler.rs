@@ -1,0 +1,138 @@
+//! The minute's tick, on the wall-clock minute, as EventBridge fires it in AWS; and each second's count.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use shared::applications::Directory;
+use shared::intake::Intake;
+use shared::store::chain;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use crate::ticker::{Now, Ticker};
+
+/// A maintenance run begins nothing after this time: the next one starts after ten minutes.
+const MAINTENANCE: Duration = Duration::from_secs(300);
+
+/// Fires until the stack stops. A round that takes long does not delay the next tick.
+pub(crate) async fn run(
+    probe: probe::App,
+    dispatch: dispatch::App,
+    maintain: maintain::App,
+    intake: Intake,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut ticker = Ticker::starting(Utc::now());
+    while !*stopped.borrow() {
+        let tick = next(&mut ticker).await;
+        let (probe, dispatch, intake) = (probe.clone(), dispatch.clone(), intake.clone());
+        // Each by itself: a round may last into the next minute.
+        tokio::spawn(async move {
+            if let Err(error) = probe::handle(&probe, tick).await {
+                tracing::error!(%tick, error = %chain(error.as_ref()), "the minute's round failed");
+            }
+        });
+        tokio::spawn(async move {
+            if let Err(error) = dispatch::handle(&dispatch, tick).await {
+                tracing::error!(%tick, error = %chain(error.as_ref()), "the minute's sweep failed");
+            }
+            intake.refresh_settings().await;
+        });
+        if maintain::is_due(tick) {
+            tokio::spawn(maintain_once(maintain.clone(), tick));
+        }
+    }
+}
+
+async fn maintain_once(maintain: maintain::App, tick: DateTime<Utc>) {
+    if let Err(error) = maintain::handle(&maintain, tick, Instant::now() + MAINTENANCE).await {
+        tracing::error!(%tick, error = %chain(error.as_ref()), "maintenance failed");
+    }
+}
+
+/// What can't wait for the minute, each second: what was left beside the incidents in a storm is counted, alerts whose time
+/// has come, steps of escalations and events that the bus has not taken are published, messages that are due are sent, and what
+/// applications have sent is written down. Ends with its task.
+pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App, directory: Directory) {
+    let app = || dispatch.clone();
+    // Beside each other: a channel or a bus that hangs holds up nothing else.
+    tokio::join!(
+        each_second(
+            "counts stay beside the incidents",
+            app,
+            |app, _| async move { dispatch::fold(&app).await.map(drop) }
+        ),
+        each_second("alerts are announced later", app, |app, now| async move {
+            dispatch::announce(&app, now).await.map(drop)
+        }),
+        each_second(
+            "what applications have sent is not counted yet",
+            || directory.clone(),
+            |directory, now| async move { Ok(directory.write_counts(now).await?) }
+        ),
+        each_second("escalations wait", app, |app, now| async move { dispatch::escalate(&app, now).await.map(drop) }),
+        each_second("events stay in the outbox", app, |app, now| async move {
+            dispatch::publish(&app, now).await.map(drop)
+        }),
+        each_second("groups wait", || notify.clone(), |app, now| async move { notify::tell_waiting(&app, now).await }),
+        each_second(
+            "messages wait",
+            || notify.clone(),
+            |app, now| async move {
+                send_beside(app, now);
+                Ok(())
+            }
+        ),
+        each(
+            Duration::from_secs(60),
+            "what was missed waits",
+            || notify.clone(),
+            |app, now| async move { notify::tell_missed(&app, now).await }
+        ),
+    );
+}
+
+/// Sends messages that are due, and does not wait for it: a channel that hangs holds up no other.
+pub(crate) fn send_beside(app: notify::App, now: DateTime<Utc>) {
+    tokio::spawn(async move {
+        if let Err(error) = notify::send_waiting(&app, now).await {
+            tracing::debug!(error = %chain(error.as_ref()), "messages wait for another second");
+        }
+    });
+}
+
+/// Does this each second; what fails is done in the next one.
+async fn each_second<App, Done>(otherwise: &str, app: impl Fn() -> App, work: impl Fn(App, DateTime<Utc>) -> Done)
+where
+    Done: Future<Output = anyhow::Result<()>>,
+{
+    each(Duration::from_secs(1), otherwise, app, work).await;
+}
+
+async fn each<App, Done>(
+    period: Duration,
+    otherwise: &str,
+    app: impl Fn() -> App,
+    work: impl Fn(App, DateTime<Utc>) -> Done,
+) where
+    Done: Future<Output = anyhow::Result<()>>,
+{
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = work(app(), Utc::now()).await {
+            tracing::debug!(error = %chain(error.as_ref()), "{otherwise} for another {period:?}");
+        }
+    }
+}
+
+/// Waits for the next minute, and returns it.
+async fn next(ticker: &mut Ticker) -> DateTime<Utc> {
+    loop {
+        match ticker.look(Utc::now()) {
+            Now::Fire(tick) => return tick,
+            Now::Wait(wait) => tokio::time::sleep(wait).await,
+        }
+    }
+}
