@@ -1,6 +1,7 @@
 //! What an application's row bounds: how severe its incidents become, and how many it opens within an hour.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
@@ -34,7 +35,7 @@ async fn capped(store: &Store, most: Severity) -> i64 {
 }
 
 fn of(project: i64, mut classified: ClassifiedReport) -> ClassifiedReport {
-    classified.report.project = Some(project);
+    Arc::make_mut(&mut classified.report).project = Some(project);
     classified
 }
 
@@ -143,7 +144,7 @@ async fn new_errors_beyond_an_hours_number_are_counted_together_and_nothing_is_l
     // Known ones go on being counted where they belong, and cost nothing.
     let mut again = errors(project, 0, 3, noon() + Duration::minutes(1));
     for classified in &mut again {
-        classified.report.delivery_key = shared::model::DeliveryKey::unique("again", noon());
+        Arc::make_mut(&mut classified.report).delivery_key = shared::model::DeliveryKey::unique("again", noon());
     }
     assert!(write(&store, &again).await.iter().all(|receipt| !receipt.created));
     write(&store, &errors(project, 100, 40, noon() + Duration::minutes(59))).await;
@@ -179,8 +180,9 @@ async fn neither_the_environment_nor_the_grouping_that_a_sender_chooses_passes_t
     let project = application(&store, Some("staging"), changes).await;
     let mut batch = errors(project, 0, 20, noon());
     for (number, classified) in batch.iter_mut().enumerate() {
-        classified.report.environment = format!("environment {number}");
-        classified.report.client_fingerprint = vec![format!("overflow:{number}")];
+        let report = Arc::make_mut(&mut classified.report);
+        report.environment = format!("environment {number}");
+        report.client_fingerprint = vec![format!("overflow:{number}")];
         classified.fingerprint = Fingerprint::of_report(&classified.report);
     }
     write(&store, &batch).await;

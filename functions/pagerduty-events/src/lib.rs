@@ -5,7 +5,7 @@
 //!   committed; an event counts once; what is somebody else's incident changes nothing.
 //! - Idempotency key: the event's id, which is signed, and what it is about.
 //!
-//! Steps: [`signature`] → [`payload`] (a body to a deed) → `alerts` (their incident to the keys that it was opened under) →
+//! Steps: [`signature`] → [`payload`] (a body to an action) → `alerts` (their incident to the keys that it was opened under) →
 //! `shared::store::subjects` (a key to our incidents) → `shared::store::reactions` → answer.
 
 mod alerts;
@@ -99,14 +99,14 @@ impl App {
             Ok(all)
         });
         let reacted = reacted.await?;
-        let (deed, by) = (done.deed, &done.by);
+        let (action, by) = (done.action, &done.by);
         if reacted.is_empty() {
             tracing::info!(about = ?done.about, "ignored: nothing that is open here");
             return Ok(Json(json!({ "ignored": "nothing that is open here" })));
         }
         let mut events = Vec::new();
         for (subject, reacted) in &reacted {
-            tracing::info!(%subject, by, ?deed, ?reacted, "{deed:?} of {subject} by {by}");
+            tracing::info!(%subject, by, ?action, ?reacted, "{action:?} of {subject} by {by}");
             events.extend(match reacted {
                 Reacted::Done(event) => *event,
                 Reacted::Over | Reacted::Unknown => None,
@@ -122,7 +122,7 @@ fn reaction(done: &Done, subject: &Subject, now: DateTime<Utc>) -> Reaction {
     let content = json!([done.event_id, subject.to_string()]);
     Reaction {
         delivery_key: DeliveryKey::derived("pagerduty", content.to_string().as_bytes()),
-        deed: done.deed,
+        action: done.action,
         by: done.by.clone(),
         comment: None,
         agent: Agent::new("pagerduty-events", "operator"),

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::store::reactions::{Deed, person};
+use shared::store::reactions::{Action, person};
 
 use crate::alerts::is_key;
 
@@ -27,7 +27,7 @@ pub struct Done {
     /// Tells the event from every other, also when it is sent again.
     pub event_id: String,
     /// What it was.
-    pub deed: Deed,
+    pub action: Action,
     /// What it was done about.
     pub about: About,
     /// `pagerduty:Earline Greenholt`.
@@ -49,11 +49,11 @@ pub enum About {
 #[must_use]
 pub fn meaning(body: &Value) -> Meaning {
     let event = &body["event"];
-    let deed = match event["event_type"].as_str() {
-        Some("incident.acknowledged") => Deed::Acknowledge,
-        Some("incident.resolved") => Deed::Resolve,
-        Some("incident.unacknowledged") => Deed::Note("Unacknowledged in PagerDuty"),
-        Some("incident.reopened") => Deed::Note("Reopened in PagerDuty"),
+    let action = match event["event_type"].as_str() {
+        Some("incident.acknowledged") => Action::Acknowledge,
+        Some("incident.resolved") => Action::Resolve,
+        Some("incident.unacknowledged") => Action::Note("Unacknowledged in PagerDuty"),
+        Some("incident.reopened") => Action::Note("Reopened in PagerDuty"),
         Some("pagey.ping") => return Meaning::Nothing("a ping"),
         _ => return Meaning::Nothing("nothing was done about an incident"),
     };
@@ -71,7 +71,7 @@ pub fn meaning(body: &Value) -> Meaning {
     match text(&event["id"]).zip(about) {
         Some((event_id, about)) => {
             let at = event["occurred_at"].as_str().and_then(|at| at.parse().ok());
-            Meaning::Did(Done { event_id, deed, about, by: name_of(&event["agent"]), at })
+            Meaning::Did(Done { event_id, action, about, by: name_of(&event["agent"]), at })
         }
         None => Meaning::Nothing("it names no incident"),
     }
@@ -119,18 +119,18 @@ mod tests {
         let acknowledged = done(changed(&|_| {}));
         let expected = Done {
             event_id: "5ac64822-4adc-4fda-ade0-410becf0de4f".to_owned(),
-            deed: Deed::Acknowledge,
+            action: Action::Acknowledge,
             about: About::Incident("PGR0VU2".to_owned()),
             by: "pagerduty:Earline Greenholt".to_owned(),
             at: "2026-11-24T12:00:00Z".parse().ok(),
         };
         assert_eq!(acknowledged, expected);
-        for (kind, deed) in [
-            ("incident.resolved", Deed::Resolve),
-            ("incident.unacknowledged", Deed::Note("Unacknowledged in PagerDuty")),
-            ("incident.reopened", Deed::Note("Reopened in PagerDuty")),
+        for (kind, action) in [
+            ("incident.resolved", Action::Resolve),
+            ("incident.unacknowledged", Action::Note("Unacknowledged in PagerDuty")),
+            ("incident.reopened", Action::Note("Reopened in PagerDuty")),
         ] {
-            assert_eq!(done(changed(&|body| body["event"]["event_type"] = kind.into())).deed, deed);
+            assert_eq!(done(changed(&|body| body["event"]["event_type"] = kind.into())).action, action);
         }
         assert_eq!(done(changed(&|body| body["event"]["agent"]["summary"] = Value::Null)).by, "pagerduty");
         // Where it says under which key it was opened, nobody needs to be asked.

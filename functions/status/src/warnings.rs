@@ -1,12 +1,12 @@
 //! What keeps people from being told, in words. Pure.
 
-use shared::store::status::{Outbox, Telling};
+use shared::store::status::{Notifications, Outbox};
 
 /// Each minute what waits is offered to the bus; after so long nobody does, or it is refused.
 const LATE_SECONDS: f64 = 180.0;
 
 /// One line for each thing that is wrong.
-pub(crate) fn warnings(outbox: &Outbox, telling: &Telling) -> Vec<String> {
+pub(crate) fn warnings(outbox: &Outbox, telling: &Notifications) -> Vec<String> {
     let mut warnings = Vec::new();
     if telling.receivers == 0 {
         warnings.push("no channel is configured: nobody is told".to_owned());
@@ -45,7 +45,8 @@ mod tests {
     #[test]
     fn each_thing_that_is_wrong_is_one_line_and_nothing_else_is() {
         let mut outbox = Outbox { waiting: 5, failing: 0, lag_seconds: 2.0, last_error: Some("x".to_owned()) };
-        let mut telling = Telling { receivers: 1, failing: vec![], pending: 3, sending: 1, failed: 9, failed_today: 0 };
+        let mut telling =
+            Notifications { receivers: 1, failing: vec![], pending: 3, sending: 1, failed: 9, failed_today: 0 };
         assert_eq!(warnings(&outbox, &telling), [""; 0]);
         let failing = FailingReceiver { receiver: "slack".to_owned(), since: DateTime::UNIX_EPOCH, last_error: None };
         outbox.lag_seconds = 181.0;
