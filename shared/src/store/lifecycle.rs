@@ -134,7 +134,7 @@ pub enum Arrival {
 /// Stores a step. Idempotent.
 ///
 /// # Errors
-/// As [`resolve_group`].
+/// Any store error; then nothing is written.
 pub async fn take_step(client: &Client, change: Change, step: &Step, arrival: Arrival) -> Result<Taken, StoreError> {
     let to = match change {
         Change::Resolve => Some(IncidentStatus::Resolved),
@@ -142,7 +142,7 @@ pub async fn take_step(client: &Client, change: Change, step: &Step, arrival: Ar
         Change::Acknowledge => Some(IncidentStatus::Acknowledged),
         Change::Note => None,
     };
-    if let Some(touched) = take(client, to, step, arrival).await? {
+    if let Some(touched) = change_incidents(client, to, step, arrival).await? {
         return Ok(Taken::New(touched));
     }
     let earlier = find_earlier(client, &step.delivery_key).await?;
@@ -151,40 +151,6 @@ pub async fn take_step(client: &Client, change: Change, step: &Step, arrival: Ar
 
 /// The longest description, in characters.
 const DESCRIPTION_CHARS: usize = 1_000;
-
-/// Resolves all open incidents. Returns the affected incidents, newest first; those that were resolved already are not
-/// changed. None for a duplicate delivery.
-///
-/// # Errors
-/// Any store error; then nothing is written.
-pub async fn resolve_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Resolved), step, Arrival::Live).await
-}
-
-/// Reopens the newest incident if none is open. None for a duplicate delivery, or if no incident is known and
-/// `keep_unknown` is false.
-///
-/// # Errors
-/// As [`resolve_group`].
-pub async fn reopen_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Detected), step, Arrival::Live).await
-}
-
-/// Acknowledges all open incidents that are not acknowledged.
-///
-/// # Errors
-/// As [`resolve_group`].
-pub async fn acknowledge_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Acknowledged), step, Arrival::Live).await
-}
-
-/// Adds the step to the timeline of the open incident, else of the newest.
-///
-/// # Errors
-/// As [`resolve_group`].
-pub async fn note_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, None, step, Arrival::Live).await
-}
 
 /// The earlier result of a delivery, if it is known.
 ///
@@ -206,7 +172,14 @@ pub async fn find_earlier(client: &Client, key: &DeliveryKey) -> Result<Option<E
     rows.first().map(|row| Ok(Earlier { touched: touched_of(row)? })).transpose()
 }
 
-async fn take(
+/// Stores a step, and changes its incidents to this status: all open ones are resolved or acknowledged, the newest is
+/// reopened (`Detected`) if none is open; without a status the step is added to the timeline of the open incident, else
+/// of the newest. Returns the affected incidents, newest first. None for a duplicate delivery, or if no incident is
+/// known and `keep_unknown` is false.
+///
+/// # Errors
+/// Any store error; then nothing is written.
+pub async fn change_incidents(
     client: &Client,
     to: Option<IncidentStatus>,
     step: &Step,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::lifecycle::{self, Agent, Step, Target};
+use super::lifecycle::{self, Agent, Arrival, Step, Target};
 use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::model::text::{first_chars, one_line, storable};
@@ -165,11 +165,7 @@ async fn react_to_incident(client: &Client, id: &IncidentId, reaction: &Reaction
         keep_unknown: false,
         received_at: reaction.at,
     };
-    let touched = match reaction.action {
-        Action::Acknowledge => lifecycle::acknowledge_group(client, &step).await?,
-        Action::Resolve => lifecycle::resolve_group(client, &step).await?,
-        Action::Note(_) => lifecycle::note_group(client, &step).await?,
-    };
+    let touched = lifecycle::change_incidents(client, reaction.action.status(), &step, Arrival::Live).await?;
     match touched.and_then(|touched| touched.into_iter().next()) {
         // A concurrent change came first, and may have resolved it.
         Some(touched) if !touched.changed && reaction.action.status().is_some() => {
