@@ -10,7 +10,7 @@ use shared::fingerprint::Fingerprint;
 use shared::model::{AlertType, Category, DeliveryKey, IncidentId, Severity, Subject, UpstreamGroup};
 use shared::store::lifecycle::{Agent, Arrival, Change, Step, Target as StepTarget, take_step};
 use shared::store::network::{self, NetworkIncident};
-use shared::store::reactions::{Deed, Reaction, react};
+use shared::store::reactions::{Action, Reaction, react};
 use shared::store::{escalations, incidents, security_events};
 use uuid::Uuid;
 
@@ -182,10 +182,10 @@ async fn sentry_steps_resolve_and_reopen() {
     }
 }
 
-async fn person(database: &Database, subject: &Subject, deed: Deed) {
+async fn person(database: &Database, subject: &Subject, action: Action) {
     let reaction = &Reaction {
         delivery_key: DeliveryKey::unique("test", Utc::now()),
-        deed,
+        action,
         by: "ann".to_owned(),
         comment: None,
         agent: Agent::new("test", "operator"),
@@ -199,18 +199,18 @@ async fn person(database: &Database, subject: &Subject, deed: Deed) {
 async fn a_person_acknowledges_and_resolves_incidents_and_alerts() {
     let (database, _) = with_incident().await;
     let incident = Subject::Incident(IncidentId::from_stored("INC-HEALTH-1".to_owned()));
-    for (deed, wanted) in [(Deed::Acknowledge, "acknowledged"), (Deed::Resolve, "resolved")] {
-        person(&database, &incident, deed).await;
+    for (action, wanted) in [(Action::Acknowledge, "acknowledged"), (Action::Resolve, "resolved")] {
+        person(&database, &incident, action).await;
         let (name, incident) = one_incident(&database).await;
         assert_eq!((name, incident.severity), (wanted, Severity::Critical));
     }
     let id = with_alert(&database, "mail").await;
-    for deed in [Deed::Acknowledge, Deed::Resolve] {
-        person(&database, &Subject::Alert(id), deed).await;
+    for action in [Action::Acknowledge, Action::Resolve] {
+        person(&database, &Subject::Alert(id), action).await;
         let all = published(&database).await;
         let alert = match &all[0].event {
-            Event::AlertAcknowledged(event) if deed == Deed::Acknowledge => &event.alert,
-            Event::AlertResolved(event) if deed == Deed::Resolve => &event.alert,
+            Event::AlertAcknowledged(event) if action == Action::Acknowledge => &event.alert,
+            Event::AlertResolved(event) if action == Action::Resolve => &event.alert,
             other => panic!("{other:?}"),
         };
         assert_eq!((alert.alert_id, alert.service.as_str(), alert.message.as_str()), (id, "mail", "it is slow"));

@@ -6,7 +6,7 @@ use shared::model::{Alert, AlertStatus, AlertType, DeliveryKey, Subject};
 use shared::store::Store;
 use shared::store::alerts::{NewAlert, delete_older_than, find, find_recent, insert, list_active};
 use shared::store::lifecycle::Agent;
-use shared::store::reactions::{Deed, Reacted, Reaction, react};
+use shared::store::reactions::{Action, Reacted, Reaction, react};
 use uuid::Uuid;
 
 /// Minutes after an arbitrary instant.
@@ -34,18 +34,18 @@ async fn active(store: &Store, service_name: Option<&str>) -> Vec<Uuid> {
 }
 
 async fn acknowledge(store: &Store, id: Uuid, now: DateTime<Utc>) -> Option<Alert> {
-    change(store, id, Deed::Acknowledge, now).await
+    change(store, id, Action::Acknowledge, now).await
 }
 
 async fn resolve(store: &Store, id: Uuid, now: DateTime<Utc>) -> Option<Alert> {
-    change(store, id, Deed::Resolve, now).await
+    change(store, id, Action::Resolve, now).await
 }
 
 /// The alert, if that changed it.
-async fn change(store: &Store, id: Uuid, deed: Deed, now: DateTime<Utc>) -> Option<Alert> {
+async fn change(store: &Store, id: Uuid, action: Action, now: DateTime<Utc>) -> Option<Alert> {
     let reaction = &Reaction {
         delivery_key: DeliveryKey::unique("test", now),
-        deed,
+        action,
         by: "ann".to_owned(),
         comment: None,
         agent: Agent::new("test", "operator"),

@@ -1,5 +1,7 @@
 //! Reports as `intake` prepares them, for the tests that store them.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Duration, Utc};
 use shared::classify::Classification;
 use shared::config::Statements;
@@ -34,7 +36,7 @@ pub(crate) fn report_at(key: &str, message: &str, severity: Severity, received_a
         action_id: Uuid::new_v4(),
         incident_id,
         event_id: Uuid::new_v4(),
-        report,
+        report: Arc::new(report),
     }
 }
 

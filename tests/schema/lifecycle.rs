@@ -6,11 +6,8 @@ use harness::events::published;
 use serde_json::{Map, Value, json};
 use shared::events::Event;
 use shared::fingerprint::Fingerprint;
-use shared::model::{DeliveryKey, IncidentId, UpstreamGroup};
-use shared::store::lifecycle::{
-    self, Agent, Arrival, Step, Taken, Target, Touched, acknowledge_group, find_earlier, note_group, reopen_group,
-    resolve_group,
-};
+use shared::model::{DeliveryKey, IncidentId, IncidentStatus, UpstreamGroup};
+use shared::store::lifecycle::{self, Agent, Arrival, Step, Taken, Target, Touched, change_incidents, find_earlier};
 use tokio::task::JoinSet;
 
 /// Minutes after an instant that has no meaning.
@@ -47,18 +44,14 @@ enum Change {
 }
 
 async fn take(database: &Database, change: Change, step: &Step) -> Option<Vec<Touched>> {
-    database
-        .store()
-        .run(|client| async move {
-            match change {
-                Change::Resolve => resolve_group(&client, step).await,
-                Change::Reopen => reopen_group(&client, step).await,
-                Change::Acknowledge => acknowledge_group(&client, step).await,
-                Change::Note => note_group(&client, step).await,
-            }
-        })
-        .await
-        .unwrap()
+    let to = match change {
+        Change::Resolve => Some(IncidentStatus::Resolved),
+        Change::Reopen => Some(IncidentStatus::Detected),
+        Change::Acknowledge => Some(IncidentStatus::Acknowledged),
+        Change::Note => None,
+    };
+    let store = database.store();
+    store.run(|client| async move { change_incidents(&client, to, step, Arrival::Live).await }).await.unwrap()
 }
 
 /// Whether the one incident that the step touched was changed.
@@ -287,8 +280,8 @@ async fn a_hundred_steps_at_once_change_it_once_each_way() {
         let store = database.store();
         let step = step(&format!("{}", number / 2));
         tasks.spawn(async move {
-            let step = &step;
-            store.run(|client| async move { resolve_group(&client, step).await }).await.unwrap()
+            let (to, step) = (Some(IncidentStatus::Resolved), &step);
+            store.run(|client| async move { change_incidents(&client, to, step, Arrival::Live).await }).await.unwrap()
         });
     }
     let touched: Vec<Touched> = tasks.join_all().await.into_iter().flatten().flatten().collect();
@@ -305,8 +298,8 @@ async fn a_reopening_that_meets_a_new_incident_leaves_one_open() {
     insert(&database, "INC-2", "sentry:4711", "detected", at(30)).await;
     let store = database.store();
     let reopening = tokio::spawn(async move {
-        let step = &step("1");
-        store.run(|client| async move { reopen_group(&client, step).await }).await
+        let (to, step) = (Some(IncidentStatus::Detected), &step("1"));
+        store.run(|client| async move { change_incidents(&client, to, step, Arrival::Live).await }).await
     });
     let waiting =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";

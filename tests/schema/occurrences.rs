@@ -1,5 +1,7 @@
 //! One incident, many occurrences: what is counted while its row is held, its samples, its people, and its coming back.
 
+use std::sync::Arc;
+
 use chrono::Duration;
 use harness::Database;
 use shared::model::{Severity, UserKey};
@@ -119,7 +121,7 @@ async fn people_are_counted_once_each() {
     let store = database.store();
     for (number, user) in ["ann", "bob", "ann", "cid", "bob"].into_iter().enumerate() {
         let mut report = report(&number.to_string(), "disk full", Severity::Low);
-        report.report.user = Some(UserKey::of("shop", user));
+        Arc::make_mut(&mut report.report).user = Some(UserKey::of("shop", user));
         write(&store, &[report]).await;
     }
     assert_eq!(database.count("incidents WHERE user_count = 3").await, 1);
@@ -132,7 +134,7 @@ async fn releases_are_the_first_and_the_last() {
     let store = database.store();
     for (number, release) in [Some("1.0"), None, Some("1.1")].into_iter().enumerate() {
         let mut report = report(&number.to_string(), "disk full", Severity::Low);
-        report.report.release = release.map(str::to_owned);
+        Arc::make_mut(&mut report.report).release = release.map(str::to_owned);
         write(&store, &[report]).await;
     }
     assert_eq!(database.count("incidents WHERE first_release = '1.0' AND last_release = '1.1'").await, 1);
@@ -173,7 +175,7 @@ async fn what_belongs_to_an_incident_goes_with_it() {
     let database = Database::migrated().await;
     let store = database.store();
     let mut first = nth(0);
-    first.report.user = Some(UserKey::of("shop", "ann"));
+    Arc::make_mut(&mut first.report).user = Some(UserKey::of("shop", "ann"));
     write(&store, &[first]).await;
     database
         .execute(

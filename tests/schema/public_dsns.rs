@@ -1,6 +1,7 @@
 //! Limits of an application: the severity of its incidents, and how many new ones it opens within an hour.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
@@ -34,7 +35,7 @@ async fn capped(store: &Store, most: Severity) -> i64 {
 }
 
 fn of(project: i64, mut classified: ClassifiedReport) -> ClassifiedReport {
-    classified.report.project = Some(project);
+    Arc::make_mut(&mut classified.report).project = Some(project);
     classified
 }
 
@@ -143,7 +144,7 @@ async fn new_errors_beyond_the_hourly_limit_are_counted_on_one_incident_and_none
     // Known errors are still counted on their own incidents, and do not use up the limit.
     let mut again = errors(project, 0, 3, noon() + Duration::minutes(1));
     for classified in &mut again {
-        classified.report.delivery_key = shared::model::DeliveryKey::unique("again", noon());
+        Arc::make_mut(&mut classified.report).delivery_key = shared::model::DeliveryKey::unique("again", noon());
     }
     assert!(write(&store, &again).await.iter().all(|receipt| !receipt.created));
     write(&store, &errors(project, 100, 40, noon() + Duration::minutes(59))).await;
@@ -179,8 +180,9 @@ async fn the_limit_applies_across_environments_and_client_fingerprints() {
     let project = application(&store, Some("staging"), changes).await;
     let mut batch = errors(project, 0, 20, noon());
     for (number, classified) in batch.iter_mut().enumerate() {
-        classified.report.environment = format!("environment {number}");
-        classified.report.client_fingerprint = vec![format!("overflow:{number}")];
+        let report = Arc::make_mut(&mut classified.report);
+        report.environment = format!("environment {number}");
+        report.client_fingerprint = vec![format!("overflow:{number}")];
         classified.fingerprint = Fingerprint::of_report(&classified.report);
     }
     write(&store, &batch).await;

@@ -4,8 +4,8 @@ use chrono::{DateTime, Duration, Utc};
 use harness::Database;
 use serde_json::Map;
 use shared::fingerprint::Fingerprint;
-use shared::model::{DeliveryKey, Matchers, Silence, Subject, UpstreamGroup};
-use shared::store::lifecycle::{Agent, Step, Target, acknowledge_group, note_group, reopen_group, resolve_group};
+use shared::model::{DeliveryKey, IncidentStatus, Matchers, Silence, Subject, UpstreamGroup};
+use shared::store::lifecycle::{Agent, Arrival, Step, Target, change_incidents};
 use shared::store::{silences, subjects};
 use uuid::Uuid;
 
@@ -53,14 +53,13 @@ async fn take(database: &Database, change: Change, minute: i64) {
         received_at: at(minute),
     };
     let store = database.store();
-    let taken = store.run(|client| async move {
-        match change {
-            Change::Acknowledge => acknowledge_group(&client, step).await,
-            Change::Resolve => resolve_group(&client, step).await,
-            Change::Reopen => reopen_group(&client, step).await,
-            Change::Note => note_group(&client, step).await,
-        }
-    });
+    let to = match change {
+        Change::Acknowledge => Some(IncidentStatus::Acknowledged),
+        Change::Resolve => Some(IncidentStatus::Resolved),
+        Change::Reopen => Some(IncidentStatus::Detected),
+        Change::Note => None,
+    };
+    let taken = store.run(|client| async move { change_incidents(&client, to, step, Arrival::Live).await });
     assert!(taken.await.unwrap().is_some());
 }
 

@@ -1,6 +1,7 @@
 //! The write of the error journey, in batches and by several writers at once: every report counts exactly once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::Duration;
 use harness::Database;
@@ -279,7 +280,7 @@ async fn a_batch_with_one_report_that_does_not_fit_writes_nothing() {
     let database = Database::migrated().await;
     let store = database.store();
     let mut too_long = report("2", "too long", Severity::Low);
-    too_long.report.application = "a".repeat(101);
+    Arc::make_mut(&mut too_long.report).application = "a".repeat(101);
     let batch = &[report("1", "disk full", Severity::Low), too_long];
     let error = store
         .run(|client| async move { record(&client, batch, REOPEN_WITHIN, Statements::Unnamed).await })

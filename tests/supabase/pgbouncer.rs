@@ -13,7 +13,7 @@ use shared::model::{AlertStatus, AlertType, DeliveryKey, ServiceState, Subject};
 use shared::store::alerts::NewAlert;
 use shared::store::health_checks::NewHealthCheck;
 use shared::store::lifecycle::Agent;
-use shared::store::reactions::{Deed, Reacted, Reaction, react};
+use shared::store::reactions::{Action, Reacted, Reaction, react};
 use shared::store::services::{self, Origin};
 use shared::store::{PoolSize, Store, StoreError, alerts, chain, health_checks};
 use tokio::task::JoinSet;
@@ -131,10 +131,11 @@ async fn alerts_and_health_checks_are_stored_and_read_through_the_pooler() {
     let recent = store
         .run(|client| async move { alerts::find_recent(&client, "shop", AlertType::ServiceDown, window, now).await });
     assert_eq!(recent.await.unwrap().unwrap().id, id);
-    for (deed, status) in [(Deed::Acknowledge, AlertStatus::Acknowledged), (Deed::Resolve, AlertStatus::Resolved)] {
+    for (action, status) in [(Action::Acknowledge, AlertStatus::Acknowledged), (Action::Resolve, AlertStatus::Resolved)]
+    {
         let reaction = &Reaction {
             delivery_key: DeliveryKey::unique("test", now),
-            deed,
+            action,
             by: "ann".to_owned(),
             comment: None,
             agent: Agent::new("test", "operator"),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use shared::http::ApiError;
 use shared::model::{DeliveryKey, Subject};
 use shared::store::lifecycle::Agent;
-use shared::store::reactions::{self, Deed, Reacted, Reaction, person};
+use shared::store::reactions::{self, Action, Reacted, Reaction, person};
 use shared::store::{alerts, incidents};
 
 use crate::App;
@@ -38,19 +38,19 @@ type Id = Result<Path<String>, PathRejection>;
 type Answer = Result<Response, ApiError>;
 
 pub(crate) async fn acknowledge_incident(State(app): State<App>, id: Id, request: Request) -> Answer {
-    app.react(Kind::Incident, id, Deed::Acknowledge, request).await
+    app.react(Kind::Incident, id, Action::Acknowledge, request).await
 }
 
 pub(crate) async fn resolve_incident(State(app): State<App>, id: Id, request: Request) -> Answer {
-    app.react(Kind::Incident, id, Deed::Resolve, request).await
+    app.react(Kind::Incident, id, Action::Resolve, request).await
 }
 
 pub(crate) async fn acknowledge_alert(State(app): State<App>, id: Id, request: Request) -> Answer {
-    app.react(Kind::Alert, id, Deed::Acknowledge, request).await
+    app.react(Kind::Alert, id, Action::Acknowledge, request).await
 }
 
 pub(crate) async fn resolve_alert(State(app): State<App>, id: Id, request: Request) -> Answer {
-    app.react(Kind::Alert, id, Deed::Resolve, request).await
+    app.react(Kind::Alert, id, Action::Resolve, request).await
 }
 
 /// The kind of subject in a path.
@@ -87,13 +87,13 @@ impl Kind {
 }
 
 impl App {
-    async fn react(&self, kind: Kind, id: Id, action: Deed, request: Request) -> Answer {
+    async fn react(&self, kind: Kind, id: Id, action: Action, request: Request) -> Answer {
         let now = Utc::now();
         let body: ReactionBody = self.take(request, now).await?;
         let subject = &kind.subject(id).ok_or_else(|| kind.missing())?;
         let reaction = &Reaction {
             delivery_key: DeliveryKey::unique("admin", now),
-            deed: action,
+            action,
             by: body.by(),
             comment: body.comment,
             agent: Agent::new("admin", "operator"),

@@ -122,7 +122,7 @@ fn reaction(action: &PersonAction, subject: &Subject, now: DateTime<Utc>) -> Rea
     let content = json!([action.event_id, subject.to_string()]);
     Reaction {
         delivery_key: DeliveryKey::derived("pagerduty", content.to_string().as_bytes()),
-        deed: action.kind,
+        action: action.kind,
         by: action.by.clone(),
         comment: None,
         agent: Agent::new("pagerduty-events", "operator"),

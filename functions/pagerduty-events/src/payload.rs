@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::store::reactions::{Deed, person};
+use shared::store::reactions::{Action, person};
 
 use crate::alerts::is_key;
 
@@ -26,7 +26,7 @@ pub struct PersonAction {
     /// Identifies the event; the same in a retry.
     pub event_id: String,
     /// The action.
-    pub kind: Deed,
+    pub kind: Action,
     /// The incident.
     pub about: About,
     /// `pagerduty:Earline Greenholt`.
@@ -49,10 +49,10 @@ pub enum About {
 pub fn meaning(body: &Value) -> Meaning {
     let event = &body["event"];
     let kind = match event["event_type"].as_str() {
-        Some("incident.acknowledged") => Deed::Acknowledge,
-        Some("incident.resolved") => Deed::Resolve,
-        Some("incident.unacknowledged") => Deed::Note("Unacknowledged in PagerDuty"),
-        Some("incident.reopened") => Deed::Note("Reopened in PagerDuty"),
+        Some("incident.acknowledged") => Action::Acknowledge,
+        Some("incident.resolved") => Action::Resolve,
+        Some("incident.unacknowledged") => Action::Note("Unacknowledged in PagerDuty"),
+        Some("incident.reopened") => Action::Note("Reopened in PagerDuty"),
         Some("pagey.ping") => return Meaning::Nothing("a ping"),
         _ => return Meaning::Nothing("it is no action on an incident"),
     };
@@ -118,16 +118,16 @@ mod tests {
         let acknowledged = action(changed(&|_| {}));
         let expected = PersonAction {
             event_id: "5ac64822-4adc-4fda-ade0-410becf0de4f".to_owned(),
-            kind: Deed::Acknowledge,
+            kind: Action::Acknowledge,
             about: About::Incident("PGR0VU2".to_owned()),
             by: "pagerduty:Earline Greenholt".to_owned(),
             at: "2026-11-24T12:00:00Z".parse().ok(),
         };
         assert_eq!(acknowledged, expected);
         for (kind, expected) in [
-            ("incident.resolved", Deed::Resolve),
-            ("incident.unacknowledged", Deed::Note("Unacknowledged in PagerDuty")),
-            ("incident.reopened", Deed::Note("Reopened in PagerDuty")),
+            ("incident.resolved", Action::Resolve),
+            ("incident.unacknowledged", Action::Note("Unacknowledged in PagerDuty")),
+            ("incident.reopened", Action::Note("Reopened in PagerDuty")),
         ] {
             assert_eq!(action(changed(&|body| body["event"]["event_type"] = kind.into())).kind, expected);
         }

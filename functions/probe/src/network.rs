@@ -1,4 +1,4 @@
-//! The incident about our own network: a suspect run opens it, and the next sound one resolves it.
+//! The incident about our own network: a suspect run opens it, the next normal run resolves it.
 
 use anyhow::Context as _;
 use chrono::Utc;
@@ -8,13 +8,13 @@ use shared::store::network::{self, NetworkIncident};
 use crate::App;
 use crate::suspicion::NetworkVerdict;
 
-/// Opens the incident, as the run says that has ended; or resolves it, where it is open and the run proves the contrary.
+/// Opens the incident after a suspect run; resolves it if it is open and the run shows that the network works.
 pub(crate) async fn note(app: &App, verdict: NetworkVerdict, recovered: bool) -> anyhow::Result<()> {
     let (region, now) = (app.region.as_str(), Utc::now());
     let event = if verdict == NetworkVerdict::Suspect {
         let message = format!(
             "Most services that have nothing to do with each other failed at once, seen from {region}: the probe's own \
-             network is suspect, and nothing is said about the services"
+             network is suspect, and the failures are not counted"
         );
         tracing::error!(region, "{message}");
         let incident = &NetworkIncident { incident_id: IncidentId::for_failed_check(now), message };

@@ -1,4 +1,5 @@
-//! What is written of a check: its result, what the service is now, and what that opens, continues or ends. Pure.
+//! Builds the record of a check: its result, the service's new standing, and the incidents and alerts that it opens,
+//! continues or ends. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -16,23 +17,23 @@ use crate::check::Outcome;
 use crate::decide::{Around, Decision, DegradedAlert, Outage, Parents, decide};
 use crate::{breaker, votes};
 
-/// A title column holds this many characters, and so does a target's.
+/// The length of the title and target columns, in characters.
 const TITLE_CHARS: usize = 255;
 
-/// A check that has ended, with what is around it.
+/// A completed check with its circumstances.
 #[derive(Debug)]
 pub struct Ended<'a> {
-    /// What was checked.
+    /// The service.
     pub claimed: &'a ClaimedService,
     /// The claim under which it was checked.
     pub claim: Uuid,
-    /// What was found.
+    /// The result.
     pub outcome: &'a Outcome,
-    /// Where it was checked from.
+    /// The region of the probe.
     pub region: &'a str,
-    /// How the services fare that it needs.
+    /// The state of the services that it depends on.
     pub parents: Parents,
-    /// Whether it may be our own network that failed: then a failure says nothing about the service.
+    /// Whether our own network may have failed: then a failure is not counted.
     pub suspect: bool,
 }
 
@@ -43,10 +44,10 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
     let service = &claimed.service;
     let (spec, at) = (&service.spec, outcome.checked_at);
     let maintenance = spec.policy.maintenance.iter().any(|window| window.contains(at));
-    let says_nothing = suspect && outcome.verdict == Verdict::Failed;
-    let votes = (claimed.other_regions > 0 && claimed.slot.period_seconds > 0 && !says_nothing)
+    let not_counted = suspect && outcome.verdict == Verdict::Failed;
+    let votes = (claimed.other_regions > 0 && claimed.slot.period_seconds > 0 && !not_counted)
         .then(|| with_vote(claimed, outcome, region));
-    let decided = if says_nothing { None } else { verdict_of_all(claimed, outcome, votes.as_ref()) };
+    let decided = if not_counted { None } else { verdict_of_all(claimed, outcome, votes.as_ref()) };
     let decision = decided
         .map(|(_, verdict)| decide(&service.standing, &spec.policy, verdict, &Around { at, maintenance, parents }));
     let fails = decided.is_some_and(|(_, verdict)| verdict == Verdict::Failed);
@@ -60,7 +61,7 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         row_id: uuid_at(at),
         check_id: CheckId::of(service.id, region, claimed.slot),
         verdict: outcome.verdict.as_status(),
-        counts_as: match (says_nothing, maintenance) {
+        counts_as: match (not_counted, maintenance) {
             (true, _) => None,
             (false, true) => Some("maintenance"),
             (false, false) => Some(outcome.verdict.as_status()),
@@ -74,7 +75,7 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         error_code: outcome.failure.as_ref().map(|failure| failure.reason),
         checked_at: at,
         fingerprint: Fingerprint::of_health_check(&spec.name),
-        details: details(outcome, says_nothing, maintenance),
+        details: details(outcome, not_counted, maintenance),
         votes,
         certificate_expires_at: outcome.certificate_expires_at,
         measurements: outcome.measurements.clone(),
@@ -82,8 +83,8 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         failure: (fails && matches!(outage, Outage::Opens | Outage::Lasts))
             .then(|| failure_record(service, outcome, decision.as_ref())),
         recovery: (outage == Outage::Ends).then(|| recovery_record(service)),
-        unwell: (degraded_alert == DegradedAlert::Begins).then(|| degraded_record(service, outcome)),
-        well: degraded_alert == DegradedAlert::Ends,
+        degraded: (degraded_alert == DegradedAlert::Begins).then(|| degraded_record(service, outcome)),
+        degraded_resolved: degraded_alert == DegradedAlert::Ends,
         certificate: certificate.filter(|_| !maintenance),
         renewed,
         state_changed: decision.as_ref().filter(|it| it.changed).map(|it| state_changed(service, it, at)),
@@ -105,8 +106,8 @@ fn state_changed(service: &Service, decision: &Decision, at: DateTime<Utc>) -> S
     }
 }
 
-/// What all regions say now; ours included. None = not all that matter have said something. Beside the verdict, the slot
-/// that it is of; a check out of turn is of none.
+/// The verdict of all regions, including ours, with its slot (none for an unscheduled check). None = the required
+/// regions have not all voted.
 fn verdict_of_all(
     claimed: &ClaimedService,
     outcome: &Outcome,
@@ -114,7 +115,7 @@ fn verdict_of_all(
 ) -> Option<(Option<i64>, Verdict)> {
     let slot = claimed.slot.start.timestamp();
     if claimed.slot.period_seconds == 0 {
-        // Out of turn, one look is worth as much as the only region's.
+        // An unscheduled check decides on its own where at most one region checks.
         return (claimed.other_regions <= 1).then_some((None, outcome.verdict));
     }
     let Some(votes) = votes else { return Some((Some(slot), outcome.verdict)) };
@@ -127,14 +128,14 @@ fn verdict_of_all(
 fn with_vote(claimed: &ClaimedService, outcome: &Outcome, region: &str) -> Votes {
     let mut votes = claimed.votes.clone();
     let slot = claimed.slot.start.timestamp();
-    // A region that has stopped voting is forgotten.
+    // Drops regions that no longer vote.
     votes.retain(|_, vote| vote.slot > slot - 10 * claimed.slot.period_seconds);
     let before = votes.get(region).and_then(|last| last.slots().find(|(voted_on, _)| *voted_on < slot));
     votes.insert(region.to_owned(), Vote { slot, at: outcome.checked_at, verdict: outcome.verdict, before });
     votes
 }
 
-/// The breaker from now on, where it differs from before.
+/// The new state of the circuit breaker, if it changed.
 fn breaker_after(claimed: &ClaimedService, verdict: Verdict, now: DateTime<Utc>) -> Option<Breaker> {
     let spec = &claimed.service.spec;
     if !spec.policy.is_external() {
@@ -148,8 +149,8 @@ fn breaker_after(claimed: &ClaimedService, verdict: Verdict, now: DateTime<Utc>)
         opened_at: None,
         retry_at: None,
     });
-    let was_clean = claimed.breaker.is_none() && next.state == BreakerState::Closed && next.failures == 0;
-    (!was_clean && claimed.breaker.as_ref() != Some(&next)).then_some(next)
+    let still_clean = claimed.breaker.is_none() && next.state == BreakerState::Closed && next.failures == 0;
+    (!still_clean && claimed.breaker.as_ref() != Some(&next)).then_some(next)
 }
 
 fn failure_record(service: &Service, outcome: &Outcome, decision: Option<&Decision>) -> FailureRecord {
@@ -178,7 +179,7 @@ fn failure_record(service: &Service, outcome: &Outcome, decision: Option<&Decisi
     }
 }
 
-/// An alert that is raised at this time, or now if that has passed.
+/// An alert that is announced at this time, or now if that has passed.
 fn alert(message: String, announce_at: DateTime<Utc>, now: DateTime<Utc>) -> AlertRecord {
     AlertRecord { id: Uuid::new_v4(), message, announce_at: announce_at.max(now) }
 }
@@ -191,7 +192,7 @@ fn degraded_record(service: &Service, outcome: &Outcome) -> AlertRecord {
     alert(message, now + delay, now)
 }
 
-/// The alert that a certificate expires soon, and whether it was renewed.
+/// The alert of an expiring certificate, and whether the certificate was renewed.
 fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertRecord>, bool) {
     let service = &claimed.service;
     let now = outcome.checked_at;
@@ -207,7 +208,7 @@ fn certificate(claimed: &ClaimedService, outcome: &Outcome) -> (Option<AlertReco
             };
             (Some(alert(message, now, now)), false)
         }
-        // Also where it is not known whether an alert was raised for the one before.
+        // Also if the previous expiry is unknown: its alert may be open.
         (Some(end), before) => (None, before != Some(end)),
         _ => (None, false),
     }
@@ -246,7 +247,7 @@ fn details(outcome: &Outcome, suspect: bool, maintenance: bool) -> Value {
     details
 }
 
-/// What is checked, without what may be secret in it: user, password and query.
+/// The target without user, password and query, which may be secret.
 fn shown(spec: &ServiceSpec) -> String {
     match spec.kind {
         Kind::Http => crate::check::shown(&spec.target),

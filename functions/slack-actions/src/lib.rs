@@ -54,10 +54,10 @@ impl App {
 
     /// Does what the button says, and tells the bus.
     async fn take(&self, click: Click, now: DateTime<Utc>) -> Result<(), ApiError> {
-        let Click { delivery_key, deed, subject, by } = click;
+        let Click { delivery_key, action, subject, by } = click;
         let agent = Agent::new("slack-actions", "operator");
         let (subject, reaction) =
-            (&subject, &Reaction { delivery_key, deed, by, comment: None, agent, at: now, done_at: None });
+            (&subject, &Reaction { delivery_key, action, by, comment: None, agent, at: now, done_at: None });
         let reacted = self
             .store
             .run_within(self.patience, |client| async move { reactions::react(&client, subject, reaction).await })
@@ -65,7 +65,7 @@ impl App {
         let by = &reaction.by;
         match reacted {
             Reacted::Done(event) => {
-                tracing::info!(%subject, by, ?deed, changed = event.is_some(), "{deed:?} of {subject} by {by}");
+                tracing::info!(%subject, by, ?action, changed = event.is_some(), "{action:?} of {subject} by {by}");
                 self.publisher.publish(event.as_slice()).await;
             }
             Reacted::Over => tracing::info!(%subject, by, "{subject} is over already"),

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use shared::http::{ApiError, read_json};
 use shared::model::{DeliveryKey, Subject};
-use shared::store::reactions::{Deed, person};
+use shared::store::reactions::{Action, person};
 use url::form_urlencoded;
 
 /// What `notify` calls its buttons.
@@ -19,7 +19,7 @@ pub struct Click {
     /// Tells it from every other.
     pub delivery_key: DeliveryKey,
     /// What the button does.
-    pub deed: Deed,
+    pub action: Action,
     /// To what.
     pub subject: Subject,
     /// `slack:ann`.
@@ -41,14 +41,14 @@ pub fn clicks(form: &[u8]) -> Result<Vec<Click>, ApiError> {
         return Ok(Vec::new());
     }
     let actions = payload["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    Ok(actions.iter().take(CLICKS).filter_map(|action| click(action, &payload["user"])).collect())
+    Ok(actions.iter().take(CLICKS).filter_map(|button| click(button, &payload["user"])).collect())
 }
 
-fn click(action: &Value, user: &Value) -> Option<Click> {
-    let text = |name: &str| action[name].as_str();
-    let deed = match text("action_id")? {
-        ACKNOWLEDGE => Deed::Acknowledge,
-        RESOLVE => Deed::Resolve,
+fn click(button: &Value, user: &Value) -> Option<Click> {
+    let text = |name: &str| button[name].as_str();
+    let action = match text("action_id")? {
+        ACKNOWLEDGE => Action::Acknowledge,
+        RESOLVE => Action::Resolve,
         // A button that only leads somewhere is told too.
         _ => return None,
     };
@@ -56,7 +56,7 @@ fn click(action: &Value, user: &Value) -> Option<Click> {
     let content = json!([text("action_ts"), text("action_id"), text("value"), user["id"]]);
     Some(Click {
         delivery_key: DeliveryKey::derived("slack", content.to_string().as_bytes()),
-        deed,
+        action,
         subject,
         by: person(&format!("slack:{}", name_of(user))).unwrap_or_else(|| "slack".to_owned()),
     })
@@ -93,7 +93,7 @@ mod tests {
     fn a_click_is_read_with_who_made_it() {
         let clicks = clicks(&form(&payload())).unwrap();
         assert_eq!(clicks.len(), 1);
-        assert_eq!((clicks[0].deed, clicks[0].by.as_str()), (Deed::Acknowledge, "slack:ann"));
+        assert_eq!((clicks[0].action, clicks[0].by.as_str()), (Action::Acknowledge, "slack:ann"));
         assert_eq!(clicks[0].subject.to_string(), "incident:INC-MWTIGJFU-L1J3P9C2");
     }
 

@@ -98,7 +98,7 @@ fn count(number: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use shared::store::status::{Outbox, Telling};
+    use shared::store::status::{Notifications, Outbox};
 
     use super::*;
 
@@ -112,7 +112,7 @@ mod tests {
             probing_stopped_by: None,
             warnings: vec![],
             outbox: Outbox { waiting: 3, failing: 1, lag_seconds: 2.5, last_error: None },
-            notifications: Telling {
+            notifications: Notifications {
                 receivers: 4,
                 failing: vec![],
                 pending: 7,

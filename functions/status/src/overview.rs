@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::http::ApiError;
 use shared::model::ServiceState;
-use shared::store::status::{self, Outbox, Telling};
+use shared::store::status::{self, Notifications, Outbox};
 use shared::store::{StoreError, services, settings, uptime};
 
 use crate::App;
@@ -35,7 +35,7 @@ pub struct Overview {
     /// Events that are not published yet.
     pub outbox: Outbox,
     /// Notifications that are not sent yet.
-    pub notifications: Telling,
+    pub notifications: Notifications,
     /// The time of this overview.
     pub timestamp: DateTime<Utc>,
 }
@@ -73,10 +73,12 @@ pub(crate) async fn read(app: &App, now: DateTime<Utc>) -> Result<Overview, Stor
             Ok((services, days, open, settings::find_stopping_switch(&client).await?))
         })
         .await?;
-    let (outbox, notifications) = app
-        .store
-        .run(|client| async move { Ok((status::outbox(&client, now).await?, status::telling(&client, now).await?)) })
-        .await?;
+    let (outbox, notifications) =
+        app.store
+            .run(|client| async move {
+                Ok((status::outbox(&client, now).await?, status::notifications(&client, now).await?))
+            })
+            .await?;
     let services = services.into_iter().map(|listed| {
         let day = days.get(&listed.service.id);
         (listed.service.spec.environment.clone(), ServiceOverview::of(listed, day))

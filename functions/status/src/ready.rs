@@ -19,7 +19,7 @@ pub async fn show(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let now = Utc::now();
     let (mut outbox, notifications) = app
         .store
-        .run(|client| async move { Ok((status::outbox(&client, now).await?, status::telling(&client, now).await?)) })
+        .run(|client| async move { Ok((status::outbox(&client, now).await?, status::notifications(&client, now).await?)) })
         .await?;
     outbox.last_error = outbox.last_error.map(|error| error.split(':').next().unwrap_or_default().to_owned());
     Ok(Json(json!({

@@ -1,12 +1,12 @@
 //! Problems that prevent notifications, as texts. Pure.
 
-use shared::store::status::{Outbox, Telling};
+use shared::store::status::{Notifications, Outbox};
 
 /// The outbox is published each minute; a longer delay means that publishing fails.
 const LATE_SECONDS: f64 = 180.0;
 
 /// One line for each problem.
-pub(crate) fn warnings(outbox: &Outbox, notifications: &Telling) -> Vec<String> {
+pub(crate) fn warnings(outbox: &Outbox, notifications: &Notifications) -> Vec<String> {
     let mut warnings = Vec::new();
     if notifications.receivers == 0 {
         warnings.push("no channel is configured: no notifications are sent".to_owned());
@@ -46,7 +46,7 @@ mod tests {
     fn each_problem_is_one_line() {
         let mut outbox = Outbox { waiting: 5, failing: 0, lag_seconds: 2.0, last_error: Some("x".to_owned()) };
         let mut notifications =
-            Telling { receivers: 1, failing: vec![], pending: 3, sending: 1, failed: 9, failed_today: 0 };
+            Notifications { receivers: 1, failing: vec![], pending: 3, sending: 1, failed: 9, failed_today: 0 };
         assert_eq!(warnings(&outbox, &notifications), [""; 0]);
         let failing = FailingReceiver { receiver: "slack".to_owned(), since: DateTime::UNIX_EPOCH, last_error: None };
         outbox.lag_seconds = 181.0;

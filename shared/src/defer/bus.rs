@@ -52,7 +52,7 @@ impl BusDeferral {
     #[must_use]
     pub fn attach(intake: Intake, publisher: &Publisher) -> Intake {
         match publisher.bus() {
-            Some(bus) => intake.with_deferral(Arc::new(Self::within(bus, publisher.patience()))),
+            Some(bus) => intake.with_deferral(Arc::new(Self::within(bus, publisher.budget()))),
             None => intake,
         }
     }

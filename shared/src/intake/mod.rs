@@ -1,11 +1,9 @@
-//! The error journey after a request has become a [`Report`]: decide (pure), write (one statement), answer. What the
-//! database does not take in time goes to a safe place instead, and is stored later under the same key.
+//! Stores [`Report`]s: classify (pure), write (one statement), answer. A report that the database does not store in
+//! time is deferred, and replayed later under the same idempotency key.
 //!
-//! - `settings`: what operators decide: their rules, how long an incident may be over and still come back.
-//! - `writer`: one batch into the database; a report that can't be stored is kept apart from the rest.
-//! - `queue`: where requests come at the same time, whatever waits is one batch (group commit).
-//!
-//! Users: `report-error`, `sentry-webhook`, `replay`; every later function that takes in errors joins here.
+//! - `settings`: operators' classification rules, and how long after its end an incident is reopened.
+//! - `writer`: writes one batch to the database; a report that is refused fails alone.
+//! - `queue`: concurrent reports are written as one batch (group commit).
 
 mod config;
 mod queue;
@@ -36,22 +34,22 @@ pub use crate::store::reports::Receipt;
 use crate::store::reports::{ClassifiedReport, MAX_BATCH};
 use crate::store::{Store, StoreError, chain};
 
-/// Why a report was not taken.
+/// Why a report was not accepted.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IntakeError {
-    /// Its delivery key belongs to another error.
+    /// Its idempotency key belongs to another error.
     #[error("the delivery key was used before, for another error")]
     KeyReused,
     /// It could not be stored.
     #[error("the report could not be stored")]
     Store(#[source] Arc<StoreError>),
-    /// It could neither be stored nor kept for later.
-    #[error("the report could neither be stored nor kept for later")]
+    /// It could neither be stored nor deferred.
+    #[error("the report could neither be stored nor deferred")]
     NotDeferred(#[source] Arc<DeferError>),
 }
 
 impl IntakeError {
-    /// Whether the same report may well be taken later, as it is.
+    /// Whether a retry of the same report may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -60,10 +58,8 @@ impl IntakeError {
             Self::NotDeferred(_) => true,
         }
     }
-}
 
-impl IntakeError {
-    /// Whether it is the report that is at fault, so that its sender should know.
+    /// Whether the report itself is at fault, so that its sender should be answered with the error.
     fn is_about_the_report(&self) -> bool {
         match self {
             Self::KeyReused => true,
@@ -89,25 +85,24 @@ impl From<IntakeError> for ApiError {
             ),
             IntakeError::Store(error) => Self::from(error.as_ref()),
             IntakeError::NotDeferred(error) => {
-                tracing::error!(error = %chain(error.as_ref()), "a report could neither be stored nor kept for later");
+                tracing::error!(error = %chain(error.as_ref()), "a report could neither be stored nor deferred");
                 Self::unavailable()
             }
         }
     }
 }
 
-/// What became of a report that was taken.
+/// The result of an accepted report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is committed.
     Stored(Receipt),
-    /// It waits in a safe place for a database that is away.
+    /// It is deferred, because the database is unavailable.
     Deferred(DeliveryKey),
 }
 
 impl IntoResponse for Outcome {
-    /// 200 with `{incident_id, created, severity, category}`, or 202 with `{deferred, report_id}`: the answer of the
-    /// functions that take in errors.
+    /// 200 with `{incident_id, created, severity, category}`, or 202 with `{deferred, report_id}`.
     fn into_response(self) -> Response {
         match self {
             Self::Stored(receipt) => Json(json!({
@@ -124,7 +119,7 @@ impl IntoResponse for Outcome {
     }
 }
 
-/// Takes in reports: holds the settings in force and the ways to the database. Cheap to clone.
+/// Receives reports. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
     settings: Settings,
@@ -135,10 +130,10 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// At the start of a process the first connection may take this long.
+    /// The timeout of the first connection, at the start of a process.
     const START: Duration = Duration::from_secs(1);
 
-    /// An intake that writes to this store and tells this publisher, with the built-in rules until
+    /// An intake that writes to this store and publishes its events, with the built-in rules until
     /// [`Intake::refresh_settings`] has run.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher, config: IntakeConfig) -> Self {
@@ -151,29 +146,29 @@ impl Intake {
         }
     }
 
-    /// The same intake, with a safe place for reports that the database does not take within its budget.
+    /// The same intake, which defers reports that the database does not store within its budget.
     #[must_use]
     pub fn with_deferral(mut self, deferral: Arc<dyn Defer>) -> Self {
         self.deferral = Some(deferral);
         self
     }
 
-    /// The same intake for a server with concurrent requests: reports that wait at the same time are written together.
-    /// Needs a Tokio runtime, on which its writers run until the last clone is gone.
+    /// The same intake for a server with concurrent requests: waiting reports are written as one batch. Needs a Tokio
+    /// runtime, on which its writers run until the last clone is dropped.
     #[must_use]
     pub fn with_group_commit(mut self) -> Self {
         self.queue = Some(Queue::start(&self.writer, &self.settings));
         self
     }
 
-    /// How long the database gets where somebody waits for the answer.
+    /// The database's timeout while a client waits for the answer.
     #[must_use]
     pub fn store_budget(&self) -> Duration {
         self.config.store_budget
     }
 
-    /// Where what is no report goes while the database is away: to the same place, after the same time. Without a place
-    /// the database gets this long.
+    /// Defers other records while the database is unavailable: to the same place, after the same timeout. Without a
+    /// place the database's timeout is `without_place`.
     #[must_use]
     pub fn deferral(&self, without_place: Duration) -> Deferral {
         match &self.deferral {
@@ -182,7 +177,7 @@ impl Intake {
         }
     }
 
-    /// The report as it may be kept: redacted, and without what Postgres refuses.
+    /// The report redacted, and without what Postgres refuses.
     #[must_use]
     pub fn presentable(&self, report: Report) -> Report {
         self.config.redactor.report(report).storable()
@@ -196,54 +191,59 @@ impl Intake {
         self.writer.publish(events).await;
     }
 
-    /// What never gets further, for those who keep something else than reports.
+    /// The redactor, for other records than reports.
     #[must_use]
     pub fn redactor(&self) -> &Redactor {
         &self.config.redactor
     }
 
-    /// Hangs up politely: the process is about to end.
+    /// Closes the database connections, before the process ends.
     pub fn close(&self) {
         self.writer.close();
     }
 
-    /// Connects, and reads the operators' settings: for the start of a process, so that the first report need not wait for
-    /// it; and now and then on a server. A database that is away is no error.
+    /// Connects, and reads the operators' settings: at the start of a process, so that the first report need not wait
+    /// for it, and periodically on a server. Ignores an unavailable database.
     pub async fn refresh_settings(&self) {
         self.settings.refresh(Self::START).await;
     }
 
-    /// Takes in one report. A delivery that was taken before gets the answer of the first time and counts nothing.
+    /// Stores or defers one report. Idempotent: a repeated delivery gets the first answer and counts nothing.
     ///
     /// # Errors
     /// When the key was used for another error, or the report could be neither stored nor deferred.
     pub async fn record(&self, report: Report) -> Result<Outcome, IntakeError> {
-        let report = self.presentable(report);
-        let Some(deferral) = &self.deferral else {
-            return self.write(report, None).await.map(Outcome::Stored);
+        let mut report = self.presentable(report);
+        let budget = self.deferral.as_ref().map(|_| self.config.store_budget);
+        let named =
+            self.writer.name_projects(std::slice::from_mut(&mut report), budget.unwrap_or(Store::DEADLINE)).await;
+        let report = Arc::new(report);
+        let written = match named {
+            Ok(()) => self.write(Arc::clone(&report), budget).await,
+            Err(error) => Err(error.into()),
         };
-        match self.write(report.clone(), Some(self.config.store_budget)).await {
-            Ok(receipt) => Ok(Outcome::Stored(receipt)),
-            // Also what went wrong on our side: once accepted, somebody can look at it.
-            Err(error) if !error.is_about_the_report() => {
+        match (written, &self.deferral) {
+            (Ok(receipt), _) => Ok(Outcome::Stored(receipt)),
+            // Internal errors too: an operator can examine a report that is deferred.
+            (Err(error), Some(deferral)) if !error.is_about_the_report() => {
                 let key = report.delivery_key.clone();
-                tracing::warn!(report.id = %key, error = %chain(&error), "report {key} is kept for later");
-                let kept = deferral.defer(&[report.into()]).await;
-                kept.map(|()| Outcome::Deferred(key)).map_err(|error| IntakeError::NotDeferred(Arc::new(error)))
+                tracing::warn!(report.id = %key, error = %chain(&error), "report {key} is deferred");
+                let deferred = deferral.defer(&[Arc::unwrap_or_clone(report).into()]).await;
+                deferred.map(|()| Outcome::Deferred(key)).map_err(|error| IntakeError::NotDeferred(Arc::new(error)))
             }
-            Err(error) => Err(error),
+            (Err(error), _) => Err(error),
         }
     }
 
-    /// Takes in reports that were deferred, in batches: each is stored, or tells why not. The answers are in the
-    /// reports' order. Nothing is deferred again.
+    /// Stores reports that were deferred, in batches. Returns a receipt or an error for each report, in their order.
+    /// Nothing is deferred again.
     pub async fn record_all(&self, mut reports: Vec<Report>) -> Vec<Result<Receipt, IntakeError>> {
         let settings = self.settings.current().await;
         if let Err(error) = self.writer.name_projects(&mut reports, Store::DEADLINE).await {
             return vec![Err(error.into()); reports.len()];
         }
         let classified: Vec<ClassifiedReport> =
-            reports.into_iter().map(|report| classified(report.storable(), &settings.classifier)).collect();
+            reports.into_iter().map(|report| classified(Arc::new(report.storable()), &settings.classifier)).collect();
         let mut answers = Vec::with_capacity(classified.len());
         for batch in classified.chunks(MAX_BATCH) {
             let written = self.writer.write(batch, settings.reopen_within, None).await;
@@ -253,10 +253,8 @@ impl Intake {
         answers
     }
 
-    async fn write(&self, mut report: Report, budget: Option<Duration>) -> Result<Receipt, IntakeError> {
+    async fn write(&self, report: Arc<Report>, budget: Option<Duration>) -> Result<Receipt, IntakeError> {
         let settings = self.settings.current().await;
-        let named = self.writer.name_projects(std::slice::from_mut(&mut report), budget.unwrap_or(Store::DEADLINE));
-        named.await?;
         let classified = classified(report, &settings.classifier);
         if let Some(queue) = &self.queue {
             return queue.write(classified, budget).await;
@@ -267,7 +265,7 @@ impl Intake {
     }
 }
 
-fn classified(report: Report, classifier: &Classifier) -> ClassifiedReport {
+fn classified(report: Arc<Report>, classifier: &Classifier) -> ClassifiedReport {
     let classification = classifier.classify(&report);
     let incident_id = report.candidate_incident_id();
     ClassifiedReport {

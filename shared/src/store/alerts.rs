@@ -1,4 +1,4 @@
-//! `alert_events`: what somebody should know about a service. The probe writes its rows through [`super::checks`].
+//! `alert_events`: alerts about services. The probe writes its alerts through [`super::checks`].
 
 use chrono::{DateTime, Duration, Utc};
 use tokio_postgres::Row;
@@ -13,13 +13,13 @@ use crate::model::{Alert, AlertStatus, AlertType, IncidentId};
 /// An alert to be stored.
 #[derive(Debug, Clone)]
 pub struct NewAlert<'a> {
-    /// Which service.
+    /// The service.
     pub service_name: &'a str,
     /// Where it runs.
     pub environment: &'a str,
-    /// What kind.
+    /// Its type.
     pub alert_type: AlertType,
-    /// Where it stands; none = active.
+    /// Its status; none = active.
     pub status: Option<AlertStatus>,
     /// One line for a person.
     pub message: Option<&'a str>,
@@ -29,10 +29,10 @@ const COLUMNS: &str = "id, service_name::text AS service_name, environment, aler
     created_at, acknowledged_at, resolved_at, \
     (SELECT its.incident_id::text FROM public.incidents AS its WHERE its.id = alert_events.incident_id) AS incident_id";
 
-/// The most that a list returns.
+/// The longest list.
 const LIMIT: i64 = 1_000;
 
-/// Stores an alert; none when an unresolved one of its service, environment and type is there already.
+/// Stores an alert; none if its service, environment and type already have an unresolved one.
 ///
 /// # Errors
 /// Any store error.
@@ -60,7 +60,7 @@ pub async fn insert(client: &Client, alert: &NewAlert<'_>, now: DateTime<Utc>) -
     rows.first().map(alert_of).transpose()
 }
 
-/// The alert of this id, if there is one.
+/// The alert of this id, if any.
 ///
 /// # Errors
 /// Any store error.
@@ -86,25 +86,24 @@ pub async fn list_active(client: &Client, service_name: Option<&str>) -> Result<
     rows.iter().map(alert_of).collect()
 }
 
-/// Which alerts; `None` = any.
+/// A filter of alerts; `None` = any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Where they stand.
+    /// The status.
     pub status: Option<AlertStatus>,
-    /// Which service they are about.
+    /// The service.
     pub service: Option<String>,
-    /// Where that runs.
+    /// The service's environment.
     pub environment: Option<String>,
 }
 
-/// The place of an alert in [`list`].
+/// The position of an alert in [`list`], for paging.
 #[must_use]
 pub fn position(alert: &Alert) -> Position {
     Position { open: alert.status != AlertStatus::Resolved, at: alert.created_at, id: alert.id }
 }
 
-/// Alerts that pass the filter, those that are not resolved first, the newest first, from just after `after` on; at most
-/// `limit`.
+/// Alerts that match the filter, unresolved ones first, then the newest, after the position `after`; at most `limit`.
 ///
 /// # Errors
 /// Any store error.
@@ -141,7 +140,7 @@ pub async fn list(
     rows.iter().map(alert_of).collect()
 }
 
-/// The newest alert of a service and type that is no older than `within`: a second one would be a duplicate.
+/// The newest alert of a service and type that is no older than `within`, to deduplicate alerts.
 ///
 /// # Errors
 /// Any store error.
@@ -168,8 +167,7 @@ pub async fn find_recent(
     rows.first().map(alert_of).transpose()
 }
 
-/// Deletes resolved alerts older than this many days, and returns how many rows that was. What is not resolved stays:
-/// it is still true.
+/// Deletes resolved alerts older than this many days; returns how many.
 ///
 /// # Errors
 /// Any store error.
@@ -197,11 +195,10 @@ fn alert_of(row: &Row) -> Result<Alert, StoreError> {
     })
 }
 
-/// [`announce_due`] announces at most this many.
+/// The batch size of [`announce_due`].
 pub const ANNOUNCE_LIMIT: usize = 100;
 
-/// Raises the alerts whose page delay has passed, unless they ended or were acknowledged before; returns the ids of their
-/// events.
+/// Announces the active alerts whose page delay has passed; returns the ids of their events.
 ///
 /// # Errors
 /// Any store error.

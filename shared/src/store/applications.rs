@@ -1,4 +1,5 @@
-//! `applications`: who may report with a DSN. Configured by operators, read by [`crate::applications`].
+//! `applications`: the applications that may report with a DSN. Configured by operators, cached by
+//! [`crate::applications`].
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
@@ -14,35 +15,35 @@ use crate::model::{
 /// An application as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredApplication {
-    /// What it is called.
+    /// Its name and number.
     pub application: Application,
-    /// Its key; earlier ones are refused.
+    /// The version of its key; earlier ones are refused.
     pub key_version: KeyVersion,
     /// Whether it was removed.
     pub removed: bool,
-    /// How much it may send.
+    /// Its rate limits.
     pub limits: Limits,
-    /// How severe the incidents become that its reports open or raise; none = as severe as they are found to be.
+    /// The highest severity of incidents that its reports open or raise; none = unbounded.
     pub max_severity: Option<Severity>,
-    /// How many incidents it may open within any hour.
+    /// The most incidents that it may open per hour.
     pub new_incidents_per_hour: i32,
 }
 
-/// An application with what it has sent.
+/// An application with its usage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     /// The application.
     pub stored: StoredApplication,
-    /// Events taken in, in the window that is asked for; in the order of [`Quota::ALL`].
+    /// Accepted events in the current window of each quota; in the order of [`Quota::ALL`].
     pub accepted: [i64; 3],
-    /// Events refused in the month.
+    /// Refused events of the month.
     pub refused_in_month: i64,
 }
 
-/// The most that a list returns.
+/// The longest list.
 const LIMIT: i64 = 10_000;
 
-/// An application, and what it has sent in the windows of this instant. One round trip.
+/// An application with its usage in the windows of this instant. One round trip.
 ///
 /// # Errors
 /// Any store error.
@@ -58,8 +59,8 @@ pub async fn find_usage(client: &Client, number: i64, now: DateTime<Utc>) -> Res
     client.query_typed(sql, &parameters).await?.first().map(usage_of).transpose()
 }
 
-/// The applications that are not removed, by name and environment, with what they have sent in the windows of this
-/// instant; those of one name, or all.
+/// The applications that are not removed, by name and environment, with their usage in the windows of this instant;
+/// those of one name, or all.
 ///
 /// # Errors
 /// Any store error.
@@ -81,7 +82,7 @@ pub async fn list_usage(client: &Client, name: Option<&str>, now: DateTime<Utc>)
     client.query_typed(sql, &parameters).await?.iter().map(usage_of).collect()
 }
 
-/// The applications of these numbers, removed ones too: their reports were taken in while they were not.
+/// The applications of these numbers, including removed ones, whose reports may have been accepted before.
 ///
 /// # Errors
 /// Any store error.
@@ -96,7 +97,7 @@ pub async fn list_by_numbers(client: &Client, numbers: &[i64]) -> Result<Vec<App
     client.query_typed(sql, &parameters).await?.iter().map(application_of).collect()
 }
 
-/// Makes the application, or finds it; what is given of the changes is set in both cases. Tells whether it is new.
+/// Creates or updates the application with these changes; returns whether it is new.
 ///
 /// # Errors
 /// Any store error.
@@ -129,11 +130,11 @@ pub async fn upsert(
     let mut parameters = changes.parameters();
     parameters.extend([(&name as _, Type::TEXT), (&environment as _, Type::TEXT), (&now as _, Type::TIMESTAMPTZ)]);
     let rows = client.query_typed(sql, &parameters).await?;
-    let row = rows.first().ok_or_else(|| StoreError::Internal("an upsert without its row".into()))?;
+    let row = rows.first().ok_or_else(|| StoreError::Internal("the upsert returned no row".into()))?;
     Ok((stored_of(row)?, column(row, "created")?))
 }
 
-/// Sets what is given of the changes; none when there is no such application.
+/// Applies the changes; none if there is no such application.
 ///
 /// # Errors
 /// Any store error.
@@ -161,7 +162,7 @@ pub async fn change(
     client.query_typed(sql, &parameters).await?.first().map(stored_of).transpose()
 }
 
-/// Changes as parameters $1 to $7.
+/// Changes as the parameters $1 to $7.
 struct Changes {
     limits: Limits,
     sets_max_severity: bool,
@@ -194,7 +195,7 @@ impl Changes {
     }
 }
 
-/// Sets the application's key to this version, unless it is further already; none when there is no such application.
+/// Raises the application's key to this version, unless it is higher; none if there is no such application.
 ///
 /// # Errors
 /// Any store error.
@@ -215,7 +216,7 @@ pub async fn raise_key_version(
     client.query_typed(sql, &parameters).await?.first().map(stored_of).transpose()
 }
 
-/// Marks the application as removed: no key of it is taken any more.
+/// Marks the application as removed: all its keys are refused.
 ///
 /// # Errors
 /// Any store error.

@@ -1,4 +1,4 @@
-//! `check_ins`: the last sign of life of each job. Whatever the order in which they arrive, a row never goes back in time.
+//! `check_ins`: the newest check-in of each job. A check-in that arrives late never replaces a newer one.
 
 use serde_json::Value;
 use tokio_postgres::types::Type;
@@ -7,16 +7,16 @@ use super::{Client, StoreError};
 use crate::model::text::{first_chars, storable, storable_value};
 use crate::model::{CheckIn, CheckInStatus};
 
-/// Texts are cut to this many characters: Sentry's own slugs and environments are shorter.
+/// The longest text, in characters: Sentry's own slugs and environments are shorter.
 const CHARS: usize = 100;
 
-/// The most that is kept of a schedule.
+/// The largest schedule that is stored.
 const CONFIG_BYTES: usize = 8 * 1024;
 
-/// An application may have this many jobs: slugs are chosen by whoever has the DSN.
+/// The most jobs of an application: any client that has the DSN can choose slugs.
 const JOBS: i64 = 1_000;
 
-/// The sign of life as it may be kept: no longer than its columns, and without what Postgres refuses.
+/// Truncates the check-in to its columns, and removes what Postgres refuses.
 #[must_use]
 pub fn storable_check_in(check_in: CheckIn) -> CheckIn {
     let text = |text: &str| first_chars(&storable(text), CHARS).to_owned();
@@ -24,14 +24,14 @@ pub fn storable_check_in(check_in: CheckIn) -> CheckIn {
         environment: text(&check_in.environment),
         monitor_slug: text(&check_in.monitor_slug),
         check_in_id: text(&check_in.check_in_id),
-        // An SDK's schedule is a few words; what is larger is none.
+        // An SDK's schedule is a few words; a larger value is dropped.
         config: check_in.config.map(storable_value).filter(|config| config.to_string().len() <= CONFIG_BYTES),
         ..check_in
     }
 }
 
-/// Keeps a sign of life, and tells whether it changed anything: not if a later one is known already, nor if the
-/// application does not exist, has too many jobs, or has a public DSN.
+/// Stores a check-in; returns whether anything changed. It is ignored if a newer one is stored, or the application does
+/// not exist, has too many jobs, or has a public DSN.
 ///
 /// # Errors
 /// Any store error.

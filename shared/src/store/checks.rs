@@ -1,4 +1,4 @@
-//! The results of a probe round: the write of the failed check's journey.
+//! Writes the results of a probe round, with the incidents, alerts and events that follow from them, in one statement.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,32 +14,32 @@ use crate::events::ServiceStateChanged;
 use crate::fingerprint::Fingerprint;
 use crate::model::{CheckId, FailureReason, IncidentId, Kind, ServiceState, Severity, Standing, Verdict};
 
-/// One check's result with all that was decided about it. Serialised, it is one record of the statement's input.
+/// A check's result with every decision about it. Serialised, it is one record of the statement's input.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckRecord {
-    /// Which service.
+    /// The service.
     pub service_id: Uuid,
     /// The claim under which it was checked.
     pub claim: Uuid,
-    /// The revision of the service that this was decided upon.
+    /// The revision of the service that the decisions are based on: optimistic locking.
     pub revision: i64,
-    /// The id of its rows: in the order of time.
+    /// The id of its rows, ordered by time.
     pub row_id: Uuid,
-    /// Unique per service, region and slot.
+    /// Unique per service, region and slot: the idempotency key.
     pub check_id: CheckId,
-    /// `healthy`, `degraded` or `down`: what this check found.
+    /// The check's result: `healthy`, `degraded` or `down`.
     pub verdict: &'static str,
-    /// What it counts as in the roll-ups: as `verdict`, or `maintenance`; none = it counts nowhere.
+    /// The counter of the roll-ups: as `verdict`, or `maintenance`; none = not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts_as: Option<&'static str>,
-    /// What was checked, with no secret in it, at most 255 characters.
+    /// The target without secrets, at most 255 characters.
     pub target: String,
-    /// What it answered, if anything.
+    /// The HTTP status, if there was an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
-    /// How long the deciding attempt took.
+    /// The duration of the deciding attempt.
     pub response_time_ms: u32,
-    /// Which bucket of the latencies it is, from 1; none = there was no answer.
+    /// The latency bucket, from 1; none = there was no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_bucket: Option<usize>,
     /// Why it failed, for a person.
@@ -50,107 +50,107 @@ pub struct CheckRecord {
     pub error_code: Option<FailureReason>,
     /// When it was checked.
     pub checked_at: DateTime<Utc>,
-    /// Which incident a failure belongs to.
+    /// The fingerprint of a failure's incident.
     pub fingerprint: Fingerprint,
-    /// More about the check.
+    /// Further details of the check.
     pub details: Value,
-    /// What each region says now; none = unchanged.
+    /// The newest vote of each region; none = unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub votes: Option<Votes>,
-    /// When the certificate that was seen ends.
+    /// When the certificate expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_expires_at: Option<DateTime<Utc>>,
-    /// What was measured, for the next check to compare with.
+    /// Measurements for the next check to compare with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measurements: Option<Value>,
-    /// What the service is now; none = this check decides nothing.
+    /// The service's new standing; none = this check decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standing: Option<StandingRecord>,
-    /// What a failure opens or continues.
+    /// The incident and alert that a failure opens or continues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureRecord>,
-    /// What a recovery ends.
+    /// Resolves the incident and the down alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryRecord>,
-    /// The alert that it is not well.
+    /// The degraded alert to raise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unwell: Option<AlertRecord>,
-    /// The end of that.
-    pub well: bool,
-    /// The alert that its certificate ends soon.
+    pub degraded: Option<AlertRecord>,
+    /// Whether the degraded alert is resolved.
+    pub degraded_resolved: bool,
+    /// The certificate alert to raise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<AlertRecord>,
-    /// The end of that.
+    /// Whether the certificate alert is resolved.
     pub renewed: bool,
-    /// Its circuit breaker from now on; none = unchanged.
+    /// The new state of its circuit breaker; none = unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
-    /// The event, if the state changed.
+    /// The event of a state change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_changed: Option<ServiceStateChanged>,
 }
 
-/// What a service is after a check.
+/// A service's standing after a check.
 #[derive(Debug, Clone, Serialize)]
 pub struct StandingRecord {
-    /// What is known of it now.
+    /// The new standing.
     #[serde(flatten)]
     pub after: Standing,
-    /// The slot that was decided, by its start; none = the check was out of turn.
+    /// The start of the decided slot; none = an unscheduled check.
     pub decided_slot: Option<i64>,
-    /// Why nobody is told while it fails.
+    /// Why its alerts are suppressed while it fails.
     pub held_by: Option<String>,
 }
 
-/// What a failure opens, or continues where it is open already.
+/// The incident and alert of a failure: opened, or continued if already open.
 #[derive(Debug, Clone, Serialize)]
 pub struct FailureRecord {
-    /// The id of the incident, if this opens it.
+    /// The id of the incident, if it is opened.
     pub incident_id: IncidentId,
     /// Its title.
     pub title: String,
     /// Its message, also the audit's.
     pub message: String,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// The first failed check.
+    /// When the first check failed.
     pub began_at: DateTime<Utc>,
     /// Its context.
     pub context: Value,
-    /// The alert, if this raises it.
+    /// The alert, raised if none is active.
     pub alert: AlertRecord,
 }
 
-/// An alert, if it is not active already.
+/// An alert, raised if none of its kind is active.
 #[derive(Debug, Clone, Serialize)]
 pub struct AlertRecord {
     /// Its id.
     pub id: Uuid,
-    /// What it says.
+    /// Its message.
     pub message: String,
-    /// When it is told.
+    /// When it is announced.
     pub announce_at: DateTime<Utc>,
 }
 
-/// What a recovery ends.
+/// The recovery of a service.
 #[derive(Debug, Clone, Serialize)]
 pub struct RecoveryRecord {
     /// The id of the recovery's own alert row.
     pub alert_id: Uuid,
-    /// What that row says.
+    /// Its message.
     pub message: String,
 }
 
-/// What was stored of a batch.
+/// The result of a batch.
 #[derive(Debug, Clone, Default)]
 pub struct StoredChecks {
-    /// One for each result that was stored, or was known.
+    /// One for each stored result.
     pub receipts: Vec<CheckReceipt>,
-    /// The ids of the events that wait in the outbox.
+    /// The ids of the new events in the outbox.
     pub events: Vec<Uuid>,
 }
 
-/// What became of a result.
+/// The receipt of a stored result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckReceipt {
     /// The check.
@@ -161,11 +161,11 @@ pub struct CheckReceipt {
     pub incident_created: bool,
 }
 
-/// Writes the results of one run: one statement. A result whose claim has ended, whose check is stored already, or whose
-/// service has changed since it was decided upon, is left out of the receipts. No service may be in it twice.
+/// Writes the results of one run in one statement. Idempotent: a result is skipped, without a receipt, if its claim has
+/// expired, its check is already stored, or its service's revision has changed (a conflict). Each service at most once.
 ///
 /// # Errors
-/// Any store error; nothing is written then.
+/// Any store error; then nothing is written.
 pub async fn insert(
     client: &Client,
     records: &[CheckRecord],
@@ -178,7 +178,7 @@ pub async fn insert(
             &[(&Json(records), Type::JSONB), (&region, Type::TEXT), (&tick, Type::TIMESTAMPTZ)],
         )
         .await?;
-    // Each row has all the events.
+    // Every row carries all events.
     let events = rows.first().map_or_else(|| Ok(Vec::new()), |row| column(row, "events"))?;
     let receipts = rows.iter().map(receipt_of).collect::<Result<_, _>>()?;
     Ok(StoredChecks { receipts, events })
@@ -192,34 +192,35 @@ fn receipt_of(row: &Row) -> Result<CheckReceipt, StoreError> {
     })
 }
 
-/// What the newest check of a service found.
+/// The newest check of a service.
 #[derive(Debug, Clone)]
 pub struct NewestCheck {
     /// The service.
     pub service: String,
     /// Where it runs.
     pub environment: String,
-    /// What kind of check it is.
+    /// The kind of check.
     pub kind: Kind,
-    /// What the check found.
+    /// The check's verdict.
     pub verdict: Verdict,
-    /// What the service is since.
+    /// The service's state.
     pub state: ServiceState,
-    /// What it answered.
+    /// The HTTP status.
     pub http_status: Option<i32>,
-    /// How long that took.
+    /// Its latency.
     pub latency_ms: Option<i32>,
     /// Why it failed or is degraded, for a machine.
     pub reason: Option<FailureReason>,
-    /// The same for a person.
+    /// Why, for a person.
     pub error: Option<String>,
     /// Its open incident.
     pub incident_id: Option<IncidentId>,
-    /// Why nobody is told while it fails.
+    /// Why its alerts are suppressed while it fails.
     pub held_by: Option<String>,
 }
 
-/// The newest check of each enabled service that was checked at `since` or later, by environment and name; at most 10,000.
+/// The newest check of each enabled service that was checked at `since` or later, by environment and name; at most
+/// 10,000.
 ///
 /// # Errors
 /// Any store error.
@@ -238,7 +239,7 @@ fn newest_of(row: &Row) -> Result<NewestCheck, StoreError> {
         state: word(row, "state", ServiceState::parse)?,
         http_status: column(row, "http_status")?,
         latency_ms: column(row, "latency_ms")?,
-        // A word of a newer version is no reason to hide the check.
+        // An unknown reason of a newer version must not hide the check.
         reason: reason.and_then(|word| serde_json::from_value(Value::String(word)).ok()),
         error: column(row, "error_message")?,
         incident_id: column::<Option<String>>(row, "incident_id")?.map(IncidentId::from_stored),

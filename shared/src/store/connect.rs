@@ -1,5 +1,5 @@
-//! A connection string, read with our own rules for TLS: encrypted and verified unless it is a socket, the
-//! loopback interface, or explicitly opted out.
+//! Parses connection strings, with our own rules for TLS: encrypted and verified, except on a socket or the loopback
+//! interface, or if explicitly opted out.
 
 mod identity;
 mod options;
@@ -22,42 +22,42 @@ use crate::config::DatabaseConfig;
 use crate::tls::Trust;
 use options::Options;
 
-/// What stands between us and Postgres.
+/// The pooler between us and Postgres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
-    /// Nothing, or a session pooler: a connection is one backend.
+    /// None, or a session pooler: a connection is one backend.
     Session,
     /// A transaction pooler: no session state, no start-up options.
     Transaction,
 }
 
-/// Why a connection string can't be used. Never shows the string: it holds a password.
+/// Why a connection string can't be used. Never shows the string, which contains a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// Not `postgresql://…`.
     #[error("not a connection string of the form postgresql://user:password@host:port/database")]
     NotAUrl,
-    /// The password holds a question mark, where options would begin.
+    /// The password contains a question mark, where options would begin.
     #[error("a ? in the connection string's password must be written %3F")]
     UnescapedPassword,
     /// The driver can't read it.
     #[error("the connection string can't be read: {0}")]
     Malformed(String),
-    /// A word that is no `sslmode`.
+    /// An unknown `sslmode`.
     #[error("sslmode={0} is not known; use verify-full, require, no-verify, or disable for a local server")]
     UnknownSslMode(String),
     /// Unencrypted over a network.
     #[error("sslmode=disable is only for a socket or the loopback interface, not for {0}")]
     UnencryptedNetwork(String),
     /// `DATABASE_CA` is no PEM text.
-    #[error("DATABASE_CA holds no usable certificate (PEM text, or the path of a PEM file, is expected)")]
+    #[error("DATABASE_CA contains no usable certificate (PEM text, or the path of a PEM file, is expected)")]
     UnusableCa,
     /// `DATABASE_CA` names a file that can't be read.
     #[error("DATABASE_CA: {path} can't be read: {reason}")]
     UnreadableCa {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
 }
@@ -65,17 +65,17 @@ pub enum ConnectError {
 /// How to connect: what a connection string means under our rules.
 #[derive(Clone)]
 pub struct ConnectionSettings {
-    /// For the driver; holds the password.
+    /// For the driver; contains the password.
     pub(crate) driver: tokio_postgres::Config,
     /// None = no TLS.
     pub(crate) trust: Option<Trust>,
-    /// What stands in between.
+    /// The pooler.
     pub pooling: Pooling,
-    /// What an operator should know about the string, if anything.
+    /// Warnings for the operator about the string.
     pub warnings: Vec<String>,
 }
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
     /// A host's name or address, and its port.
@@ -97,15 +97,15 @@ impl fmt::Display for ServerAddress {
 const TRANSACTION_POOLER_PORT: u16 = 6543;
 
 impl ConnectionSettings {
-    /// A server that does not answer the connection attempt for this long is not available.
+    /// The timeout of a connection attempt.
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-    /// The connection, TLS and the login together.
+    /// The timeout of the connection, TLS and the login together.
     const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// Reads the connection string.
     ///
     /// # Errors
-    /// When it can't be understood, or asks for less protection than its host needs.
+    /// When it is malformed, or asks for less protection than its host needs.
     pub fn parse(config: &DatabaseConfig, application_name: &str) -> Result<Self, ConnectError> {
         let url = config.url.expose_secret();
         if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
@@ -123,7 +123,7 @@ impl ConnectionSettings {
         let trust = trust_of(options.sslmode.as_deref(), &driver, config.ca.as_deref())?;
         let mut warnings = options.warnings;
         if trust == Some(Trust::AnyCertificate) {
-            warnings.push("sslmode=no-verify: whoever stands in between can read and change everything".into());
+            warnings.push("sslmode=no-verify: a man in the middle can read and change everything".into());
         }
         driver.ssl_mode(if trust.is_some() { SslMode::Require } else { SslMode::Disable });
         if driver.get_application_name().is_none() {
@@ -140,7 +140,7 @@ impl ConnectionSettings {
         Ok(Self { driver, trust, pooling, warnings })
     }
 
-    /// Lets the server end each statement after this time. Not through a pooler, which refuses start-up options.
+    /// Sets the server's statement timeout; not through a pooler, which refuses start-up options.
     pub(crate) fn limit_statements(&mut self, limit: Duration) {
         let behind_a_pooler = self.pooling == Pooling::Transaction
             || self
@@ -164,13 +164,13 @@ impl ConnectionSettings {
     /// # Errors
     /// When the server can't be reached or refuses us.
     pub async fn connect(&self) -> Result<tokio_postgres::Client, StoreError> {
-        // The driver's own time-out ends with the TCP connection; a server may take that and then say nothing.
-        tokio::time::timeout(Self::HANDSHAKE_TIMEOUT, self.connect_patiently())
+        // The driver's own timeout covers only the TCP connection; a server may accept it and then not answer.
+        tokio::time::timeout(Self::HANDSHAKE_TIMEOUT, self.connect_untimed())
             .await
             .unwrap_or(Err(StoreError::Timeout(Self::HANDSHAKE_TIMEOUT)))
     }
 
-    async fn connect_patiently(&self) -> Result<tokio_postgres::Client, StoreError> {
+    async fn connect_untimed(&self) -> Result<tokio_postgres::Client, StoreError> {
         match &self.trust {
             None => Ok(spawned(self.driver.connect(NoTls).await?)),
             Some(trust) => {
@@ -180,10 +180,10 @@ impl ConnectionSettings {
         }
     }
 
-    /// Logs in over a stream that leads to this server already. Nothing limits how long that takes.
+    /// Logs in over a stream that is connected to this server. Has no timeout of its own.
     ///
     /// # Errors
-    /// When the server refuses us, or hangs up.
+    /// When the server refuses us or closes the connection.
     pub async fn log_in_over<S>(&self, stream: S, host: &str) -> Result<tokio_postgres::Client, StoreError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -199,7 +199,7 @@ impl ConnectionSettings {
         }
     }
 
-    /// Where it may be, in the order of the connection string.
+    /// The servers' addresses, in the order of the connection string.
     #[must_use]
     pub fn servers(&self) -> Vec<ServerAddress> {
         let ports = self.driver.get_ports();
@@ -220,7 +220,7 @@ impl ConnectionSettings {
     }
 }
 
-/// Lets the connection do its work in the background; it ends with the client.
+/// Runs the connection in the background; it ends with the client.
 fn spawned<S, T>((client, connection): (tokio_postgres::Client, Connection<S, T>)) -> tokio_postgres::Client
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -239,11 +239,11 @@ fn trust_of(
     driver: &tokio_postgres::Config,
     ca: Option<&str>,
 ) -> Result<Option<Trust>, ConnectError> {
-    let far = driver.get_hosts().iter().find(|host| !is_local(host));
+    let remote = driver.get_hosts().iter().find(|host| !is_local(host));
     let only_sockets = driver.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_)));
     match sslmode {
         _ if only_sockets => Ok(None),
-        Some("disable") => match far {
+        Some("disable") => match remote {
             Some(Host::Tcp(name)) => Err(ConnectError::UnencryptedNetwork(name.clone())),
             _ => Ok(None),
         },
@@ -270,7 +270,7 @@ fn is_local(host: &Host) -> bool {
 
 fn read_pem(ca: &str) -> Result<String, ConnectError> {
     if ca.contains("-----BEGIN") {
-        // An environment variable often holds the line ends of a PEM as the two characters \n.
+        // An environment variable often has the line ends of a PEM as the two characters \n.
         return Ok(ca.replace("\\n", "\n"));
     }
     std::fs::read_to_string(Path::new(ca))
@@ -310,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn opting_out_is_possible_and_warned_of() {
+    fn no_verify_is_allowed_with_a_warning() {
         let settings = parse("postgresql://u:p@db.example.com/app?sslmode=no-verify").unwrap();
         assert_eq!(settings.trust, Some(Trust::AnyCertificate));
         assert_eq!(settings.warnings.len(), 1);
     }
 
     #[test]
-    fn unknown_options_are_ignored_and_warned_of() {
+    fn unknown_options_are_ignored_with_a_warning() {
         let settings =
             parse("postgresql://u:p@h:5432/app?pgbouncer=true&connection_limit=1&application_name=mine").unwrap();
         assert_eq!(settings.warnings.len(), 2);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_transaction_pooler_is_known_by_its_port_and_gets_no_start_up_options() {
+    fn the_transaction_pooler_is_recognised_by_its_port_and_gets_no_start_up_options() {
         let mut settings = parse("postgresql://postgres.ref:p@aws-0-eu.pooler.supabase.com:6543/postgres").unwrap();
         assert_eq!(settings.pooling, Pooling::Transaction);
         settings.limit_statements(Duration::from_secs(5));
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_read_is_refused_without_showing_the_password() {
+    fn a_malformed_string_is_refused_without_showing_the_password() {
         for url in [
             "",
             "h:5432",

@@ -1,4 +1,4 @@
-//! `intake_counters`: what came in, each hour, by who took it in and of what kind it was.
+//! `intake_counters`: received items per hour, by function and kind.
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use tokio_postgres::types::Type;
@@ -9,22 +9,22 @@ use super::{Client, StoreError};
 /// What is added to a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted<'a> {
-    /// Who took it in.
+    /// The function that received them.
     pub source: &'a str,
-    /// Of what kind it was.
+    /// Their kind.
     pub kind: &'a str,
-    /// How many there were.
+    /// Their number.
     pub count: i64,
 }
 
-/// The hour that an instant is counted in.
+/// The hour of an instant.
 #[must_use]
 pub fn hour_of(instant: DateTime<Utc>) -> DateTime<Utc> {
     instant.duration_trunc(TimeDelta::hours(1)).unwrap_or(instant)
 }
 
-/// Adds to this hour's counters, all or none. A batch that is sent again, because its answer was lost, adds nothing
-/// (unless another one came in between). Each source and kind may be named once.
+/// Adds to this hour's counters, all or none. Idempotent: a retried batch adds nothing, unless another one was written
+/// in between. Each source and kind at most once.
 ///
 /// # Errors
 /// Any store error.
@@ -33,7 +33,7 @@ pub async fn add(client: &Client, batch: Uuid, counts: &[Counted<'_>], now: Date
         INSERT INTO public.intake_counters AS stored (source, kind, hour, count, last_batch)
         SELECT given.source, given.kind, $4, given.count, $5
         FROM unnest($1::text[], $2::text[], $3::bigint[]) AS given (source, kind, count)
-        -- One order for everybody: batches that meet wait for each other, and never in a circle.
+        -- A fixed lock order prevents deadlocks of concurrent batches.
         ORDER BY given.source COLLATE \"C\", given.kind COLLATE \"C\"
         ON CONFLICT (source, kind, hour) DO UPDATE SET
             count = stored.count + CASE WHEN stored.last_batch = EXCLUDED.last_batch THEN 0 ELSE EXCLUDED.count END,

@@ -1,9 +1,8 @@
-//! `email_tracking`: what became of our e-mails, as the vendor tells it. A row is made when an e-mail is handed over, or by
-//! the first event about it, whichever comes first.
+//! `email_tracking`: the delivery status of our e-mails, as reported by the vendor. A row is created when an e-mail is
+//! sent, or by its first event, whichever comes first.
 //!
-//! Events come in any order and more than once: each counts once, and none sets back what a later stage has told.
-//!
-//! Users: `email-events`.
+//! Events arrive in any order and more than once: each is deduplicated by its key, and a status never goes back to an
+//! earlier stage.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
@@ -14,24 +13,24 @@ use super::{Client, StoreError};
 use crate::model::DeliveryKey;
 use crate::model::text::{first_chars, storable};
 
-/// What happened to an e-mail, in the order in which one tells more than another.
+/// The stage of an e-mail's delivery, in ascending order: a later stage replaces an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EmailStage {
-    /// The vendor has it.
+    /// The vendor has accepted it.
     Processed,
-    /// The other server wants it later.
+    /// The recipient's server asks to retry later.
     Deferred,
-    /// The other server has it.
+    /// The recipient's server has accepted it.
     Delivered,
-    /// Somebody has looked at it.
+    /// The recipient has opened it.
     Opened,
-    /// Somebody has followed a link in it.
+    /// The recipient has followed a link in it.
     Clicked,
-    /// The vendor will not send it.
+    /// The vendor refuses to send it.
     Dropped,
-    /// The other server will not have it.
+    /// The recipient's server refuses it.
     Bounced,
-    /// Somebody has called it spam.
+    /// The recipient has reported it as spam.
     Spam,
 }
 
@@ -48,7 +47,7 @@ impl EmailStage {
         Self::Spam,
     ];
 
-    /// The spelling in the column.
+    /// The value in the column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,26 +66,26 @@ impl EmailStage {
 /// One event about an e-mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmailEvent {
-    /// Recognises a redelivery.
+    /// The idempotency key.
     pub key: DeliveryKey,
     /// The message: `notifications.id`.
     pub email_id: Uuid,
-    /// What happened.
+    /// Its stage.
     pub stage: EmailStage,
     /// When.
     pub at: DateTime<Utc>,
-    /// Why, as the vendor or the other server says it.
+    /// The reason given by the vendor or the recipient's server.
     pub reason: Option<String>,
 }
 
-/// The longest a reason gets, in characters.
+/// The longest reason, in characters.
 const REASON_CHARS: usize = 500;
 
-/// Records these events, in one statement; how many of them are new and about a message of ours. A message that bounced
-/// or was dropped has failed after all.
+/// Records these events in one statement; returns how many are new and about our notifications. A bounced or dropped
+/// notification becomes failed.
 ///
 /// # Errors
-/// Any store error; nothing is written then.
+/// Any store error; then nothing is written.
 pub async fn record_events(client: &Client, events: &[EmailEvent], now: DateTime<Utc>) -> Result<i64, StoreError> {
     let keys: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
     let ids: Vec<Uuid> = events.iter().map(|event| event.email_id).collect();

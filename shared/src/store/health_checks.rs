@@ -1,4 +1,4 @@
-//! `service_health_checks`: what each probe measured. The probe writes its rows through [`super::checks`].
+//! `service_health_checks`: the result of each check. The probe writes its rows through [`super::checks`].
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,21 +10,21 @@ use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::model::{DEFAULT_ENVIRONMENT, ServiceState};
 
-/// A list without a limit of its own has this one.
+/// The default limit of a list.
 pub const DEFAULT_LIMIT: u16 = 100;
 
-/// One measurement. Field names are the column names.
+/// One check. Field names are the column names.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HealthCheck {
     /// The row's id.
     pub id: Uuid,
-    /// Which service.
+    /// The service.
     pub service_name: String,
-    /// Where it runs.
+    /// Its environment.
     pub environment: String,
     /// healthy, degraded or down.
     pub status: ServiceState,
-    /// How long it took.
+    /// Its latency.
     pub latency_ms: Option<i32>,
     /// When the probe ran.
     pub checked_at: DateTime<Utc>,
@@ -32,14 +32,14 @@ pub struct HealthCheck {
     pub error_message: Option<String>,
 }
 
-/// A measurement to be stored.
+/// A check to be stored.
 #[derive(Debug, Clone)]
 pub struct NewHealthCheck<'a> {
-    /// Which service; not empty.
+    /// The service; not empty.
     pub service_name: &'a str,
     /// healthy, degraded or down.
     pub status: ServiceState,
-    /// How long it took.
+    /// Its latency.
     pub latency_ms: Option<i32>,
     /// Why it failed.
     pub error_message: Option<&'a str>,
@@ -47,16 +47,16 @@ pub struct NewHealthCheck<'a> {
     pub checked_at: DateTime<Utc>,
 }
 
-/// Why a measurement can't be stored.
+/// Why a check can't be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum NewHealthCheckError {
-    /// It is of no service.
+    /// The service is missing.
     #[error("service_name must not be empty")]
     NoServiceName,
     /// `unknown` is no result of a check.
     #[error("status must be healthy, degraded or down")]
     NoResult,
-    /// The database would not take it.
+    /// The database refused it.
     #[error("the health check could not be stored")]
     Store(#[from] StoreError),
 }
@@ -64,10 +64,10 @@ pub enum NewHealthCheckError {
 const COLUMNS: &str =
     "id, service_name::text AS service_name, environment, status, latency_ms, checked_at, error_message";
 
-/// Stores one measurement and returns its id.
+/// Stores one check and returns its id.
 ///
 /// # Errors
-/// A value that can't be stored, named; any store error.
+/// When a value is invalid; any store error.
 pub async fn insert(client: &Client, check: &NewHealthCheck<'_>) -> Result<Uuid, NewHealthCheckError> {
     if check.service_name.trim().is_empty() {
         return Err(NewHealthCheckError::NoServiceName);
@@ -94,11 +94,11 @@ pub async fn insert(client: &Client, check: &NewHealthCheck<'_>) -> Result<Uuid,
         )
         .await
         .map_err(StoreError::from)?;
-    let row = rows.first().ok_or_else(|| StoreError::Internal("an insert that returned nothing".into()))?;
+    let row = rows.first().ok_or_else(|| StoreError::Internal("the insert returned no row".into()))?;
     Ok(column(row, "id")?)
 }
 
-/// The newest measurement of a service, if there is one.
+/// The newest check of a service, if any.
 ///
 /// # Errors
 /// Any store error.
@@ -106,7 +106,7 @@ pub async fn find_latest(client: &Client, service_name: &str) -> Result<Option<H
     Ok(list(client, Some(service_name), 1).await?.into_iter().next())
 }
 
-/// Measurements, newest first; of one service or of all.
+/// Checks, newest first; of one service or of all.
 ///
 /// # Errors
 /// Any store error.
@@ -115,7 +115,7 @@ pub async fn list(client: &Client, service_name: Option<&str>, limit: u16) -> Re
         "SELECT {COLUMNS}
         FROM public.service_health_checks
         WHERE ($1::text IS NULL OR service_name = $1)
-            -- What an older database kept of other shapes is no result.
+            -- Rows of an older schema may have other values.
             AND checked_at IS NOT NULL AND status IN ('healthy', 'degraded', 'down')
         ORDER BY checked_at DESC, id DESC
         LIMIT $2"
@@ -124,7 +124,7 @@ pub async fn list(client: &Client, service_name: Option<&str>, limit: u16) -> Re
     rows.iter().map(health_check_of).collect()
 }
 
-/// Deletes what is older than this many days, and returns how many rows that was.
+/// Deletes checks older than this many days; returns how many.
 ///
 /// # Errors
 /// Any store error.

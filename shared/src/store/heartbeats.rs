@@ -1,4 +1,4 @@
-//! Signs of life that jobs send us. Their tokens come with their services: [`super::services::apply`].
+//! Heartbeats of jobs. [`super::services::apply`] stores their tokens' hashes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::probing::Beat;
 use super::row::column;
 use super::{Client, StoreError};
 
-/// The hashes of all tokens, by the name and environment of their services; at most 20,000.
+/// All token hashes, by the name and environment of their services; at most 20,000.
 ///
 /// # Errors
 /// Any store error.
@@ -23,12 +23,12 @@ pub async fn list_token_hashes(client: &Client) -> Result<BTreeMap<(String, Stri
     rows.iter().map(pair).collect()
 }
 
-/// Stores a job's sign of life as its last one; whether the token of this hash is anybody's. Harmless to repeat.
+/// Stores a job's newest heartbeat; returns whether the token is known. Idempotent.
 ///
 /// # Errors
 /// Any store error.
 pub async fn beat(client: &Client, token_hash: &str, beat: &Beat) -> Result<bool, StoreError> {
-    // Of two that come at once, the later one stays.
+    // Of two concurrent heartbeats the later one stays.
     let sql = "
         UPDATE public.service_heartbeats
         SET

@@ -1,4 +1,4 @@
-//! Incidents as operators read them.
+//! Lists and details of incidents, for operators.
 
 use serde::Serialize;
 use tokio_postgres::Row;
@@ -9,28 +9,28 @@ use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::model::{Incident, IncidentId, IncidentStatus, IncidentSummary, Severity};
 
-/// Which incidents; `None` = any.
+/// A filter of incidents; `None` = any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Where they stand.
+    /// The status.
     pub status: Option<IncidentStatus>,
-    /// How bad they are.
+    /// The severity.
     pub severity: Option<Severity>,
-    /// Which part of a system.
+    /// The category.
     pub category: Option<String>,
-    /// Which application.
+    /// The application.
     pub application: Option<String>,
-    /// Where it runs.
+    /// The environment.
     pub environment: Option<String>,
 }
 
-/// An incident of a list, and its place there.
+/// An incident of a list, with its position.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listed {
     /// The incident.
     #[serde(flatten)]
     pub summary: IncidentSummary,
-    /// Its place: by its last report or step while it is open, by its end when it is resolved.
+    /// Its position: by its newest report or step while it is open, by its end when it is resolved.
     #[serde(skip)]
     pub position: Position,
 }
@@ -44,7 +44,7 @@ const SUMMARY: &str = "
     greatest(last_seen_at, unfolded.seen_at) AS last_seen_at, reopened_at, reopen_count,
     handled_by::text AS handled_by, resolved_at, extract(epoch FROM time_to_resolution)::double precision AS time_to_resolution_seconds";
 
-/// Incidents with what is counted but not yet folded into them.
+/// Incidents with their unfolded occurrences.
 const WHOLE: &str = "
     public.incidents
     LEFT JOIN LATERAL (
@@ -56,7 +56,7 @@ const WHOLE: &str = "
         WHERE waiting.incident = incidents.id
     ) AS unfolded ON true";
 
-/// Bounded, since a Lambda's answer ends at 6 MB.
+/// Bounded, because a Lambda's answer is limited to 6 MB.
 const SAMPLES: &str = "
     SELECT jsonb_agg(to_jsonb(sample) ORDER BY sample.received_at DESC, sample.position)
     FROM (
@@ -78,7 +78,7 @@ const TIMELINE: &str = "
         LIMIT 100
     ) AS entry";
 
-/// What a list filters by; both halves of its statement share the parameters.
+/// The filter of a list; both halves of its statement share the parameters.
 const FILTER: &str = "
     ($1::text IS NULL OR status = $1)
     AND ($2::text IS NULL OR severity = $2)
@@ -86,8 +86,8 @@ const FILTER: &str = "
     AND ($4::text IS NULL OR application = $4)
     AND ($5::text IS NULL OR environment = $5)";
 
-/// Incidents that pass the filter, open ones first, the newest change first, from just after `after` on; at most `limit`.
-/// An incident that changes while somebody reads page after page moves to the front, where the next reading finds it.
+/// Incidents that match the filter, open ones first, then the newest change, after the position `after`; at most
+/// `limit`. An incident that changes while a client reads the pages moves to the front.
 ///
 /// # Errors
 /// Any store error.
@@ -97,7 +97,7 @@ pub async fn list(
     after: Option<Position>,
     limit: u16,
 ) -> Result<Vec<Listed>, StoreError> {
-    // Two ordered halves instead of one ORDER BY: each is read by its own index, and none has to hold `updated_at`.
+    // Two ordered halves instead of one ORDER BY: each uses its own index, and neither index needs `updated_at`.
     let sql = format!(
         "WITH page AS (
             (
@@ -149,7 +149,7 @@ fn listed_of(row: &Row) -> Result<Listed, StoreError> {
     Ok(Listed { summary, position })
 }
 
-/// The incident of this id, if there is one.
+/// The incident of this id, if any.
 ///
 /// # Errors
 /// Any store error.
@@ -164,7 +164,7 @@ pub async fn find(client: &Client, id: &IncidentId) -> Result<Option<Incident>, 
     rows.first().map(incident_of).transpose()
 }
 
-/// What a list shows of the incident of this id, if there is one.
+/// The summary of the incident of this id, if any.
 ///
 /// # Errors
 /// Any store error.
@@ -174,10 +174,10 @@ pub async fn find_summary(client: &Client, id: &IncidentId) -> Result<Option<Inc
     rows.first().map(summary_of).transpose()
 }
 
-/// Incidents that [`fold_occurrences`] takes at a time.
+/// The batch size of [`fold_occurrences`], in incidents.
 pub const FOLD_LIMIT: u64 = 1_000;
 
-/// Counts the occurrences that were left beside the incidents (at most [`FOLD_LIMIT`] incidents at a time); returns how many
+/// Adds unfolded occurrences to their incidents (at most [`FOLD_LIMIT`] incidents at a time); returns how many
 /// incidents changed.
 ///
 /// # Errors

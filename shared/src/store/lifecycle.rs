@@ -1,12 +1,10 @@
-//! Steps in an incident's life that are no report of an error: resolved, reopened, acknowledged, or something to note
-//! on its timeline, which is its rows in `agent_actions`. One statement each: the delivery key, the incidents, their
-//! alerts, their audit rows, their events.
+//! Steps in the lifecycle of incidents: resolve, reopen, acknowledge, or a note on the timeline, which is the
+//! incident's rows in `agent_actions`. A step is one statement: the delivery key, the incidents, their alerts, their
+//! audit rows, their events.
 //!
-//! A step has a delivery key, so that it counts once however often it comes, and may carry the instant that it tells of
-//! by the teller's own clock: what is older than the newest that was heard changes nothing. Of two with the same
-//! instant the one that arrives last holds, also where it is stored first because the other one was deferred.
-//!
-//! Users: `sentry-webhook`, `defer::settle`; [`super::reactions`] for what people do.
+//! A step is idempotent by its delivery key. It may carry its instant by the source's own clock: a step that is older
+//! than the newest known one is stale and changes nothing. Of two with the same instant the one that arrives last wins,
+//! even if it is stored first because the other one was deferred.
 
 use std::borrow::Cow;
 
@@ -23,33 +21,33 @@ use crate::fingerprint::Fingerprint;
 use crate::model::text::{first_chars, storable, storable_object, storable_value};
 use crate::model::{DeliveryKey, IncidentId, IncidentStatus, uuid_at};
 
-/// What a step does to its incidents.
+/// The change that a step makes to its incidents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// They are over.
+    /// Resolves all open ones.
     Resolve,
-    /// The newest is open again.
+    /// Reopens the newest.
     Reopen,
-    /// Somebody has seen them.
+    /// Acknowledges all open ones.
     Acknowledge,
-    /// Nothing: it stands on the timeline.
+    /// None: a note on the timeline.
     Note,
 }
 
-/// Which incidents a step is about.
+/// The incidents of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// Those of one fingerprint, such as Sentry's group `sentry:4711`.
+    /// All of one fingerprint, such as Sentry's group `sentry:4711`.
     Group(Fingerprint),
-    /// This one.
+    /// One incident.
     Incident(IncidentId),
-    /// None: the delivery is only kept.
+    /// None: only the delivery is stored.
     Nothing,
 }
 
-/// Who takes a step, as the audit names it.
+/// The agent that records a step, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
     /// `agent_actions.agent_id`.
@@ -59,84 +57,84 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent of these names.
+    /// An agent with these names.
     #[must_use]
     pub const fn new(id: &'static str, kind: &'static str) -> Self {
         Self { id: Cow::Borrowed(id), kind: Cow::Borrowed(kind) }
     }
 }
 
-/// One step, as somebody told it.
+/// A step, as received.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Recognises a redelivery.
+    /// The idempotency key.
     pub delivery_key: DeliveryKey,
-    /// Who told it: a system or a person. Handles the incident from then on.
+    /// The system or person behind it: becomes the incident's assignee.
     pub source: String,
-    /// Who writes it down.
+    /// The agent that records it.
     pub agent: Agent,
-    /// Which incidents it is about.
+    /// Its incidents.
     pub target: Target,
-    /// The instant that it tells of, by the teller's clock; none = always the newest.
+    /// Its instant, by the source's clock; none = always the newest.
     pub as_of: Option<DateTime<Utc>>,
-    /// What it is called on the timeline: `sentry_issue_resolved`.
+    /// Its type on the timeline: `sentry_issue_resolved`.
     pub action_type: String,
     /// One line for a person.
     pub description: String,
-    /// More about it, for the timeline.
+    /// Further details, for the timeline.
     pub details: Map<String, Value>,
-    /// What is kept of the delivery itself.
+    /// What is stored of the delivery itself.
     pub note: Option<Value>,
-    /// Whether the delivery is kept where no incident is known. Otherwise nothing is written then.
+    /// Whether the delivery is stored if no incident is known. Otherwise nothing is written.
     pub keep_unknown: bool,
-    /// When it reached us.
+    /// When we received it.
     pub received_at: DateTime<Utc>,
 }
 
-/// What a step did to one incident.
+/// The effect of a step on one incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
     /// The incident.
     pub incident_id: IncidentId,
-    /// Whether its status is another one now.
+    /// Whether its status changed.
     pub changed: bool,
-    /// Whether the step was older than what is known.
+    /// Whether the step was older than the newest known one.
     pub stale: bool,
-    /// The event that tells of the change; to be published.
+    /// The event of the change, to be published.
     pub event_id: Option<Uuid>,
 }
 
-/// A delivery that is known.
+/// A known delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earlier {
-    /// What it did as a step, if it was one and an incident was known. Its event is not to be published again.
+    /// Its effect, if it was a step and an incident was known. Its event must not be published again.
     pub touched: Option<Touched>,
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
-    /// It is kept, and has done this to the incidents that it is about, the newest first; none are known if it is empty.
+    /// It is stored, with these effects on its incidents, newest first; empty if no incident is known.
     New(Vec<Touched>),
-    /// It was delivered before.
+    /// A duplicate: it was delivered before.
     Before(Earlier),
-    /// No incident is known, and nothing was kept.
+    /// No incident is known, and nothing was stored.
     Unknown,
 }
 
-/// Whether a step is stored as it comes.
+/// Whether a step was deferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// Now: nothing that is known came after it.
+    /// Stored on arrival: nothing known is newer.
     Live,
-    /// It was deferred: what came after it may be known.
+    /// Deferred: newer steps may be stored already.
     Late,
 }
 
-/// Takes a step. Harmless to repeat.
+/// Stores a step. Idempotent.
 ///
 /// # Errors
-/// As [`resolve_group`].
+/// Any store error; then nothing is written.
 pub async fn take_step(client: &Client, change: Change, step: &Step, arrival: Arrival) -> Result<Taken, StoreError> {
     let to = match change {
         Change::Resolve => Some(IncidentStatus::Resolved),
@@ -144,56 +142,22 @@ pub async fn take_step(client: &Client, change: Change, step: &Step, arrival: Ar
         Change::Acknowledge => Some(IncidentStatus::Acknowledged),
         Change::Note => None,
     };
-    if let Some(touched) = take(client, to, step, arrival).await? {
+    if let Some(touched) = change_incidents(client, to, step, arrival).await? {
         return Ok(Taken::New(touched));
     }
     let earlier = find_earlier(client, &step.delivery_key).await?;
     Ok(earlier.map_or(Taken::Unknown, Taken::Before))
 }
 
-/// The longest a description gets, in characters.
+/// The longest description, in characters.
 const DESCRIPTION_CHARS: usize = 1_000;
 
-/// Resolves all the open incidents. The incidents that were touched, the newest first, of which those that were
-/// resolved already are not changed; none when the delivery is known.
-///
-/// # Errors
-/// Any store error; nothing is written then.
-pub async fn resolve_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Resolved), step, Arrival::Live).await
-}
-
-/// Reopens the newest incident if none is open. None when the delivery is known, or when no incident is and the step
-/// does not keep that.
-///
-/// # Errors
-/// As [`resolve_group`].
-pub async fn reopen_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Detected), step, Arrival::Live).await
-}
-
-/// Acknowledges all the open incidents that nobody has seen yet.
-///
-/// # Errors
-/// As [`resolve_group`].
-pub async fn acknowledge_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, Some(IncidentStatus::Acknowledged), step, Arrival::Live).await
-}
-
-/// Notes the step on the timeline of the open incident, else of the newest.
-///
-/// # Errors
-/// As [`resolve_group`].
-pub async fn note_group(client: &Client, step: &Step) -> Result<Option<Vec<Touched>>, StoreError> {
-    take(client, None, step, Arrival::Live).await
-}
-
-/// What became of the delivery, if it is known.
+/// The earlier result of a delivery, if it is known.
 ///
 /// # Errors
 /// Any store error.
 pub async fn find_earlier(client: &Client, key: &DeliveryKey) -> Result<Option<Earlier>, StoreError> {
-    // Only the audit row of a step tells whether the step was stale.
+    // Only the audit row of a step has `stale`.
     let sql = "
         SELECT incident.incident_id::text AS incident_id,
             coalesce(action.action_details -> 'changed' = 'true', false) AS changed,
@@ -208,7 +172,14 @@ pub async fn find_earlier(client: &Client, key: &DeliveryKey) -> Result<Option<E
     rows.first().map(|row| Ok(Earlier { touched: touched_of(row)? })).transpose()
 }
 
-async fn take(
+/// Stores a step, and changes its incidents to this status: all open ones are resolved or acknowledged, the newest is
+/// reopened (`Detected`) if none is open; without a status the step is added to the timeline of the open incident, else
+/// of the newest. Returns the affected incidents, newest first. None for a duplicate delivery, or if no incident is
+/// known and `keep_unknown` is false.
+///
+/// # Errors
+/// Any store error; then nothing is written.
+pub async fn change_incidents(
     client: &Client,
     to: Option<IncidentStatus>,
     step: &Step,
@@ -251,7 +222,7 @@ async fn take(
     Ok(Some(touched?.into_iter().flatten().collect()))
 }
 
-/// None in the one row of a step that touched nothing.
+/// None in the single row of a step without incidents.
 fn touched_of(row: &Row) -> Result<Option<Touched>, StoreError> {
     let Some(incident_id) = column::<Option<String>>(row, "incident_id")? else { return Ok(None) };
     Ok(Some(Touched {

@@ -1,9 +1,7 @@
-//! Everything that Postgres holds: all SQL stands here, one file per aggregate, long statements in `sql/`.
+//! Access to Postgres: all SQL is here, one file per aggregate, long statements in `sql/`.
 //!
 //! Statements are typed and unnamed (`query_typed`): one round trip each, and safe behind a transaction pooler.
-//! Results use built-in types only. Every write has a key of its own, so that [`Store::run`] may repeat it.
-//!
-//! Users: `intake`, `probe`, `heartbeat`, `status`, `notify`, `admin`, the operator's tool.
+//! Results use built-in types only. Every write is idempotent, so that [`Store::run`] can retry it.
 
 pub mod agent_role;
 pub mod alerts;

@@ -1,5 +1,5 @@
-//! The incident about the probe's own network: opened once when most checks fail at once, closed by the first run that is
-//! like any other.
+//! The incident about the probe's own network: opened when most checks of a run fail together, resolved by the first
+//! normal run.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
@@ -9,26 +9,26 @@ use super::row::column;
 use super::{Client, StoreError};
 use crate::model::IncidentId;
 
-/// Whose incident it is.
+/// The application of our own incidents.
 pub const APPLICATION: &str = "watchkeeper";
 
-/// What a suspect run opens.
+/// The incident of a suspect run.
 #[derive(Debug, Clone)]
 pub struct NetworkIncident {
-    /// Its id, if this opens it.
+    /// Its id, if it is opened.
     pub incident_id: IncidentId,
     /// Its message.
     pub message: String,
 }
 
-/// The group of the incident of this region.
+/// The fingerprint of this region's incident.
 #[must_use]
 pub fn fingerprint(region: &str) -> String {
     format!("health:network:{region}")
 }
 
-/// Opens the incident, reopens one that was resolved less than an hour ago, or counts one more suspect run of the open one.
-/// Returns the id of the event, if there is one.
+/// Opens the incident, reopens one that was resolved less than an hour ago, or counts one more suspect run on the open
+/// one. Returns the id of the event, if any.
 ///
 /// # Errors
 /// Any store error.
@@ -56,7 +56,7 @@ pub async fn open(
     rows.first().map(|row| column(row, "id")).transpose()
 }
 
-/// Resolves it, if it is open. Returns the id of the event, if there is one.
+/// Resolves the incident, if it is open. Returns the id of the event, if any.
 ///
 /// # Errors
 /// Any store error.

@@ -1,7 +1,8 @@
-//! `event_outbox`: the events that wait to be published. The statement that makes an event true inserts its row; a row is
-//! never deleted before it is published.
+//! `event_outbox`: events that wait to be published. An event is inserted by the statement that changes its subject, in
+//! one transaction; it is never deleted before it is published.
 //!
-//! A publisher claims rows first, so that two at once share the work; a claim expires by itself.
+//! A publisher claims (leases) rows first, so that concurrent publishers share the work; a claim expires at its
+//! deadline.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
@@ -13,28 +14,28 @@ use super::{Client, StoreError};
 use crate::events::{AlertSubject, IncidentSubject, PendingEvent};
 use crate::model::{AlertType, Category, IncidentId, Severity};
 
-/// What became of an attempt to publish an event.
+/// The result of an attempt to publish an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// The event.
     pub id: Uuid,
-    /// None = the bus took it.
+    /// None = it was published.
     pub failure: Option<Failure>,
 }
 
-/// Why the bus did not take an event.
+/// A failed attempt to publish an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// In the bus's words, or ours.
+    /// The bus's error, or our own.
     pub error: String,
-    /// When it is offered again.
+    /// When it is retried (back-off).
     pub next_attempt_at: DateTime<Utc>,
 }
 
-/// [`claim_due`] claims at most this many.
+/// The batch size of [`claim_due`].
 pub const CLAIM_LIMIT: usize = 100;
 
-/// Claims those of these events that exist, are not published, and have no other claim; oldest first.
+/// Claims those of these events that are unpublished and unclaimed; oldest first.
 ///
 /// # Errors
 /// Any store error.
@@ -44,13 +45,13 @@ pub async fn claim(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<PendingEvent>, StoreError> {
-    let wanted = "id = ANY($3) AND published_at IS NULL AND (claimed_until IS NULL OR claimed_until <= $2)";
-    let sql = claim_sql(wanted, "1000");
+    let condition = "id = ANY($3) AND published_at IS NULL AND (claimed_until IS NULL OR claimed_until <= $2)";
+    let sql = claim_sql(condition, "1000");
     let parameters = [(&until as _, Type::TIMESTAMPTZ), (&now as _, Type::TIMESTAMPTZ), (&ids as _, Type::UUID_ARRAY)];
     client.query_typed(&sql, &parameters).await?.iter().map(pending_of).collect()
 }
 
-/// Claims events that are due: never offered to the bus, or after their back-off; oldest first.
+/// Claims due events: new ones, and failed ones after their back-off; oldest first.
 ///
 /// # Errors
 /// Any store error.
@@ -59,16 +60,16 @@ pub async fn claim_due(
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<PendingEvent>, StoreError> {
-    let wanted = "published_at IS NULL
+    let condition = "published_at IS NULL
                 AND (next_attempt_at IS NULL OR next_attempt_at <= $2)
                 AND (claimed_until IS NULL OR claimed_until <= $2)";
-    let sql = claim_sql(wanted, "$3");
+    let sql = claim_sql(condition, "$3");
     let limit = i64::try_from(CLAIM_LIMIT).unwrap_or(i64::MAX);
     let parameters = [(&until as _, Type::TIMESTAMPTZ), (&now as _, Type::TIMESTAMPTZ), (&limit as _, Type::INT8)];
     client.query_typed(&sql, &parameters).await?.iter().map(pending_of).collect()
 }
 
-/// The statement that claims the rows of this condition and joins their subjects.
+/// The statement that claims the rows of this condition, with their subjects.
 fn claim_sql(condition: &str, limit: &str) -> String {
     format!(
         "WITH wanted AS (
@@ -108,7 +109,7 @@ fn incident_of(row: &Row) -> Result<Option<IncidentSubject>, StoreError> {
     Ok(Some(IncidentSubject {
         incident_id: IncidentId::from_stored(incident_id),
         severity: word(row, "severity", Severity::parse)?,
-        // Rows of other writers may name any category.
+        // Other writers' rows may have any category.
         category: Category::parse(&column::<String>(row, "category")?).unwrap_or(Category::Unknown),
         application: column(row, "application")?,
         environment: column(row, "environment")?,
@@ -132,7 +133,7 @@ fn alert_of(row: &Row) -> Result<Option<AlertSubject>, StoreError> {
     }))
 }
 
-/// Notes what became of the attempts: published now, or one more attempt with its error. Ends their claims.
+/// Records the attempts as published or as failed with their error and back-off. Releases their claims.
 ///
 /// # Errors
 /// Any store error.

@@ -1,4 +1,4 @@
-//! What the probe claims, so that each service is checked once for each of its slots and regions.
+//! The probe's claims (leases): each service is checked once per slot and region.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use super::services::service_of;
 use super::{Client, StoreError};
 use crate::model::{BreakerState, Service, Slot, Verdict};
 
-/// One claim takes this many: checked at once, they need as many sockets, and their results fit one statement well
-/// within its deadline. The rest is claimed next.
+/// The batch size of a claim, bounded by the sockets that it needs and by the deadline of the statement that stores its
+/// results. Further services are claimed in the next batch.
 pub const CLAIM_LIMIT: i64 = 250;
 
 impl ClaimedService {
-    /// A service that nobody has asked anything yet.
+    /// A claimed service without any history.
     #[must_use]
     pub fn new(service: Service, slot: Slot) -> Self {
         Self {
@@ -37,35 +37,35 @@ impl ClaimedService {
     }
 }
 
-/// A service that this claimer alone may check, in this region, until its claim ends.
+/// A service that is leased to one worker in this region until its claim expires.
 #[derive(Debug, Clone)]
 pub struct ClaimedService {
-    /// The service as it stood when it was claimed.
+    /// The service at the time of the claim.
     pub service: Service,
-    /// What the check stands for: its slot, or now when it is checked out of turn.
+    /// The slot of the check; now for an unscheduled check.
     pub slot: Slot,
-    /// What each region said last, where several check.
+    /// The newest vote of each region, if several check.
     pub votes: Votes,
-    /// How many other regions have checked it within three of its intervals.
+    /// The number of other regions that have checked it within three of its intervals.
     pub other_regions: u32,
     /// The start of the last slot that was decided, in seconds since 1970.
     pub decided_slot: Option<i64>,
-    /// What was measured last time (`postgres`).
+    /// The previous measurements (`postgres`).
     pub measurements: Option<Value>,
-    /// Its last sign of life (`heartbeat`); its time is since when another one is awaited, after a pause of ours too.
+    /// Its newest heartbeat; `at` is the start of its deadline, also after an outage of ours.
     pub beat: Option<Beat>,
     /// Its circuit breaker, if it has one.
     pub breaker: Option<Breaker>,
-    /// When the certificate that was seen last ends.
+    /// When the certificate of the newest check expires.
     pub certificate_expires_at: Option<DateTime<Utc>>,
-    /// The services that it needs, as far as they are probed.
+    /// The services that it depends on, if they are probed.
     pub parents: Parents,
 }
 
-/// What a service needs, by name.
+/// The parents of a service, by name.
 pub type Parents = BTreeMap<String, Parent>;
 
-/// A service that another one needs, as it stood when that was claimed.
+/// A service that another one depends on, at the time of the claim.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Parent {
     /// Whether it is down, or its last check failed.
@@ -76,38 +76,38 @@ pub struct Parent {
     pub period: i64,
 }
 
-/// What each region said last.
+/// The newest vote of each region.
 pub type Votes = BTreeMap<String, Vote>;
 
-/// What a region said of a service.
+/// A region's vote on the state of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vote {
     /// The start of the slot, in seconds since 1970.
     pub slot: i64,
     /// When it was checked.
     pub at: DateTime<Utc>,
-    /// What it found.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The slot before that it voted on, and how: others may still be about to.
+    /// Its previous vote, for regions that have yet to vote on that slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<(i64, Verdict)>,
 }
 
 impl Vote {
-    /// The slots that it voted on, the newest first.
+    /// The slots that it voted on, newest first.
     pub fn slots(&self) -> impl Iterator<Item = (i64, Verdict)> {
         std::iter::once((self.slot, self.verdict)).chain(self.before)
     }
 }
 
-/// A job's last sign of life.
+/// A job's newest heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
-    /// When it came.
+    /// When it was received.
     pub at: DateTime<Utc>,
-    /// Whether it told of a failure.
+    /// Whether the job reported a failure.
     pub failed: bool,
-    /// What it said.
+    /// The job's message.
     pub message: Option<String>,
 }
 
@@ -116,47 +116,47 @@ pub struct Beat {
 pub struct Breaker {
     /// Closed, open or half open.
     pub state: BreakerState,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: i32,
-    /// The present pause between two attempts.
+    /// The current back-off between two attempts.
     pub backoff_seconds: i32,
-    /// Since when it is open.
+    /// When it opened.
     pub opened_at: Option<DateTime<Utc>>,
-    /// When the next attempt is let through.
+    /// When the next attempt is allowed.
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// What a claim brought.
+/// The result of a claim.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Signs the results: those of a claim that has ended in the meantime are not taken.
+    /// Identifies the lease: results of an expired claim are refused.
     pub id: Uuid,
     /// The switch that stops the probe, if one does.
     pub stopped_by: Option<String>,
-    /// How many services are to be probed at all.
+    /// The number of enabled services.
     pub configured: usize,
-    /// Whether some are due between two minutes too.
+    /// Whether some services are due at the half minute too.
     pub half_minutes: bool,
-    /// Whether more was due when it was claimed; others may have claimed that meanwhile.
+    /// Whether more services were due; other workers may have claimed them since.
     pub more: bool,
     /// Whether an incident about this region's own network is open.
     pub network_incident: bool,
-    /// Whether a run within the last quarter of an hour was suspect, and nothing has proved the contrary.
+    /// Whether it was confirmed by a suspect run within the last 15 minutes.
     pub network_outage: bool,
-    /// What is to be checked.
+    /// The services to check.
     pub services: Vec<ClaimedService>,
 }
 
-/// Which services a round is for.
+/// The services of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
-    /// Those whose slot of this tick has not been claimed.
+    /// Services whose slot at this tick has not been claimed.
     Due(DateTime<Utc>),
-    /// All that have not been checked since this round began, out of turn.
+    /// All services, unscheduled, that have not been checked since this instant.
     All(DateTime<Utc>),
 }
 
-/// Claims services for one round in this region, under this id. One round trip; nothing stays locked; harmless to repeat.
+/// Claims services for one round in this region, under this id. One round trip; holds no locks afterwards; idempotent.
 ///
 /// # Errors
 /// Any store error.
@@ -170,7 +170,7 @@ pub async fn claim(
     read(client, id, round, region, now, false).await
 }
 
-/// What this claim still has, as it stands now: for results that met a change of their services.
+/// The services that this claim still leases, as they are now: to decide again after a conflict.
 ///
 /// # Errors
 /// Any store error.
@@ -190,9 +190,9 @@ async fn read(
     round: Round,
     region: &str,
     now: DateTime<Utc>,
-    nothing_new: bool,
+    only_claimed: bool,
 ) -> Result<Claim, StoreError> {
-    let (tick, out_of_turn, since) = match round {
+    let (tick, unscheduled, since) = match round {
         Round::Due(tick) => (tick, false, None),
         Round::All(begun) => (now, true, Some(begun)),
     };
@@ -203,15 +203,15 @@ async fn read(
                 (&id, Type::UUID),
                 (&tick, Type::TIMESTAMPTZ),
                 (&now, Type::TIMESTAMPTZ),
-                (&out_of_turn, Type::BOOL),
+                (&unscheduled, Type::BOOL),
                 (&since, Type::TIMESTAMPTZ),
                 (&CLAIM_LIMIT, Type::INT8),
                 (&region, Type::TEXT),
-                (&nothing_new, Type::BOOL),
+                (&only_claimed, Type::BOOL),
             ],
         )
         .await?;
-    let first = rows.first().ok_or_else(|| StoreError::Internal("a claim without its switches".into()))?;
+    let first = rows.first().ok_or_else(|| StoreError::Internal("the claim returned no row".into()))?;
     let mut claim = Claim {
         id,
         stopped_by: column(first, "stopped_by")?,
@@ -235,7 +235,7 @@ fn claimed_of(row: &Row) -> Result<ClaimedService, StoreError> {
     Ok(ClaimedService {
         service: service_of(row)?,
         slot: Slot { start: column(row, "stands_for")?, period_seconds: column(row, "period")? },
-        // What cannot be read has been written by a newer version: that is as if nobody had said anything.
+        // Votes of a newer version may be unreadable: they are ignored.
         votes: serde_json::from_value(column(row, "votes")?).unwrap_or_default(),
         other_regions: u32::try_from(column::<i64>(row, "other_regions")?).unwrap_or_default(),
         decided_slot: column(row, "decided_slot")?,

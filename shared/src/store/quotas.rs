@@ -1,4 +1,4 @@
-//! `quota_counters`: how much each application has sent in each window. Added to in batches, never counted.
+//! `quota_counters`: the events of each application in each window of its rate limits. Incremented in batches.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
@@ -8,29 +8,29 @@ use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::model::Quota;
 
-/// Which counter.
+/// The key of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {
     /// The application's number.
     pub application: i64,
-    /// Which of its quotas.
+    /// The quota.
     pub quota: Quota,
-    /// When the window began.
+    /// The window's start.
     pub start: DateTime<Utc>,
 }
 
-/// What is added to a counter.
+/// The increment of a counter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Events taken in.
+    /// Accepted events.
     pub accepted: i64,
-    /// Events refused, for whatever quota.
+    /// Events refused by any quota.
     pub refused: i64,
 }
 
-/// Adds to the counters, all or none, and returns how much was taken in then, everywhere together. A batch that is sent
-/// again, because its answer was lost, adds nothing (unless another one came in between: then it counts twice, and the
-/// quota ends that much earlier). What is of no application is left out.
+/// Adds to the counters, all or none; returns the accepted events of all processes. Idempotent: a retried batch adds
+/// nothing, unless another one was written in between (then it counts twice, and the quota is reached earlier). Unknown
+/// applications are left out.
 ///
 /// # Errors
 /// Any store error.
@@ -41,7 +41,7 @@ pub async fn add(client: &Client, batch: Uuid, counts: &[(Window, Counted)]) -> 
         FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[])
             AS given (application, quota, window_start, accepted, refused)
         JOIN public.applications AS application ON application.number = given.application
-        -- One order for everybody: batches that meet wait for each other, and never in a circle.
+        -- A fixed lock order prevents deadlocks of concurrent batches.
         ORDER BY given.application, given.quota, given.window_start
         ON CONFLICT (application, quota, window_start) DO UPDATE SET
             accepted = stored.accepted

@@ -1,70 +1,67 @@
-//! What people do about a problem, wherever they do it: they take it, they end it, or what they did elsewhere is noted. A
-//! problem is an incident, which brings its alerts along, or an alert that belongs to none.
+//! People's actions on problems, from any client: acknowledge, resolve, or a note of an action elsewhere. A problem is
+//! an incident with its alerts, or an alert without an incident.
 //!
-//! Each reaction has a delivery key, so that it counts once however often it comes. Doing again what was done changes and
-//! writes nothing.
-//!
-//! Users: `admin`, `slack-actions`, `pagerduty-events`.
+//! A reaction is idempotent by its delivery key. Repeating an action changes and writes nothing.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::lifecycle::{self, Agent, Step, Target};
+use super::lifecycle::{self, Agent, Arrival, Step, Target};
 use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::model::text::{first_chars, one_line, storable};
 use crate::model::{AlertStatus, DeliveryKey, IncidentId, IncidentStatus, Subject, uuid_at};
 use crate::redact::Redactor;
 
-/// What somebody does.
+/// A person's action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
-    /// Takes it: nobody else need be woken.
+pub enum Action {
+    /// Acknowledges the problem: it is not escalated further.
     Acknowledge,
-    /// Ends it.
+    /// Resolves the problem.
     Resolve,
-    /// Something that changes nothing here, in these words.
+    /// Adds this note to the timeline, and changes nothing else.
     Note(&'static str),
 }
 
-/// What somebody did.
+/// A person's action on a problem.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reaction {
-    /// Recognises a redelivery.
+    /// The idempotency key.
     pub delivery_key: DeliveryKey,
-    /// What it was.
-    pub deed: Deed,
-    /// Who it was, as [`person`] makes it.
+    /// The action.
+    pub action: Action,
+    /// The person, normalised by [`person`].
     pub by: String,
-    /// Why, in their own words.
+    /// The person's comment.
     pub comment: Option<String>,
-    /// Who writes it down.
+    /// The agent that records it.
     pub agent: Agent,
-    /// When it reached us.
+    /// When we received it.
     pub at: DateTime<Utc>,
-    /// When it was done, by the clock of whoever tells it: what was done before the incident came back is about another
-    /// outbreak. None = now.
+    /// When it was done, by the client's clock: an action from before the incident's last reopening is stale. None =
+    /// now.
     pub done_at: Option<DateTime<Utc>>,
 }
 
-/// What became of it.
+/// The result of a reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reacted {
-    /// It stands as was wanted; with the event that tells of the change, if there was one: to be published.
+    /// The problem has the requested status; with the event to publish, if the status changed.
     Done(Option<Uuid>),
-    /// It is over: nobody can take it any more. Or it was done before the incident came back.
+    /// The problem is resolved and can't be acknowledged, or the action is stale.
     Over,
     /// There is no such incident or alert.
     Unknown,
 }
 
-/// As many characters as the columns of names hold.
+/// The length of the name columns, in characters.
 const PERSON_CHARS: usize = 50;
 const COMMENT_CHARS: usize = 500;
 
-/// A person's name as it is kept: one line, nothing that acts on a terminal, as long as its column. None for nothing.
+/// Normalises a person's name: one line without control characters, truncated to its column. None if empty.
 #[must_use]
 pub fn person(name: &str) -> Option<String> {
     let name = one_line(name);
@@ -72,7 +69,7 @@ pub fn person(name: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-impl Deed {
+impl Action {
     fn status(self) -> Option<IncidentStatus> {
         match self {
             Self::Acknowledge => Some(IncidentStatus::Acknowledged),
@@ -81,22 +78,22 @@ impl Deed {
         }
     }
 
-    /// The end of what the audit calls it.
-    fn action(self) -> &'static str {
+    /// The suffix of its audit type.
+    fn audit_suffix(self) -> &'static str {
         self.status().map_or("noted", IncidentStatus::as_str)
     }
 
-    fn words(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Self::Acknowledge => "Acknowledged",
             Self::Resolve => "Resolved",
-            Self::Note(words) => words,
+            Self::Note(note) => note,
         }
     }
 
-    /// What becomes of it without anything being written, if that can be told of the present status.
-    fn settled(self, now: IncidentStatus) -> Option<Reacted> {
-        match (self, now) {
+    /// The result, if the current status alone decides it and nothing is to be written.
+    fn settled(self, status: IncidentStatus) -> Option<Reacted> {
+        match (self, status) {
             (Self::Acknowledge, IncidentStatus::Resolved) => Some(Reacted::Over),
             (Self::Acknowledge, IncidentStatus::Acknowledged) | (Self::Resolve, IncidentStatus::Resolved) => {
                 Some(Reacted::Done(None))
@@ -107,7 +104,7 @@ impl Deed {
 }
 
 impl Reaction {
-    /// The comment, redacted and bounded.
+    /// The comment, redacted and truncated.
     fn comment(&self) -> Option<String> {
         let comment = one_line(self.comment.as_deref()?);
         let comment = Redactor::default().text(comment.trim()).into_owned();
@@ -115,8 +112,8 @@ impl Reaction {
     }
 
     fn description(&self, comment: Option<&str>) -> String {
-        let told = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
-        format!("{} by {}{told}", self.deed.words(), self.by)
+        let comment = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+        format!("{} by {}{comment}", self.action.description(), self.by)
     }
 
     fn details(&self, comment: Option<String>) -> Map<String, Value> {
@@ -125,8 +122,8 @@ impl Reaction {
     }
 }
 
-/// Does it: the incident with its alerts, or the alert; an alert of an incident that is open stands for that. Harmless to
-/// repeat.
+/// Applies the action to the incident with its alerts, or to the alert; an alert of an open incident stands for the
+/// incident. Idempotent.
 ///
 /// # Errors
 /// Any store error.
@@ -135,8 +132,8 @@ pub async fn react(client: &Client, subject: &Subject, reaction: &Reaction) -> R
         Subject::Incident(id) => react_to_incident(client, id, reaction).await,
         Subject::Alert(id) => match find_alert(client, *id).await? {
             None => Ok(Reacted::Unknown),
-            Some((status, incident)) => match (reaction.deed.settled(status), incident) {
-                // One that has ended is over for good, also where its incident was opened again since.
+            Some((status, incident)) => match (reaction.action.settled(status), incident) {
+                // A resolved alert stays resolved, even if its incident was reopened since.
                 (Some(reacted), _) if status == IncidentStatus::Resolved => Ok(reacted),
                 (_, Some(incident)) => react_to_incident(client, &incident, reaction).await,
                 (Some(reacted), None) => Ok(reacted),
@@ -148,7 +145,7 @@ pub async fn react(client: &Client, subject: &Subject, reaction: &Reaction) -> R
 
 async fn react_to_incident(client: &Client, id: &IncidentId, reaction: &Reaction) -> Result<Reacted, StoreError> {
     let Some((status, reopened_at)) = find_status(client, id).await? else { return Ok(Reacted::Unknown) };
-    if let Some(reacted) = reaction.deed.settled(status) {
+    if let Some(reacted) = reaction.action.settled(status) {
         return Ok(reacted);
     }
     if reaction.done_at.zip(reopened_at).is_some_and(|(done_at, reopened_at)| done_at < reopened_at) {
@@ -161,30 +158,26 @@ async fn react_to_incident(client: &Client, id: &IncidentId, reaction: &Reaction
         agent: reaction.agent.clone(),
         target: Target::Incident(id.clone()),
         as_of: None,
-        action_type: format!("incident_{}", reaction.deed.action()),
+        action_type: format!("incident_{}", reaction.action.audit_suffix()),
         description: reaction.description(comment.as_deref()),
         details: reaction.details(comment),
         note: None,
         keep_unknown: false,
         received_at: reaction.at,
     };
-    let touched = match reaction.deed {
-        Deed::Acknowledge => lifecycle::acknowledge_group(client, &step).await?,
-        Deed::Resolve => lifecycle::resolve_group(client, &step).await?,
-        Deed::Note(_) => lifecycle::note_group(client, &step).await?,
-    };
+    let touched = lifecycle::change_incidents(client, reaction.action.status(), &step, Arrival::Live).await?;
     match touched.and_then(|touched| touched.into_iter().next()) {
-        // Somebody was faster, and may have ended it.
-        Some(touched) if !touched.changed && reaction.deed.status().is_some() => {
+        // A concurrent change came first, and may have resolved it.
+        Some(touched) if !touched.changed && reaction.action.status().is_some() => {
             let status = find_status(client, id).await?;
-            Ok(status.and_then(|(status, _)| reaction.deed.settled(status)).unwrap_or(Reacted::Done(None)))
+            Ok(status.and_then(|(status, _)| reaction.action.settled(status)).unwrap_or(Reacted::Done(None)))
         }
         Some(touched) => Ok(Reacted::Done(touched.event_id)),
         None => Ok(Reacted::Done(None)),
     }
 }
 
-/// The incident's status, and when it came back last.
+/// The incident's status, and when it was last reopened.
 async fn find_status(
     client: &Client,
     id: &IncidentId,
@@ -195,7 +188,7 @@ async fn find_status(
     rows.first().map(found).transpose()
 }
 
-/// The alert's status, and the open incident that it belongs to.
+/// The alert's status, and its open incident.
 async fn find_alert(client: &Client, id: Uuid) -> Result<Option<(IncidentStatus, Option<IncidentId>)>, StoreError> {
     let sql = "
         SELECT alert.status, incident.incident_id::text AS incident_id
@@ -220,12 +213,12 @@ async fn change_alert(client: &Client, id: Uuid, reaction: &Reaction) -> Result<
                 (&reaction.delivery_key.as_str(), Type::TEXT),
                 (&reaction.by, Type::TEXT),
                 (&id, Type::UUID),
-                (&reaction.deed.status().map(|_| reaction.deed.action()), Type::TEXT),
+                (&reaction.action.status().map(|_| reaction.action.audit_suffix()), Type::TEXT),
                 (&reaction.at, Type::TIMESTAMPTZ),
                 (&uuid_at(reaction.at), Type::UUID),
                 (&reaction.agent.id.as_ref(), Type::TEXT),
                 (&reaction.agent.kind.as_ref(), Type::TEXT),
-                (&format!("alert_{}", reaction.deed.action()), Type::TEXT),
+                (&format!("alert_{}", reaction.action.audit_suffix()), Type::TEXT),
                 (&storable(&description), Type::TEXT),
                 (&details, Type::TEXT),
             ],
@@ -239,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_line_as_long_as_its_column() {
+    fn a_name_is_one_line_truncated_to_its_column() {
         for (name, kept) in [
             ("ann", Some("ann")),
             ("  Ann\tB\r\n", Some("Ann B")),

@@ -1,5 +1,6 @@
-//! Reports become incidents: the write of the error journey.
+//! Writes reports as incidents, in one idempotent statement.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,19 +15,19 @@ use crate::config::Statements;
 use crate::fingerprint::Fingerprint;
 use crate::model::{Category, Counting, IncidentId, Report, Severity};
 
-/// Reports that one statement takes.
+/// The most reports in one statement.
 pub const MAX_BATCH: usize = 100;
 
-/// A report with everything that was decided about it.
+/// A report with its classification and ids. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ClassifiedReport {
-    /// What was received.
-    pub report: Report,
-    /// What was decided.
+    /// The report.
+    pub report: Arc<Report>,
+    /// Its severity and category.
     pub classification: Classification,
-    /// Which incident it belongs to.
+    /// The fingerprint of its incident.
     pub fingerprint: Fingerprint,
-    /// The id of the incident that it opens, if it opens one.
+    /// The id of the incident, if it opens one.
     pub incident_id: IncidentId,
     /// The id of its audit row, if it has one.
     pub action_id: Uuid,
@@ -34,40 +35,41 @@ pub struct ClassifiedReport {
     pub event_id: Uuid,
 }
 
-/// What became of a report.
+/// The answer to a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// The incident that counts it.
     pub incident_id: IncidentId,
     /// Whether it opened that incident.
     pub created: bool,
-    /// How bad the report was found to be.
+    /// The report's severity.
     pub severity: Severity,
-    /// Which part of the system it was found to belong to.
+    /// The report's category.
     pub category: Category,
 }
 
-/// What became of one delivery.
+/// The result of one delivery.
 #[derive(Debug, Clone)]
 pub struct Recorded {
     /// The delivery's key.
     pub delivery_key: String,
-    /// Its answer: that of the first time, if it had been delivered before. None = the incident is gone since.
+    /// Its answer; for a repeated delivery the first answer. None = the incident has been deleted since.
     pub receipt: Option<Receipt>,
-    /// Whether it had been delivered before, and so counted nothing now.
+    /// Whether it is a duplicate, which counts nothing.
     pub known: bool,
-    /// What was delivered the first time: [`Report::content_hash`].
+    /// [`Report::content_hash`] of the first delivery.
     pub content_hash: Option<String>,
-    /// The event that waits in the outbox, if there is one.
+    /// The new event in the outbox, if any.
     pub event: Option<Uuid>,
 }
 
-/// Writes up to 100 reports: one statement, one round trip, one commit (see the function in `migrations/`). A delivery
-/// that was known counts nothing. A repetition of an incident that was resolved less than `reopen_within` ago opens it
-/// again. A report of an application's DSN is bounded by that application's row. One row for each delivery key, in no order.
+/// Writes up to 100 reports: one statement, one round trip, one commit (see the function in `migrations/`). Idempotent:
+/// a known delivery counts nothing. A report of an incident that was resolved less than `reopen_within` ago reopens it.
+/// An application's row bounds the severity of the reports of its DSN. Returns one row for each delivery key,
+/// unordered.
 ///
 /// # Errors
-/// Any store error; nothing is written then.
+/// Any store error; then nothing is written.
 pub async fn record(
     client: &Client,
     reports: &[ClassifiedReport],
@@ -85,7 +87,7 @@ pub async fn record(
             let statement = client.prepare_typed_cached(sql, &[Type::JSONB, Type::FLOAT8]).await?;
             let answer = client.query(&statement, &[&rows, &reopen_within]).await;
             if answer.is_err() {
-                // Should a migration have changed the function under it, the next one is prepared anew.
+                // A migration may have changed the function: prepare again next time.
                 client.statement_cache.clear();
             }
             answer
@@ -115,7 +117,7 @@ fn recorded(row: &tokio_postgres::Row) -> Result<Recorded, StoreError> {
     })
 }
 
-/// Forgets deliveries whose incident is gone, which is where their answer stood.
+/// Deletes deliveries whose incident has been deleted: their answer is lost.
 ///
 /// # Errors
 /// Any store error.
@@ -133,10 +135,10 @@ pub async fn delete_forgotten(client: &Client, keys: &[String]) -> Result<(), St
     Ok(())
 }
 
-/// The audit's sentence holds this much of a message: the whole stands in the incident.
+/// The longest part of a message in the audit log; the incident has all of it.
 const DESCRIPTION_CHARS: usize = 1_000;
 
-/// One report as the function reads it.
+/// One report as the function's input.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     delivery_key: &'a str,

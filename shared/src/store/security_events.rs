@@ -1,5 +1,5 @@
-//! `security_events`: what was refused, one row for each kind, network and minute, and so many an hour; and the incident
-//! of a burst.
+//! `security_events`: refused requests, one row per kind, network and minute, limited per hour; and the incident of a
+//! burst.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,35 +14,35 @@ use super::{Client, StoreError};
 use crate::model::{DEFAULT_ENVIRONMENT, IncidentId, Network, Severity};
 use crate::security::SecurityKind;
 
-/// So many refusals of one kind within ten minutes are a burst.
+/// The number of refusals of one kind within ten minutes that is a burst.
 pub const BURST: i64 = 50;
 
-/// A kind has so many rows with a network in an hour. What is beyond them is counted without its network.
+/// The most rows with a network per kind and hour. Further refusals are counted without their network.
 pub const ROWS_PER_HOUR: i64 = 60;
 
 /// Refusals of one kind, from one network, within one minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusals {
-    /// Their row: the same for the same kind, network and minute.
+    /// The id of their row: the same for the same kind, network and minute.
     pub id: Uuid,
-    /// What was wrong.
+    /// The kind.
     pub event_type: &'static str,
-    /// How bad that is.
+    /// Its severity.
     pub severity: Severity,
-    /// Where they came from: an address of the network. Its first 24 bits (64 of IPv6) are kept.
+    /// An address of the network. Its first 24 bits (64 of IPv6) are stored.
     pub source_ip: Option<IpAddr>,
     /// One line for a person.
     pub description: String,
-    /// How many there were since they were written last.
+    /// The number of refusals since the last write.
     pub count: i64,
-    /// The first of these.
+    /// The first of them.
     pub first_at: DateTime<Utc>,
-    /// The last of these.
+    /// The last of them.
     pub last_at: DateTime<Utc>,
 }
 
-/// Adds these refusals to their rows, all or none, and opens the incident of a kind of which there are many at once. A batch
-/// that is sent again, because its answer was lost, adds nothing. Each row may be named once.
+/// Adds these refusals to their rows, all or none, and opens the incident of a kind with a burst. Idempotent: a retried
+/// batch adds nothing. Each row at most once.
 ///
 /// # Errors
 /// Any store error.
@@ -72,9 +72,9 @@ pub async fn add(client: &Client, batch: Uuid, refusals: &[Refusals]) -> Result<
     Ok(())
 }
 
-/// For each kind the incident that a burst of it would open. As bad as the kind is, and never more than MEDIUM: what was
-/// refused has done no harm, and whoever can send requests must not wake people with them. It is about Watchkeeper itself,
-/// which serves every environment.
+/// For each kind the incident that a burst opens. Its severity is the kind's, but at most MEDIUM: refused requests do
+/// no harm, and clients must not be able to page people with them. Its application is Watchkeeper, which serves every
+/// environment.
 fn incidents(refusals: &[Refusals]) -> Value {
     let mut kinds: BTreeMap<&str, (Severity, DateTime<Utc>)> = BTreeMap::new();
     let is_noted_only = |kind: &SecurityKind| !kind.opens_incident();
@@ -98,8 +98,8 @@ fn incident(kind: &str, severity: Severity, at: DateTime<Utc>) -> Value {
         "fingerprint": format!("security:{kind}"),
         "title": title,
         "message": format!(
-            "At least {BURST} requests were refused within ten minutes ({kind}). Nothing of them was taken in. \
-             security_events tells from which networks they come."
+            "At least {BURST} requests were refused within ten minutes ({kind}). None of them was accepted. \
+             security_events lists their networks."
         ),
     })
 }

@@ -1,4 +1,4 @@
-//! The services that are probed, as operators configure them. What the probe does with them: [`super::probing`].
+//! Services as operators configure them. The probe claims them through [`super::probing`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::model::{
     BreakerState, FileName, Kind, RecentVerdicts, Routing, Service, ServiceSpec, ServiceState, Standing,
 };
 
-/// Who configured a service; the environment's defaults never overwrite what an operator wrote in a file.
+/// Where a service's configuration comes from. The environment's defaults never overwrite a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// `watchkeeper apply`.
@@ -24,7 +24,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The spelling in the column.
+    /// The value in the column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,45 +33,45 @@ impl Origin {
         }
     }
 
-    /// The origin of exactly this name.
+    /// The origin with this name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::File, Self::Environment].into_iter().find(|origin| origin.as_str() == text)
     }
 }
 
-/// What a file makes of the services.
+/// The desired services and routes.
 #[derive(Debug)]
 pub struct Wanted<'a> {
-    /// Those that are to be there.
+    /// The services to create or update.
     pub services: &'a [ServiceSpec],
-    /// The hashes of the tokens of those that are heartbeats, by their place among the services.
+    /// The token hashes of heartbeats, by their index in `services`.
     pub token_hashes: &'a BTreeMap<usize, String>,
-    /// Those, by name and environment, that go; never any that came from elsewhere than this file.
+    /// The services to remove, by name and environment; only those of the same file are removed.
     pub removed: &'a [(String, String)],
-    /// Who is told of what; none = that stays as it is.
+    /// Routes and escalation policies; none = unchanged.
     pub routing: Option<&'a Routing>,
 }
 
-/// Which file says so.
+/// The file that is applied.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
-    /// Its name, which the services and the routes remember.
+    /// Its name, stored with the services and the routes.
     pub file: &'a FileName,
-    /// Whether it decides who is told of what, even where that stays as it is.
+    /// Whether it defines the routes, even if they are unchanged.
     pub owns_routing: bool,
 }
 
-/// What has become of it.
+/// The result of applying a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
-    /// How many were new or different.
+    /// Services created or updated.
     pub changed: u64,
-    /// How many are gone.
+    /// Services removed.
     pub removed: u64,
 }
 
-/// Creates or changes the services, all or none; returns how many were new or different.
+/// Creates or updates the services, all or none; returns how many changed. Idempotent.
 ///
 /// # Errors
 /// Any store error.
@@ -85,7 +85,7 @@ pub async fn upsert(
     Ok(write(client, &wanted, None, origin, now).await?.changed)
 }
 
-/// Makes the services, and who is told of what, what a file without a name says, as [`apply_from`].
+/// Applies services and routes from a file without a name, as [`apply_from`].
 ///
 /// # Errors
 /// Any store error.
@@ -93,8 +93,8 @@ pub async fn apply(client: &Client, wanted: &Wanted<'_>, now: DateTime<Utc>) -> 
     write(client, wanted, None, Origin::File, now).await
 }
 
-/// Makes the services, and who is told of what, what this file says, all of it or nothing, in one statement. What was open
-/// about a service that goes, or is switched off, ends, and who was told that it began is told so. Harmless to repeat.
+/// Applies this file's services and routes, all or none, in one statement. Open incidents and alerts of removed or
+/// disabled services are resolved, with their events. Idempotent.
 ///
 /// # Errors
 /// Any store error.
@@ -134,12 +134,12 @@ async fn write(
             ],
         )
         .await?;
-    let row = rows.first().ok_or_else(|| StoreError::Internal("no row tells what was changed".into()))?;
+    let row = rows.first().ok_or_else(|| StoreError::Internal("the statement returned no row".into()))?;
     let count = |name: &str| column::<i64>(row, name).map(|count| u64::try_from(count).unwrap_or_default());
     Ok(Applied { changed: count("changed")?, removed: count("removed")? })
 }
 
-/// One record of the statement's input.
+/// A service as a record of the statement's input.
 fn row_of(spec: &ServiceSpec, token_hash: Option<&str>) -> Value {
     json!({
         "name": spec.name,
@@ -157,18 +157,18 @@ fn row_of(spec: &ServiceSpec, token_hash: Option<&str>) -> Value {
     })
 }
 
-/// A service as it is configured now.
+/// A service's stored configuration.
 #[derive(Debug, Clone)]
 pub struct Configured {
-    /// What is configured.
+    /// The configuration.
     pub spec: ServiceSpec,
-    /// By whom.
+    /// Where it comes from.
     pub origin: Origin,
-    /// The file that it came from; none = from no known one.
+    /// The file that it came from, if known.
     pub file: Option<FileName>,
 }
 
-/// Every service as it is configured, those that are switched off too, by environment and name; at most 20,000.
+/// The configuration of every service, disabled ones included, by environment and name; at most 20,000.
 ///
 /// # Errors
 /// Any store error.
@@ -188,16 +188,16 @@ pub async fn list_configured(client: &Client) -> Result<Vec<Configured>, StoreEr
     rows.iter().map(configured).collect()
 }
 
-/// A service with what was seen of it last.
+/// A service with its newest check.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// The service.
     pub service: Service,
-    /// What was seen of it.
+    /// Its newest check.
     pub seen: Seen,
 }
 
-/// What was seen of a service last. Nothing of it, where it has not been checked.
+/// The newest check of a service; empty if it has not been checked.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// When it was last checked.
@@ -208,25 +208,25 @@ pub struct Seen {
     pub reason: Option<String>,
     /// Why it failed, for people.
     pub error: Option<String>,
-    /// Why nobody is told while it fails.
+    /// Why its alerts are suppressed while it fails.
     pub held_by: Option<String>,
-    /// When the first certificate of its chain ends.
+    /// When the first certificate of its chain expires.
     pub certificate_expires_at: Option<DateTime<Utc>>,
     /// Its circuit breaker, if it has one.
     pub breaker: Option<SeenBreaker>,
 }
 
-/// How a circuit breaker stands.
+/// The state of a circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenBreaker {
     /// Closed, open or half open.
     pub state: BreakerState,
-    /// When the next attempt is let through.
+    /// When the next attempt is allowed.
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// All enabled services, by environment and name; at most 10,000. One that has not been checked for three of its
-/// intervals is unknown, whatever it was; unless it is its breaker that lets nobody through.
+/// All enabled services, by environment and name; at most 10,000. A service that has not been checked for three of its
+/// intervals is unknown, except while its circuit breaker is open.
 ///
 /// # Errors
 /// Any store error.
@@ -254,7 +254,7 @@ fn seen_of(row: &Row) -> Result<Seen, StoreError> {
     })
 }
 
-/// The columns that every statement about services brings.
+/// Reads the columns that every statement about services selects.
 pub(super) fn service_of(row: &Row) -> Result<Service, StoreError> {
     let count = |name: &str| column::<i32>(row, name).map(|count| u32::try_from(count).unwrap_or_default());
     Ok(Service {
@@ -279,7 +279,7 @@ pub(super) fn service_of(row: &Row) -> Result<Service, StoreError> {
     })
 }
 
-/// The columns that are configured.
+/// Reads the configuration columns.
 fn spec_of(row: &Row) -> Result<ServiceSpec, StoreError> {
     let timeout: i32 = column(row, "timeout_ms")?;
     let interval: Option<i32> = column(row, "interval_seconds")?;

@@ -1,4 +1,4 @@
-//! `system_config`: what operators decide while we run.
+//! `system_config`: operators' runtime settings.
 
 use serde_json::Value;
 use tokio_postgres::types::Type;
@@ -17,7 +17,7 @@ pub async fn find_stopping_switch(client: &Client) -> Result<Option<String>, Sto
     rows.first().map_or(Ok(None), |row| column(row, "stopped_by"))
 }
 
-/// Who is told of what, as it is written there; none = nobody has decided.
+/// The stored routes and escalation policies; none = the default.
 ///
 /// # Errors
 /// Any store error.
@@ -27,7 +27,7 @@ pub async fn find_routing(client: &Client) -> Result<Option<Value>, StoreError> 
     rows.first().map(|row| column(row, "value")).transpose()
 }
 
-/// The file of services that the routes came from; none = from no known one.
+/// The services file that the routes came from, if known.
 ///
 /// # Errors
 /// Any store error.
@@ -38,16 +38,16 @@ pub async fn find_routing_file(client: &Client) -> Result<Option<FileName>, Stor
     Ok(name.map(FileName::from_stored))
 }
 
-/// What operators decide about errors; none = they have not.
+/// Operators' settings of the intake; none = the default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct IntakeSettings {
-    /// `classification_rules`, as they wrote them.
+    /// `classification_rules`, unparsed.
     pub classification_rules: Option<Value>,
-    /// `incident_reopen_hours`, `{"hours": 24}`: a repetition within this time after the end opens an incident again.
+    /// `incident_reopen_hours`, `{"hours": 24}`: a report within this time after the end reopens an incident.
     pub incident_reopen_hours: Option<f64>,
 }
 
-/// The operators' settings for errors.
+/// Reads the operators' settings of the intake.
 ///
 /// # Errors
 /// Any store error.

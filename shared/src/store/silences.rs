@@ -1,6 +1,4 @@
-//! `silences`: when nobody is told of some problems.
-//!
-//! Users: `admin`; `notify` reads those that hold with everything else that it decides by.
+//! `silences`: operators' requests to suppress notifications.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
@@ -13,7 +11,7 @@ use crate::model::Silence;
 
 const COLUMNS: &str = "id, matchers, starts_at, ends_at, author, comment, created_at";
 
-/// Stores a silence, with its audit row. Harmless to repeat, by its id.
+/// Stores a silence with its audit row. Idempotent by its id.
 ///
 /// # Errors
 /// Any store error.
@@ -47,7 +45,7 @@ pub async fn insert(client: &Client, silence: &Silence) -> Result<(), StoreError
     Ok(())
 }
 
-/// Those that hold now or will, the first to end first; at most 1,000.
+/// Active and future silences, ordered by their end; at most 1,000.
 ///
 /// # Errors
 /// Any store error.
@@ -57,8 +55,8 @@ pub async fn list(client: &Client, now: DateTime<Utc>) -> Result<Vec<Silence>, S
     rows.iter().map(silence_of).collect()
 }
 
-/// Ends a silence now, and makes due what it muted, in one statement. The silence as it is then: one that has ended already
-/// stays as it was. None: there is none of this id.
+/// Ends a silence now, and makes the groups due that it muted, in one statement. Returns the silence; one that had
+/// already ended is unchanged. None: the id is unknown.
 ///
 /// # Errors
 /// Any store error.

@@ -1,4 +1,4 @@
-//! How things stand, in one statement each: what `/ready`, `/status` and `/metrics` need.
+//! The state of the outbox, notifications and incidents for `/ready`, `/status` and `/metrics`.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use super::row::{column, word};
 use super::{Client, StoreError};
 use crate::model::Severity;
 
-/// What is still to be told to the bus.
+/// The unpublished events of the outbox.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outbox {
-    /// Events that it has not taken yet.
+    /// Unpublished events.
     pub waiting: i64,
-    /// Those of them that it did not take for [`Outbox::FAILING`] times.
+    /// Those of them with [`Outbox::FAILING`] or more failed attempts.
     pub failing: i64,
-    /// How long the oldest has waited, in seconds; 0 when none waits.
+    /// The age of the oldest, in seconds; 0 if there is none.
     pub lag_seconds: f64,
-    /// Why one of them was not taken the last time.
+    /// The error of a failed attempt.
     pub last_error: Option<String>,
 }
 
 impl Outbox {
-    /// So many attempts make an event one that fails.
+    /// An event is failing after this many attempts.
     pub const FAILING: i32 = 3;
 }
 
-/// What is still to be told to the bus.
+/// Reads the state of the outbox.
 ///
 /// # Errors
 /// Any store error.
@@ -43,7 +43,7 @@ pub async fn outbox(client: &Client, now: DateTime<Utc>) -> Result<Outbox, Store
         FROM public.event_outbox
         WHERE published_at IS NULL";
     let rows = client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ), (&Outbox::FAILING, Type::INT4)]).await?;
-    let row = rows.first().ok_or_else(|| StoreError::Internal("an aggregate has no row".into()))?;
+    let row = rows.first().ok_or_else(|| StoreError::Internal("the aggregate returned no row".into()))?;
     Ok(Outbox {
         waiting: column(row, "waiting")?,
         failing: column(row, "failing")?,
@@ -52,20 +52,20 @@ pub async fn outbox(client: &Client, now: DateTime<Utc>) -> Result<Outbox, Store
     })
 }
 
-/// How telling people goes.
+/// The state of notifications.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Telling {
-    /// Receivers that are configured, as `notify` has said within an hour.
+pub struct Notifications {
+    /// Configured receivers, as recorded by `notify` within the last hour.
     pub receivers: i64,
-    /// Those that can't be reached, and since when.
+    /// Receivers that can't be reached.
     pub failing: Vec<FailingReceiver>,
-    /// Messages that wait for their time, or to be tried again.
+    /// Notifications that wait for their time or a retry.
     pub pending: i64,
-    /// Messages that are being sent.
+    /// Notifications that are being sent.
     pub sending: i64,
-    /// Messages that were given up.
+    /// Failed notifications.
     pub failed: i64,
-    /// Those of them that are no older than a day.
+    /// Those of them from the last day.
     pub failed_today: i64,
 }
 
@@ -76,15 +76,15 @@ pub struct FailingReceiver {
     pub receiver: String,
     /// Since when.
     pub since: DateTime<Utc>,
-    /// Why, the last time.
+    /// Its last error.
     pub last_error: Option<String>,
 }
 
-/// How telling people goes.
+/// Reads the state of notifications.
 ///
 /// # Errors
 /// Any store error.
-pub async fn telling(client: &Client, now: DateTime<Utc>) -> Result<Telling, StoreError> {
+pub async fn notifications(client: &Client, now: DateTime<Utc>) -> Result<Notifications, StoreError> {
     let sql = "
         SELECT
             (SELECT count(*) FROM public.notification_receivers WHERE seen_at > $1 - interval '1 hour') AS receivers,
@@ -95,8 +95,8 @@ pub async fn telling(client: &Client, now: DateTime<Utc>) -> Result<Telling, Sto
         FROM public.notifications
         WHERE status = 'failed'";
     let rows = client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
-    let row = rows.first().ok_or_else(|| StoreError::Internal("an aggregate has no row".into()))?;
-    Ok(Telling {
+    let row = rows.first().ok_or_else(|| StoreError::Internal("the aggregate returned no row".into()))?;
+    Ok(Notifications {
         receivers: column(row, "receivers")?,
         failing: list_failing(client).await?,
         pending: column(row, "pending")?,
@@ -113,7 +113,7 @@ async fn list_failing(client: &Client) -> Result<Vec<FailingReceiver>, StoreErro
             failing_since,
             last_error
         FROM public.notification_receivers AS receiver
-        -- Who is no longer configured, nor waited for, fails nobody.
+        -- Only receivers that are configured or have unsent notifications.
         WHERE failing_since IS NOT NULL AND (seen_at IS NOT NULL OR EXISTS (
             SELECT FROM public.notifications AS message
             WHERE message.channel = receiver.channel AND message.recipient = receiver.recipient

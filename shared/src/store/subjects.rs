@@ -1,6 +1,4 @@
-//! What somebody else's system calls the problems that it was told of: from our `dedup_key` back to the problems.
-//!
-//! Users: `pagerduty-events`.
+//! Finds the incidents and alerts that were sent to a vendor under a `dedup_key`.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
@@ -9,11 +7,11 @@ use super::row::column;
 use super::{Client, StoreError};
 use crate::model::Subject;
 
-/// As many are listed at a time.
+/// The page size.
 const PAGE: usize = 100;
 
-/// All the problems that people were told of under one of these keys and that were there at this instant. None: it is
-/// somebody else's, or over.
+/// All open incidents and alerts that were notified under one of these keys and had begun at this instant. Empty if the
+/// keys are not ours or everything is resolved.
 ///
 /// # Errors
 /// Any store error.
@@ -26,10 +24,11 @@ pub async fn list_of_dedup_keys(
         SELECT DISTINCT member.subject
         FROM public.notification_members AS member
         WHERE member.group_key IN (
-            SELECT told.group_key FROM public.notifications AS told WHERE told.dedup_key = ANY($1)
+            SELECT notification.group_key FROM public.notifications AS notification
+            WHERE notification.dedup_key = ANY($1)
         )
             AND member.told IN ('firing', 'acknowledged')
-            -- What has begun since then is another thing, under the same key.
+            -- A later outbreak under the same key is not meant.
             AND ($4::timestamptz IS NULL OR member.fired_at <= $4)
             AND member.subject > $2
         ORDER BY member.subject

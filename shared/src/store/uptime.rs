@@ -1,4 +1,4 @@
-//! How services have been over the last day, from the roll-ups of their hours.
+//! The uptime of services over the last day, from their hourly roll-ups.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use super::row::column;
 use super::{Client, StoreError};
 use crate::model::latency;
 
-/// What the checks of one service said, maintenance aside.
+/// The results of one service's checks, without maintenance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uptime {
-    /// Good checks.
+    /// Healthy checks.
     pub healthy: i64,
-    /// Checks that were slow, or short of something.
+    /// Degraded checks.
     pub degraded: i64,
     /// Failed checks.
     pub down: i64,
@@ -24,7 +24,7 @@ pub struct Uptime {
 }
 
 impl Uptime {
-    /// The share of the checks that did not fail, in percent; none where nothing was checked.
+    /// The share of the checks that did not fail, in percent; none without checks.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a day has some thousand checks")]
     pub fn percent(&self) -> Option<f64> {
@@ -34,7 +34,8 @@ impl Uptime {
     }
 }
 
-/// The last 24 hours of each enabled service that was checked in them, by its id; of the first 1,000 only, by environment and name.
+/// The last 24 hours of the first 1,000 enabled services (by environment and name), by id; services without checks are
+/// left out.
 ///
 /// # Errors
 /// Any store error.

@@ -1,32 +1,30 @@
-//! How any Postgres server fares: one statement over its own views, for a server that is watched, not ours.
-//!
-//! User: `probe`.
+//! Metrics of a monitored Postgres server (not our own), read in one statement from its statistics views.
 
 use tokio_postgres::Client;
 
 use super::StoreError;
 use super::row::column;
 
-/// How a server fares.
+/// Metrics of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vitals {
-    /// Connections of clients, ours among them.
+    /// Client connections, including ours.
     pub connections: i64,
-    /// How many it takes.
+    /// The server's connection limit.
     pub max_connections: i64,
     /// The age of the longest transaction, in seconds; a role without `pg_read_all_stats` sees only its own.
     pub longest_transaction_seconds: f64,
-    /// Backends that wait for another's lock.
+    /// Backends that wait for a lock.
     pub blocked_backends: i64,
     /// Deadlocks in this database since its statistics began.
     pub deadlocks: i64,
-    /// Blocks found in memory, as a share, since then; none where nothing was read.
+    /// The share of blocks read from memory since then; none if nothing was read.
     pub cache_hit_ratio: Option<f64>,
     /// The database's size, in bytes.
     pub size_bytes: i64,
 }
 
-/// Reads them, in one unnamed statement: safe through any pooler.
+/// Reads the metrics in one unnamed statement: safe through any pooler.
 ///
 /// # Errors
 /// Any store error.

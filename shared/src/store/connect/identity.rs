@@ -1,4 +1,4 @@
-//! Which database a connection string names: to compare two of them, and to tell a person.
+//! The database that a connection string names: to compare two strings, and for messages.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ impl ConnectionSettings {
         format!("{}/{}", self.place(), self.database_name())
     }
 
-    /// Whether both name the same database: host, port, name and user agree, whatever the password is. All names of this
-    /// machine are one. The user counts because a pooler tells its projects apart by it.
+    /// Whether both name the same database: host, port, name and user are equal; passwords are ignored. All names of
+    /// this machine are equal. The user counts because a pooler identifies its projects by it.
     #[must_use]
     pub fn is_same_database(&self, other: &Self) -> bool {
         let servers = |of: &Self| of.servers().into_iter().map(normalized).collect::<Vec<_>>();
@@ -27,7 +27,7 @@ impl ConnectionSettings {
         self.driver.get_hosts().iter().all(is_local)
     }
 
-    /// As Postgres has it: without a name it is the user's.
+    /// Defaults to the user's name, as in Postgres.
     fn database_name(&self) -> &str {
         self.driver.get_dbname().or(self.driver.get_user()).unwrap_or_default()
     }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn two_strings_name_one_database_whatever_the_password_and_options_are() {
+    fn passwords_and_options_do_not_change_the_database() {
         let given = parse("postgresql://ann:one@127.0.0.1:5432/app?sslmode=disable");
         for (url, same) in [
             ("postgresql://ann:two@127.0.0.1:5432/app", true),

@@ -1,4 +1,4 @@
-//! The options of a connection string: the driver's, ours, and those that neither knows.
+//! The options of a connection string: the driver's, ours, and unknown ones.
 
 /// Options that the driver understands; others are ignored with a warning (`pgbouncer=true`, …).
 const DRIVER_OPTIONS: [&str; 13] = [
@@ -17,7 +17,7 @@ const DRIVER_OPTIONS: [&str; 13] = [
     "channel_binding",
 ];
 
-/// A connection string, taken apart.
+/// A parsed connection string.
 pub(super) struct Options {
     pub(super) url_for_driver: String,
     pub(super) sslmode: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Takes out of the query part what the driver would refuse.
+    /// Removes the options that the driver would refuse.
     pub(super) fn split(url: &str) -> Self {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let mut kept = Vec::new();
@@ -40,7 +40,7 @@ impl Options {
                 name => {
                     options.says_pgbouncer |= name == "pgbouncer" && value == "true";
                     let hint = if name == "sslrootcert" { " (set DATABASE_CA instead)" } else { "" };
-                    // What does not look like an option's name may be a piece of a password.
+                    // An unusual name may be a part of a password, so it is not shown.
                     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
                     let name = if plain { name } else { "?" };
                     options.warnings.push(format!("the connection string's option \"{name}\" is ignored{hint}"));

@@ -1,8 +1,8 @@
--- Refusals, added to the row of their kind, network and minute. $9 is the batch: sent again, it adds nothing.
--- A kind has $12 rows with a network in an hour; what is beyond them is added to one row without a network for ten minutes.
--- A burst ($11 refusals of a kind within ten minutes, by this window and the part of the last one that is within them)
--- opens the incident of its kind ($10), unless one was resolved less than an hour ago. While it is open every refusal is
--- one occurrence of it. The rows of the burst, and those that follow, name it.
+-- Adds refusals to the row of their kind, network and minute. Idempotent by the batch's id ($9): a retry adds nothing.
+-- A kind has at most $12 rows with a network per hour; further refusals are added to one row without a network per ten
+-- minutes. A burst ($11 refusals of a kind within ten minutes: a sliding window, estimated from two fixed windows)
+-- opens the incident of its kind ($10), unless one was resolved less than an hour ago. While it is open, each refusal
+-- is one occurrence. The rows of the burst, and later ones, refer to it.
 WITH given AS (
     SELECT
         given.*,
@@ -19,7 +19,7 @@ windows AS (
     SELECT event_type, 'ten_minutes', window_start, sum(count)::bigint, ARRAY[$9::uuid]
     FROM given
     GROUP BY event_type, window_start
-    -- One order for everybody: batches that meet wait for each other, and never in a circle.
+    -- A fixed lock order prevents deadlocks of concurrent batches.
     ORDER BY event_type COLLATE "C", window_start
     ON CONFLICT (event_type, span, starts_at) DO UPDATE SET
         count = stored.count + EXCLUDED.count,
@@ -27,7 +27,7 @@ windows AS (
     WHERE NOT stored.batches && EXCLUDED.batches
     RETURNING event_type, starts_at AS window_start, count AS refusals
 ),
--- Of a batch that is sent again nothing is left.
+-- Empty for a retried batch.
 fresh AS (
     SELECT given.*, windows.refusals, date_bin('1 hour', first_at, '2000-01-01 00:00:00+00') AS hour
     FROM given
@@ -55,11 +55,11 @@ ranked AS (
 ),
 placed AS (
     SELECT
-        CASE WHEN is_apart THEN event_id ELSE 'SEC-' || md5(event_type || extract(epoch FROM window_start))::uuid END
+        CASE WHEN has_own_row THEN event_id ELSE 'SEC-' || md5(event_type || extract(epoch FROM window_start))::uuid END
             AS event_id,
-        CASE WHEN is_apart THEN network END AS network,
+        CASE WHEN has_own_row THEN network END AS network,
         event_type, severity, description, count, first_at, last_at
-    FROM (SELECT ranked.*, network IS NOT NULL AND (NOT is_new OR nth <= $12) AS is_apart FROM ranked) AS judged
+    FROM (SELECT ranked.*, network IS NOT NULL AND (NOT is_new OR nth <= $12) AS has_own_row FROM ranked) AS candidate
 ),
 summed AS (
     SELECT
@@ -135,7 +135,7 @@ opened AS (
                 AND earlier.resolved_at > candidate.last_at - interval '1 hour'
         )
     ORDER BY fingerprint
-    -- Somebody else has just opened it, and the window's refusals include theirs.
+    -- A concurrent batch has just opened it; the window's refusals include that batch's.
     ON CONFLICT (application, environment, fingerprint) WHERE status <> 'resolved' DO UPDATE SET
         occurrences = greatest(stored.occurrences, EXCLUDED.occurrences),
         last_seen_at = greatest(stored.last_seen_at, EXCLUDED.last_seen_at)

@@ -1,5 +1,5 @@
--- Applications with what each has sent in the windows that begin at $1 (burst), $2 (hour) and $3 (month). Nothing is
--- counted here: the counters are kept by `quotas::add`.
+-- Applications with their usage in the windows that begin at $1 (burst), $2 (hour) and $3 (month), from the counters of
+-- `quotas::add`.
 SELECT
     application.number, application.name::text AS name, application.environment, application.key_version,
     application.removed_at IS NOT NULL AS removed,

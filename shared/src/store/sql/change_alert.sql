@@ -1,12 +1,12 @@
--- What a person does about an alert that belongs to no incident: the delivery that tells of it, the alert, its audit row,
--- its event. $4 is the status that it leads to; NULL: it is only noted. What was to be told of it later is told no more,
--- and the end of what nobody was told of is not told either.
-WITH named AS (
+-- A person's action on an alert without an incident: the delivery, the alert, its audit row, its event. Idempotent by
+-- the delivery's key. $4 is the new status; NULL: only an audit row. A pending announcement of the alert is cancelled,
+-- and the end of an unannounced alert is not published.
+WITH target AS (
     SELECT id, status FROM public.alert_events WHERE id = $3
 ),
 delivered AS (
     INSERT INTO public.inbound_deliveries (delivery_key, source, action_id, received_at)
-    SELECT $1, $2, $6, $5 FROM named
+    SELECT $1, $2, $6, $5 FROM target
     ON CONFLICT (delivery_key) DO NOTHING
     RETURNING delivery_key
 ),
@@ -25,7 +25,7 @@ changed AS (
             ELSE false
         END
     RETURNING alert.id,
-        $4 = 'acknowledged' OR alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS is_told
+        $4 = 'acknowledged' OR alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS is_published
 ),
 audited AS (
     INSERT INTO public.agent_actions (
@@ -42,7 +42,7 @@ announced AS (
         gen_random_uuid(), CASE $4 WHEN 'resolved' THEN 'AlertResolved' ELSE 'AlertAcknowledged' END,
         jsonb_build_object('alert_id', id), $5
     FROM changed
-    WHERE is_told
+    WHERE is_published
     RETURNING id
 )
 SELECT (SELECT id FROM announced) AS event_id

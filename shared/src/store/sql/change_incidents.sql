@@ -1,12 +1,12 @@
--- One step in the life of incidents: the delivery that tells of it, the incidents that it changes, their audit rows,
--- their events. $8 is the status that it leads to; NULL: it is only noted. To 'resolved' and 'acknowledged' go all the
--- open incidents of a group, back to 'detected' goes the newest resolved one and only if none is open. A step that is
--- older, by the clock of who told it ($9), than what was heard last changes nothing, and is noted as stale. So is one that
--- is stored late ($16), where an end or a return that came after it ($4) stands and the teller's clock does not say which
--- is the newer, and an end after which the error came again. $4 and the incident's last_seen_at are times of arrival.
--- The alerts of an incident follow it: taken, and over, with it; what was to be told of them later is told no more. The
--- incident's own event tells it.
-WITH named AS (
+-- A step in the lifecycle of incidents: the delivery, the changed incidents, their audit rows, their events. Idempotent
+-- by the delivery's key. $8 is the new status; NULL: only an audit row. 'resolved' and 'acknowledged' apply to all open
+-- incidents of a fingerprint, 'detected' reopens the newest resolved one, only if none is open. A step is stale, is
+-- recorded as such and changes nothing, if it is older by the source's clock ($9) than the newest known step. A
+-- deferred step ($16) is also stale if a resolve or reopen that arrived after it ($4) is stored and the source's clock
+-- does not order the two, or if it resolves and the error was reported again since. $4 and the incident's last_seen_at
+-- are times of arrival. The alerts of an incident are acknowledged and resolved with it, and their pending
+-- announcements are cancelled. The incident's event stands for theirs.
+WITH target AS (
     SELECT id FROM public.incidents WHERE incident_id = $7
     UNION ALL
     (
@@ -26,25 +26,25 @@ WITH named AS (
 delivered AS (
     INSERT INTO public.inbound_deliveries (delivery_key, source, action_id, received_at, note)
     SELECT $1, $2, $3, $4, $5::jsonb
-    WHERE $10 OR EXISTS (SELECT FROM named)
+    WHERE $10 OR EXISTS (SELECT FROM target)
     ON CONFLICT (delivery_key) DO NOTHING
     RETURNING delivery_key
 ),
-held AS (
-    -- As they are once nobody else is at them, and in one order, so that two steps can't wait for each other.
+locked AS (
+    -- Row locks, in a fixed order to prevent deadlocks of concurrent steps.
     SELECT id, incident_id, status, detected_at, last_seen_at, upstream_changed_at
     FROM public.incidents
-    WHERE id IN (SELECT id FROM named) AND EXISTS (SELECT FROM delivered)
+    WHERE id IN (SELECT id FROM target) AND EXISTS (SELECT FROM delivered)
     ORDER BY id
     FOR NO KEY UPDATE
 ),
 ranked AS (
     SELECT
-        held.*,
+        locked.*,
         coalesce($9 < upstream_changed_at, false) OR $16 AND (
             coalesce($9 <= upstream_changed_at, true) AND EXISTS (
                 SELECT FROM public.agent_actions AS newer
-                WHERE newer.incident_id = held.id AND newer."timestamp" > $4
+                WHERE newer.incident_id = locked.id AND newer."timestamp" > $4
                     AND newer.action_details ->> 'to' IN ('resolved', 'detected')
                     AND newer.action_details -> 'stale' = 'false'
             )
@@ -52,12 +52,12 @@ ranked AS (
                 last_seen_at > $4
                 OR EXISTS (
                     SELECT FROM public.incident_occurrences AS unfolded
-                    WHERE unfolded.incident = held.id AND unfolded.last_seen_at > $4
+                    WHERE unfolded.incident = locked.id AND unfolded.last_seen_at > $4
                 )
             )
         ) AS stale,
         row_number() OVER (ORDER BY status = 'resolved', detected_at DESC, id DESC) AS nth
-    FROM held
+    FROM locked
 ),
 chosen AS (
     SELECT

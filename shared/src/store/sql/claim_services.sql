@@ -1,9 +1,10 @@
--- Claims, for one region, what is due at a tick, without holding a transaction while it is checked. A service is due when
--- the slot of the tick differs from the slot claimed last ("last time + interval" would skip minutes), and when a claim
--- has ended without a result; out of turn ($4), everything is. The switches are read in the same statement: one row comes
--- back even when nothing is claimed. With $8, nothing new: what this claim ($1) still has, as it stands now.
+-- Claims (leases), for one region, the services that are due at a tick; no transaction or lock is kept during the
+-- checks. A service is due if the slot of the tick differs from the slot claimed last ("last time + interval" would
+-- skip minutes), or if a claim has expired without a result; in an unscheduled round ($4) every service is due. The
+-- switches are read in the same statement: it returns one row even if nothing is claimed. With $8 nothing new is
+-- claimed: only the services that this claim ($1) still leases, as they are now.
 , periods AS (
-    -- The interval of a heartbeat is its job's: that it stays away is looked for each minute.
+    -- A heartbeat's interval is its job's; its absence is checked each minute.
     SELECT
         service.id,
         CASE WHEN service.kind = 'heartbeat' THEN least(60, configured.seconds) ELSE configured.seconds END AS period
@@ -15,62 +16,62 @@
 timed AS (
     SELECT id, period, floor(extract(epoch FROM $2::timestamptz) / period)::bigint AS slot FROM periods
 ),
--- An open breaker lets nobody through until its time has come.
-asked AS (
+-- Without services whose open circuit breaker does not allow a retry yet.
+allowed AS (
     SELECT timed.*, $3 + make_interval(secs => service.timeout_ms * 2 / 1000.0 + 30) AS until
     FROM timed
     JOIN public.services AS service USING (id)
-    LEFT JOIN public.circuit_breakers AS breaker 
+    LEFT JOIN public.circuit_breakers AS breaker
         ON breaker.key = 'service:' || service.id AND service.policy -> 'tags' ? 'external'
     WHERE $4 OR breaker.retry_at IS NULL OR breaker.retry_at <= $3
 ),
--- All that is to be claimed, by whomever: of several claims at one time, each may get less than it tried for.
+-- All services that are due, for any claim: of several concurrent claims, each may get fewer.
 wanted AS (
-    SELECT asked.id
-    FROM asked
-    LEFT JOIN public.service_claims AS claim ON claim.service_id = asked.id AND claim.region = $7
+    SELECT allowed.id
+    FROM allowed
+    LEFT JOIN public.service_claims AS claim ON claim.service_id = allowed.id AND claim.region = $7
     WHERE NOT $8 AND (
         claim.service_id IS NULL
         OR claim.claimed_by = $1
         OR (
             (claim.claimed_until IS NULL OR claim.claimed_until <= $3)
-            AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM asked.slot)
-            -- A tick that comes late, after the next one's check, is a missed window.
+            AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM allowed.slot)
+            -- A late tick, after the next one's check, is a missed window.
             AND ($4 OR claim.last_checked_at IS NULL
-                OR claim.last_checked_at < to_timestamp(((asked.slot + 1) * asked.period)::double precision))
+                OR claim.last_checked_at < to_timestamp(((allowed.slot + 1) * allowed.period)::double precision))
             AND ($5::timestamptz IS NULL OR claim.last_checked_at IS NULL OR claim.last_checked_at < $5)
         )
     )
 ),
--- The first time in this region. Whoever inserts the row has the claim.
+-- The first claim in this region: the transaction that inserts the row has the claim.
 fresh AS (
     INSERT INTO public.service_claims (service_id, region, last_slot, claimed_by, claimed_until)
     SELECT id, $7, CASE WHEN NOT $4 THEN slot END, $1, until
-    FROM asked
+    FROM allowed
     WHERE NOT $8 AND NOT EXISTS (
-        SELECT FROM public.service_claims AS claim WHERE claim.service_id = asked.id AND claim.region = $7
+        SELECT FROM public.service_claims AS claim WHERE claim.service_id = allowed.id AND claim.region = $7
     )
     ORDER BY id
     LIMIT $6
     ON CONFLICT DO NOTHING
     RETURNING service_id
 ),
--- The conditions stand here again, to be looked at anew in a row that another claim has just left.
+-- The conditions are repeated, to be evaluated again after the row lock: another claim may have changed the row.
 due AS (
     SELECT claim.service_id
     FROM public.service_claims AS claim
-    JOIN asked ON asked.id = claim.service_id
+    JOIN allowed ON allowed.id = claim.service_id
     WHERE claim.region = $7
         AND (
-            -- The same claim again: its answer was lost.
+            -- A retry of the same claim.
             claim.claimed_by = $1
             OR NOT $8 AND (
                 (claim.claimed_until IS NULL OR claim.claimed_until <= $3)
-                AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM asked.slot)
-                -- A tick that comes late, after the next one's check, is a missed window.
+                AND ($4 OR claim.claimed_by IS NOT NULL OR claim.last_slot IS DISTINCT FROM allowed.slot)
+                -- A late tick, after the next one's check, is a missed window.
                 AND ($4 OR claim.last_checked_at IS NULL
-                    OR claim.last_checked_at < to_timestamp(((asked.slot + 1) * asked.period)::double precision))
-                -- One round checks a service once.
+                    OR claim.last_checked_at < to_timestamp(((allowed.slot + 1) * allowed.period)::double precision))
+                -- A round checks each service once.
                 AND ($5::timestamptz IS NULL OR claim.last_checked_at IS NULL OR claim.last_checked_at < $5)
             )
         )
@@ -82,22 +83,23 @@ taken AS (
     UPDATE public.service_claims AS claim
     SET
         claimed_by = $1,
-        -- All attempts end within twice the time-out; a claimer that died is given up soon after.
-        claimed_until = asked.until,
-        last_slot = CASE WHEN $4 THEN claim.last_slot ELSE asked.slot END
+        -- All attempts end within twice the timeout; the claim of a dead worker expires soon after.
+        claimed_until = allowed.until,
+        last_slot = CASE WHEN $4 THEN claim.last_slot ELSE allowed.slot END
     FROM due
-    JOIN asked ON asked.id = due.service_id
+    JOIN allowed ON allowed.id = due.service_id
     WHERE claim.service_id = due.service_id AND claim.region = $7
     RETURNING claim.service_id
 ),
 mine AS (
     SELECT service_id FROM fresh UNION ALL SELECT service_id FROM taken
 ),
--- A job that was well when it was last looked at, and since when its silence counts. If that look is long ago, nobody was
--- there to hear it: since now. If only a look was missed, or the server has started since, the database was away for a
--- moment: what the job said meanwhile may be deferred, and a queue tries that again after six minutes. So it is not judged
--- for ten minutes; but once in twenty, or a job would never be judged where looks are always that far apart.
-unheard AS (
+-- Jobs that were healthy at their last check, and the instant from which a missing heartbeat counts. If that check is
+-- long ago, heartbeats could not be received: from now on. If only one check was missed, or the server has restarted
+-- since, the database was unavailable for a moment: a heartbeat may be deferred, and the queue retries it after six
+-- minutes. So the deadline is at least ten minutes from now, but only once in twenty minutes: otherwise rarely checked
+-- jobs would never fail.
+extended AS (
     SELECT
         service.id,
         CASE
@@ -124,11 +126,11 @@ unheard AS (
             )
         )
 ),
--- Nobody waits here: who holds the row is a beat, or notes the same.
+-- Locked rows are skipped: their owner stores a heartbeat, or the same extension.
 resuming AS (
-    SELECT beat.service_id, unheard.since
+    SELECT beat.service_id, extended.since
     FROM public.service_heartbeats AS beat
-    JOIN unheard ON unheard.id = beat.service_id
+    JOIN extended ON extended.id = beat.service_id
     ORDER BY beat.service_id
     FOR UPDATE OF beat SKIP LOCKED
 ),
@@ -147,23 +149,23 @@ claimed AS (
         service.consecutive_successes, service.failing_since, service.recent_failed, service.recent_known,
         service.flapping, service.down_alerted_at, service.degraded_alerted_at, service.decided_slot, service.votes,
         service.measurements, service.certificate_expires_at,
-        -- A job's silence begins with its configuration, and again whenever we were away.
+        -- The deadline starts with the job's configuration, and again after each outage of ours.
         greatest(
             coalesce(beat.beat_at, beat.created_at), beat.resumed_at,
-            CASE WHEN beat.service_id IS NOT NULL THEN unheard.since END
+            CASE WHEN beat.service_id IS NOT NULL THEN extended.since END
         ) AS beat_at, beat.failed AS beat_failed, beat.message AS beat_message,
         breaker.state AS breaker_state, breaker.failures AS breaker_failures,
         breaker.backoff_seconds AS breaker_backoff_seconds, breaker.opened_at AS breaker_opened_at,
         breaker.retry_at AS breaker_retry_at,
-        CASE WHEN $4 THEN 0 ELSE asked.period END::int8 AS period,
-        CASE WHEN $4 THEN $3 ELSE to_timestamp((asked.slot * asked.period)::double precision) END AS stands_for,
-        -- Who else has checked it lately: their votes count too. Out of turn, all who vote are somebody else.
+        CASE WHEN $4 THEN 0 ELSE allowed.period END::int8 AS period,
+        CASE WHEN $4 THEN $3 ELSE to_timestamp((allowed.slot * allowed.period)::double precision) END AS stands_for,
+        -- The other regions that have checked it lately and vote. In an unscheduled round all regions count as others.
         (
             SELECT count(*) FROM public.service_claims AS other
             WHERE other.service_id = service.id AND (other.region <> $7 OR $4) AND other.last_slot IS NOT NULL
-                AND other.last_checked_at > $3 - make_interval(secs => 3 * asked.period)
+                AND other.last_checked_at > $3 - make_interval(secs => 3 * allowed.period)
         ) AS other_regions,
-        -- What it needs.
+        -- The services that it depends on.
         (
             SELECT jsonb_object_agg(parent.name, jsonb_build_object(
                 'failing', parent.state = 'down' OR parent.consecutive_failures > 0,
@@ -180,19 +182,19 @@ claimed AS (
         ) AS parents
     FROM mine
     JOIN public.services AS service ON service.id = mine.service_id
-    JOIN asked ON asked.id = service.id
+    JOIN allowed ON allowed.id = service.id
     LEFT JOIN public.service_heartbeats AS beat ON beat.service_id = service.id
-    LEFT JOIN unheard ON unheard.id = service.id
+    LEFT JOIN extended ON extended.id = service.id
     LEFT JOIN public.circuit_breakers AS breaker ON breaker.key = 'service:' || service.id
 )
 SELECT
     switches.stopped_by,
     (SELECT count(*) FROM public.services WHERE enabled) AS configured,
-    -- Whether somebody is to be asked between two minutes too.
+    -- Whether services are due at the half minute too.
     EXISTS (SELECT FROM timed WHERE period % 60 <> 0) AS half_minutes,
-    -- Whether this claim left something.
+    -- Whether more services are due.
     (SELECT count(*) FROM wanted) > (SELECT count(*) FROM claimed) AS more,
-    -- Whether this region's own network was at fault when it was last looked at.
+    -- Whether this region's own network has failed.
     EXISTS (
         SELECT FROM public.incidents
         WHERE fingerprint = 'health:network:' || $7 AND status <> 'resolved'

@@ -1,4 +1,4 @@
--- After services_of_alerts: an alert that belongs to no incident, as people should know it.
+-- Follows services_of_alerts: an alert without an incident, for its notification.
 SELECT
     alert.xmin::text || ' ' || alert.ctid::text AS version,
     alert.status, alert.alert_type, coalesce(alert.message, alert.service_name || ': ' || alert.alert_type) AS title,

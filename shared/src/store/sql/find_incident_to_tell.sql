@@ -1,5 +1,5 @@
--- After services_of_alerts: an incident as people should know it, with what is counted but not yet folded into it, the service that it is about, and
--- what was tried. Of a failed check people may know once an alert of this outage was announced.
+-- Follows services_of_alerts: an incident for its notification, with its unfolded occurrences, its service and the heal
+-- steps that were tried. The incident of a failed check is announced as soon as an alert of its outage is.
 SELECT
     incident.xmin::text || ' ' || incident.ctid::text AS version,
     incident.status::text AS status, incident.severity::text AS severity, incident.title::text AS title,

@@ -1,4 +1,5 @@
--- The hours of the last day of each service, added up. The hour that began more than 24 hours ago counts whole.
+-- The sums of the hourly roll-ups of the last day, per service. The hour that began more than 24 hours ago counts in
+-- full.
 WITH hours AS (
     SELECT hourly.*
     FROM (
@@ -8,7 +9,7 @@ WITH hours AS (
     WHERE hourly.hour > $1 - interval '25 hours' AND hourly.hour <= $1
 ),
 buckets AS (
-    -- The arrays begin with the first bucket that holds something.
+    -- The arrays begin with the first bucket that is not empty.
     SELECT service_id, place, sum(latency_counts[place])::bigint AS answers
     FROM hours
     CROSS JOIN generate_subscripts(latency_counts, 1) AS place

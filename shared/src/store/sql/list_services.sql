@@ -1,4 +1,4 @@
--- All services that are probed, with what was seen of them last.
+-- All enabled services, with their newest check.
 SELECT service.id, service.name::text AS name, service.environment, service.application::text AS application,
     service.group_name::text AS group_name, service.kind, service.target, service.timeout_ms, service.interval_seconds,
     service.enabled, service.settings, service.policy, service.revision, service.state_changed_at,
@@ -8,7 +8,7 @@ SELECT service.id, service.name::text AS name, service.environment, service.appl
     service.last_error, service.held_by, service.certificate_expires_at, breaker.state AS breaker_state,
     breaker.retry_at AS breaker_retry_at,
     CASE
-        -- A heartbeat is looked at each minute, whatever its job's interval.
+        -- A heartbeat is checked each minute, whatever its job's interval.
         WHEN greatest(service.last_checked_at, breaker.retry_at) < $1 - make_interval(
             secs => 3 * least(
                 CASE WHEN service.kind = 'heartbeat' THEN 60 END, coalesce(service.interval_seconds, default_interval)

@@ -12,7 +12,7 @@ CROSS JOIN LATERAL (
     ORDER BY measured.checked_at DESC
     LIMIT 1
 ) AS measured
--- Both rows of a check have one id.
+-- Both rows of a check have the same id.
 LEFT JOIN public.monitoring_checks AS result ON result.id = measured.id
 LEFT JOIN public.incidents AS incident
     ON incident.fingerprint = 'health:' || service.name

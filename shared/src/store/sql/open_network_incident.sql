@@ -1,4 +1,5 @@
--- A suspect run: the incident about the probe's own network is new, or was over for less than an hour, or has one more.
+-- A suspect run: opens the incident about the probe's own network, reopens one that was resolved less than an hour ago,
+-- or adds an occurrence to the open one.
 WITH reopened AS (
     UPDATE public.incidents AS incident
     SET

@@ -1,14 +1,15 @@
--- The failed check's one write: what was measured, what the service is now, what it adds to its roll-ups, and for those that
--- fail or have recovered the incident, the alerts, the audit row and the events. A result counts only if its claim is still
--- this region's, its check has not been stored before, and nobody has changed the service since it was decided upon.
+-- Stores the results of checks: the measurements, the services' standing, their roll-ups, and for failures and
+-- recoveries the incidents, alerts, audit rows and events. Idempotent: a result counts only if its claim is still this
+-- region's, its check is not stored yet, and the service's revision is unchanged (else a conflict: it is decided
+-- again).
 WITH input AS (
     SELECT *
     FROM jsonb_to_recordset($1::jsonb) AS result (
         service_id uuid, claim uuid, revision bigint, row_id uuid, check_id text, verdict text, counts_as text, target text, http_status int,
         response_time_ms int, latency_bucket int, error text, error_code text, checked_at timestamptz,
         fingerprint text, details jsonb, votes jsonb, certificate_expires_at timestamptz, measurements jsonb,
-        standing jsonb, failure jsonb, recovery jsonb, unwell jsonb, well boolean, certificate jsonb, renewed boolean,
-        breaker jsonb, state_changed jsonb
+        standing jsonb, failure jsonb, recovery jsonb, degraded jsonb, degraded_resolved boolean, certificate jsonb,
+        renewed boolean, breaker jsonb, state_changed jsonb
     )
 ),
 mine AS (
@@ -57,7 +58,7 @@ settled AS (
     RETURNING mine.*, service.name, service.environment, service.application
 ),
 released AS (
-    -- A check that is stored already changes nothing, but its claim has ended.
+    -- A check that is stored already changes nothing, but its claim is released.
     UPDATE public.service_claims AS claim
     SET claimed_by = NULL, claimed_until = NULL, last_checked_at = mine.checked_at
     FROM mine
@@ -65,7 +66,7 @@ released AS (
     WHERE claim.service_id = mine.service_id AND claim.region = $2 AND claim.claimed_by = mine.claim
         AND (mine.known OR settled.check_id IS NOT NULL)
 ),
--- What was over for less than an hour was not over.
+-- An incident that was resolved less than an hour ago is reopened.
 reopened AS (
     UPDATE public.incidents AS incident
     SET
@@ -99,7 +100,7 @@ reopened AS (
     RETURNING incident.id, incident.incident_id, incident.environment, incident.fingerprint
 ),
 counted AS (
-    -- An outage stays in its incident also when the service has moved to another application meanwhile.
+    -- An outage stays in its incident even if the service has moved to another application.
     INSERT INTO public.incidents AS stored (
         incident_id, title, severity, category, application, environment, fingerprint, error_message, error_type,
         context, detected_at, last_seen_at, updated_at
@@ -139,14 +140,14 @@ failing AS (
     ) AS open ON open.environment = settled.environment AND open.fingerprint = settled.fingerprint
     WHERE failure IS NOT NULL
 ),
--- Alerts of one kind and service: one unresolved at a time, whoever raises it.
+-- Alerts: at most one unresolved per kind and service.
 raised AS (
     SELECT 'service_down' AS alert_type, name, environment, checked_at, failure -> 'alert' AS alert,
         failure -> 'context' AS details, stored_id
     FROM failing
     UNION ALL
-    SELECT 'service_degraded', name, environment, checked_at, unwell, details, NULL
-    FROM settled WHERE unwell IS NOT NULL
+    SELECT 'service_degraded', name, environment, checked_at, degraded, details, NULL
+    FROM settled WHERE degraded IS NOT NULL
     UNION ALL
     SELECT 'certificate_expiring', name, environment, checked_at, certificate,
         jsonb_build_object('expires_at', certificate_expires_at), NULL
@@ -185,7 +186,7 @@ over AS (
     SELECT check_id, name, environment, checked_at, 'service_down' AS alert_type
     FROM settled WHERE recovery IS NOT NULL
     UNION ALL
-    SELECT check_id, name, environment, checked_at, 'service_degraded' FROM settled WHERE well
+    SELECT check_id, name, environment, checked_at, 'service_degraded' FROM settled WHERE degraded_resolved
     UNION ALL
     SELECT check_id, name, environment, checked_at, 'certificate_expiring' FROM settled WHERE renewed
 ),
@@ -197,12 +198,12 @@ alerts_resolved AS (
         AND alert.environment = over.environment
         AND alert.alert_type = over.alert_type
         AND alert.status <> 'resolved'
-    -- What was never told is not taken back.
+    -- The end of an unannounced alert is not published.
     RETURNING alert.id, over.check_id, over.checked_at, over.alert_type,
         alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS announced
 ),
 recovered AS (
-    -- Only what ended something: an outage that an operator closed by hand needs no second end.
+    -- Only recoveries that resolved something: an outage that an operator resolved is not resolved again.
     SELECT settled.*, (
         SELECT id FROM incidents_resolved WHERE incidents_resolved.check_id = settled.check_id LIMIT 1
     ) AS stored_id
@@ -224,7 +225,7 @@ recoveries AS (
         stored_id, checked_at, checked_at
     FROM recovered
 ),
--- All rows of a statement have its time, and ids in the order of time: their indexes stay half as large.
+-- All rows of a statement have the same time, and ids ordered by time: this halves the size of their indexes.
 measured AS (
     INSERT INTO public.service_health_checks (
         id, service_name, status, latency_ms, checked_at, error_message, probe_details, environment, region, tick,
@@ -252,8 +253,8 @@ checked AS (
     FROM settled
     LEFT JOIN failing ON failing.check_id = settled.check_id AND failing.created
 ),
--- One more of its kind; what is neither counts nowhere (a suspect run). The latencies are those of answers; their counts are
--- arrays from the first bucket that holds something to the last.
+-- The increments of the roll-ups; checks of a suspect run are not counted. Latencies are those of answers; their counts
+-- are arrays from the first bucket that is not empty to the last.
 added AS (
     SELECT
         service_id, checked_at,
@@ -324,7 +325,7 @@ broken AS (
         updated_at = EXCLUDED.updated_at
 ),
 audited AS (
-    -- What a person would want to find: not each check of a long outage.
+    -- Changes only, not each check of a long outage.
     INSERT INTO public.agent_actions (
         timestamp, agent_id, agent_type, action_type, action_description, action_success, incident_id, action_details
     )

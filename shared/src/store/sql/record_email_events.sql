@@ -1,5 +1,5 @@
--- Events about e-mails, each counted once by its key. $7 names the stages in their order: what was told of a later one
--- stays. An event about a message that is not ours is passed over.
+-- Events about e-mails, deduplicated by their keys. $7 lists the stages in ascending order: an earlier stage never
+-- replaces a later one. Events about messages that are not ours are ignored.
 WITH given AS (
     SELECT DISTINCT ON (key) key, email_id, stage, at, reason
     FROM unnest($1::text[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[])
@@ -9,7 +9,7 @@ WITH given AS (
 ),
 fresh AS (
     INSERT INTO public.inbound_deliveries (delivery_key, source, received_at)
-    -- One order for everybody: deliveries that meet wait for each other, and never in a circle.
+    -- A fixed lock order prevents deadlocks of concurrent deliveries.
     SELECT key, 'sendgrid', $6 FROM given ORDER BY key
     ON CONFLICT (delivery_key) DO NOTHING
     RETURNING delivery_key
@@ -30,7 +30,7 @@ counted AS (
     GROUP BY email_id
 ),
 tracked AS (
-    -- sent_at is left to whoever hands the e-mail over: where it is missing, that is still to be recorded.
+    -- sent_at is set by the function that sends the e-mail: NULL = not recorded yet.
     INSERT INTO public.email_tracking AS stored (
         email_id, recipient, sent_at, status, delivered_at, opened_at, first_clicked_at, click_count, metadata
     )

@@ -1,4 +1,4 @@
--- The service that each alert is about: its tags, and how the services fare that it needs, by name.
+-- The service of each alert: its tags, and the state of the services that it depends on, by name.
 WITH alerted AS NOT MATERIALIZED (
     SELECT
         alert.id AS alert_id, alert.incident_id, alert.created_at,

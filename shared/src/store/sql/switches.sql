@@ -1,5 +1,4 @@
--- What operators have switched, and the default interval in seconds. A switch whose value makes no sense stops us:
--- whoever wrote it meant something.
+-- Operators' switches, and the default interval in seconds. A switch with an invalid value stops the probe: fail safe.
 WITH switches AS (
     SELECT
         CASE

@@ -1,6 +1,6 @@
--- The last sign of life of a job. It is the newest by the time it came in; but what has ended does not begin again,
--- however late its beginning arrives. A good end counts for `last_ok_at` even when it is no longer the newest.
--- An application whose severity is bounded has a public DSN: no job reports with it, and nobody may answer for one.
+-- The newest check-in of a job, by time of arrival; but a run that has ended does not start again, however late its
+-- start arrives. A successful end counts for `last_ok_at` even if it is no longer the newest. An application with a
+-- bounded severity has a public DSN: no job reports with it, so its check-ins are refused.
 INSERT INTO public.check_ins AS stored (
     application, environment, monitor_slug, check_in_id, status, duration_ms, last_ok_at, received_at, config
 )

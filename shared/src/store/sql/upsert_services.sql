@@ -1,8 +1,7 @@
--- Services as configured, and who is told of what ($5; NULL: that stays as it is), all of it or nothing. Each row remembers
--- the file ($7) that it came from, and so do the routes ($8, $9). A row from a file is never changed by the
--- environment's defaults; a changed address or expectation keeps what is known of the service (an open outage must still be
--- able to recover). Of one that is switched off, or gone ($4), nobody asks any more whether it is well: what was open about
--- it ends here.
+-- Creates or updates services and routes ($5; NULL: unchanged), all or none. Each row, and the routes ($8, $9), store
+-- the file ($7) that they came from. The environment's defaults never change a row from a file. A changed target or
+-- condition keeps the service's standing (an open outage must still be able to recover). Disabled and removed services
+-- ($4) are no longer checked: their open incidents and alerts are resolved here.
 WITH given AS (
     SELECT *
     FROM jsonb_to_recordset($1::jsonb) AS given (
@@ -32,7 +31,7 @@ changed AS (
         policy = EXCLUDED.policy,
         origin = EXCLUDED.origin,
         file_name = EXCLUDED.file_name,
-        -- What is being asked of it right now is the old question: its answer finds another revision.
+        -- A check in progress has the old configuration: its result conflicts with the new revision.
         revision = stored.revision + 1,
         state = CASE WHEN EXCLUDED.enabled THEN stored.state ELSE 'unknown' END,
         state_changed_at = CASE
@@ -47,14 +46,14 @@ changed AS (
         down_alerted_at = CASE WHEN EXCLUDED.enabled THEN stored.down_alerted_at END,
         degraded_alerted_at = CASE WHEN EXCLUDED.enabled THEN stored.degraded_alerted_at END,
         held_by = CASE WHEN EXCLUDED.enabled THEN stored.held_by END,
-        -- What was measured or said of another server says nothing about this one.
+        -- Votes and measurements of another target are dropped.
         votes = CASE
             WHEN (stored.kind, stored.target) = (EXCLUDED.kind, EXCLUDED.target) THEN stored.votes ELSE '{}'
         END,
         measurements = CASE
             WHEN (stored.kind, stored.target) = (EXCLUDED.kind, EXCLUDED.target) THEN stored.measurements
         END,
-        -- Nor of its certificate; and what was told by another rule is told anew.
+        -- So is its certificate; and another warning time is evaluated from the start.
         certificate_expires_at = CASE
             WHEN (stored.kind, stored.target, stored.settings -> 'certificate_warning_days')
                 = (EXCLUDED.kind, EXCLUDED.target, EXCLUDED.settings -> 'certificate_warning_days')
@@ -80,7 +79,7 @@ removed AS (
         AND service.file_name IS NOT DISTINCT FROM $7
     RETURNING service.id, service.name, service.environment
 ),
--- Who is asked something new is asked at once.
+-- A changed service is checked at once.
 breakers_removed AS (
     DELETE FROM public.circuit_breakers AS breaker
     USING (SELECT id FROM changed UNION ALL SELECT id FROM removed) AS service
@@ -101,7 +100,7 @@ tokens AS (
     ) AS known ON known.name = given.name AND known.environment = given.environment
     WHERE given.token_hash IS NOT NULL
     ORDER BY known.id
-    -- Who is switched on again is not judged by what it said before, nor by its silence since.
+    -- A job that is enabled again starts without its earlier failure and with a new deadline.
     ON CONFLICT (service_id) DO UPDATE SET
         token_hash = EXCLUDED.token_hash,
         failed = stored.failed AND EXCLUDED.resumed_at IS NULL,
@@ -119,7 +118,7 @@ ended AS (
     UNION ALL
     SELECT name, environment, 'service_removed', 'removed' FROM removed
 ),
--- Every alert of those; of one that is somewhere else now, what was said of its former certificate.
+-- All alerts of those services; and the certificate alerts of services with another target.
 over AS (
     SELECT name, environment, NULL AS alert_type FROM ended
     UNION ALL
@@ -150,7 +149,7 @@ alerts_resolved AS (
         AND alert.environment = over.environment
         AND (over.alert_type IS NULL OR alert.alert_type = over.alert_type)
         AND alert.status <> 'resolved'
-    -- What was never told is not taken back.
+    -- The end of an unannounced alert is not published.
     RETURNING alert.id, alert.announced_at IS NOT NULL OR alert.announce_at IS NULL AS announced
 ),
 audited AS (
@@ -162,7 +161,7 @@ audited AS (
 ),
 routed AS (
     INSERT INTO public.system_config AS stored (key, value, description, updated_at, updated_by)
-    SELECT $6, $5::jsonb, 'Who is told of what: routes and escalations', $3, 'watchkeeper apply'
+    SELECT $6, $5::jsonb, 'Notification routes and escalation policies', $3, 'watchkeeper apply'
     WHERE $5::jsonb IS NOT NULL
     ON CONFLICT (key) DO UPDATE SET
         value = EXCLUDED.value,

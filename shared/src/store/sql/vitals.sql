@@ -1,4 +1,5 @@
--- How a server fares, as far as a plain role may see: what others do is hidden from it, but not that they are there.
+-- Metrics of a server, as far as an unprivileged role can see them: other roles' activity is hidden, but not their
+-- connections.
 SELECT
     current_setting('max_connections')::bigint AS max_connections,
     activity.connections,
@@ -10,7 +11,7 @@ SELECT
 FROM pg_catalog.pg_stat_database AS counted
 CROSS JOIN (
     SELECT
-        -- Of another's backend the kind is hidden; what works for the server itself has no role.
+        -- The type of another role's backend is hidden; the server's own processes have no role.
         count(*) FILTER (
             WHERE usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
         ) AS connections,
