@@ -126,9 +126,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// An unscheduled round: checks every service now. `progress` is called with how many are done, of how many.
 ///
-/// For services that another round has claimed, it waits at most for `timeout`, and reports that
-/// round's result if it is new enough; otherwise it checks them itself. Services that are missing in the report are
-/// still claimed.
+/// For services that another round has claimed, it waits at most for `timeout`, and reports that round's result if it is
+/// new enough; otherwise it checks them itself. Services that are missing in the report are still claimed.
 ///
 /// # Errors
 /// When the database can't be used.
