@@ -14,7 +14,7 @@ use shared::store::reactions::{Action, Reaction, react};
 use shared::store::{escalations, incidents, security_events};
 use uuid::Uuid;
 
-use crate::people::{with_alert, with_incident};
+use crate::operators::{with_alert, with_incident};
 
 /// The names of the events, with the incident of each; in the order of publication.
 async fn incidents_of(database: &Database) -> Vec<(&'static str, IncidentSubject)> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use harness::Database;
 
 use crate::process::{PROGRAM, Start, clear, run};
-use crate::scratch::Scratch;
+use harness::scratch::Scratch;
 
 /// Which sections are run. The first one opens the incident that later ones name.
 const SECTIONS: [(&str, &str); 7] = [

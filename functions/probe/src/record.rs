@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use shared::events::ServiceStateChanged;
 use shared::fingerprint::Fingerprint;
 use shared::model::{
-    BreakerState, CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Verdict, latency, severity_of_failed_check,
-    text::first_chars, uuid_at,
+    BreakerState, CheckId, FailureReason, IncidentId, Kind, Service, ServiceSpec, Verdict, latency,
+    severity_of_failed_check, text::first_chars, uuid_at,
 };
 use shared::store::checks::{AlertRecord, CheckRecord, FailureRecord, RecoveryRecord, StandingRecord};
 use shared::store::probing::{Breaker, ClaimedService, Vote, Votes};

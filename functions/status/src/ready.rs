@@ -17,10 +17,12 @@ use crate::warnings::warnings;
 /// 503 when the database can't be used.
 pub async fn show(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let now = Utc::now();
-    let (mut outbox, notifications) = app
-        .store
-        .run(|client| async move { Ok((status::outbox(&client, now).await?, status::notifications(&client, now).await?)) })
-        .await?;
+    let (mut outbox, notifications) =
+        app.store
+            .run(|client| async move {
+                Ok((status::outbox(&client, now).await?, status::notifications(&client, now).await?))
+            })
+            .await?;
     outbox.last_error = outbox.last_error.map(|error| error.split(':').next().unwrap_or_default().to_owned());
     Ok(Json(json!({
         "status": "ready",
