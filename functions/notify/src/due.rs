@@ -7,15 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Channel, Receiver, Subject};
 use shared::store::notifications::due;
 use shared::store::notifications::groups;
-use shared::store::notifications::messages::{self, NewMessage};
 use shared::store::notifications::mutes::{self, EndedSilence, Unheard};
+use shared::store::notifications::queue::{self, NewNotification};
 use shared::store::notifications::standing;
 use shared::store::{StoreError, Transaction, chain};
 use uuid::Uuid;
 
 use crate::App;
 use crate::looking::{Entry, Look, Why, json, within_deadline};
-use crate::notice::{Notice, NoticeKind};
+use crate::notification::{Notification, NotificationKind};
 use crate::problem::Details;
 use crate::refresh::refresh;
 use crate::routing::{Settings, dedup_key};
@@ -72,7 +72,7 @@ async fn tell(app: &App, rules: &Rules, group_key: &str, now: DateTime<Utc>) -> 
 }
 
 /// Tells of what was missed: an event that is among the dead letters, or that came before those it follows.
-pub(crate) async fn tell_missed(
+pub(crate) async fn notify_missed(
     app: &App,
     rules: &Rules,
     now: DateTime<Utc>,
@@ -176,9 +176,9 @@ async fn send_summary(
     let total = details.len();
     let mut problems: Vec<_> = details.into_iter().map(|details| details.problem).collect();
     problems.sort_by_key(|problem| (std::cmp::Reverse(problem.severity), problem.since));
-    problems.truncate(Notice::PROBLEMS);
-    let notice = Notice {
-        kind: NoticeKind::Summary,
+    problems.truncate(Notification::PROBLEMS);
+    let notification = Notification {
+        kind: NotificationKind::Summary,
         at: now,
         more: total - problems.len(),
         problems,
@@ -190,15 +190,15 @@ async fn send_summary(
     let first = told.first().map_or("", |it| it.subject.as_str());
     let event_id = Uuid::new_v5(&silence.id, first.as_bytes());
     let group_key = format!("silence:{}", silence.id);
-    let message = NewMessage {
+    let message = NewNotification {
         id: None,
         event_id,
-        kind: notice.kind.as_str(),
+        kind: notification.kind.as_str(),
         group_key: &group_key,
         dedup_key: &dedup_key(&group_key),
-        content: &json(&notice)?,
+        content: &json(&notification)?,
     };
-    messages::insert(transaction, &message, &[receiver], now).await?;
+    queue::insert(transaction, &message, &[receiver], now).await?;
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Channel, IncidentId, Receiver, Subject};
+use shared::store::notifications::escalation;
 use shared::store::notifications::groups::{self, Named};
-use shared::store::notifications::ladders;
 use shared::store::notifications::subjects;
 use shared::store::{StoreError, chain};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use crate::App;
 use crate::event::{HealRun, Heard, Step, What};
 use crate::ladder;
 use crate::looking::{Entry, Look, Why, entries, groups_of, join, within_deadline};
-use crate::notice::{Notice, NoticeKind};
+use crate::notification::{Notification, NotificationKind};
 use crate::problem::{self, is_known};
 use crate::refresh::refresh;
 use crate::routing::expanded;
@@ -59,7 +59,7 @@ async fn look(
 ) -> Result<(), StoreError> {
     let (present, entries) = entries(app, rules, subject, why, now).await?;
     // What has become worse asks its routes again each time.
-    let is_new = entries.iter().any(|entry| matches!(entry, Entry::Way(_)));
+    let is_new = entries.iter().any(|entry| matches!(entry, Entry::RoutedGroup(_)));
     if is_new && entries.len() > 1 && *why != Why::Worse {
         join(app, rules, subject, &entries, now).await?;
     }
@@ -76,21 +76,21 @@ async fn escalate(app: &App, rules: &Rules, step: &Step, event_id: Uuid, now: Da
     let transaction = client.transaction().await?;
     let Some(group) = groups::lock_known(&transaction, &step.group_key).await? else { return Ok(()) };
     let mut held = Held::new(&transaction, &step.group_key, group)?;
-    if !ladders::is_climbed(&transaction, &step.group_key, step.step).await? {
+    if !escalation::is_climbed(&transaction, &step.group_key, step.step).await? {
         tracing::debug!(group = step.group_key, "the ladder has ended, or begun anew: the step is not told");
         return Ok(());
     }
     refresh(&held, rules, now).await?;
     if !groups::is_unacknowledged(&transaction, &step.group_key).await? {
         tracing::debug!(group = step.group_key, "somebody has reacted, or it is muted: the step is not told");
-        ladders::put_back(&transaction, &step.group_key, step.step, now + MUTED).await?;
+        escalation::put_back(&transaction, &step.group_key, step.step, now + MUTED).await?;
         transaction.commit().await?;
         return Ok(());
     }
     let remark = format!("Nobody has reacted: step {} of \"{}\".", step.step, step.policy);
-    let notice = held.notice(NoticeKind::Escalated, Named::Active, Some(remark), now).await?;
+    let notification = held.notification(NotificationKind::Escalated, Named::Active, Some(remark), now).await?;
     let receivers = expanded(&rules.configured, &step.receivers);
-    held.send(&notice, &receivers, event_id).await?;
+    held.send(&notification, &receivers, event_id).await?;
     held.add_told(&receivers);
     groups::update(&transaction, &step.group_key, &held.group).await?;
     transaction.commit().await?;
@@ -148,8 +148,8 @@ impl HealTold<'_> {
             tracing::debug!(incident = name, mute, "a playbook ran; nobody is told");
             return Ok(());
         }
-        let notice = Notice {
-            kind: NoticeKind::Heal,
+        let notification = Notification {
+            kind: NotificationKind::Heal,
             at: self.now,
             problems: vec![problem::problem(self.subject, &present, self.rules.public_url.as_deref())],
             more: 0,
@@ -159,7 +159,7 @@ impl HealTold<'_> {
         };
         // Who is on it already hears of it in the chat; and a page needs somebody who is told of its end.
         let on_call = self.on_call && member.state != "acknowledged" && is_known(&member);
-        held.send(&notice, &audience(&held.settings.receivers, on_call), self.event_id).await?;
+        held.send(&notification, &audience(&held.settings.receivers, on_call), self.event_id).await?;
         transaction.commit().await?;
         Ok(())
     }

@@ -21,7 +21,7 @@ pub mod ladder;
 pub mod limits;
 mod looking;
 pub mod muting;
-pub mod notice;
+pub mod notification;
 pub mod parameters;
 mod problem;
 mod refresh;
@@ -39,7 +39,7 @@ use anyhow::Context as _;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::store::chain;
-use shared::store::notifications::{messages, receivers};
+use shared::store::notifications::{queue, receivers};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::event::Heard;
@@ -66,7 +66,7 @@ const KEEP: TimeDelta = TimeDelta::days(90);
 /// Tells what these events say, and names the messages of the queue that have to come again: all that could not be acted
 /// upon. Only what can't be read is logged, and does not come again.
 pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
-    let response = hear(app, batch).await;
+    let response = receive(app, batch).await;
     if let Err(error) = deliver::deliver(app, Utc::now(), SENDING).await {
         // They are stored; a sweep sends them.
         tracing::warn!(error = %chain(&error), "messages wait for the next sweep");
@@ -93,7 +93,7 @@ pub async fn handle_patiently(app: &App, batch: SqsEvent, patience: Duration) ->
 }
 
 /// As [`handle`], but for sending: somebody else does that ([`send_waiting`]).
-pub async fn hear(app: &App, batch: SqsEvent) -> SqsBatchResponse {
+pub async fn receive(app: &App, batch: SqsEvent) -> SqsBatchResponse {
     let now = Utc::now();
     let mut heard = Vec::with_capacity(batch.records.len());
     for message in batch.records {
@@ -157,15 +157,15 @@ async fn hear_all(app: &App, rules: Arc<Rules>, heard: Vec<(String, Heard)>, now
     failed.into_iter().collect()
 }
 
-/// A sweep: tells what has waited for its time ([`tell_waiting`]), sends ([`send_waiting`]), looks for what
-/// was missed ([`tell_missed`]), deletes what is old ([`delete_old`]).
+/// A sweep: tells what has waited for its time ([`notify_waiting`]), sends ([`send_waiting`]), looks for what
+/// was missed ([`notify_missed`]), deletes what is old ([`delete_old`]).
 ///
 /// # Errors
 /// When the database can't be used; the next sweep does the rest. What is stored already is sent in any case.
 pub async fn sweep(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     let until = Instant::now() + SWEEP;
     let told = tell_until(app, now, until).await;
-    let missed = tell_missed(app, now).await;
+    let missed = notify_missed(app, now).await;
     // Whatever has become of that: what is decided goes out.
     deliver::deliver(app, now, SENDING_ON.min(until.saturating_duration_since(Instant::now())))
         .await
@@ -179,9 +179,9 @@ pub async fn sweep(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the database can't be used; the next time does the rest.
-pub async fn tell_missed(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+pub async fn notify_missed(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     let rules = Rules::load(app, now).await.context("read who is told")?;
-    let missed = due::tell_missed(app, &rules, now, Instant::now() + SENDING).await;
+    let missed = due::notify_missed(app, &rules, now, Instant::now() + SENDING).await;
     let missed = missed.context("tell of what was missed")?;
     if missed > 0 {
         tracing::warn!(missed, "looked at what had changed without being heard of");
@@ -193,7 +193,7 @@ pub async fn tell_missed(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the database can't be used; the next time does the rest.
-pub async fn tell_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+pub async fn notify_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     tell_until(app, now, Instant::now() + SWEEP).await
 }
 
@@ -201,7 +201,7 @@ pub async fn tell_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the database can't be used.
-pub async fn introduce(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+pub async fn register_receivers(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     note_configured(app, now).await.map(drop)
 }
 
@@ -245,7 +245,7 @@ pub async fn send_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
 /// # Errors
 /// When the database can't be used; the next time does the rest.
 pub async fn delete_old(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let deleted = app.store.run(|client| async move { messages::delete_older_than(&client, KEEP, now).await });
+    let deleted = app.store.run(|client| async move { queue::delete_older_than(&client, KEEP, now).await });
     let deleted = deleted.await.context("delete old messages")?;
     if deleted > 0 {
         tracing::info!(deleted, "deleted messages and groups that are over for long");

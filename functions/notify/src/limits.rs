@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::Channel;
 
-use crate::notice::NoticeKind;
+use crate::notification::NotificationKind;
 
 /// How long messages wait that are too many, before they become one.
 pub const HOLD: TimeDelta = TimeDelta::seconds(30);
@@ -51,8 +51,8 @@ pub fn limit(channel: Channel) -> Option<Limit> {
 /// Whether a message may become a line of a digest. On PagerDuty a digest would be an incident that nothing ends: there all
 /// wait for their turn, and what is over by then is not told.
 #[must_use]
-pub fn is_digestible(channel: Channel, kind: NoticeKind) -> bool {
-    kind != NoticeKind::Digest && channel != Channel::PagerDuty
+pub fn is_digestible(channel: Channel, kind: NotificationKind) -> bool {
+    kind != NotificationKind::Digest && channel != Channel::PagerDuty
 }
 
 /// How many messages a receiver may get now.
@@ -147,10 +147,10 @@ mod tests {
 
     #[test]
     fn a_page_is_no_line_of_a_digest() {
-        assert!(NoticeKind::ALL.iter().all(|kind| !is_digestible(Channel::PagerDuty, *kind)));
-        assert!(is_digestible(Channel::Slack, NoticeKind::Firing));
-        assert!(is_digestible(Channel::Slack, NoticeKind::Resolved));
-        assert!(Channel::ALL.iter().all(|channel| !is_digestible(*channel, NoticeKind::Digest)));
+        assert!(NotificationKind::ALL.iter().all(|kind| !is_digestible(Channel::PagerDuty, *kind)));
+        assert!(is_digestible(Channel::Slack, NotificationKind::Firing));
+        assert!(is_digestible(Channel::Slack, NotificationKind::Resolved));
+        assert!(Channel::ALL.iter().all(|channel| !is_digestible(*channel, NotificationKind::Digest)));
     }
 
     proptest! {

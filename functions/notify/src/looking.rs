@@ -15,9 +15,9 @@ use shared::store::{Store, StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::App;
-use crate::notice::{Notice, NoticeKind};
+use crate::notification::{Notification, NotificationKind};
 use crate::problem::{self, Details, is_known};
-use crate::routing::{Way, ways};
+use crate::routing::{RoutedGroup, route_to_groups};
 use crate::rules::Rules;
 use crate::telling::{Held, awake, counts, timed_event};
 
@@ -41,14 +41,14 @@ pub(crate) enum Why {
 /// A group to look at: one that a route leads to, or one that is there.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
-    Way(Box<Way>),
+    RoutedGroup(Box<RoutedGroup>),
     Known(String),
 }
 
 impl Entry {
     pub(crate) fn group_key(&self) -> &str {
         match self {
-            Self::Way(way) => &way.group_key,
+            Self::RoutedGroup(way) => &way.group_key,
             Self::Known(group_key) => group_key,
         }
     }
@@ -60,7 +60,7 @@ impl Entry {
         now: DateTime<Utc>,
     ) -> Result<Option<Group>, StoreError> {
         match self {
-            Self::Way(way) => {
+            Self::RoutedGroup(way) => {
                 let settings = json(&way.settings)?;
                 groups::lock(transaction, &way.group_key, &way.route, &settings, now).await.map(Some)
             }
@@ -87,7 +87,7 @@ where
             Err(StoreError::Timeout(Store::DEADLINE))
         });
         match answer {
-            Err(StoreError::Raced(_) | StoreError::Unavailable(_)) if attempts < ATTEMPTS => {
+            Err(StoreError::Conflict(_) | StoreError::Unavailable(_)) if attempts < ATTEMPTS => {
                 attempts += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -129,7 +129,7 @@ pub(crate) async fn entries(
         return Ok((None, Vec::new()));
     }
     let ways = routed(rules, subject, &present, now);
-    let new: Vec<Entry> = ways.into_iter().map(|way| Entry::Way(Box::new(way))).collect();
+    let new: Vec<Entry> = ways.into_iter().map(|way| Entry::RoutedGroup(Box::new(way))).collect();
     let is_new = |entry: &Entry| new.iter().any(|it| it.group_key() == entry.group_key());
     let old: Vec<Entry> = known().filter(|entry| !is_new(entry)).collect();
     // Those that it is in already come first: who was told there is not told again.
@@ -137,8 +137,8 @@ pub(crate) async fn entries(
 }
 
 /// Where the routes lead. That nobody is named for a problem is worth a warning, once for each time it is heard of.
-fn routed(rules: &Rules, subject: &Subject, present: &Present, now: DateTime<Utc>) -> Vec<Way> {
-    let ways = ways(&rules.routing, &rules.configured, &subject.to_string(), &problem::labels(present), now);
+fn routed(rules: &Rules, subject: &Subject, present: &Present, now: DateTime<Utc>) -> Vec<RoutedGroup> {
+    let ways = route_to_groups(&rules.routing, &rules.configured, &subject.to_string(), &problem::labels(present), now);
     if ways.is_empty() && rules.configured.all().is_empty() {
         tracing::warn!(%subject, "nobody is told of {subject}: no way to people is configured");
     }
@@ -157,7 +157,7 @@ pub(crate) async fn groups_of(
         return Ok(groups.into_iter().map(Entry::Known).collect());
     }
     let ways = if present.is_announced { routed(rules, subject, &present, now) } else { Vec::new() };
-    Ok(ways.into_iter().map(|way| Entry::Way(Box::new(way))).collect())
+    Ok(ways.into_iter().map(|way| Entry::RoutedGroup(Box::new(way))).collect())
 }
 
 /// Puts a subject into all of its groups at once, before anybody is told: what goes wrong between two of them then loses
@@ -199,7 +199,7 @@ async fn join_once(
             group.first_seen_at = now;
         }
         let interval = match entry {
-            Entry::Way(way) => way.settings.group_interval_seconds,
+            Entry::RoutedGroup(way) => way.settings.group_interval_seconds,
             Entry::Known(_) => 0,
         };
         if !is_due_soon(&group, interval, now) {
@@ -314,8 +314,8 @@ impl Look<'_> {
             return Ok(false);
         }
         let problem = Details::read(member.details.clone())?.problem;
-        let notice = Notice {
-            kind: NoticeKind::Escalated,
+        let notification = Notification {
+            kind: NotificationKind::Escalated,
             at: self.now,
             problems: vec![problem],
             more: 0,
@@ -323,7 +323,7 @@ impl Look<'_> {
             is_part: held.has_several().await?,
             remark: Some(remark),
         };
-        held.send(&notice, &receivers, event_id).await?;
+        held.send(&notification, &receivers, event_id).await?;
         held.add_told(&receivers);
         if !is_known(member) || member.renewed {
             member.told = Some(member.state.clone());

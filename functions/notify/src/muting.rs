@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Labels, Silence};
 use uuid::Uuid;
 
-use crate::notice::ProblemState;
+use crate::notification::ProblemState;
 
 /// What a parent has muted is told so long after its outage. `mutes` in the store knows it too.
 const RECOVERY: TimeDelta = TimeDelta::minutes(2);

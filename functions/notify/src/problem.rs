@@ -9,7 +9,7 @@ use shared::store::notifications::groups::Member;
 use shared::store::notifications::subjects::Present;
 
 use crate::muting::{Mute, Standing, mute};
-use crate::notice::{Problem, ProblemState};
+use crate::notification::{Problem, ProblemState};
 use crate::rules::Rules;
 
 /// What is kept of a problem in its group.

@@ -12,7 +12,7 @@ use shared::store::notifications::subjects;
 
 use crate::looking::store;
 use crate::muting::Mute;
-use crate::notice::Notice;
+use crate::notification::Notification;
 use crate::problem;
 use crate::rules::Rules;
 use crate::telling::Held;
@@ -26,8 +26,9 @@ pub(crate) async fn refresh(held: &Held<'_>, rules: &Rules, now: DateTime<Utc>) 
     silence(held, rules, now).await?;
     let mut seen = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let mut members = standing::list_stale(held.transaction, held.group_key, Notice::PROBLEMS).await?;
-        let named = groups::list_members(held.transaction, held.group_key, Named::Active, Notice::PROBLEMS).await?;
+        let mut members = standing::list_stale(held.transaction, held.group_key, Notification::PROBLEMS).await?;
+        let named =
+            groups::list_members(held.transaction, held.group_key, Named::Active, Notification::PROBLEMS).await?;
         members.extend(named.0);
         members.retain(|member| seen.insert(member.subject.clone()));
         if members.is_empty() {

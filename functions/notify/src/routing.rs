@@ -20,7 +20,7 @@ const KEY_BYTES: usize = 200;
 
 /// A group that a problem belongs to, and how that is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
+pub struct RoutedGroup {
     /// Which group: the route, and what its problems have in common. The same whenever it is asked.
     pub group_key: String,
     /// By which route.
@@ -100,13 +100,13 @@ impl Configured {
 /// a route that is left with nobody names no group. Of several problems that a route tells together, those that are told
 /// to fewer receivers for that reason are a group of their own. None = nobody is told.
 #[must_use]
-pub fn ways(
+pub fn route_to_groups(
     routing: &Routing,
     configured: &Configured,
     subject: &str,
     labels: &Labels,
     now: DateTime<Utc>,
-) -> Vec<Way> {
+) -> Vec<RoutedGroup> {
     let mut ways = Vec::new();
     let mut named = BTreeSet::new();
     let mut is_decided = false;
@@ -127,7 +127,7 @@ pub fn ways(
     if !is_decided {
         let receivers = configured.by_default(labels.severity);
         if !receivers.is_empty() {
-            ways.push(Way {
+            ways.push(RoutedGroup {
                 group_key: group_key(BUILT_IN, subject),
                 route: BUILT_IN.to_owned(),
                 settings: Settings { receivers, ..Settings::default() },
@@ -150,11 +150,11 @@ fn way(
     (receivers, left_out): (Vec<Receiver>, &[Receiver]),
     subject: &str,
     labels: &Labels,
-) -> Way {
+) -> RoutedGroup {
     let is_alone = route.group_by.is_empty();
     let common = if is_alone { subject.to_owned() } else { common(&route.group_by, left_out, labels) };
     let interval = if is_alone { 0 } else { Route::GROUP_INTERVAL_SECONDS };
-    Way {
+    RoutedGroup {
         group_key: group_key(&route.name, &common),
         route: route.name.clone(),
         settings: Settings {

@@ -4,12 +4,12 @@
 use chrono::{DateTime, Utc};
 use shared::model::{Channel, Receiver, uuid_at};
 use shared::store::notifications::groups::{self, Counted, Group, Named, Told};
-use shared::store::notifications::{ladders, messages};
+use shared::store::notifications::{escalation, queue};
 use shared::store::{StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::group::{Clock, Counts, Decision, Tell, decide};
-use crate::notice::{Notice, NoticeKind, ProblemState};
+use crate::notification::{Notification, NotificationKind, ProblemState};
 use crate::problem::Details;
 use crate::routing::{Settings, dedup_key};
 
@@ -64,12 +64,12 @@ impl<'a> Held<'a> {
         }
         self.group.due_at = next_at;
         if ends_ladder {
-            ladders::end(self.transaction, self.group_key, handled_by.as_deref(), now).await?;
+            escalation::end(self.transaction, self.group_key, handled_by.as_deref(), now).await?;
         } else if let Some(policy) = &self.settings.escalation
             && counts.unacknowledged > counts.new
         {
             // What people know of is back before they were told that it was over. What is new begins it when it is told.
-            ladders::revive(self.transaction, self.group_key, policy, now).await?;
+            escalation::revive(self.transaction, self.group_key, policy, now).await?;
         }
         groups::update(self.transaction, self.group_key, &self.group).await
     }
@@ -77,19 +77,19 @@ impl<'a> Held<'a> {
     async fn tell(&mut self, tell: Tell, counts: Counts, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
         let (kind, named, told) = match tell {
             // It tells those that are over too: nothing else will.
-            Tell::Firing if counts.ended > 0 => (NoticeKind::Firing, Named::Changed, Told::All),
-            Tell::Firing => (NoticeKind::Firing, Named::Active, Told::All),
-            Tell::Update => (NoticeKind::Repeat, Named::Changed, Told::All),
-            Tell::Repeat => (NoticeKind::Repeat, Named::Active, Told::All),
-            Tell::Acknowledged => (NoticeKind::Acknowledged, Named::Taken, Told::Taken),
-            Tell::Resolved => (NoticeKind::Resolved, Named::Ended, Told::All),
+            Tell::Firing if counts.ended > 0 => (NotificationKind::Firing, Named::Changed, Told::All),
+            Tell::Firing => (NotificationKind::Firing, Named::Active, Told::All),
+            Tell::Update => (NotificationKind::Repeat, Named::Changed, Told::All),
+            Tell::Repeat => (NotificationKind::Repeat, Named::Active, Told::All),
+            Tell::Acknowledged => (NotificationKind::Acknowledged, Named::Taken, Told::Taken),
+            Tell::Resolved => (NotificationKind::Resolved, Named::Ended, Told::All),
         };
         let names_both = named == Named::Changed;
         let muted = counts.muted_known + counts.muted_ended;
         let all = counts.active + counts.ended + muted;
         let remark = names_both.then(|| format!("{} of {all} are over", counts.ended + counts.muted_ended));
-        let mut notice = self.notice(kind, named, remark, now).await?;
-        notice.is_part = match tell {
+        let mut notification = self.notification(kind, named, remark, now).await?;
+        notification.is_part = match tell {
             Tell::Acknowledged => is_part(counts),
             Tell::Update => muted > 0,
             Tell::Firing | Tell::Repeat | Tell::Resolved => false,
@@ -110,12 +110,12 @@ impl<'a> Held<'a> {
             Tell::Acknowledged if counts.unacknowledged > 0 => awake(known),
             Tell::Acknowledged => known,
         };
-        self.send(&notice, &receivers, event_id).await?;
+        self.send(&notification, &receivers, event_id).await?;
         match tell {
             Tell::Firing => {
                 self.add_told(&receivers);
                 if let Some(policy) = self.settings.escalation.as_ref().filter(|_| counts.unacknowledged > 0) {
-                    ladders::start(self.transaction, self.group_key, policy, !counts.is_known(), now).await?;
+                    escalation::start(self.transaction, self.group_key, policy, !counts.is_known(), now).await?;
                 }
             }
             Tell::Resolved => self.group.told.clear(),
@@ -130,13 +130,13 @@ impl<'a> Held<'a> {
         let mut taken = self.pages(PageState::Acknowledged).await?;
         taken.retain(|page| self.settings.receivers.contains(page));
         let event_id = Uuid::new_v5(&event_id, b"anew");
-        self.tell_pages(&taken, NoticeKind::Resolved, Named::Active, event_id, now).await
+        self.tell_pages(&taken, NotificationKind::Resolved, Named::Active, event_id, now).await
     }
 
     /// What was left is taken by somebody already: `PagerDuty` should wake nobody else.
     async fn take_pages(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
         let open = self.pages(PageState::Open).await?;
-        self.tell_pages(&open, NoticeKind::Acknowledged, Named::Active, event_id, now).await
+        self.tell_pages(&open, NotificationKind::Acknowledged, Named::Active, event_id, now).await
     }
 
     /// All is over, and people hear of some of it only with the end of a silence. `PagerDuty` would go on waking them until
@@ -145,7 +145,7 @@ impl<'a> Held<'a> {
         let known = self.told();
         let (pages, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|it| it.channel() == Channel::PagerDuty);
         // Once, because it is written down under the group's lock who knows: an event may have told them something already.
-        self.tell_pages(&pages, NoticeKind::Resolved, named, timed_event(now), now).await?;
+        self.tell_pages(&pages, NotificationKind::Resolved, named, timed_event(now), now).await?;
         self.group.told = others.iter().map(ToString::to_string).collect();
         Ok(())
     }
@@ -163,7 +163,7 @@ impl<'a> Held<'a> {
     async fn pages(&self, state: PageState) -> Result<Vec<Receiver>, StoreError> {
         let mut pages: Vec<_> = self.told().into_iter().filter(|it| it.channel() == Channel::PagerDuty).collect();
         if !pages.is_empty() {
-            let taken = messages::list_acknowledged_pages(self.transaction, self.group_key).await?;
+            let taken = queue::list_acknowledged_pages(self.transaction, self.group_key).await?;
             let is_taken = |page: &Receiver| taken.iter().any(|recipient| recipient == page.recipient());
             pages.retain(|page| is_taken(page) == (state == PageState::Acknowledged));
         }
@@ -175,7 +175,7 @@ impl<'a> Held<'a> {
     async fn tell_pages(
         &self,
         pages: &[Receiver],
-        kind: NoticeKind,
+        kind: NotificationKind,
         named: Named,
         event_id: Uuid,
         now: DateTime<Utc>,
@@ -183,50 +183,57 @@ impl<'a> Held<'a> {
         if pages.is_empty() {
             return Ok(());
         }
-        let mut notice = self.notice(kind, named, None, now).await?;
-        let state = if kind == NoticeKind::Resolved { ProblemState::Resolved } else { ProblemState::Acknowledged };
-        notice.problems.iter_mut().for_each(|problem| problem.state = state);
-        self.send(&notice, pages, event_id).await
+        let mut notification = self.notification(kind, named, None, now).await?;
+        let state =
+            if kind == NotificationKind::Resolved { ProblemState::Resolved } else { ProblemState::Acknowledged };
+        notification.problems.iter_mut().for_each(|problem| problem.state = state);
+        self.send(&notification, pages, event_id).await
     }
 
     /// What is said of the group's problems.
-    pub(crate) async fn notice(
+    pub(crate) async fn notification(
         &self,
-        kind: NoticeKind,
+        kind: NotificationKind,
         named: Named,
         remark: Option<String>,
         now: DateTime<Utc>,
-    ) -> Result<Notice, StoreError> {
-        let (members, total) = groups::list_members(self.transaction, self.group_key, named, Notice::PROBLEMS).await?;
+    ) -> Result<Notification, StoreError> {
+        let (members, total) =
+            groups::list_members(self.transaction, self.group_key, named, Notification::PROBLEMS).await?;
         let problems = members.into_iter().map(|it| Ok(Details::read(it.details)?.problem));
         let mut problems = problems.collect::<Result<Vec<_>, StoreError>>()?;
         problems.sort_by_key(|problem| (problem.state == ProblemState::Resolved, std::cmp::Reverse(problem.severity)));
         let more = usize::try_from(total).unwrap_or(0).saturating_sub(problems.len());
-        Ok(Notice { kind, at: now, problems, more, group: self.settings.label.clone(), is_part: false, remark })
+        Ok(Notification { kind, at: now, problems, more, group: self.settings.label.clone(), is_part: false, remark })
     }
 
     /// Stores a message for each of these receivers.
-    pub(crate) async fn send(&self, notice: &Notice, receivers: &[Receiver], event_id: Uuid) -> Result<(), StoreError> {
+    pub(crate) async fn send(
+        &self,
+        notification: &Notification,
+        receivers: &[Receiver],
+        event_id: Uuid,
+    ) -> Result<(), StoreError> {
         if receivers.is_empty() {
             return Ok(());
         }
-        let content = serde_json::to_value(notice).map_err(StoreError::internal)?;
+        let content = serde_json::to_value(notification).map_err(StoreError::internal)?;
         let dedup_key = dedup_key(self.group_key);
         // PagerDuty knows each group by its own key, and ends only what it is told the end of: one message of an event for
         // each group. Elsewhere one is enough.
         let (pages, others): (Vec<_>, Vec<_>) =
             receivers.iter().cloned().partition(|receiver| receiver.channel() == Channel::PagerDuty);
         for (receivers, event_id) in [(others, event_id), (pages, self.paged(event_id))] {
-            let message = messages::NewMessage {
+            let message = queue::NewNotification {
                 id: None,
                 event_id,
-                kind: notice.kind.as_str(),
+                kind: notification.kind.as_str(),
                 group_key: self.group_key,
                 dedup_key: &dedup_key,
                 content: &content,
             };
             if !receivers.is_empty() {
-                messages::insert(self.transaction, &message, &receivers, notice.at).await?;
+                queue::insert(self.transaction, &message, &receivers, notification.at).await?;
             }
         }
         Ok(())
@@ -261,7 +268,7 @@ impl<'a> Held<'a> {
     /// Begins the group's ladder, if it has one and nobody is on it.
     pub(crate) async fn start_ladder(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         match &self.settings.escalation {
-            Some(policy) => ladders::start(self.transaction, self.group_key, policy, false, now).await,
+            Some(policy) => escalation::start(self.transaction, self.group_key, policy, false, now).await,
             None => Ok(()),
         }
     }

@@ -14,7 +14,7 @@ pub enum StoreError {
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
     /// Another statement was in the way at the same moment: again, and it will go.
     #[error("the statement met another one")]
-    Raced(#[source] tokio_postgres::Error),
+    Conflict(#[source] tokio_postgres::Error),
     /// It did not answer in time; whether the statement took effect is not known.
     #[error("the database did not answer within {0:?}")]
     Timeout(Duration),
@@ -76,8 +76,8 @@ impl From<tokio_postgres::Error> for StoreError {
             // 08 connection, 53 resources, 55 not now, 57 operator intervention, 58 system, 25 read-only, 28 login, 3D no
             // database; XX internal: what Supavisor says when the server behind it is gone
             Some("08" | "53" | "55" | "57" | "58" | "25" | "28" | "3D" | "XX") => Self::Unavailable(Box::new(error)),
-            Some("40") => Self::Raced(error),
-            Some("23") if violates(&error, &Self::RACED_INDEXES) => Self::Raced(error),
+            Some("40") => Self::Conflict(error),
+            Some("23") if violates(&error, &Self::RACED_INDEXES) => Self::Conflict(error),
             Some("22" | "54") => Self::Data(error),
             Some("42") if is_missing_object(state) => Self::Schema(error),
             _ => Self::Internal(Box::new(error)),

@@ -135,7 +135,7 @@ impl Store {
             };
             match error {
                 // Each race was lost to somebody who has committed; a crowd with one key may lose more than one.
-                StoreError::Raced(_) if races < Self::RACES => {
+                StoreError::Conflict(_) if races < Self::RACES => {
                     tracing::debug!(error = %super::chain(&error), "trying once more");
                     races += 1;
                 }

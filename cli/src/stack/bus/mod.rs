@@ -43,8 +43,8 @@ pub trait Consumer: Send + Sync {
 impl Consumer for notify::App {
     fn consume(&self, batch: SqsEvent) -> Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + '_>> {
         Box::pin(async {
-            let response = notify::hear(self, batch).await;
-            // The next events are heard meanwhile, also while a channel hangs.
+            let response = notify::receive(self, batch).await;
+            // The next events are received meanwhile, also while a channel hangs.
             scheduler::send_beside(self.clone(), Utc::now());
             response
         })

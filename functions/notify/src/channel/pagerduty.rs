@@ -14,7 +14,7 @@ use super::http::Http;
 use super::text::line;
 use super::wording::{self, Fact};
 use super::{Delivery, SendError, Sent};
-use crate::notice::{Notice, NoticeKind, Problem, ProblemState};
+use crate::notification::{Notification, NotificationKind, Problem, ProblemState};
 
 /// PagerDuty's limits.
 const SUMMARY: usize = 1_024;
@@ -31,7 +31,7 @@ pub(super) async fn send(
     delivery: &Delivery,
     now: DateTime<Utc>,
 ) -> Result<Sent, SendError> {
-    let Some(action) = action(&delivery.notice) else { return Ok(Sent::default()) };
+    let Some(action) = action(&delivery.notification) else { return Ok(Sent::default()) };
     let address = api.under("/v2/enqueue");
     let body = bounded(event(action, key, delivery));
     let taken = http.take("PagerDuty", &address, http.post(&address).json(&body), now).await;
@@ -46,21 +46,21 @@ pub(super) async fn send(
 
 /// What happens to the incident there; nothing, where people are told of what is over without having been paged: a
 /// trigger would open a new incident.
-fn action(notice: &Notice) -> Option<&'static str> {
-    let any = |state: ProblemState| notice.problems.iter().any(|problem| problem.state == state);
+fn action(notification: &Notification) -> Option<&'static str> {
+    let any = |state: ProblemState| notification.problems.iter().any(|problem| problem.state == state);
     let (is_firing, is_open) =
         (any(ProblemState::Firing), any(ProblemState::Firing) || any(ProblemState::Acknowledged));
-    match notice.kind {
-        NoticeKind::Summary => None,
-        NoticeKind::Resolved if !is_open => Some("resolve"),
-        NoticeKind::Acknowledged if !is_firing => Some("acknowledge"),
-        NoticeKind::Heal | NoticeKind::Digest if !is_open => None,
+    match notification.kind {
+        NotificationKind::Summary => None,
+        NotificationKind::Resolved if !is_open => Some("resolve"),
+        NotificationKind::Acknowledged if !is_firing => Some("acknowledge"),
+        NotificationKind::Heal | NotificationKind::Digest if !is_open => None,
         _ => Some("trigger"),
     }
 }
 
 pub(super) fn event(action: &str, key: &SecretString, delivery: &Delivery) -> Value {
-    let notice = &delivery.notice;
+    let notification = &delivery.notification;
     let mut event = json!({
         "routing_key": key.expose_secret(),
         "event_action": action,
@@ -70,8 +70,8 @@ pub(super) fn event(action: &str, key: &SecretString, delivery: &Delivery) -> Va
     if action != "trigger" {
         return event;
     }
-    event["payload"] = payload(notice);
-    let links: Vec<_> = notice.problems.iter().filter_map(link).collect();
+    event["payload"] = payload(notification);
+    let links: Vec<_> = notification.problems.iter().filter_map(link).collect();
     if let Some(first) = links.first() {
         event["client_url"] = first["href"].clone();
     }
@@ -79,32 +79,32 @@ pub(super) fn event(action: &str, key: &SecretString, delivery: &Delivery) -> Va
     event
 }
 
-fn payload(notice: &Notice) -> Value {
+fn payload(notification: &Notification) -> Value {
     let mut payload = json!({
-        "summary": line(&summary(notice), SUMMARY),
-        "severity": severity(wording::severity(notice)),
-        "source": notice.problems.first().map_or_else(|| "watchkeeper".to_owned(), wording::place),
-        "timestamp": notice.at.to_rfc3339_opts(SecondsFormat::Millis, true),
-        "custom_details": details(notice),
+        "summary": line(&summary(notification), SUMMARY),
+        "severity": severity(wording::severity(notification)),
+        "source": notification.problems.first().map_or_else(|| "watchkeeper".to_owned(), wording::place),
+        "timestamp": notification.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "custom_details": details(notification),
     });
-    if let Some(problem) = notice.problems.first() {
+    if let Some(problem) = notification.problems.first() {
         let component = problem.service.as_ref().unwrap_or(&problem.application);
         payload["component"] = json!(line(component, KEY));
-        payload["group"] = json!(line(notice.group.as_ref().unwrap_or(&problem.application), KEY));
+        payload["group"] = json!(line(notification.group.as_ref().unwrap_or(&problem.application), KEY));
         payload["class"] = json!(problem.category.as_str());
     }
     payload
 }
 
-fn summary(notice: &Notice) -> String {
-    let headline = wording::headline(notice);
-    wording::only_problem(notice)
+fn summary(notification: &Notification) -> String {
+    let headline = wording::headline(notification);
+    wording::only_problem(notification)
         .map_or_else(|| headline.clone(), |problem| format!("{headline}: {}", wording::place(problem)))
 }
 
-fn details(notice: &Notice) -> Value {
+fn details(notification: &Notification) -> Value {
     let mut details = Map::new();
-    match wording::only_problem(notice) {
+    match wording::only_problem(notification) {
         Some(problem) => {
             for Fact { label, value } in wording::facts(problem) {
                 details.insert(label.to_owned(), json!(value));
@@ -114,11 +114,11 @@ fn details(notice: &Notice) -> Value {
             }
         }
         None => {
-            let entries: Vec<_> = notice.problems.iter().map(wording::entry).collect();
+            let entries: Vec<_> = notification.problems.iter().map(wording::entry).collect();
             details.insert("Problems".to_owned(), json!(entries));
         }
     }
-    for remark in wording::remarks(notice) {
+    for remark in wording::remarks(notification) {
         details.insert("Remark".to_owned(), json!(remark));
     }
     Value::Object(details)

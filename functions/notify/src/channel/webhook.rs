@@ -65,15 +65,15 @@ pub(super) async fn send(
 
 /// What is told: everything that is known, as it is. It is JSON, so nothing has to be escaped by hand.
 fn body(delivery: &Delivery) -> Value {
-    let notice = &delivery.notice;
-    let mut data = json!(notice);
+    let notification = &delivery.notification;
+    let mut data = json!(notification);
     if let Some(data) = data.as_object_mut() {
         data.insert("id".to_owned(), json!(delivery.id));
         data.insert("dedup_key".to_owned(), json!(delivery.dedup_key));
     }
     json!({
-        "type": format!("notification.{}", notice.kind.as_str()),
-        "timestamp": notice.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "type": format!("notification.{}", notification.kind.as_str()),
+        "timestamp": notification.at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "data": data,
     })
 }

@@ -3,15 +3,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::{Channel, Receiver};
-use shared::store::notifications::messages::{self, Claim, NewMessage, Skipped, Waiting};
-use shared::store::notifications::receivers::{self, Fare};
+use shared::store::notifications::queue::{self, Claim, NewNotification, QueuedNotification, Skipped};
+use shared::store::notifications::receivers::{self, ReceiverState};
 use shared::store::{StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::App;
 use crate::limits::{Bucket, Limit, is_digestible, limit};
 use crate::looking::json;
-use crate::notice::{Notice, NoticeKind};
+use crate::notification::{Notification, NotificationKind};
 use crate::routing::dedup_key;
 
 /// As many at a time.
@@ -22,7 +22,7 @@ pub(crate) const CLAIM: TimeDelta = TimeDelta::seconds(60);
 /// What was claimed for a receiver.
 #[derive(Debug, Default)]
 pub(crate) struct Claimed {
-    pub(crate) messages: Vec<Waiting>,
+    pub(crate) messages: Vec<QueuedNotification>,
     /// Whether there may be more to claim.
     pub(crate) goes_on: bool,
     /// How often in a row the receiver could not be reached.
@@ -32,7 +32,7 @@ pub(crate) struct Claimed {
 /// What is done with the messages that wait.
 #[derive(Debug, Default)]
 struct Plan {
-    go: Vec<Waiting>,
+    go: Vec<QueuedNotification>,
     skip: Vec<Skipped>,
     /// How many of those that go have taken a token.
     taken: usize,
@@ -46,45 +46,46 @@ struct Plan {
 pub(crate) async fn claim(app: &App, receiver: &Receiver, by: Uuid, now: DateTime<Utc>) -> Result<Claimed, StoreError> {
     let mut client = app.store.connection().await?;
     let transaction = client.transaction().await?;
-    let Some(fare) = receivers::lock(&transaction, receiver, now).await? else { return Ok(Claimed::default()) };
-    let waiting = messages::list_waiting(&transaction, receiver, now, BATCH).await?;
+    let Some(state) = receivers::lock(&transaction, receiver, now).await? else { return Ok(Claimed::default()) };
+    let waiting = queue::list_waiting(&transaction, receiver, now, BATCH).await?;
     let left_today = match (receiver.channel(), app.sms_daily_limit) {
         (Channel::Sms, Some(daily)) if !waiting.is_empty() => {
-            let sent = messages::count_sms_of_day(&transaction, now).await?;
+            let sent = queue::count_sms_of_day(&transaction, now).await?;
             usize::try_from(i64::from(daily) - sent).unwrap_or(0)
         }
         _ => usize::MAX,
     };
     let limit = limit(receiver.channel());
-    let bucket = limit.map(|limit| (Bucket::refilled(bucket_of(&fare), limit, now), limit));
+    let bucket = limit.map(|limit| (Bucket::refilled(bucket_of(&state), limit, now), limit));
     let seen = waiting.len();
-    let plan = plan(receiver.channel(), waiting, bucket, fare.held_since, left_today, now);
+    let plan = plan(receiver.channel(), waiting, bucket, state.held_since, left_today, now);
     let ids: Vec<Uuid> = plan.go.iter().map(|message| message.id).collect();
-    messages::claim(&transaction, &ids, &plan.skip, Claim { by, until: now + CLAIM }).await?;
+    queue::claim(&transaction, &ids, &plan.skip, Claim { by, until: now + CLAIM }).await?;
     if plan.makes_digest {
         digest(&transaction, receiver, now).await?;
     }
-    let held_since = plan.is_held.then(|| fare.held_since.unwrap_or(now));
+    let held_since = plan.is_held.then(|| state.held_since.unwrap_or(now));
     if let Some((bucket, _)) = bucket {
         let bucket = bucket.without(plan.taken + usize::from(plan.makes_digest));
-        let next = Fare { tokens: Some(bucket.tokens), refilled_at: Some(bucket.refilled_at), held_since, ..fare };
-        if seen > 0 || next.held_since != fare.held_since {
+        let next =
+            ReceiverState { tokens: Some(bucket.tokens), refilled_at: Some(bucket.refilled_at), held_since, ..state };
+        if seen > 0 || next.held_since != state.held_since {
             receivers::update(&transaction, receiver, &next).await?;
         }
     }
     transaction.commit().await?;
     let goes_on = plan.makes_digest || !plan.skip.is_empty() || !plan.go.is_empty();
-    Ok(Claimed { messages: plan.go, goes_on, failures: fare.failures })
+    Ok(Claimed { messages: plan.go, goes_on, failures: state.failures })
 }
 
-fn bucket_of(fare: &Fare) -> Option<Bucket> {
-    Some(Bucket { tokens: fare.tokens?, refilled_at: fare.refilled_at? })
+fn bucket_of(state: &ReceiverState) -> Option<Bucket> {
+    Some(Bucket { tokens: state.tokens?, refilled_at: state.refilled_at? })
 }
 
 /// What is done with these. Pure.
 fn plan(
     channel: Channel,
-    waiting: Vec<Waiting>,
+    waiting: Vec<QueuedNotification>,
     bucket: Option<(Bucket, Limit)>,
     held_since: Option<DateTime<Utc>>,
     mut left_today: usize,
@@ -110,7 +111,9 @@ fn plan(
             ordinary.push(message);
         }
     }
-    let is_line = |message: &Waiting| NoticeKind::parse(&message.kind).is_some_and(|kind| is_digestible(channel, kind));
+    let is_line = |message: &QueuedNotification| {
+        NotificationKind::parse(&message.kind).is_some_and(|kind| is_digestible(channel, kind))
+    };
     let rest = bucket.map(|(bucket, limit)| (bucket.without(plan.taken), limit));
     let mut fits = rest.map_or(usize::MAX, |(bucket, _)| bucket.fits());
     let is_due = rest.is_some_and(|(bucket, limit)| {
@@ -135,26 +138,26 @@ fn plan(
 }
 
 /// What is told whatever the bucket says: what an operator wants sent again, and a digest, which has taken its token.
-fn is_unlimited(message: &Waiting) -> bool {
-    message.is_replayed || NoticeKind::parse(&message.kind) == Some(NoticeKind::Digest)
+fn is_unlimited(message: &QueuedNotification) -> bool {
+    message.is_replayed || NotificationKind::parse(&message.kind) == Some(NotificationKind::Digest)
 }
 
 /// What may put the bucket into debt.
-fn is_urgent(message: &Waiting) -> bool {
-    NoticeKind::parse(&message.kind) == Some(NoticeKind::Escalated)
+fn is_urgent(message: &QueuedNotification) -> bool {
+    NotificationKind::parse(&message.kind) == Some(NotificationKind::Escalated)
 }
 
 /// Why a message has no sense any more, if it has none.
-fn pointless(channel: Channel, message: &Waiting) -> Option<&'static str> {
+fn pointless(channel: Channel, message: &QueuedNotification) -> Option<&'static str> {
     if message.is_replayed {
         return None;
     }
-    match NoticeKind::parse(&message.kind)? {
+    match NotificationKind::parse(&message.kind)? {
         kind if channel.is_page() && message.is_over && kind.is_alarm() => Some("over before it could be told"),
         kind if channel.is_page() && message.is_taken && kind.is_alarm() => {
             Some("somebody was on it before it could be told")
         }
-        NoticeKind::Resolved | NoticeKind::Acknowledged if !message.was_told => {
+        NotificationKind::Resolved | NotificationKind::Acknowledged if !message.was_told => {
             // PagerDuty may have taken what we think it has not; an end too many harms nothing there.
             let may_know = channel == Channel::PagerDuty && message.was_tried;
             (!may_know).then_some("nobody was told that it began")
@@ -166,16 +169,16 @@ fn pointless(channel: Channel, message: &Waiting) -> Option<&'static str> {
 /// All that waits becomes one message.
 async fn digest(transaction: &Transaction<'_>, receiver: &Receiver, now: DateTime<Utc>) -> Result<(), StoreError> {
     let id = shared::model::uuid_at(now);
-    let (contents, total) = messages::gather(transaction, receiver, id, Notice::PROBLEMS).await?;
+    let (contents, total) = queue::gather(transaction, receiver, id, Notification::PROBLEMS).await?;
     let total = usize::try_from(total).unwrap_or(0);
     if total == 0 {
         // All of it is on its way.
         return Ok(());
     }
-    let read = contents.into_iter().filter_map(|content| serde_json::from_value::<Notice>(content).ok());
-    let problems: Vec<_> = read.filter_map(|notice| notice.problems.into_iter().next()).collect();
-    let notice = Notice {
-        kind: NoticeKind::Digest,
+    let read = contents.into_iter().filter_map(|content| serde_json::from_value::<Notification>(content).ok());
+    let problems: Vec<_> = read.filter_map(|notification| notification.problems.into_iter().next()).collect();
+    let notification = Notification {
+        kind: NotificationKind::Digest,
         at: now,
         more: total.saturating_sub(problems.len()),
         problems,
@@ -184,15 +187,15 @@ async fn digest(transaction: &Transaction<'_>, receiver: &Receiver, now: DateTim
         remark: Some(format!("{total} more: too many to be told one by one.")),
     };
     let group_key = format!("digest:{id}");
-    let message = NewMessage {
+    let message = NewNotification {
         id: Some(id),
         event_id: id,
-        kind: notice.kind.as_str(),
+        kind: notification.kind.as_str(),
         group_key: &group_key,
         dedup_key: &dedup_key(&group_key),
-        content: &json(&notice)?,
+        content: &json(&notification)?,
     };
-    messages::insert(transaction, &message, std::slice::from_ref(receiver), now).await?;
+    queue::insert(transaction, &message, std::slice::from_ref(receiver), now).await?;
     Ok(())
 }
 

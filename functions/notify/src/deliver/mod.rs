@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::Receiver;
-use shared::store::notifications::messages::Waiting;
 use shared::store::notifications::outcomes::{self, Attempt, Refusal};
+use shared::store::notifications::queue::QueuedNotification;
 use shared::store::notifications::receivers;
 use shared::store::{StoreError, chain};
 use tokio::task::JoinSet;
@@ -112,7 +112,7 @@ async fn drain(app: &App, receiver: &Receiver, run: Run) -> Result<(), StoreErro
 async fn send_all(
     app: &App,
     receiver: &Receiver,
-    messages: Vec<Waiting>,
+    messages: Vec<QueuedNotification>,
     mut failures: i32,
     run: Run,
 ) -> Result<bool, StoreError> {
@@ -141,7 +141,7 @@ async fn send_all(
 async fn send(
     app: &App,
     receiver: &Receiver,
-    message: Waiting,
+    message: QueuedNotification,
     failures: &mut i32,
     run: Run,
 ) -> Result<bool, StoreError> {
@@ -179,9 +179,9 @@ async fn send(
     }
 }
 
-fn delivery(receiver: &Receiver, message: Waiting) -> Result<Delivery, SendError> {
-    let notice = serde_json::from_value(message.content);
-    let notice = notice.map_err(|error| {
+fn delivery(receiver: &Receiver, message: QueuedNotification) -> Result<Delivery, SendError> {
+    let notification = serde_json::from_value(message.content);
+    let notification = notification.map_err(|error| {
         tracing::error!(notification.id = %message.id, error = %chain(&error), "a stored message can't be read");
         SendError::Refused { what: "the stored message can't be read".to_owned(), status: None }
     })?;
@@ -189,7 +189,7 @@ fn delivery(receiver: &Receiver, message: Waiting) -> Result<Delivery, SendError
         id: message.id,
         receiver: receiver.clone(),
         dedup_key: message.dedup_key,
-        notice,
+        notification,
         earlier: message.earlier,
     })
 }

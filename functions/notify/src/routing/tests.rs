@@ -25,7 +25,7 @@ fn configured(names: &[&str]) -> Configured {
 }
 
 fn told(routing: &Routing, configured: &Configured, labels: &Labels) -> Vec<String> {
-    ways(routing, configured, "incident:INC-1", labels, DateTime::UNIX_EPOCH)
+    route_to_groups(routing, configured, "incident:INC-1", labels, DateTime::UNIX_EPOCH)
         .iter()
         .flat_map(|way| way.settings.receivers.iter().map(ToString::to_string))
         .collect()
@@ -105,7 +105,7 @@ fn a_group_has_what_its_problems_have_in_common() {
             "escalations": [{"name": "a", "steps": [{"after_seconds": 60, "channels": ["sms"]}]}]}"#,
     );
     let of = |subject: &str, labels: &Labels| {
-        ways(&routing, &configured(&["slack"]), subject, labels, DateTime::UNIX_EPOCH).remove(0)
+        route_to_groups(&routing, &configured(&["slack"]), subject, labels, DateTime::UNIX_EPOCH).remove(0)
     };
     let one = of("incident:INC-1", &labels(Severity::Low));
     assert_eq!(one.group_key, r#"shop/{"application":"shop","service":""}"#);
@@ -125,7 +125,7 @@ fn what_is_told_together_is_told_to_the_same_receivers() {
             {"name": "all", "channels": ["slack", "email:a@b.c"], "group_by": ["application"]}]}"#,
     );
     let of = |subject: &str, severity| {
-        let mut ways = ways(&routing, &configured(&[]), subject, &labels(severity), DateTime::UNIX_EPOCH);
+        let mut ways = route_to_groups(&routing, &configured(&[]), subject, &labels(severity), DateTime::UNIX_EPOCH);
         ways.pop().unwrap()
     };
     let (low, critical) = (of("incident:INC-1", Severity::Low), of("incident:INC-2", Severity::Critical));
@@ -166,7 +166,7 @@ proptest! {
         }
         let configured = configured(&["slack", "email:a@b.c", "sms:+4915112345678", "pagerduty"]);
         let labels = labels(severity);
-        let found = ways(&routing, &configured, "incident:INC-1", &labels, DateTime::UNIX_EPOCH);
+        let found = route_to_groups(&routing, &configured, "incident:INC-1", &labels, DateTime::UNIX_EPOCH);
         let everybody: Vec<_> = found.iter().flat_map(|way| &way.settings.receivers).collect();
         prop_assert_eq!(everybody.iter().collect::<BTreeSet<_>>().len(), everybody.len());
         prop_assert!(found.iter().all(|way| !way.settings.receivers.is_empty()));

@@ -10,7 +10,7 @@ use crate::store::{Client, StoreError};
 
 /// How a receiver fares.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Fare {
+pub struct ReceiverState {
     /// How many messages may go there, as of `refilled_at`.
     pub tokens: Option<f64>,
     /// As of when.
@@ -52,7 +52,7 @@ pub async fn lock(
     transaction: &Transaction<'_>,
     receiver: &Receiver,
     now: DateTime<Utc>,
-) -> Result<Option<Fare>, StoreError> {
+) -> Result<Option<ReceiverState>, StoreError> {
     let sql = "
         SELECT tokens, refilled_at, held_since, failures FROM public.notification_receivers
         WHERE channel = $1 AND recipient = $2 AND (paused_until IS NULL OR paused_until <= $3)
@@ -65,7 +65,7 @@ pub async fn lock(
     let rows = transaction.query_typed(sql, &parameters).await?;
     rows.first()
         .map(|row| {
-            Ok(Fare {
+            Ok(ReceiverState {
                 tokens: column(row, "tokens")?,
                 refilled_at: column(row, "refilled_at")?,
                 held_since: column(row, "held_since")?,
@@ -79,16 +79,20 @@ pub async fn lock(
 ///
 /// # Errors
 /// Any store error.
-pub async fn update(transaction: &Transaction<'_>, receiver: &Receiver, fare: &Fare) -> Result<(), StoreError> {
+pub async fn update(
+    transaction: &Transaction<'_>,
+    receiver: &Receiver,
+    state: &ReceiverState,
+) -> Result<(), StoreError> {
     let sql = "
         UPDATE public.notification_receivers SET tokens = $3, refilled_at = $4, held_since = $5
         WHERE channel = $1 AND recipient = $2";
     let parameters = [
         (&receiver.channel().as_str() as _, Type::TEXT),
         (&receiver.recipient() as _, Type::TEXT),
-        (&fare.tokens as _, Type::FLOAT8),
-        (&fare.refilled_at as _, Type::TIMESTAMPTZ),
-        (&fare.held_since as _, Type::TIMESTAMPTZ),
+        (&state.tokens as _, Type::FLOAT8),
+        (&state.refilled_at as _, Type::TIMESTAMPTZ),
+        (&state.held_since as _, Type::TIMESTAMPTZ),
     ];
     transaction.execute_typed(sql, &parameters).await?;
     Ok(())

@@ -14,7 +14,7 @@ pub const NOTIFICATION_EMAIL: &str = "notification_email";
 
 /// What operators decide about telling.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct TellingSettings {
+pub struct NotificationSettings {
     /// [`Routing::KEY`], as it is written there.
     pub routing: Option<Value>,
     /// [`NOTIFICATION_EMAIL`].
@@ -27,7 +27,7 @@ pub struct TellingSettings {
 ///
 /// # Errors
 /// Any store error.
-pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<TellingSettings, StoreError> {
+pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<NotificationSettings, StoreError> {
     let config = "SELECT key::text AS key, value FROM public.system_config WHERE key IN ($1, $2)";
     let holding = "
         SELECT id, matchers, starts_at, ends_at, author, comment, created_at
@@ -38,7 +38,7 @@ pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<Tellin
     let keys = [(&Routing::KEY as _, Type::TEXT), (&NOTIFICATION_EMAIL as _, Type::TEXT)];
     let at = [(&now as _, Type::TIMESTAMPTZ)];
     let (config, holding) = tokio::try_join!(client.query_typed(config, &keys), client.query_typed(holding, &at))?;
-    let mut found = TellingSettings::default();
+    let mut found = NotificationSettings::default();
     for row in config {
         let value: Value = column(&row, "value")?;
         match column::<&str>(&row, "key")? {

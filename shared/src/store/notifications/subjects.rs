@@ -114,11 +114,11 @@ pub async fn find_within(
 fn query(subject: &Subject) -> (&'static str, String) {
     match subject {
         Subject::Incident(id) => (
-            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_incident_to_tell.sql")),
+            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_incident_subject.sql")),
             id.as_str().to_owned(),
         ),
         Subject::Alert(id) => (
-            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_alert_to_tell.sql")),
+            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_alert_subject.sql")),
             id.to_string(),
         ),
     }

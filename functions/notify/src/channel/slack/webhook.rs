@@ -14,7 +14,11 @@ pub(in crate::channel) async fn send(
     delivery: &Delivery,
     now: DateTime<Utc>,
 ) -> Result<Sent, SendError> {
-    let notice = &delivery.notice;
-    let message = if blocks::is_news(notice) { blocks::news(notice) } else { blocks::message(notice, Buttons::None) };
+    let notification = &delivery.notification;
+    let message = if blocks::is_news(notification) {
+        blocks::news(notification)
+    } else {
+        blocks::message(notification, Buttons::None)
+    };
     Ok(http.take("Slack", address, http.post(address).json(&message), now).await?.sent(None))
 }

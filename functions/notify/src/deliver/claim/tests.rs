@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::*;
 use crate::limits::HOLD;
 
-fn waiting(kind: NoticeKind) -> Waiting {
-    Waiting {
+fn waiting(kind: NotificationKind) -> QueuedNotification {
+    QueuedNotification {
         id: Uuid::new_v4(),
         kind: kind.as_str().to_owned(),
         dedup_key: String::new(),
@@ -33,7 +33,7 @@ fn now() -> DateTime<Utc> {
 
 #[test]
 fn what_is_over_wakes_nobody_and_what_nobody_knows_does_not_end() {
-    use NoticeKind::{Acknowledged, Firing, Heal, Resolved};
+    use NotificationKind::{Acknowledged, Firing, Heal, Resolved};
     for (channel, kind, is_over, was_told, was_tried, is_sent) in [
         (Channel::Sms, Firing, true, false, false, false),
         (Channel::PagerDuty, Firing, true, false, true, false),
@@ -46,30 +46,30 @@ fn what_is_over_wakes_nobody_and_what_nobody_knows_does_not_end() {
         (Channel::PagerDuty, Resolved, false, false, false, false),
         (Channel::Sms, Heal, true, true, true, false),
     ] {
-        let message = Waiting { is_over, was_told, was_tried, ..waiting(kind) };
+        let message = QueuedNotification { is_over, was_told, was_tried, ..waiting(kind) };
         assert_eq!(pointless(channel, &message).is_none(), is_sent, "{channel} {kind:?}");
-        let again = Waiting { is_replayed: true, ..message };
+        let again = QueuedNotification { is_replayed: true, ..message };
         assert_eq!(pointless(channel, &again), None, "who wants it sent gets it");
     }
 }
 
 #[test]
 fn what_somebody_is_on_by_now_wakes_nobody() {
-    use NoticeKind::{Acknowledged, Escalated, Firing, Heal, Repeat};
+    use NotificationKind::{Acknowledged, Escalated, Firing, Heal, Repeat};
     for kind in [Firing, Repeat, Escalated, Heal] {
         for (channel, is_sent) in [(Channel::Sms, false), (Channel::PagerDuty, false), (Channel::Slack, true)] {
-            let message = Waiting { is_taken: true, ..waiting(kind) };
+            let message = QueuedNotification { is_taken: true, ..waiting(kind) };
             assert_eq!(pointless(channel, &message).is_none(), is_sent, "{channel} {kind:?}");
         }
     }
     // PagerDuty may have an incident of what was tried: there it is taken, too.
-    let message = Waiting { was_told: false, ..waiting(Acknowledged) };
+    let message = QueuedNotification { was_told: false, ..waiting(Acknowledged) };
     assert_eq!(pointless(Channel::PagerDuty, &message), None);
 }
 
 #[test]
 fn an_escalation_waits_for_no_token_and_heeds_the_day() {
-    let messages = vec![waiting(NoticeKind::Escalated), waiting(NoticeKind::Firing)];
+    let messages = vec![waiting(NotificationKind::Escalated), waiting(NotificationKind::Firing)];
     let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, 0.0), None, 9, now());
     assert_eq!((found.go.len(), found.taken, found.is_held), (1, 1, true));
     let found = plan(Channel::Sms, messages, bucket(Channel::Sms, 5.0), None, 0, now());
@@ -79,7 +79,7 @@ fn an_escalation_waits_for_no_token_and_heeds_the_day() {
 
 #[test]
 fn a_storm_of_escalations_is_some_of_them_and_a_digest_of_the_rest() {
-    let messages: Vec<_> = (0..30).map(|_| waiting(NoticeKind::Escalated)).collect();
+    let messages: Vec<_> = (0..30).map(|_| waiting(NotificationKind::Escalated)).collect();
     // The burst of five, and as many in debt.
     let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, 5.0), None, 99, now());
     assert_eq!((found.go.len(), found.taken, found.is_held, found.makes_digest), (10, 10, true, false));
@@ -94,7 +94,8 @@ fn a_storm_of_escalations_is_some_of_them_and_a_digest_of_the_rest() {
 
 #[test]
 fn pages_wait_for_their_token_and_become_no_digest() {
-    let messages = vec![waiting(NoticeKind::Firing), waiting(NoticeKind::Firing), waiting(NoticeKind::Resolved)];
+    let messages =
+        vec![waiting(NotificationKind::Firing), waiting(NotificationKind::Firing), waiting(NotificationKind::Resolved)];
     let found =
         plan(Channel::PagerDuty, messages, bucket(Channel::PagerDuty, 0.5), Some(now() - HOLD), usize::MAX, now());
     assert!(!found.makes_digest && found.is_held && found.go.is_empty() && found.skip.is_empty());
@@ -103,7 +104,7 @@ fn pages_wait_for_their_token_and_become_no_digest() {
 proptest! {
     #[test]
     fn each_message_goes_waits_or_is_left_out(
-        kinds in prop::collection::vec(prop::sample::select(NoticeKind::ALL.to_vec()), 0..60), tokens in -1.0..30.0_f64,
+        kinds in prop::collection::vec(prop::sample::select(NotificationKind::ALL.to_vec()), 0..60), tokens in -1.0..30.0_f64,
         channel in prop::sample::select(Channel::ALL.to_vec()), held in prop::option::of(0..60_i64), left in 0..40_usize,
     ) {
         let messages: Vec<_> = kinds.into_iter().map(waiting).collect();

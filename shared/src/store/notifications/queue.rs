@@ -13,7 +13,7 @@ use crate::store::{Client, StoreError};
 
 /// What is to be said.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NewMessage<'a> {
+pub struct NewNotification<'a> {
     /// Its own id, where it goes to one receiver and somebody knows it already.
     pub id: Option<Uuid>,
     /// What happened. With the receiver it is the message's key.
@@ -24,20 +24,20 @@ pub struct NewMessage<'a> {
     pub group_key: &'a str,
     /// What channels know the problem by.
     pub dedup_key: &'a str,
-    /// The notice.
+    /// The notification.
     pub content: &'a Value,
 }
 
 /// A message that was claimed, or could be.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Waiting {
+pub struct QueuedNotification {
     /// Which.
     pub id: Uuid,
     /// Why people are told.
     pub kind: String,
     /// What channels know the problem by.
     pub dedup_key: String,
-    /// The notice.
+    /// The notification.
     pub content: Value,
     /// How often it was sent.
     pub attempts: i32,
@@ -74,7 +74,7 @@ pub struct Skipped {
 /// Any store error.
 pub async fn insert(
     transaction: &Transaction<'_>,
-    message: &NewMessage<'_>,
+    message: &NewNotification<'_>,
     receivers: &[Receiver],
     now: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
@@ -120,7 +120,7 @@ pub async fn list_waiting(
     receiver: &Receiver,
     now: DateTime<Utc>,
     limit: usize,
-) -> Result<Vec<Waiting>, StoreError> {
+) -> Result<Vec<QueuedNotification>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters = [
         (&receiver.channel().as_str() as _, Type::TEXT),
@@ -128,7 +128,7 @@ pub async fn list_waiting(
         (&now as _, Type::TIMESTAMPTZ),
         (&limit as _, Type::INT8),
     ];
-    let rows = transaction.query_typed(include_str!("../sql/list_waiting_messages.sql"), &parameters).await?;
+    let rows = transaction.query_typed(include_str!("../sql/list_waiting_notifications.sql"), &parameters).await?;
     rows.iter().map(waiting_of).collect()
 }
 
@@ -306,8 +306,8 @@ pub async fn delete_older_than(client: &Client, age: TimeDelta, now: DateTime<Ut
     Ok(deleted + client.execute_typed(groups, &parameters).await?)
 }
 
-fn waiting_of(row: &Row) -> Result<Waiting, StoreError> {
-    Ok(Waiting {
+fn waiting_of(row: &Row) -> Result<QueuedNotification, StoreError> {
+    Ok(QueuedNotification {
         id: column(row, "id")?,
         kind: column(row, "kind")?,
         dedup_key: column(row, "dedup_key")?,

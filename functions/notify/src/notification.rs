@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Why people are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum NoticeKind {
+pub enum NotificationKind {
     /// Something is wrong that they did not know; or one more thing of a group.
     Firing,
     /// It is still wrong, and nobody has reacted.
@@ -28,7 +28,7 @@ pub enum NoticeKind {
     Digest,
 }
 
-impl NoticeKind {
+impl NotificationKind {
     /// Every kind.
     pub const ALL: [Self; 8] = [
         Self::Firing,
@@ -122,12 +122,12 @@ pub struct Problem {
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
+pub struct Notification {
     /// Why people are told.
-    pub kind: NoticeKind,
+    pub kind: NotificationKind,
     /// When it was decided to tell them.
     pub at: DateTime<Utc>,
-    /// The problems, the worst first; at most [`Notice::PROBLEMS`].
+    /// The problems, the worst first; at most [`Notification::PROBLEMS`].
     pub problems: Vec<Problem>,
     /// How many more there are.
     pub more: usize,
@@ -140,7 +140,7 @@ pub struct Notice {
     pub remark: Option<String>,
 }
 
-impl Notice {
+impl Notification {
     /// The most problems that a message names.
     pub const PROBLEMS: usize = 10;
 }
