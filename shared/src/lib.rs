@@ -15,6 +15,7 @@
 
 pub mod address;
 pub mod applications;
+pub mod back_off;
 mod batches;
 #[cfg(feature = "publish")]
 pub mod bus;

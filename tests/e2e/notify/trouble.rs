@@ -222,7 +222,7 @@ async fn who_is_no_longer_configured_fails_nobody() {
         )
         .await;
     let store = notifier.database.store();
-    let told = store.run(|client| async move { status::notifier(&client, Utc::now()).await }).await.unwrap();
+    let told = store.run(|client| async move { status::telling(&client, Utc::now()).await }).await.unwrap();
     let mut failing: Vec<_> = told.failing.into_iter().map(|it| it.receiver).collect();
     failing.sort();
     assert_eq!(failing, ["slack", "slack:#ops"]);

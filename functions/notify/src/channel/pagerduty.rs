@@ -14,7 +14,8 @@ use super::http::Http;
 use super::text::line;
 use super::wording::{self, Fact};
 use super::{Delivery, SendError, Sent};
-use crate::notification::{Notification, NotificationKind, Problem, ProblemState};
+use crate::notification::{Notification, Problem};
+use crate::pagerduty::{self, Action};
 
 /// PagerDuty's limits.
 const SUMMARY: usize = 1_024;
@@ -22,7 +23,7 @@ const KEY: usize = 255;
 const EVENT_BYTES: usize = 512_000;
 /// An error's own words are cut to this.
 const MESSAGE: usize = 10_000;
-/// Who is told to come again is to wait at least this long.
+/// A retry waits at least this long.
 const PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) async fn send(
@@ -31,7 +32,7 @@ pub(super) async fn send(
     delivery: &Delivery,
     now: DateTime<Utc>,
 ) -> Result<Sent, SendError> {
-    let Some(action) = action(&delivery.notification) else { return Ok(Sent::default()) };
+    let Some(action) = pagerduty::action(&delivery.notification) else { return Ok(Sent::default()) };
     let address = api.under("/v2/enqueue");
     let body = bounded(event(action, key, delivery));
     let taken = http.take("PagerDuty", &address, http.post(&address).json(&body), now).await;
@@ -44,30 +45,15 @@ pub(super) async fn send(
     Ok(answer.sent(Some(json!({"dedup_key": body["dedup_key"]}))))
 }
 
-/// What happens to the incident there; nothing, where people are told of what is over without having been paged: a
-/// trigger would open a new incident.
-fn action(notification: &Notification) -> Option<&'static str> {
-    let any = |state: ProblemState| notification.problems.iter().any(|problem| problem.state == state);
-    let (is_firing, is_open) =
-        (any(ProblemState::Firing), any(ProblemState::Firing) || any(ProblemState::Acknowledged));
-    match notification.kind {
-        NotificationKind::Summary => None,
-        NotificationKind::Resolved if !is_open => Some("resolve"),
-        NotificationKind::Acknowledged if !is_firing => Some("acknowledge"),
-        NotificationKind::Heal | NotificationKind::Digest if !is_open => None,
-        _ => Some("trigger"),
-    }
-}
-
-pub(super) fn event(action: &str, key: &SecretString, delivery: &Delivery) -> Value {
+pub(super) fn event(action: Action, key: &SecretString, delivery: &Delivery) -> Value {
     let notification = &delivery.notification;
     let mut event = json!({
         "routing_key": key.expose_secret(),
-        "event_action": action,
+        "event_action": action.as_str(),
         "dedup_key": first_chars(&delivery.dedup_key, KEY),
         "client": "Watchkeeper",
     });
-    if action != "trigger" {
+    if action != Action::Trigger {
         return event;
     }
     event["payload"] = payload(notification);
