@@ -38,6 +38,7 @@ pub mod redact;
 pub mod security;
 pub mod sentry_event;
 pub mod signature;
+pub mod slack_buttons;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -8,6 +8,8 @@ use slack_actions::signature::sign;
 use url::form_urlencoded;
 use watchkeeper::stack::VendorsConfig;
 
+use crate::notify::inbox::Inbox;
+use crate::notify::{app, batch, of_incident};
 use crate::people::{alert, audit, events, incident, with_alert, with_incident};
 
 const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
@@ -17,7 +19,7 @@ async fn stack_on(database: Database) -> TestStack {
     TestStack::builder().vendors(vendors).start(database).await
 }
 
-/// A click on a button, as Slack tells of it.
+/// A click on a button, as Slack sends it.
 fn payload(action: &str, value: &str) -> Value {
     let mut payload: Value =
         serde_json::from_str(include_str!("../../functions/slack-actions/fixtures/block-actions.json")).unwrap();
@@ -56,6 +58,27 @@ async fn a_click_acknowledges_the_incident_in_the_name_of_who_clicked() {
     let told = events(&stack.database).await;
     assert_eq!((told.len(), told[0].0.as_str()), (1, "IncidentAcknowledged"));
     assert_eq!(audit(&stack.database).await[0].1, "Acknowledged by slack:ann");
+}
+
+#[tokio::test]
+async fn a_click_on_a_button_that_notify_drew_acknowledges_the_incident() {
+    let (database, _) = with_incident().await;
+    let slack = Inbox::open().await;
+    let bot = [
+        ("SLACK_BOT_TOKEN", "xoxb-1".to_owned()),
+        ("SLACK_CHANNEL", "#ops".to_owned()),
+        ("SLACK_API_URL", slack.url("")),
+    ];
+    let opened = of_incident("IncidentOpened", "INC-HEALTH-1");
+    notify::handle(&app(&database, &bot), batch(&[opened])).await;
+    let blocks = slack.got()[0].body["blocks"].clone();
+    let actions = blocks.as_array().unwrap().iter().find(|block| block["type"] == "actions").unwrap();
+    let mut payload = payload("", "");
+    payload["actions"] = json!([actions["elements"][0]]);
+    payload["actions"][0]["action_ts"] = "1795521600.123456".into();
+    let stack = stack_on(database).await;
+    assert_eq!(click(&stack, &payload).await, 200);
+    assert_eq!(incident(&stack.database).await, ("acknowledged".to_owned(), Some("slack:ann".to_owned())));
 }
 
 #[tokio::test]

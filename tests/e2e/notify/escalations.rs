@@ -50,7 +50,7 @@ async fn a_step_is_told_unless_somebody_has_reacted() {
     notifier.receive(&[first]).await;
     assert_eq!(inbox.kinds(), "firing escalated");
     assert_eq!(inbox.got()[1].path, "/SENIOR");
-    assert_eq!(inbox.got()[1].body["data"]["remark"], "Nobody has reacted: step 1 of \"on-call\".");
+    assert_eq!(inbox.got()[1].body["data"]["remark"], "Not acknowledged: step 1 of \"on-call\".");
     notifier.acknowledge("INC-1").await;
     notifier.receive(&[step(&notifier, 2).await]).await;
     // Both know, so both hear that somebody is on it, and that it is over.

@@ -4,7 +4,7 @@ mod certificates;
 mod deliveries;
 mod escalations;
 mod groups;
-mod inbox;
+pub(crate) mod inbox;
 mod mutes;
 mod once;
 mod order;

@@ -86,9 +86,14 @@ async fn a_message_goes_on_where_the_newest_one_is() {
     notifier.database.execute("UPDATE notifications SET remote = jsonb_build_object('ts', kind)").await;
     hold(&notifier).await;
     notifier.resolve("INC-1").await;
-    let (store, receiver) = (notifier.database.store(), Receiver::parse("webhook").unwrap());
-    let mut client = store.connection().await.unwrap();
-    let transaction = client.transaction().await.unwrap();
-    let waiting = queue::list_waiting(&transaction, &receiver, Utc::now(), 10).await.unwrap();
+    let receiver = &Receiver::parse("webhook").unwrap();
+    let waiting = notifier
+        .database
+        .store()
+        .transaction(|mut client| async move {
+            queue::list_waiting(&client.transaction().await?, receiver, Utc::now(), 10).await
+        })
+        .await
+        .unwrap();
     assert_eq!(waiting.iter().map(|it| it.earlier.clone()).collect::<Vec<_>>(), [Some(json!({"ts": "acknowledged"}))]);
 }

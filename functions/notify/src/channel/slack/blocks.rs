@@ -1,7 +1,8 @@
-//! A message in Slack's Block Kit. Text of strangers stands in `plain_text` only, where nothing is markup and no emoji is
-//! drawn, and is escaped all the same: `<!channel>` and `<@U…>` call people wherever Slack reads them.
+//! A message in Slack's Block Kit. External text is `plain_text` only, where nothing is markup and no emoji is drawn, and is
+//! escaped all the same: `<!channel>` and `<@U…>` call people wherever Slack reads them.
 
 use serde_json::{Value, json};
+use shared::slack_buttons::Button;
 
 use crate::channel::text::escaped;
 use crate::channel::wording::{self, Fact};
@@ -16,12 +17,12 @@ const CONTEXT_ELEMENTS: usize = 10;
 /// The text that notifications show.
 const SUMMARY: usize = 1_000;
 
-/// Whether people can react to a message right there.
+/// Whether people can react to a message in Slack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Buttons {
-    /// It comes from a bot, which hears of it.
+    /// It comes from a bot, whose app receives the clicks.
     Offered,
-    /// Nobody would hear of it.
+    /// An incoming webhook receives no clicks.
     None,
 }
 
@@ -101,13 +102,13 @@ fn actions(problem: &Problem) -> Option<Value> {
         (None, Some(alert)) => format!("alert:{alert}"),
         _ => return None,
     };
-    let button = |action: &str, label: &str| {
-        let text = json!({"type": "plain_text", "text": label, "emoji": false});
-        json!({"type": "button", "action_id": action, "text": text, "value": value})
+    let button = |button: Button| {
+        let text = json!({"type": "plain_text", "text": button.label(), "emoji": false});
+        json!({"type": "button", "action_id": button.action_id(), "text": text, "value": value})
     };
-    let mut acknowledge = button("acknowledge", "Acknowledge");
+    let mut acknowledge = button(Button::Acknowledge);
     acknowledge["style"] = json!("primary");
-    let resolve = button("resolve", "Resolve");
+    let resolve = button(Button::Resolve);
     match problem.state {
         ProblemState::Firing => Some(json!({"type": "actions", "elements": [acknowledge, resolve]})),
         ProblemState::Acknowledged => Some(json!({"type": "actions", "elements": [resolve]})),
