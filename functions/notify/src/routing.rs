@@ -165,7 +165,7 @@ pub(crate) fn dedup_key(group_key: &str) -> String {
     format!("watchkeeper:{group_key}")
 }
 
-/// What the problems of a group have in common. As JSON, whose quotes keep two values from looking like two others.
+/// What the problems of a group have in common. As JSON, whose quotes keep two values from being mistaken for two others.
 fn common(group_by: &[GroupLabel], left_out: &[Receiver], labels: &Labels) -> String {
     let mut group_by = group_by.to_vec();
     group_by.sort_unstable();

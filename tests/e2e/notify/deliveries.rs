@@ -1,4 +1,4 @@
-//! What becomes of messages when channels are slow, full, broken or away.
+//! Deliveries while channels are slow, full, broken or unavailable.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
@@ -91,7 +91,7 @@ async fn killed_between_sending_and_recording_it_comes_again_as_the_same() {
     assert!(killed.await.unwrap_err().is_cancelled());
     inbox.always(None);
     notifier.sweep(Utc::now() + TimeDelta::seconds(30)).await;
-    assert_eq!(inbox.got().len(), 1, "somebody may still be sending it");
+    assert_eq!(inbox.got().len(), 1, "another run may still be sending it");
     notifier.sweep(Utc::now() + TimeDelta::seconds(70)).await;
     let got = inbox.got();
     assert_eq!(got.len(), 2);
@@ -100,7 +100,7 @@ async fn killed_between_sending_and_recording_it_comes_again_as_the_same() {
 }
 
 #[tokio::test]
-async fn a_channel_that_was_away_for_an_hour_gets_everything_in_order() {
+async fn a_channel_that_was_unavailable_for_an_hour_gets_everything_in_order() {
     let inbox = Inbox::open().await;
     // Nobody listens there.
     let notifier = Notifier::with(&[

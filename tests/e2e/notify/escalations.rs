@@ -1,4 +1,4 @@
-//! The ladders: nobody reacts, or nothing helps.
+//! Escalations: an incident is not acknowledged, or healing gives up.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ async fn step(notifier: &Notifier, step: u32) -> Value {
 }
 
 #[tokio::test]
-async fn a_step_is_told_unless_somebody_has_reacted() {
+async fn a_step_is_notified_unless_the_incident_is_acknowledged() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -53,7 +53,7 @@ async fn a_step_is_told_unless_somebody_has_reacted() {
     assert_eq!(inbox.got()[1].body["data"]["remark"], "Not acknowledged: step 1 of \"on-call\".");
     notifier.acknowledge("INC-1").await;
     notifier.receive(&[step(&notifier, 2).await]).await;
-    // Both know, so both hear that somebody is on it, and that it is over.
+    // Both know, so both are notified of the acknowledgement and of the end.
     assert_eq!(inbox.got().len(), 4);
     let ended: String = notifier.database.value("SELECT ended_by FROM escalations WHERE ended_at IS NOT NULL").await;
     assert_eq!(ended, "ana");
@@ -65,11 +65,15 @@ async fn a_step_is_told_unless_somebody_has_reacted() {
         notifier.database.count("escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()").await,
         1
     );
-    assert_eq!(notifier.database.count("notifications WHERE kind = 'firing'").await, 2, "only the first rung is told");
+    assert_eq!(
+        notifier.database.count("notifications WHERE kind = 'firing'").await,
+        2,
+        "only the first receiver is notified"
+    );
 }
 
 #[tokio::test]
-async fn a_step_that_comes_after_the_acknowledgement_was_stored_is_not_told() {
+async fn a_step_that_comes_after_the_acknowledgement_was_stored_is_ignored() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -88,7 +92,7 @@ pub(super) fn healed(attempt: u32, outcome: &str) -> Value {
 }
 
 #[tokio::test]
-async fn people_hear_of_a_playbook_from_its_third_attempt_on() {
+async fn a_playbook_is_notified_from_its_third_attempt_on() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -100,7 +104,7 @@ async fn people_hear_of_a_playbook_from_its_third_attempt_on() {
     notifier.receive(&[healed(4, "gave_up")]).await;
     assert_eq!(inbox.kinds(), "firing heal escalated");
     assert_eq!(inbox.got()[2].path, "/SENIOR");
-    // It helped in the end: the chat hears that too, also where the incident is over by then.
+    // It helped in the end: the chat is notified of that, also where the incident is over by then.
     notifier.resolve("INC-1").await;
     notifier.receive(&[healed(5, "succeeded")]).await;
     assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
@@ -108,7 +112,7 @@ async fn people_hear_of_a_playbook_from_its_third_attempt_on() {
 }
 
 #[tokio::test]
-async fn a_silence_keeps_a_ladder_quiet() {
+async fn a_silence_mutes_an_escalation() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -169,13 +173,13 @@ async fn a_parent_that_went_down_after_the_first_message_keeps_the_step_for_late
 }
 
 #[tokio::test]
-async fn a_late_step_of_a_ladder_that_has_ended_or_begun_anew_is_not_told() {
+async fn a_late_step_of_an_escalation_that_has_ended_or_restarted_is_ignored() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
     let late = step(&notifier, 1).await;
     notifier.acknowledge("INC-1").await;
-    // That it is back is still to be heard.
+    // The event of the reopening is still on its way.
     notifier.set("INC-1", "status = 'detected', handled_by = NULL, reopened_at = now()").await;
     notifier.receive(std::slice::from_ref(&late)).await;
     assert_eq!(inbox.kinds(), "firing acknowledged");
@@ -185,7 +189,7 @@ async fn a_late_step_of_a_ladder_that_has_ended_or_begun_anew_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_ladder_begins_anew_where_a_problem_is_back_before_its_end_was_told() {
+async fn an_escalation_restarts_where_a_problem_is_reopened_before_its_end_was_notified() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     let again = "escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()";
@@ -207,7 +211,7 @@ async fn a_ladder_begins_anew_where_a_problem_is_back_before_its_end_was_told() 
 }
 
 #[tokio::test]
-async fn what_joins_a_group_that_somebody_is_on_begins_its_ladder_when_it_is_told() {
+async fn what_joins_an_acknowledged_group_starts_its_escalation_when_it_is_notified() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier
@@ -229,7 +233,7 @@ async fn what_joins_a_group_that_somebody_is_on_begins_its_ladder_when_it_is_tol
 }
 
 #[tokio::test]
-async fn where_nothing_helped_before_anybody_was_told_all_are_told() {
+async fn where_healing_gave_up_before_the_first_notification_all_receivers_are_notified() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;
@@ -241,7 +245,7 @@ async fn where_nothing_helped_before_anybody_was_told_all_are_told() {
 }
 
 #[tokio::test]
-async fn more_escalations_than_anybody_reads_are_one_digest_with_the_rest() {
+async fn too_many_escalations_are_one_digest_with_the_rest() {
     let chat = Inbox::open().await;
     let notifier = Notifier::with(&[("SLACK_WEBHOOK_URL", chat.url("/slack"))]).await;
     notifier.open("INC-0", "LOW").await;

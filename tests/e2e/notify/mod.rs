@@ -95,7 +95,7 @@ impl Notifier {
         self.receive(&[of_incident("IncidentReopened", id)]).await;
     }
 
-    /// Opens an incident and tells of it.
+    /// Opens an incident and notifies of it.
     pub(crate) async fn open(&self, id: &str, severity: &str) {
         self.incident(id, severity).await;
         self.receive(&[of_incident("IncidentOpened", id)]).await;
@@ -159,12 +159,12 @@ pub(crate) fn named(inbox: &Inbox, name: &str) -> [(&'static str, String); 2] {
     ]
 }
 
-/// An event of an incident, as the bus brings it.
+/// An event of an incident, as the bus sends it.
 pub(crate) fn of_incident(detail_type: &str, incident_id: &str) -> Value {
     event(detail_type, json!({"incident_id": incident_id}))
 }
 
-/// An event, as the bus brings it.
+/// An event, as the bus sends it.
 pub(crate) fn event(detail_type: &str, mut detail: Value) -> Value {
     detail["id"] = json!(Uuid::now_v7());
     detail["version"] = json!(1);

@@ -19,7 +19,7 @@ pub(super) async fn silence(notifier: &Notifier, minutes: f64) {
 }
 
 #[tokio::test]
-async fn what_fires_in_a_silence_is_told_when_it_ends_if_it_still_fires() {
+async fn what_fires_in_a_silence_is_notified_after_it_if_it_still_fires() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     silence(&notifier, 10.0).await;
@@ -56,21 +56,21 @@ async fn what_fired_and_ended_in_a_silence_is_one_summary() {
 }
 
 #[tokio::test]
-async fn an_end_within_a_silence_is_told_after_it_to_those_who_knew() {
+async fn an_end_within_a_silence_is_notified_after_it_to_those_who_knew() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
     silence(&notifier, 10.0).await;
     notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing");
-    // It is taken away early.
+    // It is deleted early.
     notifier.database.execute("UPDATE silences SET ends_at = now()").await;
     notifier.sweep(Utc::now() + TimeDelta::seconds(1)).await;
     assert_eq!(inbox.kinds(), "firing resolved");
 }
 
 #[tokio::test]
-async fn while_a_parent_is_down_nobody_hears_of_its_children() {
+async fn while_a_parent_is_down_its_children_are_muted() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier
@@ -88,7 +88,7 @@ async fn while_a_parent_is_down_nobody_hears_of_its_children() {
         .await;
     notifier.receive(&[of_incident("IncidentOpened", "INC-1"), of_incident("IncidentOpened", "INC-2")]).await;
     assert_eq!(inbox.kinds(), "");
-    // One ends while the parent is down: that is told nobody. The other is still there when it is up again.
+    // One ends while the parent is down: that is not notified. The other is still there when it is up again.
     notifier.resolve("INC-2").await;
     notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "");
@@ -102,7 +102,7 @@ async fn while_a_parent_is_down_nobody_hears_of_its_children() {
 }
 
 #[tokio::test]
-async fn what_a_parent_has_muted_is_told_only_if_it_does_not_recover_with_it() {
+async fn what_a_parent_has_muted_is_notified_only_if_it_does_not_recover_with_it() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier
@@ -131,7 +131,7 @@ async fn what_a_parent_has_muted_is_told_only_if_it_does_not_recover_with_it() {
 }
 
 #[tokio::test]
-async fn each_of_several_that_a_silence_kept_back_is_told() {
+async fn each_of_several_that_a_silence_muted_is_notified() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier
@@ -149,12 +149,12 @@ async fn each_of_several_that_a_silence_kept_back_is_told() {
     inbox.forget();
     notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
     assert_eq!(inbox.kinds(), "acknowledged acknowledged acknowledged");
-    let told: std::collections::BTreeSet<_> = inbox.got().iter().map(|got| got.title().to_owned()).collect();
-    assert_eq!(told.len(), 3);
+    let titles: std::collections::BTreeSet<_> = inbox.got().iter().map(|got| got.title().to_owned()).collect();
+    assert_eq!(titles.len(), 3);
 }
 
 #[tokio::test]
-async fn the_ends_of_several_in_a_silence_are_told_together_after_it() {
+async fn the_ends_of_several_in_a_silence_are_notified_together_after_it() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier
@@ -171,7 +171,7 @@ async fn the_ends_of_several_in_a_silence_are_told_together_after_it() {
     for id in ["INC-1", "INC-2", "INC-3"] {
         notifier.resolve(id).await;
     }
-    // The silence does not mean the third: its end is told, and that it is the end of a part.
+    // The silence does not match the third: its end is notified, as the end of a part.
     notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing firing firing repeat");
     let part = inbox.got()[3].body["data"].clone();
@@ -208,7 +208,7 @@ async fn what_fired_in_a_silence_is_news_in_each_of_its_groups() {
 }
 
 #[tokio::test]
-async fn people_who_think_that_somebody_is_on_it_hear_after_a_silence_that_it_is_back() {
+async fn an_acknowledged_incident_that_is_reopened_in_a_silence_is_notified_after_it() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
@@ -230,11 +230,11 @@ async fn people_who_think_that_somebody_is_on_it_hear_after_a_silence_that_it_is
 }
 
 #[tokio::test]
-async fn what_becomes_worse_in_a_silence_is_told_to_more_people_after_it() {
+async fn a_severity_raised_in_a_silence_adds_receivers_after_it() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
-    // Email would hear of it, too; here the webhook is whom the milder severity leads to.
+    // Email would get it, too; here the webhook is the receiver of the lower severity.
     notifier
         .route(json!({"routes": [
             {"name": "bad", "match": {"severity": ["CRITICAL"]}, "channels": ["pagerduty"], "continue": true},
@@ -252,7 +252,7 @@ async fn what_becomes_worse_in_a_silence_is_told_to_more_people_after_it() {
 }
 
 #[tokio::test]
-async fn what_comes_back_worse_in_a_silence_is_told_to_more_people_after_it() {
+async fn a_reopening_with_a_higher_severity_in_a_silence_adds_receivers_after_it() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).chain(sms(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;

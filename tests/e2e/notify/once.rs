@@ -1,4 +1,4 @@
-//! Each thing is told once, and only what is true.
+//! Each change is notified once, and only what is true.
 
 use serde_json::json;
 
@@ -41,7 +41,7 @@ async fn a_hundred_equal_events_at_once_are_one_message() {
 }
 
 #[tokio::test]
-async fn two_notify_at_once_tell_nothing_twice() {
+async fn two_notify_at_once_notify_nothing_twice() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     let other = app(&notifier.database, &webhook(&inbox));
@@ -68,16 +68,16 @@ async fn two_notify_at_once_tell_nothing_twice() {
 }
 
 #[tokio::test]
-async fn events_out_of_order_tell_nothing_wrong() {
+async fn events_out_of_order_notify_nothing_wrong() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
-    // It was over before anybody looked: nobody is told, of neither.
+    // It was over before it was evaluated: neither is notified.
     notifier.incident("INC-1", "HIGH").await;
     let opened = of_incident("IncidentOpened", "INC-1");
     notifier.resolve("INC-1").await;
     notifier.receive(&[opened]).await;
     assert_eq!(inbox.kinds(), "");
-    // Acknowledged before it was told: it is told, with who is on it.
+    // Acknowledged before it was notified: it is notified, with the assignee.
     notifier.incident("INC-2", "HIGH").await;
     notifier.acknowledge("INC-2").await;
     notifier.receive(&[of_incident("IncidentOpened", "INC-2")]).await;
@@ -86,7 +86,7 @@ async fn events_out_of_order_tell_nothing_wrong() {
 }
 
 #[tokio::test]
-async fn what_comes_back_is_told_again() {
+async fn what_is_reopened_is_notified_again() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -99,7 +99,7 @@ async fn what_comes_back_is_told_again() {
 }
 
 #[tokio::test]
-async fn a_failed_check_is_told_when_its_alert_is_announced_and_once() {
+async fn a_failed_check_is_notified_once_when_its_alert_is_announced() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;
@@ -128,7 +128,7 @@ async fn a_failed_check_is_told_when_its_alert_is_announced_and_once() {
 }
 
 #[tokio::test]
-async fn an_alert_without_an_incident_is_told_too() {
+async fn an_alert_without_an_incident_is_notified_too() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     let alert: uuid::Uuid = notifier
@@ -153,8 +153,8 @@ async fn what_cannot_be_read_is_dropped_and_what_the_database_is_not_there_for_c
     let notifier = Notifier::to(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;
     let events = [json!("no event"), event("PatternFound", json!({})), of_incident("IncidentOpened", "INC-1")];
-    let away = shared::config::DatabaseConfig::at(secrecy::SecretString::from("postgres://x@127.0.0.1:1/x"));
-    let store = shared::store::Store::new(&away, "test", shared::store::PoolSize::LAMBDA).unwrap();
+    let unavailable = shared::config::DatabaseConfig::at(secrecy::SecretString::from("postgres://x@127.0.0.1:1/x"));
+    let store = shared::store::Store::new(&unavailable, "test", shared::store::PoolSize::LAMBDA).unwrap();
     let blind = notify::App::new(store, notify::app::NotifyConfig::default()).unwrap();
     assert_eq!(failures(&notify::handle(&blind, batch(&events)).await), ["2"]);
     assert_eq!(failures(&notify::handle(&notifier.app, batch(&events)).await), [] as [&str; 0]);
@@ -162,7 +162,7 @@ async fn what_cannot_be_read_is_dropped_and_what_the_database_is_not_there_for_c
 }
 
 #[tokio::test]
-async fn an_event_that_comes_again_tells_what_is_true_by_then() {
+async fn a_redelivered_event_notifies_what_is_true_by_then() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;

@@ -9,7 +9,7 @@ use super::inbox::Inbox;
 use super::who::{pagerduty, sms};
 use super::{Notifier, event, webhook};
 
-/// Nobody may send to any receiver for an hour.
+/// All receivers are paused for an hour.
 async fn hold(notifier: &Notifier) {
     notifier.database.execute("UPDATE notification_receivers SET paused_until = now() + interval '1 hour'").await;
 }
@@ -25,7 +25,7 @@ async fn an_end_comes_after_its_beginning_whatever_the_clocks_say() {
     notifier.sweep(Utc::now()).await;
     hold(&notifier).await;
     notifier.open("INC-1", "HIGH").await;
-    // Who told the beginning had a clock that is ahead of the next one's.
+    // The first process had a clock that is ahead of the next one's.
     notifier.database.execute("UPDATE notifications SET created_at = created_at + interval '1 minute'").await;
     notifier.resolve("INC-1").await;
     after_an_hour(&notifier).await;
@@ -33,7 +33,7 @@ async fn an_end_comes_after_its_beginning_whatever_the_clocks_say() {
 }
 
 #[tokio::test]
-async fn a_page_that_somebody_is_on_before_it_went_out_wakes_nobody() {
+async fn a_page_that_is_acknowledged_before_it_was_sent_is_skipped() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = sms(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
@@ -47,7 +47,7 @@ async fn a_page_that_somebody_is_on_before_it_went_out_wakes_nobody() {
 }
 
 #[tokio::test]
-async fn a_page_goes_out_while_nobody_is_on_some_of_its_group() {
+async fn a_page_is_sent_while_some_of_its_group_is_unacknowledged() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&sms(&inbox)).await;
     notifier.sweep(Utc::now()).await;
@@ -63,7 +63,7 @@ async fn a_page_goes_out_while_nobody_is_on_some_of_its_group() {
 }
 
 #[tokio::test]
-async fn what_somebody_is_on_becomes_worse_without_waking_anybody() {
+async fn a_raised_severity_of_an_acknowledged_incident_pages_no_one() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;

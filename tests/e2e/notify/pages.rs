@@ -1,4 +1,4 @@
-//! PagerDuty: an incident there goes on until we end it, and wakes nobody once somebody is on it.
+//! PagerDuty: an incident there stays open until we resolve it, and pages no one once it is acknowledged.
 
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ async fn grouped(inbox: &Inbox, more: Value) -> Notifier {
 }
 
 #[tokio::test]
-async fn what_joins_a_group_that_somebody_is_on_pages_anew() {
+async fn what_joins_an_acknowledged_group_pages_again() {
     let inbox = Inbox::open().await;
     let notifier = grouped(&inbox, json!({})).await;
     notifier.open("INC-1", "HIGH").await;
@@ -34,7 +34,7 @@ async fn what_joins_a_group_that_somebody_is_on_pages_anew() {
     assert_eq!(actions(&inbox), "trigger acknowledge");
     notifier.open("INC-2", "CRITICAL").await;
     assert_eq!(actions(&inbox), "trigger acknowledge resolve trigger");
-    // Nobody is on it: one more only joins.
+    // It is not acknowledged: one more only joins.
     notifier.open("INC-3", "CRITICAL").await;
     assert_eq!(actions(&inbox), "trigger acknowledge resolve trigger trigger");
     for id in ["INC-1", "INC-2", "INC-3"] {
@@ -45,7 +45,7 @@ async fn what_joins_a_group_that_somebody_is_on_pages_anew() {
 }
 
 #[tokio::test]
-async fn when_only_that_is_left_that_somebody_is_on_nobody_else_is_woken() {
+async fn when_only_acknowledged_problems_are_left_the_page_ends() {
     let inbox = Inbox::open().await;
     let notifier = grouped(&inbox, json!({})).await;
     notifier.open("INC-1", "HIGH").await;
@@ -78,7 +78,7 @@ async fn what_ends_in_a_silence_ends_there_at_once_and_pages_again_if_it_is_back
 }
 
 #[tokio::test]
-async fn what_comes_back_in_a_silence_pages_also_where_nobody_else_is_told() {
+async fn what_is_reopened_in_a_silence_pages_also_without_other_receivers() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&pagerduty(&inbox)).await;
     notifier.open("INC-1", "HIGH").await;
@@ -106,7 +106,7 @@ async fn what_is_deleted_ends_there() {
 }
 
 #[tokio::test]
-async fn a_playbook_that_did_not_help_pages_only_about_what_was_told() {
+async fn a_failed_heal_run_pages_only_about_what_was_notified() {
     let inbox = Inbox::open().await;
     let notifier = grouped(&inbox, json!({"group_wait_seconds": 30})).await;
     notifier.open("INC-1", "HIGH").await;

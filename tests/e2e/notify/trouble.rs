@@ -31,7 +31,7 @@ async fn what_goes_wrong_at_one_receiver_stops_no_other_in_between() {
     assert_eq!(inbox.got().len(), 20);
 }
 
-/// Nothing can be told to this receiver, from now on.
+/// No notification to this receiver can be stored, from now on.
 async fn refuse(notifier: &Notifier, recipient: &str) {
     let refuse = format!(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
@@ -69,7 +69,7 @@ async fn what_goes_wrong_between_two_groups_loses_neither() {
 }
 
 #[tokio::test]
-async fn a_sweep_tells_the_group_that_its_event_did_not_come_to() {
+async fn a_sweep_notifies_the_group_that_its_event_did_not_reach() {
     let inbox = Inbox::open().await;
     let notifier = of_two_routes(&inbox).await;
     notify::handle(&notifier.app, batch(&[of_incident("IncidentOpened", "INC-1")])).await;
@@ -81,7 +81,7 @@ async fn a_sweep_tells_the_group_that_its_event_did_not_come_to() {
 }
 
 #[tokio::test]
-async fn an_end_that_nobody_heard_of_is_told_after_some_minutes() {
+async fn an_end_whose_event_was_missed_is_notified_after_some_minutes() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -97,7 +97,7 @@ async fn an_end_that_nobody_heard_of_is_told_after_some_minutes() {
 }
 
 #[tokio::test]
-async fn what_a_defect_keeps_from_being_told_comes_again() {
+async fn what_a_defect_keeps_from_being_notified_is_retried() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -118,7 +118,7 @@ async fn a_short_outage_of_the_database_sends_nothing_back_to_the_queue() {
     let notifier = Notifier::to(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;
     // What sequences count is not taken back with the transaction: only the first two times fail.
-    let away_once = "ALTER TABLE system_config RENAME TO kept;
+    let fail_twice = "ALTER TABLE system_config RENAME TO kept;
         CREATE SEQUENCE tries;
         CREATE FUNCTION try() RETURNS bool LANGUAGE plpgsql AS $$
             BEGIN
@@ -126,7 +126,7 @@ async fn a_short_outage_of_the_database_sends_nothing_back_to_the_queue() {
                 RETURN true;
             END $$;
         CREATE VIEW system_config AS SELECT kept.* FROM kept WHERE try()";
-    notifier.database.execute(away_once).await;
+    notifier.database.execute(fail_twice).await;
     let events = [of_incident("IncidentOpened", "INC-1")];
     assert_eq!(failures(&notify::handle(&notifier.app, batch(&events)).await), ["0"]);
     let response = notify::handle_patiently(&notifier.app, batch(&events), Duration::from_secs(10)).await;
@@ -135,7 +135,7 @@ async fn a_short_outage_of_the_database_sends_nothing_back_to_the_queue() {
 }
 
 #[tokio::test]
-async fn however_many_groups_are_due_one_sweep_tells_them() {
+async fn however_many_groups_are_due_one_sweep_notifies_them() {
     const COUNT: usize = 250;
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
@@ -185,7 +185,7 @@ async fn several_recipients_at_once_get_no_more_text_messages_than_a_day_may_hav
 }
 
 #[tokio::test]
-async fn while_a_channel_hangs_events_are_heard_and_others_are_told() {
+async fn while_a_channel_hangs_events_are_received_and_others_are_notified() {
     let (inbox, slow) = (Inbox::open().await, Inbox::open().await);
     slow.always(Some(Reply::Hang));
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(named(&slow, "SLOW")).collect();
@@ -209,7 +209,7 @@ async fn while_a_channel_hangs_events_are_heard_and_others_are_told() {
 }
 
 #[tokio::test]
-async fn who_is_no_longer_configured_fails_nobody() {
+async fn a_receiver_that_is_no_longer_configured_is_not_failing() {
     let notifier = Notifier::with(&[]).await;
     notifier
         .database
@@ -222,8 +222,8 @@ async fn who_is_no_longer_configured_fails_nobody() {
         )
         .await;
     let store = notifier.database.store();
-    let told = store.run(|client| async move { status::telling(&client, Utc::now()).await }).await.unwrap();
-    let mut failing: Vec<_> = told.failing.into_iter().map(|it| it.receiver).collect();
+    let found = store.run(|client| async move { status::telling(&client, Utc::now()).await }).await.unwrap();
+    let mut failing: Vec<_> = found.failing.into_iter().map(|it| it.receiver).collect();
     failing.sort();
     assert_eq!(failing, ["slack", "slack:#ops"]);
 }

@@ -27,7 +27,7 @@ async fn what_is_over_for_ninety_days_is_deleted_and_nothing_else() {
     notifier.sweep(Utc::now() + TimeDelta::days(89)).await;
     assert_eq!(notifier.database.count("notifications").await, 3);
     notifier.sweep(Utc::now() + TimeDelta::days(91)).await;
-    // The one that is open stays known: its end is still told.
+    // The one that is open stays known: its end is still notified.
     assert_eq!(notifier.database.count("notifications").await, 1);
     assert_eq!(notifier.database.count("notification_groups").await, 1);
     notifier.resolve("INC-2").await;
@@ -60,7 +60,7 @@ async fn of_an_e_mail_its_tracking_begins_when_it_is_sent() {
 }
 
 #[tokio::test]
-async fn e_mails_go_to_the_configured_address_where_nobody_else_is_named() {
+async fn e_mails_without_a_recipient_go_to_the_configured_address() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&[
         ("SENDGRID_API_KEY", "key".to_owned()),
@@ -83,7 +83,7 @@ async fn messages_of_one_group_to_one_receiver_keep_their_order_with_two_senders
     let notifier = Notifier::with(&variables).await;
     let other = app(&notifier.database, &variables);
     notifier.route(serde_json::json!({"routes": [{"name": "all", "channels": ["webhook", "webhook:B"]}]})).await;
-    // All is decided while nobody may send.
+    // All is decided while all receivers are paused.
     let receivers = "INSERT INTO notification_receivers (channel, recipient, paused_until)
         VALUES ('webhook', 'default', now() + interval '1 hour'), ('webhook', 'B', now() + interval '1 hour')";
     notifier.database.execute(receivers).await;
@@ -116,7 +116,7 @@ async fn messages_of_one_group_to_one_receiver_keep_their_order_with_two_senders
 }
 
 #[tokio::test]
-async fn a_storm_in_one_group_is_counted_once_and_told_together() {
+async fn a_storm_in_one_group_is_counted_once_and_notified_together() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier

@@ -1,4 +1,4 @@
-//! Many at once: each is told, or named in a digest, and none twice.
+//! Many at once: each is sent, or named in a digest, and none twice.
 
 #![expect(clippy::print_stderr, reason = "what was measured")]
 
@@ -39,21 +39,21 @@ async fn what_is_too_much_for_a_channel_becomes_one_digest() {
     let slack = "notifications WHERE channel = 'slack'";
     assert_eq!(notifier.database.count(&format!("{slack} AND kind = 'digest' AND status = 'sent'")).await, 1);
     assert_eq!(notifier.database.count(&format!("{slack} AND status NOT IN ('sent', 'digested')")).await, 0);
-    let told = notifier.database.count(&format!("{slack} AND status = 'sent' AND kind = 'firing'")).await;
+    let sent = notifier.database.count(&format!("{slack} AND status = 'sent' AND kind = 'firing'")).await;
     let gathered = notifier
         .database
         .count(&format!(
             "{slack} AND status = 'digested' AND digest_id = (SELECT id FROM notifications WHERE kind = 'digest')"
         ))
         .await;
-    assert_eq!(told + gathered, 100);
-    // Each was told or gathered, so each has an end.
+    assert_eq!(sent + gathered, 100);
+    // Each was sent or gathered, so each has an end.
     notifier.resolve("INC-99").await;
     assert!(notifier.messages().await.iter().filter(|it| it.contains("resolved slack")).count() == 1);
 }
 
 #[tokio::test]
-async fn ten_thousand_events_at_once_are_told_or_gathered_and_none_twice() {
+async fn ten_thousand_events_at_once_are_sent_or_gathered_and_none_twice() {
     const COUNT: usize = 10_000;
     let (inbox, chat) = (Inbox::open().await, Inbox::open().await);
     let mut variables = webhook(&inbox).to_vec();

@@ -35,7 +35,7 @@ async fn without_routes_the_severity_decides_who_is_woken() {
 }
 
 #[tokio::test]
-async fn with_nobody_configured_nothing_fails() {
+async fn without_receivers_nothing_fails() {
     let notifier = Notifier::with(&[]).await;
     notifier.open("INC-1", "CRITICAL").await;
     notifier.resolve("INC-1").await;
@@ -49,14 +49,14 @@ async fn a_receiver_of_a_route_that_is_not_configured_fails_visibly() {
     notifier.route(json!({"routes": [{"name": "all", "channels": ["slack:#ops", "email", "webhook"]}]})).await;
     notifier.open("INC-1", "CRITICAL").await;
     assert_eq!(notifier.messages().await, ["failed firing email", "failed firing slack", "sent firing webhook"]);
-    // Who was not told that it began is not told that it is over.
+    // A receiver that was not notified of the beginning is not notified of the end.
     notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing resolved");
     assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'skipped'").await, 2);
 }
 
 #[tokio::test]
-async fn routes_lead_to_receivers_and_each_is_told_once() {
+async fn routes_lead_to_receivers_and_each_is_notified_once() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> =
         webhook(&inbox).into_iter().chain(named(&inbox, "SHOP")).chain(named(&inbox, "REST")).collect();
@@ -89,7 +89,7 @@ async fn routes_lead_to_receivers_and_each_is_told_once() {
 }
 
 #[tokio::test]
-async fn what_becomes_worse_is_told_to_those_who_do_not_know() {
+async fn a_raised_severity_is_notified_to_receivers_that_do_not_know() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
@@ -107,7 +107,7 @@ async fn what_becomes_worse_is_told_to_those_who_do_not_know() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_over_before_it_went_out_wakes_nobody() {
+async fn a_page_that_is_over_before_it_was_sent_is_skipped() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&sms(&inbox)).await;
     notifier.open("INC-0", "CRITICAL").await;

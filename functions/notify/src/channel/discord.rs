@@ -1,4 +1,4 @@
-//! Discord: a webhook, and one embed per message. Text of strangers is escaped, and nobody is called by it: mentions
+//! Discord: a webhook, and one embed per message. External text is escaped, and calls no one: mentions
 //! are switched off for the whole message.
 
 use std::time::Duration;
@@ -43,9 +43,10 @@ pub(super) async fn send(
 
 /// Discord says how long to wait in its body too.
 fn refusal(answer: &Answer) -> SendError {
-    let told = answer.json()["retry_after"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let retry_after =
+        answer.json()["retry_after"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     match answer.refusal("Discord") {
-        SendError::Later { what, status, after } => SendError::Later { what, status, after: after.max(told) },
+        SendError::Later { what, status, after } => SendError::Later { what, status, after: after.max(retry_after) },
         other => other,
     }
 }

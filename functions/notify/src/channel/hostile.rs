@@ -1,4 +1,4 @@
-//! Whatever an error says, no message may call people, carry markup or headers of a stranger's, or be refused for its
+//! Whatever an error says, no message may call people, carry external markup or headers, or be refused for its
 //! length: tried with random texts made of what is known to hurt.
 
 use proptest::collection::vec;
@@ -51,7 +51,7 @@ fn text() -> impl Strategy<Value = String> {
 
 fn problem() -> impl Strategy<Value = Problem> {
     let states = [ProblemState::Firing, ProblemState::Acknowledged, ProblemState::Resolved];
-    let told = (text(), text(), text(), option::of(text()), option::of(text()), option::of(text()), vec(text(), 0..4));
+    let texts = (text(), text(), text(), option::of(text()), option::of(text()), option::of(text()), vec(text(), 0..4));
     let known = (
         proptest::sample::select(states.to_vec()),
         proptest::sample::select(&Severity::ALL[..]),
@@ -59,8 +59,8 @@ fn problem() -> impl Strategy<Value = Problem> {
         (any::<i64>(), any::<i64>(), any::<u32>(), option::of(any::<u32>())),
         (option::of(text()), option::of(any::<u128>()), option::of(text())),
     );
-    (told, known).prop_map(|(told, known)| {
-        let (title, application, environment, service, message, handled_by, tried) = told;
+    (texts, known).prop_map(|(texts, known)| {
+        let (title, application, environment, service, message, handled_by, tried) = texts;
         let (state, severity, category, (occurrences, users, since, end), (incident_id, alert, url)) = known;
         let at = |seconds: u32| chrono::DateTime::from_timestamp(i64::from(seconds), 0).unwrap();
         Problem {

@@ -94,7 +94,7 @@ impl Channels {
     }
 
     /// Whom the environment names, for each channel that it opens; of e-mail and SMS, the single addresses. E-mail
-    /// without `EMAIL_TO` is `email`: somebody else has to say to whom.
+    /// without `EMAIL_TO` is `email`: its address is configured elsewhere.
     #[must_use]
     pub fn configured(&self) -> Vec<Receiver> {
         self.config.receivers()

@@ -1,4 +1,4 @@
-//! Text messages, over Twilio. Each part of a message costs money: it says how bad, what, where, and where more is told.
+//! Text messages, over Twilio. Each part of a message costs money: it says how severe, what, where, and where more is shown.
 
 use std::fmt::Write as _;
 

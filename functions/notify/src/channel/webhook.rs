@@ -1,5 +1,5 @@
-//! A webhook for anybody's program, after the Standard Webhooks specification: the delivery's id, the time of the attempt
-//! and the body are signed together (HMAC-SHA256), so that a receiver can tell who sent it, when, and whether it has it
+//! A webhook for any program, after the Standard Webhooks specification: the delivery's id, the time of the attempt
+//! and the body are signed together (HMAC-SHA256), so that a receiver can verify who sent it, when, and whether it has it
 //! already.
 
 use base64::Engine as _;
@@ -63,7 +63,7 @@ pub(super) async fn send(
     Ok(http.take("the webhook", &config.url, request, now).await?.sent(None))
 }
 
-/// What is told: everything that is known, as it is. It is JSON, so nothing has to be escaped by hand.
+/// The content: everything that is known, as it is. It is JSON, so nothing has to be escaped by hand.
 fn body(delivery: &Delivery) -> Value {
     let notification = &delivery.notification;
     let mut data = json!(notification);

@@ -25,7 +25,7 @@ pub struct Fact {
     pub value: String,
 }
 
-/// How a message looks at first sight: the worst that it tells of.
+/// How a message looks at first sight: the most severe problem that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     /// Something is wrong.
@@ -81,7 +81,7 @@ pub fn only_problem(notification: &Notification) -> Option<&Problem> {
     }
 }
 
-/// The worst severity that a message tells of.
+/// The highest severity that a message names.
 #[must_use]
 pub fn severity(notification: &Notification) -> Option<Severity> {
     let open = notification.problems.iter().filter(|problem| problem.state != ProblemState::Resolved);
@@ -158,7 +158,7 @@ pub fn place(problem: &Problem) -> String {
     place
 }
 
-/// What one is called when somebody looks for it: its incident, else its alert.
+/// The id to search for: its incident, else its alert.
 #[must_use]
 pub fn reference(problem: &Problem) -> Option<String> {
     match (&problem.incident_id, problem.alert_id) {
@@ -168,7 +168,7 @@ pub fn reference(problem: &Problem) -> Option<String> {
     }
 }
 
-/// Where more is told, if that is an address that may be shown as a link.
+/// Where more is shown, if that is an address that may be shown as a link.
 #[must_use]
 pub fn link(problem: &Problem) -> Option<String> {
     let url = url::Url::parse(problem.url.as_deref()?).ok()?;

@@ -35,7 +35,7 @@ async fn a_link_that_discord_takes_for_none_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_message_is_one_embed_that_calls_nobody() {
+async fn a_message_is_one_embed_that_mentions_no_one() {
     let server = answering(taken()).await;
     let sent = send(&config(&server.uri()), &delivery("discord", NotificationKind::Firing)).await.unwrap();
     assert_eq!(sent.remote, Some(json!({"id": "555", "channel_id": "777"})));

@@ -109,7 +109,7 @@ async fn every_text_is_sent_and_stays_a_text() {
                 assert!(form[2].1.encode_utf16().count() <= 320 && !form[2].1.contains(char::is_control));
             }
         }
-        // Only the signed webhook tells all, for programs.
+        // Only the signed webhook shows all, for programs.
         assert!(size < 100_000 || request.headers.contains_key("webhook-id"), "{path}: {size}");
     }
 }

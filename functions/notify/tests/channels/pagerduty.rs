@@ -24,8 +24,8 @@ fn taken() -> ResponseTemplate {
     ResponseTemplate::new(202).set_body_json(body)
 }
 
-/// What PagerDuty was told; null when nothing.
-async fn told(delivery: &Delivery) -> Value {
+/// The event that PagerDuty got; null when none.
+async fn sent(delivery: &Delivery) -> Value {
     let server = answering(taken()).await;
     send(&config(&server.uri()), delivery).await.unwrap();
     requests(&server).await.first().map(|it| it.body_json().unwrap()).unwrap_or_default()
@@ -72,10 +72,10 @@ async fn a_problem_triggers_an_incident() {
 }
 
 #[tokio::test]
-async fn what_becomes_of_it_is_told_under_the_same_key() {
+async fn all_changes_are_sent_under_the_same_key() {
     for (kind, action) in [(NotificationKind::Acknowledged, "acknowledge"), (NotificationKind::Resolved, "resolve")] {
         assert_eq!(
-            told(&delivery("pagerduty", kind)).await,
+            sent(&delivery("pagerduty", kind)).await,
             json!({
                 "routing_key": "R0SECRET",
                 "event_action": action,
@@ -87,16 +87,16 @@ async fn what_becomes_of_it_is_told_under_the_same_key() {
     for kind in
         [NotificationKind::Repeat, NotificationKind::Escalated, NotificationKind::Heal, NotificationKind::Digest]
     {
-        assert_eq!(told(&delivery("pagerduty", kind)).await["event_action"], "trigger", "{kind:?}");
+        assert_eq!(sent(&delivery("pagerduty", kind)).await["event_action"], "trigger", "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn nobody_is_paged_for_what_is_over() {
+async fn what_is_over_pages_no_one() {
     for kind in [NotificationKind::Summary, NotificationKind::Heal, NotificationKind::Digest] {
         let mut delivery = delivery("pagerduty", kind);
         delivery.notification.problems = vec![resolved_problem()];
-        assert_eq!(told(&delivery).await, Value::Null, "{kind:?}");
+        assert_eq!(sent(&delivery).await, Value::Null, "{kind:?}");
     }
 }
 
@@ -105,12 +105,12 @@ async fn what_is_over_in_part_resolves_nothing() {
     for kind in [NotificationKind::Resolved, NotificationKind::Acknowledged] {
         let mut delivery = delivery("pagerduty", kind);
         delivery.notification.problems = vec![problem(), resolved_problem()];
-        assert_eq!(told(&delivery).await["event_action"], "trigger", "{kind:?}");
+        assert_eq!(sent(&delivery).await["event_action"], "trigger", "{kind:?}");
     }
     let mut delivery = delivery("pagerduty", NotificationKind::Acknowledged);
     delivery.notification.problems[0].state = ProblemState::Acknowledged;
     delivery.notification.problems.push(resolved_problem());
-    assert_eq!(told(&delivery).await["event_action"], "acknowledge");
+    assert_eq!(sent(&delivery).await["event_action"], "acknowledge");
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn each_severity_has_pagerduty_s_name() {
     ] {
         let mut delivery = delivery("pagerduty", NotificationKind::Firing);
         delivery.notification.problems[0].severity = severity;
-        assert_eq!(told(&delivery).await["payload"]["severity"], name);
+        assert_eq!(sent(&delivery).await["payload"]["severity"], name);
     }
 }
 
@@ -133,7 +133,7 @@ async fn limits_are_kept() {
     delivery.dedup_key = "k".repeat(300);
     delivery.notification.problems[0].title = "é".repeat(1_000_000);
     delivery.notification.problems[0].message = Some("漢".repeat(1_000_000));
-    let event = told(&delivery).await;
+    let event = sent(&delivery).await;
     assert_eq!(event["dedup_key"].as_str().unwrap().chars().count(), 255);
     assert!(event["payload"]["summary"].as_str().unwrap().chars().count() <= 1_024);
     assert!(event.to_string().len() <= 512_000);

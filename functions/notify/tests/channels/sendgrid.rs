@@ -71,7 +71,7 @@ Watchkeeper, 2026-11-24 02:03:04 UTC
 }
 
 #[tokio::test]
-async fn without_a_name_all_are_told_whom_the_environment_names() {
+async fn without_a_name_all_configured_addresses_are_notified() {
     let server = answering(ResponseTemplate::new(202)).await;
     send(&config(&server.uri()), &delivery("email", NotificationKind::Resolved)).await.unwrap();
     let body = only_body(&server).await;
@@ -114,7 +114,7 @@ async fn every_answer_is_judged() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_where_nobody_is_named() {
+async fn nothing_is_sent_without_a_recipient() {
     let mut config = config("http://127.0.0.1:9");
     config.email.as_mut().unwrap().to.clear();
     assert_eq!(outcome(&send(&config, &delivery("email", NotificationKind::Firing)).await).0, "not configured");

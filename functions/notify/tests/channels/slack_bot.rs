@@ -206,7 +206,7 @@ async fn what_is_new_of_several_names_the_worst() {
 }
 
 #[tokio::test]
-async fn what_tells_of_a_part_of_a_group_leaves_the_message_about_the_whole() {
+async fn a_notification_of_a_part_of_a_group_does_not_change_the_message() {
     let slack = slack(&[("chat.update", posted()), ("chat.postMessage", posted())]).await;
     let mut delivery = later(NotificationKind::Acknowledged);
     delivery.notification.is_part = true;
@@ -229,7 +229,7 @@ async fn a_message_that_is_gone_is_written_anew() {
 }
 
 #[tokio::test]
-async fn what_tells_of_many_changes_no_message() {
+async fn a_digest_changes_no_message() {
     for kind in [NotificationKind::Digest, NotificationKind::Summary] {
         let server = slack(&[("chat.postMessage", posted())]).await;
         send(&config(&server.uri()), &later(kind)).await.unwrap();
@@ -238,7 +238,7 @@ async fn what_tells_of_many_changes_no_message() {
 }
 
 #[tokio::test]
-async fn slack_s_own_words_tell_what_may_go_well_later() {
+async fn slack_s_own_words_decide_about_a_retry() {
     for (error, word) in [
         ("ratelimited", "later"),
         ("internal_error", "later"),
@@ -253,8 +253,8 @@ async fn slack_s_own_words_tell_what_may_go_well_later() {
     ] {
         let server = answering(said(json!({"ok": false, "error": error})).insert_header("retry-after", "9")).await;
         let result = send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await;
-        let (told, status, after) = outcome(&result);
-        assert_eq!((told, status, after), (word, Some(200), (word == "later").then_some(9)), "{result:?}");
+        let (result_word, status, after) = outcome(&result);
+        assert_eq!((result_word, status, after), (word, Some(200), (word == "later").then_some(9)), "{result:?}");
     }
     let server = answering(ResponseTemplate::new(200).set_body_string("<html>a portal</html>")).await;
     assert_eq!(outcome(&send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await).0, "later");

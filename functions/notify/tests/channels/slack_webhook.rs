@@ -14,7 +14,7 @@ fn config(uri: &str) -> ChannelsConfig {
 }
 
 #[tokio::test]
-async fn a_first_message_tells_everything() {
+async fn a_first_message_shows_everything() {
     let server = answering(ResponseTemplate::new(200).set_body_string("ok")).await;
     let sent = send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await;
     assert_eq!(outcome(&sent), ("sent", Some(200), None));

@@ -74,7 +74,7 @@ fn a_message_is_never_longer_than_three_parts() {
 }
 
 #[tokio::test]
-async fn twilio_s_own_words_are_told() {
+async fn twilio_s_own_words_are_shown() {
     for (status, code, message, word) in [
         (400, 21_211, "The 'To' number is not a valid phone number.", "refused"),
         (400, 21_610, "Attempt to send to unsubscribed recipient", "refused"),

@@ -67,7 +67,7 @@ async fn a_subject_shows_an_error_s_text_as_it_is() {
 }
 
 #[tokio::test]
-async fn without_a_name_all_are_told_whom_the_environment_names() {
+async fn without_a_name_all_configured_addresses_are_notified() {
     let mut mail = MailServer::start(&json!({})).await;
     send(&plain(mail.port()), &delivery("email", NotificationKind::Resolved)).await.unwrap();
     let taken = mail.taken().await;
@@ -88,13 +88,13 @@ async fn what_passes_is_tried_later_and_what_does_not_is_final() {
         let mail = MailServer::start(&json!({"reply": {(command): reply}})).await;
         let result = send(&plain(mail.port()), &delivery("email", NotificationKind::Firing)).await;
         assert_eq!(outcome(&result), (word, Some(status), None), "{result:?}");
-        let told = result.unwrap_err().to_string();
-        assert_eq!(told, format!("the mail server answered {status}: {}", &reply[4..]));
+        let shown = result.unwrap_err().to_string();
+        assert_eq!(shown, format!("the mail server answered {status}: {}", &reply[4..]));
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_silent_or_away_is_tried_later() {
+async fn a_server_that_is_silent_or_unavailable_is_tried_later() {
     let mail = MailServer::start(&json!({"silent": true})).await;
     let channels = Channels::new(plain(mail.port())).unwrap();
     let result = channels.send(&delivery("email", NotificationKind::Firing), Duration::from_millis(300)).await;
@@ -140,7 +140,7 @@ async fn a_connection_that_must_be_safe_is_or_nothing_is_sent() {
     let trusting = required.trusting(&certificate).unwrap();
     let sent = send(&config(trusting), &delivery("email", NotificationKind::Firing)).await;
     assert_eq!(outcome(&sent), ("sent", Some(250), None), "{sent:?}");
-    // So the first one it takes is this one: the other told it nothing.
+    // So the first one it takes is this one: the other sent it nothing.
     let taken = mail.taken().await;
     assert_eq!((&taken["encrypted"], &taken["login"]), (&json!(true), &json!("watch")));
 

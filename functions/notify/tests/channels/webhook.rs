@@ -29,7 +29,7 @@ fn header<'a>(request: &'a Request, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn everything_is_told_and_signed() {
+async fn everything_is_sent_and_signed() {
     let server = answering(ResponseTemplate::new(204)).await;
     let sent = send(&config(&server.uri()), &delivery("webhook", NotificationKind::Firing)).await;
     assert_eq!(outcome(&sent), ("sent", Some(204), None));
@@ -84,7 +84,7 @@ async fn every_answer_is_judged() {
 }
 
 #[tokio::test]
-async fn an_address_that_the_answer_repeats_is_not_told() {
+async fn an_address_that_the_answer_repeats_is_not_shown() {
     let answer = ResponseTemplate::new(404).set_body_string("<pre>Cannot POST /hooks/SECRETPATH</pre>\r\n");
     let server = answering(answer).await;
     let refused = send(&config(&server.uri()), &delivery("webhook", NotificationKind::Firing)).await.unwrap_err();

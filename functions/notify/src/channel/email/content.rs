@@ -1,4 +1,4 @@
-//! What an e-mail says, whoever carries it: subject, text, the same as HTML, and the ids by which mail programs put the
+//! The content of an e-mail, for each way to send it: subject, text, the same as HTML, and the ids by which mail programs put the
 //! messages about one problem together.
 
 use serde_json::{Value, json};

@@ -70,7 +70,7 @@ impl Bot<'_> {
         }
         let mut message = blocks::message(&delivery.notification, Buttons::Offered);
         message["channel"] = json!(self.channel);
-        // So that a message that came twice after a crash can be told from another.
+        // So that a message that was sent twice after a crash can be recognised.
         message["metadata"] = json!({
             "event_type": "watchkeeper_notice",
             "event_payload": {"id": delivery.id, "dedup_key": delivery.dedup_key},
@@ -86,8 +86,8 @@ impl Bot<'_> {
         }
     }
 
-    /// Changes the first message and replies to it; none when it is gone. What tells of a part of a group is a reply only:
-    /// in the message's place it would take the others away.
+    /// Changes the first message and replies to it; none when it is gone. A notification of a part of a group is a reply only:
+    /// in the message's place it would hide the others.
     async fn change(&self, delivery: &Delivery, channel: &str, ts: &str) -> Result<Option<Answer>, SendError> {
         let message = blocks::message(&delivery.notification, Buttons::Offered);
         // Unlike a new message, a changed one would be searched for addresses and mentions.
@@ -100,7 +100,7 @@ impl Bot<'_> {
         let mut reply = blocks::news(&delivery.notification);
         reply["channel"] = json!(channel);
         reply["thread_ts"] = json!(ts);
-        // A reply is seen by those who follow the thread; what nobody has reacted to is for all.
+        // A reply is seen by those who follow the thread; what is not acknowledged is for all.
         let is_for_all = matches!(
             delivery.notification.kind,
             NotificationKind::Firing | NotificationKind::Repeat | NotificationKind::Escalated

@@ -1,5 +1,5 @@
-//! Slack's incoming webhooks: they write a message and can't change it, so what becomes of a problem is told by one
-//! short message more.
+//! Slack's incoming webhooks: they write a message and can't change it, so a change of a problem is
+//! one more short message.
 
 use chrono::{DateTime, Utc};
 use shared::address::Address;
