@@ -1,6 +1,7 @@
 //! Notifying people: what becomes of events in the database, and what receivers get over real HTTP.
 
 mod certificates;
+mod counts;
 mod deliveries;
 mod escalations;
 mod groups;
