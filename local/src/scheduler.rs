@@ -74,7 +74,11 @@ pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
         each_second("events stay in the outbox", app, |app, now| async move {
             dispatch::publish(&app, now).await.map(drop)
         }),
-        each_second("groups wait", || notify.clone(), |app, now| async move { notify::tell_waiting(&app, now).await }),
+        each_second(
+            "groups wait",
+            || notify.clone(),
+            |app, now| async move { notify::notify_waiting(&app, now).await }
+        ),
         each_second(
             "messages wait",
             || notify.clone(),
@@ -87,7 +91,7 @@ pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
             Duration::from_secs(60),
             "what was missed waits",
             || notify.clone(),
-            |app, now| async move { notify::tell_missed(&app, now).await }
+            |app, now| async move { notify::notify_missed(&app, now).await }
         ),
     );
 }

@@ -215,7 +215,7 @@ impl Stack {
         let router = routes(&common, &config.access, &config.sentry, &config.vendors, redactor)?;
         let notify = notify::App::new(common.store.clone(), config.notify)?;
         if config.ticks != Ticks::NoneAndNoSweeps
-            && let Err(error) = notify::introduce(&notify, Utc::now()).await
+            && let Err(error) = notify::register_receivers(&notify, Utc::now()).await
         {
             tracing::debug!(error = %chain(error.as_ref()), "the first sweep says which channels there are");
         }

@@ -14,6 +14,7 @@
 
 pub mod address;
 pub mod applications;
+pub mod back_off;
 mod batches;
 pub mod bus;
 pub mod classify;
@@ -33,6 +34,7 @@ pub mod redact;
 pub mod security;
 pub mod sentry_event;
 pub mod signature;
+pub mod slack_buttons;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

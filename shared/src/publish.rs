@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::back_off::equal_jitter;
 pub use crate::bus::BusConfig;
 use crate::bus::{Bus, Entry};
 use crate::events::{IncompleteEvent, PendingEvent, complete};
@@ -235,10 +236,11 @@ fn back_off(event: &PendingEvent, longest: TimeDelta) -> TimeDelta {
     let Some(doublings) = u32::try_from(event.attempts).ok().and_then(|attempts| attempts.checked_sub(1)) else {
         return TimeDelta::zero();
     };
-    let wait = TimeDelta::seconds(10 << doublings.min(10)).min(longest);
     // The end of an id is random; the jitter of an event varies with each attempt.
-    let random = i32::from(event.id.as_bytes()[15].wrapping_add(event.id.as_bytes()[14].wrapping_mul(doublings as u8)));
-    wait / 2 + wait * random / 510
+    let random = event.id.as_bytes()[15].wrapping_add(event.id.as_bytes()[14].wrapping_mul(doublings as u8));
+    let longest = longest.to_std().unwrap_or_default();
+    let wait = equal_jitter(Duration::from_secs(10), doublings, longest, f64::from(random) / 255.0);
+    TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX)
 }
 
 #[cfg(test)]

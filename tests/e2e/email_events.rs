@@ -163,10 +163,10 @@ async fn an_event_that_arrives_before_the_e_mail_is_marked_as_sent_is_kept() {
 /// Marks the e-mail as sent.
 async fn record_sent(database: &Database, id: Uuid) {
     let receiver = &Receiver::parse("email:ada@shop.example").unwrap();
-    let attempt = Attempt { id, receiver, claimed_by: id, at: Utc::now() };
-    let remote = json!({"subject": "it broke", "message_id": "<1@example.com>"});
-    let client = database.store().connection().await.unwrap();
-    mark_sent(&client, &attempt, Some(202), Some(&remote)).await.unwrap();
+    let attempt = &Attempt { id, receiver, claimed_by: id, at: Utc::now() };
+    let remote = &json!({"subject": "it broke", "message_id": "<1@example.com>"});
+    let store = database.store();
+    store.run(|client| async move { mark_sent(&client, attempt, Some(202), Some(remote)).await }).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Ladders: who has not reacted in time is followed by others, once for each step, until somebody reacts.
+//! Escalations: an event for each step, once, until all is acknowledged.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ fn app(database: &Database) -> dispatch::App {
     dispatch::App::new(store.clone(), Publisher::new(store, BusConfig::default()))
 }
 
-/// An open incident, an active alert, and a group of the two with a ladder of three steps that began just now.
-async fn ladder(database: &Database) -> DateTime<Utc> {
+/// An open incident, an active alert, and a group of the two with an escalation of three steps that started just now.
+async fn escalation(database: &Database) -> DateTime<Utc> {
     database
         .execute(
             "INSERT INTO incidents (incident_id, title, severity, category, application, error_message)
@@ -38,8 +38,8 @@ async fn escalate(database: &Database, now: DateTime<Utc>) -> usize {
     dispatch::escalate(&app(database), now).await.unwrap()
 }
 
-/// The steps that were told, with whom.
-async fn told(database: &Database) -> Vec<(i64, Value)> {
+/// The steps that were taken, with their receivers.
+async fn taken(database: &Database) -> Vec<(i64, Value)> {
     let rows = database.rows("SELECT detail FROM event_outbox ORDER BY (detail ->> 'step')::int", &[]).await;
     let details = rows.iter().map(|row| row.get::<_, Value>(0));
     details.map(|detail| (detail["step"].as_i64().unwrap(), detail["receivers"].clone())).collect()
@@ -56,9 +56,9 @@ fn minutes(minutes: i64) -> TimeDelta {
 }
 
 #[tokio::test]
-async fn each_step_is_told_at_its_time_and_once() {
+async fn each_step_is_taken_once_at_its_time() {
     let database = Database::migrated().await;
-    let start = ladder(&database).await;
+    let start = escalation(&database).await;
     assert_eq!(escalate(&database, start + TimeDelta::seconds(299)).await, 0);
     assert_eq!(escalate(&database, start + minutes(5)).await, 1);
     assert_eq!(escalate(&database, start + minutes(6)).await, 0);
@@ -73,14 +73,14 @@ async fn each_step_is_told_at_its_time_and_once() {
     assert_eq!(escalate(&database, start + minutes(30)).await, 1);
     assert_eq!(escalate(&database, start + minutes(600)).await, 0);
     let wanted = [(1, json!(["sms"])), (2, json!(["pagerduty", "slack:#ops"])), (3, json!(["email:boss@example.com"]))];
-    assert_eq!(told(&database).await, wanted);
-    assert_eq!(ending(&database).await, (true, false, None), "there is no further step, and nobody has reacted");
+    assert_eq!(taken(&database).await, wanted);
+    assert_eq!(ending(&database).await, (true, false, None), "there is no further step, and it is not acknowledged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_sweeps_at_once_tell_each_step_once() {
+async fn two_sweeps_at_once_take_each_step_once() {
     let database = Database::migrated().await;
-    let start = ladder(&database).await;
+    let start = escalation(&database).await;
     database
         .execute(
             "INSERT INTO notification_groups (group_key, route, settings, first_seen_at)
@@ -102,12 +102,12 @@ async fn two_sweeps_at_once_tell_each_step_once() {
     }
     sum += escalate(&database, now).await;
     assert_eq!(sum, 301);
-    assert_eq!(database.count("(SELECT DISTINCT detail ->> 'group_key' FROM event_outbox) AS told").await, 301);
+    assert_eq!(database.count("(SELECT DISTINCT detail ->> 'group_key' FROM event_outbox) AS taken").await, 301);
     assert_eq!(database.count("event_outbox").await, 301);
 }
 
 #[tokio::test]
-async fn a_ladder_ends_when_somebody_is_on_everything_and_names_who() {
+async fn an_escalation_ends_when_everything_is_acknowledged_and_names_by_whom() {
     for (change, by) in [
         ("UPDATE incidents SET status = 'acknowledged', handled_by = 'slack:ada', updated_at = now()", "slack:ada"),
         ("UPDATE incidents SET status = 'resolved', handled_by = 'operator', updated_at = now()", "operator"),
@@ -115,7 +115,7 @@ async fn a_ladder_ends_when_somebody_is_on_everything_and_names_who() {
         ("DELETE FROM incidents", "acknowledged"),
     ] {
         let database = Database::migrated().await;
-        let start = ladder(&database).await;
+        let start = escalation(&database).await;
         database.execute(change).await;
         assert_eq!(escalate(&database, start + minutes(5)).await, 1, "the alert is still active: {change}");
         database.execute("UPDATE alert_events SET status = 'acknowledged', acknowledged_at = now()").await;
@@ -128,7 +128,7 @@ async fn a_ladder_ends_when_somebody_is_on_everything_and_names_who() {
 #[tokio::test]
 async fn who_has_taken_an_alert_without_an_incident_is_named_too() {
     let database = Database::migrated().await;
-    let start = ladder(&database).await;
+    let start = escalation(&database).await;
     database
         .execute(
             "UPDATE incidents SET status = 'resolved';
@@ -140,22 +140,22 @@ async fn who_has_taken_an_alert_without_an_incident_is_named_too() {
 }
 
 #[tokio::test]
-async fn a_ladder_waits_while_a_silence_holds() {
+async fn an_escalation_waits_during_a_silence() {
     let database = Database::migrated().await;
-    let start = ladder(&database).await;
+    let start = escalation(&database).await;
     database.execute("UPDATE notification_members SET muted_by = 'silence:1'").await;
     assert_eq!(escalate(&database, start + minutes(5)).await, 0);
     assert_eq!(escalate(&database, start + minutes(7)).await, 0);
     assert_eq!(ending(&database).await, (false, false, None));
     database.execute("UPDATE notification_members SET muted_by = NULL").await;
     assert_eq!(escalate(&database, start + minutes(9)).await, 1);
-    assert_eq!(told(&database).await[0].0, 1);
+    assert_eq!(taken(&database).await[0].0, 1);
 }
 
 #[tokio::test]
 async fn after_a_long_silence_the_steps_keep_their_distance() {
     let database = Database::migrated().await;
-    let start = ladder(&database).await;
+    let start = escalation(&database).await;
     assert_eq!(escalate(&database, start + minutes(120)).await, 1, "one step, not all that lie in the past");
     assert_eq!(escalate(&database, start + minutes(129)).await, 0);
     assert_eq!(escalate(&database, start + minutes(130)).await, 1);
@@ -165,9 +165,9 @@ async fn after_a_long_silence_the_steps_keep_their_distance() {
 }
 
 #[tokio::test]
-async fn ladders_that_only_end_keep_no_other_from_its_step() {
+async fn escalations_that_only_end_block_no_other() {
     let database = Database::migrated().await;
-    let start = ladder(&database).await;
+    let start = escalation(&database).await;
     database
         .execute(
             "INSERT INTO notification_groups (group_key, route, settings, first_seen_at)
@@ -184,8 +184,8 @@ async fn ladders_that_only_end_keep_no_other_from_its_step() {
 #[tokio::test]
 async fn the_local_stack_climbs_within_a_second_or_so() {
     let stack = TestStack::builder().local_bus().start(Database::migrated().await).await;
-    ladder(&stack.database).await;
+    escalation(&stack.database).await;
     stack.database.execute("UPDATE escalations SET next_at = now()").await;
-    let told = "SELECT count(*) = 1 FROM event_outbox WHERE published_at IS NOT NULL";
-    tokio::time::timeout(Duration::from_secs(20), stack.database.wait_until(told)).await.unwrap();
+    let published = "SELECT count(*) = 1 FROM event_outbox WHERE published_at IS NOT NULL";
+    tokio::time::timeout(Duration::from_secs(20), stack.database.wait_until(published)).await.unwrap();
 }

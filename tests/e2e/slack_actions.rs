@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use slack_actions::signature::sign;
 use url::form_urlencoded;
 
+use crate::notify::inbox::Inbox;
+use crate::notify::{app, batch, of_incident};
 use crate::operators::{alert, audit, events, incident, with_alert, with_incident};
 
 const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
@@ -56,6 +58,27 @@ async fn a_click_acknowledges_the_incident_in_the_name_of_the_person() {
     let published = events(&stack.database).await;
     assert_eq!((published.len(), published[0].0.as_str()), (1, "IncidentAcknowledged"));
     assert_eq!(audit(&stack.database).await[0].1, "Acknowledged by slack:ann");
+}
+
+#[tokio::test]
+async fn a_click_on_a_button_that_notify_drew_acknowledges_the_incident() {
+    let (database, _) = with_incident().await;
+    let slack = Inbox::open().await;
+    let bot = [
+        ("SLACK_BOT_TOKEN", "xoxb-1".to_owned()),
+        ("SLACK_CHANNEL", "#ops".to_owned()),
+        ("SLACK_API_URL", slack.url("")),
+    ];
+    let opened = of_incident("IncidentOpened", "INC-HEALTH-1");
+    notify::handle(&app(&database, &bot), batch(&[opened])).await;
+    let blocks = slack.got()[0].body["blocks"].clone();
+    let actions = blocks.as_array().unwrap().iter().find(|block| block["type"] == "actions").unwrap();
+    let mut payload = payload("", "");
+    payload["actions"] = json!([actions["elements"][0]]);
+    payload["actions"][0]["action_ts"] = "1795521600.123456".into();
+    let stack = stack_on(database).await;
+    assert_eq!(click(&stack, &payload).await, 200);
+    assert_eq!(incident(&stack.database).await, ("acknowledged".to_owned(), Some("slack:ann".to_owned())));
 }
 
 #[tokio::test]

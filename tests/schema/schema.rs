@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use harness::Database;
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use serde_json::{Value, json};
 use shared::model::{
     AlertStatus, AlertType, Channel, CheckInStatus, IncidentStatus, Kind, Quota, ServiceState, Severity,
@@ -118,7 +118,7 @@ async fn the_checks_allow_exactly_the_words_of_the_enums() {
         ("check_ins", "status", CheckInStatus::ALL.map(CheckInStatus::as_str).into()),
         ("notifications", "channel", Channel::ALL.map(Channel::as_str).into()),
         ("notification_receivers", "channel", Channel::ALL.map(Channel::as_str).into()),
-        ("notifications", "kind", NoticeKind::ALL.map(NoticeKind::as_str).into()),
+        ("notifications", "kind", NotificationKind::ALL.map(NotificationKind::as_str).into()),
         ("notification_members", "state", states.into()),
         ("notification_members", "told", states.into()),
         ("service_health_checks", "status", results.map(ServiceState::as_str).collect()),

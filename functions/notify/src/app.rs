@@ -13,7 +13,7 @@ use crate::channel::{Channels, ChannelsConfig};
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it stands who was told of what.
+    /// Where notifications are stored.
     pub database: DatabaseConfig,
     /// What the function itself needs.
     pub notify: NotifyConfig,
@@ -42,7 +42,7 @@ impl NotifyConfig {
     }
 }
 
-/// Everything that telling needs. Cheap to clone.
+/// Everything that notifying needs. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
     pub(crate) store: Store,
@@ -83,7 +83,7 @@ impl App {
         })
     }
 
-    /// Waits at most so long for those who send what waits ([`crate::send_waiting`]), and lets nobody begin: what is cut off
+    /// Waits at most so long for running deliveries ([`crate::send_waiting`]), and starts no other: what is cut off
     /// between sending and recording is sent again.
     pub async fn stop_sending(&self, patience: Duration) {
         let all = u32::try_from(SENDERS).unwrap_or(u32::MAX);

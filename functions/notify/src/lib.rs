@@ -1,38 +1,45 @@
-//! `notify`: tells people what has happened, once.
+//! `notify`: notifies people of what has happened, once.
 //!
 //! - Trigger: the SQS queue that the bus puts our events into, in batches; and a schedule, each minute ([`sweep`]), for what
 //!   waits. The local stack sweeps each second.
-//! - Guarantees: what is to be told is decided once per event, under the lock of its group, and stored as messages before
-//!   any is sent; a message that a channel does not take is sent again until it does or refuses for good. After a crash
-//!   between sending and recording a message may come twice, with the same dedup key.
+//! - Guarantees: what to notify is decided once per event, under the lock of its group, and stored as notifications before any
+//!   is delivered; a delivery that fails is retried until the channel accepts it or refuses for good. After a crash between
+//!   sending and recording a notification may be delivered twice, with the same dedup key.
 //! - Idempotency key: (event, channel, recipient).
 //!
-//! Steps: `event` (a body to what it is about) → `looking` (where that stands now, in each of its groups) → `telling` (what
-//! is told of a group, as messages) → `deliver`. Pure decisions: [`routing`], [`group`], [`muting`], [`ladder`], [`limits`].
+//! The pipeline: `receive` (an event to what to evaluate) → `evaluate` (locks the groups, loads a snapshot) → `decide` (a pure
+//! function from the snapshot to a plan) → `apply` (writes the plan) → `deliver`. Beside events, `sweep` evaluates what is due,
+//! `step` and `heal` notify of escalation steps and heal runs, `summary` of silences that have ended. Pure: `decide`,
+//! `pagerduty`, `routing`, `muting`, `problem`, `limits`.
 
 pub mod app;
+mod apply;
 pub mod channel;
+mod decide;
 mod deliver;
-mod due;
+mod evaluate;
 mod event;
-pub mod group;
-mod hearing;
-pub mod ladder;
-pub mod limits;
-mod looking;
-pub mod muting;
-pub mod notice;
+mod heal;
+mod limits;
+mod membership;
+mod muting;
+pub mod notification;
+mod pagerduty;
 pub mod parameters;
+mod plan;
 mod problem;
+mod receive;
 mod refresh;
-pub mod routing;
+mod routing;
 mod rules;
-mod telling;
+mod step;
+mod summary;
+mod sweep;
 
 pub use app::App;
+pub use receive::receive;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -40,40 +47,33 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, Utc};
 use shared::store::chain;
 use shared::store::notifications::receivers;
-use tokio::task::{JoinError, JoinSet};
 
-use crate::event::Heard;
 use crate::rules::Rules;
 
-// The function has 60 s, a message may take ten, and a transaction five.
+// The function has 60 s, a delivery may take ten, and a transaction five.
 
-/// What was not heard by then has to come again.
-const HEARING: Duration = Duration::from_secs(20);
-/// After a batch no message is begun after this time: a channel that hangs must not keep the next events waiting. The rest
-/// is a sweep's.
-const SENDING: Duration = Duration::from_secs(5);
+/// After a batch no delivery begins after this time: a channel that hangs must not delay the next events. The rest is a
+/// sweep's.
+const AFTER_BATCH: Duration = Duration::from_secs(5);
 /// A sweep begins nothing after this time.
 const SWEEP: Duration = Duration::from_secs(40);
-/// No message is begun after this time by who sends what waits.
-const SENDING_ON: Duration = Duration::from_secs(20);
-/// A batch that the database was not there for is tried again after this pause.
+/// Of a sweep, or of its own, delivering has this time.
+const DELIVERING: Duration = Duration::from_secs(20);
+/// A batch that failed because the database was unavailable is tried again after this pause.
 const PAUSE: Duration = Duration::from_secs(2);
-/// So many events of a batch at a time: each takes a connection.
-const AT_ONCE: usize = 4;
 
-/// Tells what these events say, and names the messages of the queue that have to come again: all that could not be acted
-/// upon. Only what can't be read is logged, and does not come again.
+/// Receives a batch of events and delivers what is due. Returns the ids of the messages that have to be received again.
 pub async fn handle(app: &App, batch: SqsEvent) -> SqsBatchResponse {
-    let response = hear(app, batch).await;
-    if let Err(error) = deliver::deliver(app, Utc::now(), SENDING).await {
-        // They are stored; a sweep sends them.
-        tracing::warn!(error = %chain(&error), "messages wait for the next sweep");
+    let response = receive(app, batch).await;
+    if let Err(error) = deliver::deliver(app, Utc::now(), AFTER_BATCH).await {
+        // They are stored; a sweep delivers them.
+        tracing::warn!(error = %chain(&error), "notifications wait for the next sweep");
     }
     response
 }
 
-/// As [`handle`], and again for what has failed, for as long as no more than this time has passed: a queue of AWS brings it
-/// back only after minutes, and most failovers are over before that.
+/// As [`handle`], and again for what has failed, until this time has passed: a queue of AWS delivers it again only after
+/// minutes, and most failovers are over before that.
 pub async fn handle_patiently(app: &App, batch: SqsEvent, patience: Duration) -> SqsBatchResponse {
     let began = Instant::now();
     let mut left = batch.clone();
@@ -90,149 +90,92 @@ pub async fn handle_patiently(app: &App, batch: SqsEvent, patience: Duration) ->
     }
 }
 
-/// As [`handle`], but for sending: somebody else does that ([`send_waiting`]).
-pub async fn hear(app: &App, batch: SqsEvent) -> SqsBatchResponse {
-    let now = Utc::now();
-    let mut heard = Vec::with_capacity(batch.records.len());
-    for message in batch.records {
-        let id = message.message_id.unwrap_or_default();
-        match event::parse(message.body.as_deref().unwrap_or_default()) {
-            Ok(Heard { what: event::What::Nothing, .. }) => {
-                tracing::debug!(message.id = id, "message {id} is about nothing that people are told of");
-            }
-            Ok(event) => heard.push((id, event)),
-            Err(error) => {
-                tracing::error!(message.id = id, error = %chain(&error), "refused message {id}: it can't be read");
-            }
-        }
-    }
-    let mut response = SqsBatchResponse::default();
-    if heard.is_empty() {
-        return response;
-    }
-    let failed = match Rules::load(app, now).await {
-        Ok(rules) => hear_all(app, Arc::new(rules), heard, now).await,
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "{} events have to come again", heard.len());
-            heard.into_iter().map(|(id, _)| id).collect()
-        }
-    };
-    response.set_failures(failed);
-    response
-}
-
-/// Acts on these, several at a time; returns those that have to come again, among them all that were not reached in time.
-async fn hear_all(app: &App, rules: Arc<Rules>, heard: Vec<(String, Heard)>, now: DateTime<Utc>) -> Vec<String> {
-    let mut failed: BTreeSet<String> = heard.iter().map(|(id, _)| id.clone()).collect();
-    let mut hearing: JoinSet<Option<String>> = JoinSet::new();
-    // Whoever does not come back with its id has failed, for whatever reason.
-    let settle = |failed: &mut BTreeSet<String>, joined: Option<Result<Option<String>, JoinError>>| {
-        if let Some(Ok(Some(id))) = joined {
-            failed.remove(&id);
-        }
-    };
-    let until = tokio::time::Instant::now() + HEARING;
-    for (id, event) in heard {
-        if hearing.len() >= AT_ONCE {
-            match tokio::time::timeout_at(until, hearing.join_next()).await {
-                Ok(joined) => settle(&mut failed, joined),
-                Err(_) => break,
-            }
-        }
-        let (app, rules) = (app.clone(), Arc::clone(&rules));
-        hearing.spawn(async move {
-            let heard = hearing::hear(&app, &rules, &event, now).await;
-            heard.map_err(|error| hearing::log_failure(event.id, &error)).ok().map(|()| id)
-        });
-    }
-    while !hearing.is_empty() {
-        match tokio::time::timeout_at(until, hearing.join_next()).await {
-            Ok(joined) => settle(&mut failed, joined),
-            // What is still at it ends with its task.
-            Err(_) => break,
-        }
-    }
-    failed.into_iter().collect()
-}
-
-/// A sweep: tells what has waited for its time ([`tell_waiting`]), sends ([`send_waiting`]), looks for what
-/// was missed ([`tell_missed`]).
+/// A sweep: evaluates what is due ([`notify_waiting`]) or was missed ([`notify_missed`]), and delivers ([`send_waiting`]).
 ///
 /// # Errors
-/// When the database can't be used; the next sweep does the rest. What is stored already is sent in any case.
+/// When the database can't be used; the next sweep does the rest. What is stored already is delivered in any case.
 pub async fn sweep(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     let until = Instant::now() + SWEEP;
-    let told = tell_until(app, now, until).await;
-    let missed = tell_missed(app, now).await;
+    let evaluated = evaluate_by_time(app, now, until).await;
     // Whatever has become of that: what is decided goes out.
-    deliver::deliver(app, now, SENDING_ON.min(until.saturating_duration_since(Instant::now())))
+    deliver::deliver(app, now, DELIVERING.min(until.saturating_duration_since(Instant::now())))
         .await
-        .context("send messages")?;
-    told?;
-    missed
+        .context("deliver notifications")?;
+    evaluated
 }
 
-/// Tells of what has changed some minutes ago and was not heard of, as messages that are still to be sent.
+async fn evaluate_by_time(app: &App, now: DateTime<Utc>, until: Instant) -> anyhow::Result<()> {
+    let rules = load_rules(app, now).await?;
+    let waiting = evaluate_waiting(app, &rules, now, until).await;
+    evaluate_missed(app, &rules, now).await?;
+    waiting
+}
+
+/// Evaluates what has changed some minutes ago without an event. What that notifies is stored, and still to be delivered.
 ///
 /// # Errors
 /// When the database can't be used; the next time does the rest.
-pub async fn tell_missed(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
-    let rules = Rules::load(app, now).await.context("read who is told")?;
-    let missed = due::tell_missed(app, &rules, now, Instant::now() + SENDING).await;
-    let missed = missed.context("tell of what was missed")?;
+pub async fn notify_missed(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+    evaluate_missed(app, &Rules::load(app, now).await.context("read the rules")?, now).await
+}
+
+async fn evaluate_missed(app: &App, rules: &Rules, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let missed = sweep::evaluate_missed(app, rules, now, Instant::now() + AFTER_BATCH).await;
+    let missed = missed.context("evaluate missed changes")?;
     if missed > 0 {
-        tracing::warn!(missed, "looked at what had changed without being heard of");
+        tracing::warn!(missed, "evaluated {missed} changes without an event");
     }
     Ok(())
 }
 
-/// Tells of groups that waited and of what was muted, as messages that are still to be sent.
+/// Evaluates groups that are due and mutes that have ended. What that notifies is stored, and still to be delivered.
 ///
 /// # Errors
 /// When the database can't be used; the next time does the rest.
-pub async fn tell_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
-    tell_until(app, now, Instant::now() + SWEEP).await
+pub async fn notify_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+    let rules = load_rules(app, now).await?;
+    evaluate_waiting(app, &rules, now, Instant::now() + SWEEP).await
 }
 
-/// Says who is configured, so that `/ready` warns of no channel only where there is none. Each sweep does it, too.
+/// Stores which receivers are configured, so that `/ready` warns only if there is no channel. Each sweep does it, too.
 ///
 /// # Errors
 /// When the database can't be used.
-pub async fn introduce(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
-    note_configured(app, now).await.map(drop)
+pub async fn register_receivers(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
+    load_rules(app, now).await.map(drop)
 }
 
-async fn note_configured(app: &App, now: DateTime<Utc>) -> anyhow::Result<Rules> {
-    let rules = Rules::load(app, now).await.context("read who is told")?;
+/// Reads the rules and stores which receivers are configured.
+async fn load_rules(app: &App, now: DateTime<Utc>) -> anyhow::Result<Rules> {
+    let rules = Rules::load(app, now).await.context("read the rules")?;
     let configured = rules.configured.all();
     app.store
         .run(|client| async move { receivers::mark_seen(&client, configured, now).await })
         .await
-        .context("note who is configured")?;
+        .context("store the configured receivers")?;
     Ok(rules)
 }
 
-/// In turns, so that ten thousand groups that are due at once do not keep back what the first of them have to say.
-async fn tell_until(app: &App, now: DateTime<Utc>, until: Instant) -> anyhow::Result<()> {
-    let rules = note_configured(app, now).await?;
+/// In turns, so that ten thousand groups that are due at once do not delay the notifications of the first of them.
+async fn evaluate_waiting(app: &App, rules: &Rules, now: DateTime<Utc>, until: Instant) -> anyhow::Result<()> {
     loop {
-        let due = due::tell_due(app, &rules, now, until).await.context("tell of groups that waited")?;
-        let unmuted = due::tell_unmuted(app, &rules, now, until).await.context("tell of what was muted")?;
+        let due = sweep::evaluate_due(app, rules, now, until).await.context("evaluate due groups")?;
+        let unmuted = sweep::evaluate_unmuted(app, rules, now, until).await.context("evaluate ended mutes")?;
         if due + unmuted > 0 {
-            tracing::info!(due, unmuted, "told what had waited");
+            tracing::info!(due, unmuted, "evaluated what was due");
         }
-        if (due < due::LIMIT && unmuted < due::LIMIT) || Instant::now() >= until {
+        if (due < sweep::LIMIT && unmuted < sweep::LIMIT) || Instant::now() >= until {
             return Ok(());
         }
-        deliver::deliver(app, now, SENDING).await.context("send messages")?;
+        deliver::deliver(app, now, AFTER_BATCH).await.context("deliver notifications")?;
     }
 }
 
-/// Sends what is due. Several at a time send different messages; where many are at it already, this returns at once.
+/// Delivers what is due. Several calls at a time deliver different notifications; while there are many, this returns at once.
 ///
 /// # Errors
 /// When the database can't be used; the next time does the rest.
 pub async fn send_waiting(app: &App, now: DateTime<Utc>) -> anyhow::Result<()> {
     let Ok(_sending) = app.sending.try_acquire() else { return Ok(()) };
-    deliver::deliver(app, now, SENDING_ON).await.context("send messages")
+    deliver::deliver(app, now, DELIVERING).await.context("deliver notifications")
 }

@@ -81,7 +81,7 @@ struct Ssm {
     credentials: Credentials,
 }
 
-/// Why a request brought nothing.
+/// Why a request returned nothing.
 enum Failure {
     /// The next may.
     Passing(anyhow::Error),

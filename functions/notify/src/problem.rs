@@ -1,67 +1,19 @@
-//! A subject as it stands now, as a member of a group: what routes pick it by, what a message says of it, whether it is muted.
+//! A subject as it is now, as a member of a group: what routes match, what a notification says of it, whether it is muted. Pure.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::model::{IncidentStatus, Labels, Subject};
+use shared::model::Subject;
 use shared::store::StoreError;
-use shared::store::notifications::groups::Member;
+use shared::store::notifications::members::Member;
 use shared::store::notifications::subjects::Present;
 
-use crate::muting::{Mute, Standing, mute};
-use crate::notice::{Problem, ProblemState};
+use crate::muting::mute;
+use crate::notification::{Problem, ProblemState};
 use crate::rules::Rules;
 
-/// What is kept of a problem in its group.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Details {
-    pub(crate) labels: Labels,
-    pub(crate) problem: Problem,
-}
-
-impl Details {
-    pub(crate) fn read(value: Value) -> Result<Self, StoreError> {
-        serde_json::from_value(value).map_err(StoreError::internal)
-    }
-}
-
-pub(crate) fn labels(present: &Present) -> Labels {
-    Labels {
-        severity: present.severity,
-        category: present.category,
-        application: present.application.clone(),
-        environment: present.environment.clone(),
-        service: present.service.clone(),
-        tags: present.tags.clone(),
-    }
-}
-
-pub(crate) fn state(status: IncidentStatus) -> ProblemState {
-    match status {
-        IncidentStatus::Detected => ProblemState::Firing,
-        IncidentStatus::Acknowledged => ProblemState::Acknowledged,
-        IncidentStatus::Resolved => ProblemState::Resolved,
-    }
-}
-
-/// The words of `notification_members`.
-pub(crate) fn word(state: ProblemState) -> &'static str {
-    match state {
-        ProblemState::Firing => "firing",
-        ProblemState::Acknowledged => "acknowledged",
-        ProblemState::Resolved => "resolved",
-    }
-}
-
-fn parse(word: &str) -> Option<ProblemState> {
-    [ProblemState::Firing, ProblemState::Acknowledged, ProblemState::Resolved]
-        .into_iter()
-        .find(|it| self::word(*it) == word)
-}
-
-/// Whether people think that it is not over.
-pub(crate) fn is_known(member: &Member) -> bool {
-    matches!(member.told.as_deref(), Some("firing" | "acknowledged"))
+/// What a notification says of a member.
+pub(crate) fn read(problem: Value) -> Result<Problem, StoreError> {
+    serde_json::from_value(problem).map_err(StoreError::internal)
 }
 
 pub(crate) fn problem(subject: &Subject, present: &Present, public_url: Option<&str>) -> Problem {
@@ -69,16 +21,17 @@ pub(crate) fn problem(subject: &Subject, present: &Present, public_url: Option<&
         Subject::Incident(id) => (Some(id.as_str().to_owned()), None),
         Subject::Alert(id) => (None, Some(*id)),
     };
-    let state = state(present.status);
+    let state = ProblemState::from(present.status);
     let url = public_url.zip(incident_id.as_deref());
+    let labels = present.labels.clone();
     Problem {
         state,
         title: present.title.clone(),
-        severity: present.severity,
-        category: present.category,
-        application: present.application.clone(),
-        environment: present.environment.clone(),
-        service: present.service.clone(),
+        severity: labels.severity,
+        category: labels.category,
+        application: labels.application,
+        environment: labels.environment,
+        service: labels.service,
         message: present.message.clone(),
         since: present.since,
         resolved_at: present.resolved_at.filter(|_| state == ProblemState::Resolved),
@@ -86,13 +39,13 @@ pub(crate) fn problem(subject: &Subject, present: &Present, public_url: Option<&
         users: present.users,
         handled_by: present.handled_by.clone(),
         tried: present.tried.clone(),
-        incident_id: incident_id.clone(),
-        alert_id,
         url: url.map(|(base, id)| format!("{}/api/incidents/{id}", base.trim_end_matches('/'))),
+        incident_id,
+        alert_id,
     }
 }
 
-/// The member of a group that a subject is now; what people know of it is as it was.
+/// The member of a group that a subject is now; what people know of it stays.
 pub(crate) fn member(
     rules: &Rules,
     subject: &Subject,
@@ -100,31 +53,21 @@ pub(crate) fn member(
     known: Option<&Member>,
     now: DateTime<Utc>,
 ) -> Result<Member, StoreError> {
-    let labels = labels(present);
-    let state = state(present.status);
-    let told = known.and_then(|member| member.told.as_deref()).and_then(parse);
-    let came_back = known.is_some_and(|member| present.fired_at > member.fired_at);
-    // It ended and is back: whoever was on it may be gone. People still have to hear of its end, if it ends again.
-    let was_renewed = came_back || known.is_some_and(|member| member.renewed);
-    let renewed = was_renewed && told == Some(ProblemState::Acknowledged) && state == ProblemState::Firing;
-    let before = known.and_then(|member| member.muted_by.as_deref()).and_then(Mute::parse);
-    let standing = Standing {
+    let problem = problem(subject, present, rules.public_url.as_deref());
+    let state = problem.state;
+    let notified = known.and_then(|member| member.notified);
+    let is_reopened = known.is_some_and(|member| member.renewed || present.fired_at > member.fired_at);
+    let mut member = Member {
+        subject: subject.clone(),
         state,
-        told,
-        muted_by: before.as_ref(),
-        labels: &labels,
-        parents_down: &present.parents_down,
-        parents_up: &present.parents_up,
-    };
-    let muted_by = mute(standing, &rules.silences, now);
-    let details = Details { problem: problem(subject, present, rules.public_url.as_deref()), labels };
-    Ok(Member {
-        subject: subject.to_string(),
-        state: word(state).to_owned(),
-        told: told.map(|told| word(told).to_owned()),
-        muted_by: muted_by.map(|mute| mute.to_string()),
-        details: serde_json::to_value(details).map_err(StoreError::internal)?,
+        notified,
+        muted_by: known.and_then(|member| member.muted_by.clone()),
+        labels: Some(present.labels.clone()),
+        problem: serde_json::to_value(problem).map_err(StoreError::internal)?,
         fired_at: present.fired_at,
-        renewed,
-    })
+        // The assignee may be gone. People still have to be notified of its end, if it ends again.
+        renewed: is_reopened && notified == Some(ProblemState::Acknowledged) && state == ProblemState::Firing,
+    };
+    member.muted_by = mute(&member, &present.labels, &present.parents, &rules.silences, now);
+    Ok(member)
 }

@@ -1,65 +1,70 @@
-//! The problems of a group, as they are now: what is told by time must not tell what has changed since something was heard of
-//! them. Their events may be on their way still; of a silence that was made, or a parent that went down, there is none.
+//! The problems of a group as they are now, before it is notified because it is due. Their events may be on their way still; a
+//! new silence, and a parent that went down, have none.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use shared::model::{Labels, Subject};
 use shared::store::StoreError;
-use shared::store::notifications::groups::{self, Member, Named};
-use shared::store::notifications::standing;
+use shared::store::notifications::members::{self, Member, Named};
+use shared::store::notifications::mutes::{self, Mute};
+use shared::store::notifications::stale;
 use shared::store::notifications::subjects;
 
-use crate::looking::store;
-use crate::muting::Mute;
-use crate::notice::Notice;
+use crate::apply::LockedGroup;
+use crate::notification::Notification;
 use crate::problem;
 use crate::rules::Rules;
-use crate::telling::Held;
 
-/// So often those that a message would name are looked at: some may be muted, and others come in their place.
+/// How often those that a notification would name are read: some may be muted, and others come in their place.
 const ROUNDS: usize = 10;
 
-/// Stores where the problems of this group stand now: all that a silence means, all that a message would name, and those
+/// Stores the problems of this group as they are now: all that a silence matches, all that a notification would name, and those
 /// whose incident has changed.
-pub(crate) async fn refresh(held: &Held<'_>, rules: &Rules, now: DateTime<Utc>) -> Result<(), StoreError> {
-    silence(held, rules, now).await?;
+pub(crate) async fn refresh(locked: &LockedGroup<'_>, rules: &Rules, now: DateTime<Utc>) -> Result<(), StoreError> {
+    silence(locked, rules, now).await?;
     let mut seen = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let mut members = standing::list_stale(held.transaction, held.group_key, Notice::PROBLEMS).await?;
-        let named = groups::list_members(held.transaction, held.group_key, Named::Active, Notice::PROBLEMS).await?;
-        members.extend(named.0);
-        members.retain(|member| seen.insert(member.subject.clone()));
+        let mut members = stale::list_stale(locked.transaction, locked.key, Notification::PROBLEMS).await?;
+        let (named, _) = members::list(locked.transaction, locked.key, Named::Active, Notification::PROBLEMS).await?;
+        members.extend(named);
+        members.retain(|member| seen.insert(member.subject.to_string()));
         if members.is_empty() {
             break;
         }
         for member in members {
-            refresh_one(held, rules, &member, now).await?;
+            refresh_one(locked, rules, &member, now).await?;
         }
     }
     Ok(())
 }
 
-/// However many there are: a silence needs only what is known of them.
-async fn silence(held: &Held<'_>, rules: &Rules, now: DateTime<Utc>) -> Result<(), StoreError> {
+/// However many there are: a silence needs only their labels.
+async fn silence(locked: &LockedGroup<'_>, rules: &Rules, now: DateTime<Utc>) -> Result<(), StoreError> {
     if rules.silences.is_empty() {
         return Ok(());
     }
     let mut muted = Vec::new();
-    for (subject, labels) in standing::list_heard(held.transaction, held.group_key).await? {
-        let Ok(labels) = serde_json::from_value::<Labels>(labels) else { continue };
+    for (subject, labels) in mutes::list_unmuted(locked.transaction, locked.key).await? {
         if let Some(silence) = rules.silences.iter().find(|silence| silence.mutes(&labels, now)) {
-            muted.push((subject, Mute::Silence(silence.id).to_string()));
+            muted.push((subject, Mute::Silence(silence.id)));
         }
     }
-    standing::mute(held.transaction, held.group_key, &muted).await
+    mutes::mute(locked.transaction, locked.key, &muted).await
 }
 
-async fn refresh_one(held: &Held<'_>, rules: &Rules, member: &Member, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let Some(subject) = Subject::parse(&member.subject) else { return Ok(()) };
-    let Some(present) = subjects::find_within(held.transaction, &subject, None).await? else {
-        return groups::delete_member(held.transaction, held.group_key, &member.subject).await;
+async fn refresh_one(
+    locked: &LockedGroup<'_>,
+    rules: &Rules,
+    member: &Member,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let (transaction, key) = (locked.transaction, locked.key);
+    let Some(present) = subjects::find_within(transaction, &member.subject, None).await? else {
+        return members::delete(transaction, key, &member.subject).await;
     };
-    let member = problem::member(rules, &subject, &present, Some(member), now)?;
-    store(held, &member, now).await
+    let member = problem::member(rules, &member.subject, &present, Some(member), now)?;
+    if member.is_settled() {
+        return members::delete(transaction, key, &member.subject).await;
+    }
+    members::upsert(transaction, key, &member, now).await
 }

@@ -1,9 +1,8 @@
-//! Who is told of a problem, and what it is told together with: routes to groups. Pure.
+//! From a problem to its groups: which receivers are notified, and together with which other problems. Pure.
 //!
-//! Routes are asked in their order; the first that means the problem decides, and the next as well where it says
-//! `continue`. Where there is no route, or none means the problem, the built-in ones hold: CRITICAL and HIGH go to SMS and
-//! PagerDuty, MEDIUM and LOW to e-mail, everything to Slack, Discord and webhooks; a severity for which that names nobody
-//! goes to whoever there is. A route without channels is a decision too: nobody is told, and nobody else is asked.
+//! Routes are tried in order; the first that matches decides, and the next as well where it says `continue`. Where no route
+//! matches, each channel gets its default severities ([`shared::model::ChannelTraits`]); a severity that no configured channel
+//! takes goes to all of them. A route without channels is a decision too: it notifies no receiver, and no later route is tried.
 
 use std::collections::BTreeSet;
 
@@ -13,48 +12,48 @@ use shared::model::{Channel, EscalationPolicy, GroupLabel, Labels, Receiver, Rou
 use uuid::Uuid;
 
 /// The name of the built-in route. No route of a file can have it.
-pub const BUILT_IN: &str = "(built-in)";
+pub(crate) const BUILT_IN: &str = "(built-in)";
 
 /// The longest key of a group, in bytes: with what stands before it, it fits into every channel's 255.
 const KEY_BYTES: usize = 200;
 
-/// A group that a problem belongs to, and how that is told.
+/// A group that a route leads to, and how it is notified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way {
-    /// Which group: the route, and what its problems have in common. The same whenever it is asked.
-    pub group_key: String,
+pub(crate) struct RoutedGroup {
+    /// Which group: the route, and what its problems have in common. Always the same for the same problem.
+    pub(crate) group_key: String,
     /// By which route.
-    pub route: String,
-    /// How it is told.
-    pub settings: Settings,
+    pub(crate) route: String,
+    /// How it is notified.
+    pub(crate) settings: Settings,
 }
 
-/// How a group is told. Stored with it, so that what was heard is told as it was meant then.
+/// How a group is notified. Stored with it: a changed route does not change what waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Settings {
-    /// Who is told.
-    pub receivers: Vec<Receiver>,
+pub(crate) struct Settings {
+    /// Which receivers are notified.
+    pub(crate) receivers: Vec<Receiver>,
     /// How long the first problem waits for others.
-    pub group_wait_seconds: u32,
+    pub(crate) group_wait_seconds: u32,
     /// How long those wait that join later.
-    pub group_interval_seconds: u32,
-    /// After this time without a reaction it is told again.
-    pub repeat_interval_seconds: Option<u32>,
-    /// Whom to tell when nobody reacts.
-    pub escalation: Option<EscalationPolicy>,
+    pub(crate) group_interval_seconds: u32,
+    /// After this time without a reaction it is notified again.
+    pub(crate) repeat_interval_seconds: Option<u32>,
+    /// Which receivers are added when it is not acknowledged.
+    pub(crate) escalation: Option<EscalationPolicy>,
     /// What its problems have in common, for people; none = it is one problem by itself.
-    pub label: Option<String>,
+    pub(crate) label: Option<String>,
 }
 
-/// Whom the environment names: the single addresses of e-mail and SMS, the default and the named ones of the rest.
+/// The receivers that the environment configures: the single addresses of e-mail and SMS, the default and the named ones of
+/// the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Configured(Vec<Receiver>);
+pub(crate) struct Configured(Vec<Receiver>);
 
 impl Configured {
     /// Those, where an e-mail channel without addresses writes to this one.
-    #[must_use]
-    pub fn new(configured: Vec<Receiver>, notification_email: Option<&str>) -> Self {
+    pub(crate) fn new(configured: Vec<Receiver>, notification_email: Option<&str>) -> Self {
         let address = notification_email.and_then(|email| Receiver::parse(&format!("email:{email}")).ok());
         let mut named = Vec::with_capacity(configured.len());
         for receiver in configured {
@@ -65,13 +64,12 @@ impl Configured {
     }
 
     /// All of them.
-    #[must_use]
-    pub fn all(&self) -> &[Receiver] {
+    pub(crate) fn all(&self) -> &[Receiver] {
         &self.0
     }
 
-    /// Whom a receiver of a route stands for: `email` and `sms` for all addresses that the environment names. One that
-    /// nothing is configured for stays: that it can't be told must show.
+    /// What a receiver of a route stands for: `email` and `sms` for all configured addresses. One that is not configured stays:
+    /// that it can't be notified must show.
     fn expand(&self, receiver: &Receiver) -> Vec<Receiver> {
         if receiver.name().is_none() && matches!(receiver.channel(), Channel::Email | Channel::Sms) {
             let addresses: Vec<_> = self.0.iter().filter(|it| it.channel() == receiver.channel()).cloned().collect();
@@ -83,31 +81,26 @@ impl Configured {
     }
 
     fn by_default(&self, severity: Severity) -> Vec<Receiver> {
-        let is_bad = matches!(severity, Severity::Critical | Severity::High);
-        let its = |receiver: &&Receiver| match receiver.channel() {
-            Channel::Slack | Channel::Discord | Channel::Webhook => true,
-            Channel::Sms | Channel::PagerDuty => is_bad,
-            Channel::Email => !is_bad,
-        };
-        let its: Vec<_> = self.0.iter().filter(its).cloned().collect();
-        // A machine may read a webhook: of what is bad a person should hear; for the rest it wakes nobody.
-        let somebody_hears = its.iter().any(|it| it.channel() != Channel::Webhook || !is_bad);
-        if somebody_hears { its } else { self.0.clone() }
+        let takes = |it: &&Receiver| it.channel().traits().default_severities.contains(&severity);
+        let receivers: Vec<_> = self.0.iter().filter(takes).cloned().collect();
+        // A program may read a webhook: a severe problem must reach a person; for the rest that is no reason to page one.
+        let is_severe = matches!(severity, Severity::Critical | Severity::High);
+        let is_enough = receivers.iter().any(|it| it.channel() != Channel::Webhook || !is_severe);
+        if is_enough { receivers } else { self.0.clone() }
     }
 }
 
-/// The groups that a problem belongs to. Nobody is told twice: whom an earlier route names is left out of the later ones, and
-/// a route that is left with nobody names no group. Of several problems that a route tells together, those that are told
-/// to fewer receivers for that reason are a group of their own. None = nobody is told.
-#[must_use]
-pub fn ways(
+/// The groups that a problem belongs to. No receiver is notified twice: one that an earlier route names is left out of the later
+/// ones, and a route without remaining receivers leads to no group. Problems that a route groups, but notifies to fewer receivers
+/// for that reason, are a group of their own. None = no receiver is notified.
+pub(crate) fn route_to_groups(
     routing: &Routing,
     configured: &Configured,
     subject: &str,
     labels: &Labels,
     now: DateTime<Utc>,
-) -> Vec<Way> {
-    let mut ways = Vec::new();
+) -> Vec<RoutedGroup> {
+    let mut groups = Vec::new();
     let mut named = BTreeSet::new();
     let mut is_decided = false;
     for route in &routing.routes {
@@ -118,43 +111,42 @@ pub fn ways(
         let all = expanded(configured, &route.channels);
         let (receivers, left_out): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| named.insert(it.clone()));
         if !receivers.is_empty() {
-            ways.push(way(routing, route, (receivers, &left_out), subject, labels));
+            groups.push(group_of(routing, route, (receivers, &left_out), subject, labels));
         }
         if !route.continues {
-            return ways;
+            return groups;
         }
     }
     if !is_decided {
         let receivers = configured.by_default(labels.severity);
         if !receivers.is_empty() {
-            ways.push(Way {
+            groups.push(RoutedGroup {
                 group_key: group_key(BUILT_IN, subject),
                 route: BUILT_IN.to_owned(),
                 settings: Settings { receivers, ..Settings::default() },
             });
         }
     }
-    ways
+    groups
 }
 
-/// Whom a route or a step of a ladder names, in their order, each once.
-#[must_use]
-pub fn expanded(configured: &Configured, receivers: &[Receiver]) -> Vec<Receiver> {
+/// The receivers of a route or of a step of an escalation policy, in their order, each once.
+pub(crate) fn expanded(configured: &Configured, receivers: &[Receiver]) -> Vec<Receiver> {
     let mut named = BTreeSet::new();
     receivers.iter().flat_map(|it| configured.expand(it)).filter(|it| named.insert(it.clone())).collect()
 }
 
-fn way(
+fn group_of(
     routing: &Routing,
     route: &Route,
     (receivers, left_out): (Vec<Receiver>, &[Receiver]),
     subject: &str,
     labels: &Labels,
-) -> Way {
+) -> RoutedGroup {
     let is_alone = route.group_by.is_empty();
     let common = if is_alone { subject.to_owned() } else { common(&route.group_by, left_out, labels) };
     let interval = if is_alone { 0 } else { Route::GROUP_INTERVAL_SECONDS };
-    Way {
+    RoutedGroup {
         group_key: group_key(&route.name, &common),
         route: route.name.clone(),
         settings: Settings {
@@ -168,13 +160,12 @@ fn way(
     }
 }
 
-/// What channels know a group's problem by.
-#[must_use]
-pub fn dedup_key(group_key: &str) -> String {
+/// The key by which channels find a group's messages again.
+pub(crate) fn dedup_key(group_key: &str) -> String {
     format!("watchkeeper:{group_key}")
 }
 
-/// What the problems of a group have in common. As JSON, whose quotes keep two values from looking like two others.
+/// What the problems of a group have in common. As JSON, whose quotes keep two values from being mistaken for two others.
 fn common(group_by: &[GroupLabel], left_out: &[Receiver], labels: &Labels) -> String {
     let mut group_by = group_by.to_vec();
     group_by.sort_unstable();
@@ -202,14 +193,14 @@ fn value(label: GroupLabel, labels: &Labels) -> &str {
 }
 
 fn label(group_by: &[GroupLabel], labels: &Labels) -> String {
-    let told: Vec<_> = group_by
+    let parts: Vec<_> = group_by
         .iter()
         .map(|it| match value(*it, labels) {
             "" => format!("no {}", it.as_str()),
             value => format!("{} {value}", it.as_str()),
         })
         .collect();
-    told.join(", ")
+    parts.join(", ")
 }
 
 #[cfg(test)]

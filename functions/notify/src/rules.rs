@@ -1,4 +1,4 @@
-//! What decides who is told, as of now: routes, whom the environment names, silences. Read once for a batch.
+//! What decides about notifications, as of now: routes, configured receivers, silences. Read once for a batch or a sweep.
 
 use chrono::{DateTime, Utc};
 use shared::model::{Routing, Silence};
@@ -8,14 +8,14 @@ use shared::store::{StoreError, chain};
 use crate::App;
 use crate::routing::Configured;
 
-/// What decides who is told.
+/// What decides about notifications.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     pub(crate) routing: Routing,
     pub(crate) configured: Configured,
-    /// Those that hold now.
+    /// Those in force now.
     pub(crate) silences: Vec<Silence>,
-    /// Where more is told of a problem: before its path.
+    /// Where Watchkeeper answers, for links.
     pub(crate) public_url: Option<String>,
 }
 
@@ -23,7 +23,7 @@ impl Rules {
     pub(crate) async fn load(app: &App, now: DateTime<Utc>) -> Result<Self, StoreError> {
         let found = app.store.run(|client| async move { find_settings(&client, now).await }).await?;
         let routing = found.routing.map(serde_json::from_value).transpose().unwrap_or_else(|error| {
-            tracing::error!(error = %chain(&error), "{} can't be read: the built-in routes hold", Routing::KEY);
+            tracing::error!(error = %chain(&error), "{} can't be read: the built-in routes apply", Routing::KEY);
             None
         });
         Ok(Self {

@@ -14,7 +14,7 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// Where changes are stored.
     pub database: DatabaseConfig,
-    /// Who is told of them.
+    /// Where changes are published.
     pub bus: BusConfig,
     /// `SLACK_SIGNING_SECRET`: what Slack signs with; without it the route is closed.
     pub signing_secret: Option<SecretString>,

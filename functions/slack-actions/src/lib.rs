@@ -52,7 +52,7 @@ impl App {
         self.watch.authentic("Slack's clicks", parts, body, verify, now).await
     }
 
-    /// Does what the button says, and tells the bus.
+    /// Does what the button says, and publishes the event.
     async fn take(&self, click: Click, now: DateTime<Utc>) -> Result<(), ApiError> {
         let Click { delivery_key, action, subject, by } = click;
         let agent = Agent::new("slack-actions", "operator");

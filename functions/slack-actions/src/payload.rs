@@ -4,16 +4,14 @@
 use serde_json::{Value, json};
 use shared::http::{ApiError, read_json};
 use shared::model::{DeliveryKey, Subject};
+use shared::slack_buttons::Button;
 use shared::store::reactions::{Action, person};
 use url::form_urlencoded;
 
-/// What `notify` calls its buttons.
-const ACKNOWLEDGE: &str = "acknowledge";
-const RESOLVE: &str = "resolve";
-/// A message has a few buttons; a request with more than this many clicks is none of Slack's.
+/// A message has a few buttons; a request with more clicks is not from Slack.
 const CLICKS: usize = 20;
 
-/// Somebody clicked one of our buttons.
+/// A click on one of our buttons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Click {
     /// Tells it from every other.
@@ -26,18 +24,18 @@ pub struct Click {
     pub by: String,
 }
 
-/// The clicks on our buttons that a form tells of.
+/// The clicks on our buttons in a form.
 ///
 /// # Errors
 /// 400 when its payload is no JSON.
 pub fn clicks(form: &[u8]) -> Result<Vec<Click>, ApiError> {
     let Some((_, payload)) = form_urlencoded::parse(form).find(|(name, _)| name == "payload") else {
-        tracing::info!("nothing to do: the form has no payload");
+        tracing::info!("ignored Slack form: no payload");
         return Ok(Vec::new());
     };
     let payload = read_json(payload.as_bytes())?;
     if payload["type"] != "block_actions" {
-        tracing::info!("nothing to do: it tells of no click");
+        tracing::info!("ignored Slack payload: not block_actions");
         return Ok(Vec::new());
     }
     let actions = payload["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -46,11 +44,10 @@ pub fn clicks(form: &[u8]) -> Result<Vec<Click>, ApiError> {
 
 fn click(button: &Value, user: &Value) -> Option<Click> {
     let text = |name: &str| button[name].as_str();
-    let action = match text("action_id")? {
-        ACKNOWLEDGE => Action::Acknowledge,
-        RESOLVE => Action::Resolve,
-        // A button that only leads somewhere is told too.
-        _ => return None,
+    // Slack sends a click on a button that is only a link, too.
+    let action = match Button::parse(text("action_id")?)? {
+        Button::Acknowledge => Action::Acknowledge,
+        Button::Resolve => Action::Resolve,
     };
     let subject = Subject::parse(text("value")?)?;
     let content = json!([text("action_ts"), text("action_id"), text("value"), user["id"]]);
@@ -137,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_name_is_told_by_their_id() {
+    fn a_person_without_a_name_is_named_by_the_id() {
         for (user, name) in [
             (json!({"id": "U0CA5", "username": " "}), "U0CA5"),
             (json!({"name": "ann.b"}), "ann.b"),

@@ -1,5 +1,5 @@
 //! Slack's signature: `v0=` and the HMAC-SHA256, in hexadecimal digits, of `v0:TIMESTAMP:BODY` under the app's signing secret.
-//! The timestamp keeps somebody from sending again what they have overheard.
+//! The timestamp prevents a replay of an intercepted request.
 //!
 //! Source: <https://docs.slack.dev/authentication/verifying-requests-from-slack>.
 

@@ -61,8 +61,8 @@ pub trait Consumer: Send + Sync {
 impl Consumer for notify::App {
     fn consume(&self, batch: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
         Box::pin(async {
-            let response = notify::hear(self, batch).await;
-            // The next events are handled meanwhile, also while a channel hangs.
+            let response = notify::receive(self, batch).await;
+            // The next events are received meanwhile, also while a channel hangs.
             scheduler::send_beside(self.clone(), Utc::now());
             response.into()
         })

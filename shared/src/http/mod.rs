@@ -128,7 +128,7 @@ impl From<&StoreError> for ApiError {
                 tracing::warn!(error = %crate::store::chain(error), "refused by the database");
                 Self::invalid("the request holds a value that can't be stored")
             }
-            StoreError::Unavailable(_) | StoreError::Raced(_) | StoreError::Timeout(_) | StoreError::Schema(_) => {
+            StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Timeout(_) | StoreError::Schema(_) => {
                 tracing::error!(error = %crate::store::chain(error), "the database can't be used");
                 Self::unavailable()
             }

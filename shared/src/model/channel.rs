@@ -3,10 +3,13 @@
 //! Users: `notify` (sends), the operator's tool (reads routes from a file), `store` (rows).
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A way to people.
+use super::Severity;
+
+/// A kind of receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
     /// Slack, by bot token or by an incoming webhook.
@@ -46,11 +49,102 @@ impl Channel {
         Self::ALL.into_iter().find(|channel| channel.as_str() == text)
     }
 
-    /// Whether it wakes people: what is over, or can wait, is not told there.
+    /// What differs by channel.
     #[must_use]
-    pub fn is_page(self) -> bool {
-        matches!(self, Self::Sms | Self::PagerDuty)
+    pub const fn traits(self) -> ChannelTraits {
+        // People read fewer than the one a second that Slack takes.
+        const CHAT: ChannelTraits = ChannelTraits {
+            pages: false,
+            rate_limit: Some(RateLimit { burst: 20, count: 20, per: MINUTE }),
+            digests: true,
+            default_severities: &Severity::ALL,
+            heal_runs: HealRuns::All,
+            summaries: Summaries::All,
+        };
+        match self {
+            Self::Slack | Self::Discord => CHAT,
+            // A program reads it.
+            Self::Webhook => ChannelTraits { rate_limit: None, ..CHAT },
+            Self::Email => ChannelTraits {
+                rate_limit: Some(RateLimit { burst: 20, count: 60, per: HOUR }),
+                default_severities: &[Severity::Low, Severity::Medium],
+                heal_runs: HealRuns::None,
+                ..CHAT
+            },
+            // Each costs money.
+            Self::Sms => ChannelTraits {
+                pages: true,
+                rate_limit: Some(RateLimit { burst: 5, count: 12, per: HOUR }),
+                digests: true,
+                default_severities: &[Severity::High, Severity::Critical],
+                heal_runs: HealRuns::Failed,
+                summaries: Summaries::Alone,
+            },
+            // Its Events API takes 120 a minute for one key, from all its users. A digest or a summary would open an incident
+            // there that nothing resolves.
+            Self::PagerDuty => ChannelTraits {
+                pages: true,
+                rate_limit: Some(RateLimit { burst: 60, count: 60, per: MINUTE }),
+                digests: false,
+                default_severities: &[Severity::High, Severity::Critical],
+                heal_runs: HealRuns::Failed,
+                summaries: Summaries::None,
+            },
+        }
     }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What differs by channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChannelTraits {
+    /// Whether it wakes people: it gets nothing that is over, acknowledged, or can wait.
+    pub pages: bool,
+    /// The most notifications of one receiver; none = no limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Whether throttled notifications become a digest. Else all wait for their turn, and what is over by then is skipped.
+    pub digests: bool,
+    /// What it gets where no route matches.
+    pub default_severities: &'static [Severity],
+    /// Which heal runs it gets.
+    pub heal_runs: HealRuns,
+    /// Whether it gets the summary of a silence.
+    pub summaries: Summaries,
+}
+
+/// How many notifications a receiver may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// So many at once.
+    pub burst: u32,
+    /// So many …
+    pub count: u32,
+    /// … in this time.
+    pub per: Duration,
+}
+
+/// Which heal runs a channel gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealRuns {
+    /// All.
+    All,
+    /// Failed ones.
+    Failed,
+    /// None.
+    None,
+}
+
+/// Which summaries of silences a channel gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Summaries {
+    /// All.
+    All,
+    /// Those that no other channel of the group gets.
+    Alone,
+    /// None.
+    None,
 }
 
 impl fmt::Display for Channel {
@@ -59,8 +153,8 @@ impl fmt::Display for Channel {
     }
 }
 
-/// Who is told over a channel: `slack`, `slack:#payments`, `email:ops@example.com`, `sms:+4915112345678`,
-/// `pagerduty:DATABASE`. Without a name it is whom the environment names. The name of a `pagerduty`, `discord` or `webhook`
+/// A channel with a recipient: `slack`, `slack:#payments`, `email:ops@example.com`, `sms:+4915112345678`,
+/// `pagerduty:DATABASE`. Without a name it is the one that the environment configures. The name of a `pagerduty`, `discord` or `webhook`
 /// is that of a variable's end (`PAGERDUTY_ROUTING_KEY_DATABASE`): what opens those is a secret and stands in no file or row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Receiver {
@@ -85,12 +179,12 @@ pub enum ReceiverError {
 }
 
 impl Receiver {
-    /// How the one is called whom the environment names.
+    /// The name of the recipient that the environment configures.
     pub const DEFAULT: &str = "default";
     /// The most characters of a name.
     const NAME_CHARS: usize = 254;
 
-    /// Whom the environment names.
+    /// The one that the environment configures.
     #[must_use]
     pub fn default_of(channel: Channel) -> Self {
         Self { channel, name: None }
@@ -99,7 +193,7 @@ impl Receiver {
     /// The receiver of `CHANNEL` or `CHANNEL:NAME`.
     ///
     /// # Errors
-    /// When there is no such channel, or nobody of that name can be there.
+    /// When there is no such channel, or it has no receiver of that name.
     pub fn parse(text: &str) -> Result<Self, ReceiverError> {
         let (channel, name) = match text.split_once(':') {
             Some((channel, name)) => (channel, Some(name)),
@@ -115,13 +209,13 @@ impl Receiver {
         }
     }
 
-    /// Over which channel.
+    /// Its channel.
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel
     }
 
-    /// Who, if it is not whom the environment names.
+    /// Its recipient; none = the one that the environment configures.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
@@ -157,7 +251,7 @@ fn refusal(channel: Channel, name: &str) -> Option<&'static str> {
     (!fits || !is_good).then_some(wanted)
 }
 
-/// Enough to keep lists, names and header injection out; whether anybody reads it, only sending tells.
+/// Enough to keep lists, names and header injection out; whether it exists, only sending shows.
 fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let is_local = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte);
@@ -218,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_can_t_be_reached_is_refused_with_what_is_wanted() {
-        for (text, told) in [
+        for (text, part) in [
             ("", "no channel"),
             ("Slack", "no channel"),
             ("fax:1", "no channel"),
@@ -236,7 +330,7 @@ mod tests {
             ("webhook:https://example.com", "variable"),
         ] {
             let refused = Receiver::parse(text).unwrap_err().to_string();
-            assert!(refused.contains(told), "{text:?}: {refused}");
+            assert!(refused.contains(part), "{text:?}: {refused}");
         }
     }
 }

@@ -31,7 +31,7 @@ pub use alert::{Alert, AlertStatus, AlertType};
 pub use alert_policy::{AlertPolicy, page_delay};
 pub use application::{Application, ApplicationChanges, ApplicationName, Limits, NameError, Quota, SeverityBound};
 pub use category::Category;
-pub use channel::{Channel, Receiver, ReceiverError};
+pub use channel::{Channel, ChannelTraits, HealRuns, RateLimit, Receiver, ReceiverError, Summaries};
 pub use check::{CheckId, FailureReason, Slot, Verdict};
 pub use check_in::{CheckIn, CheckInStatus};
 pub use check_settings::{CheckSettings, DnsRecord, PostgresLimits, Statuses, variables};

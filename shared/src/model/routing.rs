@@ -1,4 +1,4 @@
-//! Who is told of what: routes, and how they escalate. Serialised, it is what `system_config` keeps under
+//! Which receivers are notified of what: routes, and how they escalate. Serialised, it is what `system_config` keeps under
 //! [`Routing::KEY`]; a field that is missing there has its default.
 //!
 //! Users: `notify` (decides by it), the operator's tool (reads it from a file).
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Matchers, Receiver};
 
-/// Who is told of what. Without any route the built-in ones hold.
+/// Which receivers are notified of what. Without a matching route each channel gets its default severities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Routing {
     /// In their order: the first that means a problem decides, and the next as well where it says `continue`.
     pub routes: Vec<Route>,
-    /// Whom to tell next when nobody reacts.
+    /// Which receivers are added when a problem is not acknowledged.
     pub escalations: Vec<EscalationPolicy>,
 }
 
@@ -28,17 +28,17 @@ pub struct Route {
     /// Which problems.
     #[serde(rename = "match")]
     pub matchers: Matchers,
-    /// Who is told. None: nobody is, which is a decision too.
+    /// Which receivers are notified. None is a decision too.
     pub channels: Vec<Receiver>,
-    /// The policy of this name says whom to tell when nobody reacts.
+    /// The policy of this name says which receivers are added when a problem is not acknowledged.
     pub escalation: Option<String>,
-    /// What problems have in common that are told together; empty: each incident by itself.
+    /// What problems have in common that are notified together; empty: each incident by itself.
     pub group_by: Vec<GroupLabel>,
     /// How long the first one waits for others.
     pub group_wait_seconds: u32,
     /// How long those wait that join later; none = [`Route::GROUP_INTERVAL_SECONDS`], and no time for an incident by itself.
     pub group_interval_seconds: Option<u32>,
-    /// After this time without a reaction it is told again; none = never.
+    /// After this time without a reaction it is notified again; none = never.
     pub repeat_interval_seconds: Option<u32>,
     /// Whether later routes are asked too.
     #[serde(rename = "continue")]
@@ -84,7 +84,7 @@ impl GroupLabel {
     }
 }
 
-/// Whom to tell when nobody reacts: a ladder that an acknowledgement stops, and the end of the problem ends.
+/// Which receivers are added, step by step, until the problem is acknowledged or over.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EscalationPolicy {
@@ -94,13 +94,13 @@ pub struct EscalationPolicy {
     pub steps: Vec<EscalationStep>,
 }
 
-/// One rung.
+/// One step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EscalationStep {
     /// How long after the first message, in seconds.
     pub after_seconds: u32,
-    /// Who is told then.
+    /// Which receivers are notified then.
     pub channels: Vec<Receiver>,
 }
 
@@ -157,7 +157,7 @@ impl Route {
     pub const GROUP_INTERVAL_SECONDS: u32 = 300;
     const RECEIVERS: usize = 20;
     const DAY: u32 = 86_400;
-    /// Nobody should be told more often than this.
+    /// Notifications should not be repeated more often.
     const LEAST_REPEAT_SECONDS: u32 = 60;
 
     fn validate(&self) -> Result<(), String> {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn each_mistake_is_named_with_its_place() {
-        for (json, told) in [
+        for (json, part) in [
             (r#"{"routes": [{"name": ""}]}"#, "a name has"),
             (r#"{"routes": [{"name": "a"}, {"name": "a"}]}"#, "route \"a\": there is another"),
             (r#"{"routes": [{"name": "a", "escalation": "b"}]}"#, "no escalation \"b\""),
@@ -245,7 +245,7 @@ mod tests {
             ),
         ] {
             let refused = routing(json).validate().unwrap_err();
-            assert!(refused.contains(told), "{json}: {refused}");
+            assert!(refused.contains(part), "{json}: {refused}");
         }
     }
 }

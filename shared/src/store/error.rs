@@ -1,4 +1,4 @@
-//! What can go wrong with the database, told apart by what a caller can do about it.
+//! What can go wrong with the database, distinguished by what a caller can do about it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,9 +12,9 @@ pub enum StoreError {
     /// It can't be reached, is starting, stopping or full: try again later.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
-    /// Another statement was in the way at the same moment: again, and it will go.
-    #[error("the statement met another one")]
-    Raced(#[source] tokio_postgres::Error),
+    /// A conflict with another transaction: a retry succeeds.
+    #[error("the statement conflicted with another transaction")]
+    Conflict(#[source] tokio_postgres::Error),
     /// It did not answer in time; whether the statement took effect is not known.
     #[error("the database did not answer within {0:?}")]
     Timeout(Duration),
@@ -32,8 +32,8 @@ pub enum StoreError {
 impl StoreError {
     /// Two that would have opened one incident met (two first reports of one of Sentry's groups from two environments,
     /// or a report and a reopening): the second finds the first's.
-    /// Or two batches brought the same delivery: the second finds the first's answer.
-    const RACED_INDEXES: [&str; 3] =
+    /// Or two batches contained the same delivery: the second finds the first's answer.
+    const CONFLICT_INDEXES: [&str; 3] =
         ["incidents_open_upstream_key", "incidents_open_fingerprint_key", "inbound_deliveries_pkey"];
 
     /// A defect, of this cause.
@@ -76,8 +76,8 @@ impl From<tokio_postgres::Error> for StoreError {
             // 08 connection, 53 resources, 55 not now, 57 operator intervention, 58 system, 25 read-only, 28 login, 3D no
             // database; XX internal: what Supavisor says when the server behind it is gone
             Some("08" | "53" | "55" | "57" | "58" | "25" | "28" | "3D" | "XX") => Self::Unavailable(Box::new(error)),
-            Some("40") => Self::Raced(error),
-            Some("23") if violates(&error, &Self::RACED_INDEXES) => Self::Raced(error),
+            Some("40") => Self::Conflict(error),
+            Some("23") if violates(&error, &Self::CONFLICT_INDEXES) => Self::Conflict(error),
             Some("22" | "54") => Self::Data(error),
             Some("42") if is_missing_object(state) => Self::Schema(error),
             _ => Self::Internal(Box::new(error)),
@@ -100,7 +100,7 @@ fn is_missing_object(state: &SqlState) -> bool {
     .contains(&state)
 }
 
-/// The driver tells these apart only by its own text.
+/// The driver distinguishes these only by its own text.
 fn is_about_a_value(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
     ["error serializing", "error deserializing", "invalid column", "query returned", "expected "]

@@ -1,4 +1,4 @@
-//! `escalations`: ladders that are climbed while nobody reacts. `notify` begins and ends them, `dispatch` climbs.
+//! `escalations`: their steps are taken until all is acknowledged. `notify` starts and ends them, `dispatch` takes the steps.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
@@ -7,20 +7,20 @@ use uuid::Uuid;
 use super::row::column;
 use super::{Client, StoreError};
 
-/// [`claim_due`] looks at this many ladders at most.
+/// [`claim_due`] takes at most this many.
 pub const CLAIM_LIMIT: i64 = 100;
 
-/// What became of the ladders that were due.
+/// The escalations that were due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Climbed {
     /// How many were due; with as many as [`CLAIM_LIMIT`] there may be more.
     pub looked: i64,
-    /// The events of the steps that are told.
+    /// The events of the steps that were taken.
     pub told: Vec<Uuid>,
 }
 
-/// Climbs the ladders whose next step is due: its event is in the outbox, its id returned. A ladder that somebody has
-/// stopped ends. Once for each step, even if two do so at once.
+/// Takes the next step of due escalations: its event is in the outbox, its id returned. One that is acknowledged or over
+/// ends. Once for each step, even if two do so at once.
 ///
 /// # Errors
 /// Any store error.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -40,8 +40,8 @@ pub struct Store {
 impl Store {
     /// A statement that has not answered by then is given up, and its connection with it.
     pub const DEADLINE: Duration = Duration::from_secs(5);
-    /// Attempts after races with others.
-    const RACES: u32 = 3;
+    /// Attempts after conflicts with other transactions.
+    const CONFLICTS: u32 = 3;
     /// Pauses before the attempts after a lost connection. What ends one backend of a pooler often ends them all, and
     /// until it has noticed, the pooler hands out the next one that is about to die.
     const LOSSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(80)];
@@ -88,18 +88,22 @@ impl Store {
         self.pool.close();
     }
 
-    /// Drops the connections that nobody uses at this moment: one of them may still be busy with what was given up.
-    pub fn hang_up(&self) {
+    /// Drops the idle connections: one of them may still be busy with what was given up.
+    fn hang_up(&self) {
         self.pool.retain(|_, _| false);
     }
 
-    /// A connection for a transaction, which whoever takes it has to end in time. Everything else goes through
-    /// [`Store::run`].
+    /// Runs an operation that begins and commits a transaction on the connection that it gets, within the deadline and with the
+    /// same retries as [`Store::run`]. A transaction that it drops is rolled back.
     ///
     /// # Errors
-    /// When the database is not available.
-    pub async fn connection(&self) -> Result<Client, StoreError> {
-        Ok(self.pool.get().await?)
+    /// What the operation returns, or that the database is not available.
+    pub async fn transaction<T, F, O>(&self, operation: O) -> Result<T, StoreError>
+    where
+        O: Fn(Client) -> F,
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.retry(Self::DEADLINE, |until| self.transaction_once(until, &operation)).await
     }
 
     /// Runs an operation on a connection, within the deadline. When the connection turns out to be dead, it is run
@@ -125,19 +129,27 @@ impl Store {
         O: Fn(Arc<Client>) -> F,
         F: Future<Output = Result<T, StoreError>>,
     {
+        self.retry(budget, |until| self.run_once(until, &operation)).await
+    }
+
+    /// Tries until it succeeds, the budget is spent, or another attempt can't help.
+    async fn retry<T, F>(&self, budget: Duration, attempt: impl Fn(Until) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let until = Until { at: Instant::now() + budget, budget };
-        let mut races = 0;
+        let mut conflicts = 0;
         let mut pauses = Self::LOSSES.into_iter();
         loop {
-            let error = match self.run_once(until, &operation).await {
+            let error = match attempt(until).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             match error {
-                // Each race was lost to somebody who has committed; a crowd with one key may lose more than one.
-                StoreError::Raced(_) if races < Self::RACES => {
-                    tracing::debug!(error = %super::chain(&error), "trying once more");
-                    races += 1;
+                // The other transaction has committed; a crowd with one key may conflict more than once.
+                StoreError::Conflict(_) if conflicts < Self::CONFLICTS => {
+                    tracing::debug!(error = %super::chain(&error), "retrying after a conflict");
+                    conflicts += 1;
                 }
                 _ if error.is_worth_a_retry() => {
                     let Some(pause) = pauses.next() else { return Err(error) };
@@ -161,13 +173,28 @@ impl Store {
         O: Fn(Arc<Client>) -> F,
         F: Future<Output = Result<T, StoreError>>,
     {
-        let late = |_| StoreError::Timeout(until.budget);
-        let client = Arc::new(tokio::time::timeout_at(until.at, self.pool.get()).await.map_err(late)??);
-        let answer = tokio::time::timeout_at(until.at, operation(Arc::clone(&client))).await;
-        answer.unwrap_or_else(|elapsed| {
+        let client = Arc::new(self.get(until).await?);
+        let answer = timeout_at(until.at, operation(Arc::clone(&client))).await;
+        answer.unwrap_or_else(|_| {
             // The server may still be busy with it: this connection is not for the next caller.
             Arc::into_inner(client).map(Object::take);
-            Err(late(elapsed))
+            Err(StoreError::Timeout(until.budget))
         })
+    }
+
+    async fn transaction_once<T, F, O>(&self, until: Until, operation: &O) -> Result<T, StoreError>
+    where
+        O: Fn(Client) -> F,
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let client = self.get(until).await?;
+        // One that is cut off goes back to the pool, which is emptied after a timeout.
+        let answer = timeout_at(until.at, operation(client)).await;
+        answer.unwrap_or_else(|_| Err(StoreError::Timeout(until.budget)))
+    }
+
+    async fn get(&self, until: Until) -> Result<Client, StoreError> {
+        let client = timeout_at(until.at, self.pool.get()).await;
+        Ok(client.map_err(|_| StoreError::Timeout(until.budget))??)
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates that `notify` is told the names of.
+//! Certificates that `notify` gets by their names.
 
 use chrono::Utc;
 use harness::Database;

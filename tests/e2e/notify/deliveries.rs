@@ -1,4 +1,4 @@
-//! What becomes of messages when channels are slow, full, broken or away.
+//! Deliveries while channels are slow, full, broken or unavailable.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
@@ -6,60 +6,60 @@ use shared::store::notifications::{self, Filter, Replay};
 use uuid::Uuid;
 
 use super::inbox::{Inbox, Reply};
-use super::{Telling, app, batch, named, of_incident, webhook};
+use super::{Notifier, app, batch, named, of_incident, webhook};
 
 #[tokio::test]
 async fn a_full_channel_is_asked_again_when_it_wants_to_be() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
+    let notifier = Notifier::to(&inbox).await;
     inbox.answer(&[Reply::Later(120)]);
-    telling.open("INC-1", "HIGH").await;
-    telling.open("INC-2", "HIGH").await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.open("INC-2", "HIGH").await;
     let now = Utc::now();
-    telling.sweep(now + TimeDelta::seconds(110)).await;
+    notifier.sweep(now + TimeDelta::seconds(110)).await;
     assert_eq!(inbox.got().len(), 1, "all its messages wait, not only the one");
-    telling.sweep(now + TimeDelta::seconds(125)).await;
+    notifier.sweep(now + TimeDelta::seconds(125)).await;
     assert_eq!(inbox.got().len(), 3);
     assert_eq!(inbox.got()[0].id, inbox.got()[1].id, "the same message, in its turn");
-    assert_eq!(telling.database.count("notifications WHERE status = 'sent' AND response_status = 200").await, 2);
+    assert_eq!(notifier.database.count("notifications WHERE status = 'sent' AND response_status = 200").await, 2);
 }
 
 #[tokio::test]
 async fn no_channel_is_left_alone_for_more_than_a_quarter_of_an_hour() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
+    let notifier = Notifier::to(&inbox).await;
     inbox.answer(&[Reply::Later(86_400)]);
-    telling.open("INC-1", "HIGH").await;
-    telling.sweep(Utc::now() + TimeDelta::minutes(16)).await;
-    assert_eq!(telling.messages().await, ["sent firing webhook"]);
+    notifier.open("INC-1", "HIGH").await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(16)).await;
+    assert_eq!(notifier.messages().await, ["sent firing webhook"]);
 }
 
 #[tokio::test]
 async fn an_end_that_was_not_taken_is_sent_again_like_a_beginning() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
+    let notifier = Notifier::to(&inbox).await;
     inbox.answer(&[Reply::Status(503)]);
-    telling.open("INC-1", "HIGH").await;
-    telling.resolve("INC-1").await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing", "the end comes after the beginning");
     inbox.answer(&[Reply::Status(200), Reply::Status(500)]);
-    telling.sweep(Utc::now() + TimeDelta::seconds(10)).await;
+    notifier.sweep(Utc::now() + TimeDelta::seconds(10)).await;
     assert_eq!(inbox.kinds(), "firing firing resolved");
-    telling.sweep(Utc::now() + TimeDelta::seconds(30)).await;
+    notifier.sweep(Utc::now() + TimeDelta::seconds(30)).await;
     assert_eq!(inbox.kinds(), "firing firing resolved resolved");
-    assert_eq!(telling.messages().await, ["sent firing webhook", "sent resolved webhook"]);
+    assert_eq!(notifier.messages().await, ["sent firing webhook", "sent resolved webhook"]);
     assert_eq!(inbox.got()[2].id, inbox.got()[3].id);
 }
 
 #[tokio::test]
 async fn what_is_refused_is_listed_and_can_be_sent_again() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
+    let notifier = Notifier::to(&inbox).await;
     inbox.answer(&[Reply::Status(400)]);
-    telling.open("INC-1", "HIGH").await;
-    telling.sweep(Utc::now() + TimeDelta::hours(1)).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.sweep(Utc::now() + TimeDelta::hours(1)).await;
     assert_eq!(inbox.got().len(), 1);
-    let store = telling.database.store();
+    let store = notifier.database.store();
     let failed = Filter { failed: true };
     let listed = store.run(|client| async move { notifications::list(&client, &failed, 10).await }).await.unwrap();
     assert_eq!(listed.len(), 1);
@@ -73,60 +73,60 @@ async fn what_is_refused_is_listed_and_can_be_sent_again() {
     assert_eq!(replay(first.id).await, Replay::Queued);
     assert_eq!(replay(first.id).await, Replay::Waiting);
     assert_eq!(replay(Uuid::nil()).await, Replay::Unknown);
-    telling.sweep(Utc::now()).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.got().len(), 2);
-    assert_eq!(telling.messages().await, ["sent firing webhook"]);
+    assert_eq!(notifier.messages().await, ["sent firing webhook"]);
 }
 
 #[tokio::test]
 async fn killed_between_sending_and_recording_it_comes_again_as_the_same() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
+    let notifier = Notifier::to(&inbox).await;
     inbox.always(Some(Reply::Hang));
-    telling.incident("INC-1", "HIGH").await;
-    let (other, event) = (telling.app.clone(), of_incident("IncidentOpened", "INC-1"));
+    notifier.incident("INC-1", "HIGH").await;
+    let (other, event) = (notifier.app.clone(), of_incident("IncidentOpened", "INC-1"));
     let killed = tokio::spawn(async move { notify::handle(&other, batch(&[event])).await });
     inbox.wait_for(1).await;
     killed.abort();
     assert!(killed.await.unwrap_err().is_cancelled());
     inbox.always(None);
-    telling.sweep(Utc::now() + TimeDelta::seconds(30)).await;
-    assert_eq!(inbox.got().len(), 1, "somebody may still be sending it");
-    telling.sweep(Utc::now() + TimeDelta::seconds(70)).await;
+    notifier.sweep(Utc::now() + TimeDelta::seconds(30)).await;
+    assert_eq!(inbox.got().len(), 1, "another run may still be sending it");
+    notifier.sweep(Utc::now() + TimeDelta::seconds(70)).await;
     let got = inbox.got();
     assert_eq!(got.len(), 2);
     assert_eq!((&got[0].id, got[0].dedup_key()), (&got[1].id, got[1].dedup_key()));
-    assert_eq!(telling.messages().await, ["sent firing webhook"]);
+    assert_eq!(notifier.messages().await, ["sent firing webhook"]);
 }
 
 #[tokio::test]
-async fn a_channel_that_was_away_for_an_hour_gets_everything_in_order() {
+async fn a_channel_that_was_unavailable_for_an_hour_gets_everything_in_order() {
     let inbox = Inbox::open().await;
     // Nobody listens there.
-    let telling = Telling::with(&[
+    let notifier = Notifier::with(&[
         ("NOTIFY_WEBHOOK_URL", "http://127.0.0.1:1/".to_owned()),
         ("NOTIFY_WEBHOOK_SECRET", super::WEBHOOK_SECRET.to_owned()),
     ])
     .await;
     let began = Utc::now();
     for nth in 0..20 {
-        telling.open(&format!("INC-{nth}"), "HIGH").await;
+        notifier.open(&format!("INC-{nth}"), "HIGH").await;
     }
-    telling.resolve("INC-3").await;
+    notifier.resolve("INC-3").await;
     for minute in 0..60 {
-        telling.sweep(began + TimeDelta::minutes(minute)).await;
+        notifier.sweep(began + TimeDelta::minutes(minute)).await;
     }
-    let attempts: i64 = telling.database.value("SELECT sum(attempts) FROM notifications").await;
+    let attempts: i64 = notifier.database.value("SELECT sum(attempts) FROM notifications").await;
     assert!(attempts < 20, "a dead channel is not hammered: {attempts} attempts");
-    let back = app(&telling.database, &webhook(&inbox));
+    let back = app(&notifier.database, &webhook(&inbox));
     notify::sweep(&back, began + TimeDelta::minutes(80)).await.unwrap();
     notify::sweep(&back, began + TimeDelta::minutes(96)).await.unwrap();
     assert_eq!(inbox.got().len(), 21);
     assert_eq!(inbox.got().iter().filter(|got| got.title() == "It broke: INC-3").count(), 2);
     assert_eq!(inbox.kinds().matches("resolved").count(), 1);
-    assert_eq!(telling.database.count("notifications WHERE status <> 'sent'").await, 0);
+    assert_eq!(notifier.database.count("notifications WHERE status <> 'sent'").await, 0);
     assert_eq!(
-        telling.database.count("notification_receivers WHERE failures > 0 OR paused_until IS NOT NULL").await,
+        notifier.database.count("notification_receivers WHERE failures > 0 OR paused_until IS NOT NULL").await,
         0
     );
 }
@@ -134,13 +134,13 @@ async fn a_channel_that_was_away_for_an_hour_gets_everything_in_order() {
 #[tokio::test]
 async fn after_three_days_a_message_is_given_up() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
+    let notifier = Notifier::to(&inbox).await;
     inbox.always(Some(Reply::Status(503)));
-    telling.open("INC-1", "HIGH").await;
-    telling.sweep(Utc::now() + TimeDelta::days(2)).await;
-    assert_eq!(telling.messages().await, ["pending firing webhook"]);
-    telling.sweep(Utc::now() + TimeDelta::days(3) + TimeDelta::minutes(1)).await;
-    assert_eq!(telling.messages().await, ["failed firing webhook"]);
+    notifier.open("INC-1", "HIGH").await;
+    notifier.sweep(Utc::now() + TimeDelta::days(2)).await;
+    assert_eq!(notifier.messages().await, ["pending firing webhook"]);
+    notifier.sweep(Utc::now() + TimeDelta::days(3) + TimeDelta::minutes(1)).await;
+    assert_eq!(notifier.messages().await, ["failed firing webhook"]);
 }
 
 #[tokio::test]
@@ -149,13 +149,13 @@ async fn one_receiver_that_hangs_delays_no_other() {
     let slow = Inbox::open().await;
     slow.always(Some(Reply::Hang));
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(named(&slow, "SLOW")).collect();
-    let telling = Telling::with(&variables).await;
-    telling.route(json!({"routes": [{"name": "all", "channels": ["webhook:SLOW", "webhook"]}]})).await;
-    telling.incident("INC-1", "HIGH").await;
-    let (other, event) = (telling.app.clone(), of_incident("IncidentOpened", "INC-1"));
+    let notifier = Notifier::with(&variables).await;
+    notifier.route(json!({"routes": [{"name": "all", "channels": ["webhook:SLOW", "webhook"]}]})).await;
+    notifier.incident("INC-1", "HIGH").await;
+    let (other, event) = (notifier.app.clone(), of_incident("IncidentOpened", "INC-1"));
     let handled = tokio::spawn(async move { notify::handle(&other, batch(&[event])).await });
     inbox.wait_for(1).await;
     slow.wait_for(1).await;
-    telling.database.wait_until("SELECT status = 'sent' FROM notifications WHERE recipient = 'default'").await;
+    notifier.database.wait_until("SELECT status = 'sent' FROM notifications WHERE recipient = 'default'").await;
     handled.abort();
 }

@@ -1,15 +1,15 @@
-//! The ladders: nobody reacts, or nothing helps.
+//! Escalations: an incident is not acknowledged, or healing gives up.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::inbox::Inbox;
-use super::{Telling, event, named, webhook};
+use super::{Notifier, event, named, webhook};
 
-async fn laddered(inbox: &Inbox) -> Telling {
+async fn with_escalation(inbox: &Inbox) -> Notifier {
     let variables: Vec<_> = webhook(inbox).into_iter().chain(named(inbox, "SENIOR")).collect();
-    let telling = Telling::with(&variables).await;
-    telling
+    let notifier = Notifier::with(&variables).await;
+    notifier
         .route(json!({
             "routes": [{"name": "all", "channels": ["webhook"], "escalation": "on-call"}],
             "escalations": [{"name": "on-call", "steps": [
@@ -17,14 +17,14 @@ async fn laddered(inbox: &Inbox) -> Telling {
             ]}]
         }))
         .await;
-    telling
+    notifier
 }
 
 /// A step, as `dispatch` writes it.
-async fn step(telling: &Telling, step: u32) -> Value {
+async fn step(notifier: &Notifier, step: u32) -> Value {
     let moved = format!("UPDATE escalations SET next_step = {step} WHERE ended_at IS NULL");
-    telling.database.execute(&moved).await;
-    let group_key: String = telling.database.value("SELECT group_key FROM escalations").await;
+    notifier.database.execute(&moved).await;
+    let group_key: String = notifier.database.value("SELECT group_key FROM escalations").await;
     event(
         "AlertEscalated",
         json!({"reason": "unacknowledged", "group_key": group_key, "policy": "on-call", "step": step,
@@ -33,11 +33,11 @@ async fn step(telling: &Telling, step: u32) -> Value {
 }
 
 #[tokio::test]
-async fn a_step_is_told_unless_somebody_has_reacted() {
+async fn a_step_is_notified_unless_the_incident_is_acknowledged() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    let due: bool = telling
+    let notifier = with_escalation(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    let due: bool = notifier
         .database
         .value(
             "SELECT ended_at IS NULL AND next_step = 0 AND policy = 'on-call' AND jsonb_array_length(steps) = 2
@@ -45,37 +45,41 @@ async fn a_step_is_told_unless_somebody_has_reacted() {
         )
         .await;
     assert!(due);
-    let first = step(&telling, 1).await;
-    telling.hear(std::slice::from_ref(&first)).await;
-    telling.hear(&[first]).await;
+    let first = step(&notifier, 1).await;
+    notifier.receive(std::slice::from_ref(&first)).await;
+    notifier.receive(&[first]).await;
     assert_eq!(inbox.kinds(), "firing escalated");
     assert_eq!(inbox.got()[1].path, "/SENIOR");
-    assert_eq!(inbox.got()[1].body["data"]["remark"], "Nobody has reacted: step 1 of \"on-call\".");
-    telling.acknowledge("INC-1").await;
-    telling.hear(&[step(&telling, 2).await]).await;
-    // Both know, so both hear that somebody is on it, and that it is over.
+    assert_eq!(inbox.got()[1].body["data"]["remark"], "Not acknowledged: step 1 of \"on-call\".");
+    notifier.acknowledge("INC-1").await;
+    notifier.receive(&[step(&notifier, 2).await]).await;
+    // Both know, so both are notified of the acknowledgement and of the end.
     assert_eq!(inbox.got().len(), 4);
-    let ended: String = telling.database.value("SELECT ended_by FROM escalations WHERE ended_at IS NOT NULL").await;
+    let ended: String = notifier.database.value("SELECT ended_by FROM escalations WHERE ended_at IS NOT NULL").await;
     assert_eq!(ended, "ana");
-    telling.resolve("INC-1").await;
-    assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
+    notifier.resolve("INC-1").await;
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
     // What comes back begins anew.
-    telling.reopen("INC-1").await;
+    notifier.reopen("INC-1").await;
     assert_eq!(
-        telling.database.count("escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()").await,
+        notifier.database.count("escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()").await,
         1
     );
-    assert_eq!(telling.database.count("notifications WHERE kind = 'firing'").await, 2, "only the first rung is told");
+    assert_eq!(
+        notifier.database.count("notifications WHERE kind = 'firing'").await,
+        2,
+        "only the first receiver is notified"
+    );
 }
 
 #[tokio::test]
-async fn a_step_that_comes_after_the_acknowledgement_was_stored_is_not_told() {
+async fn a_step_that_comes_after_the_acknowledgement_was_stored_is_ignored() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
+    let notifier = with_escalation(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
     // The event of it is still on its way.
-    telling.set("INC-1", "status = 'acknowledged'").await;
-    telling.hear(&[step(&telling, 1).await]).await;
+    notifier.set("INC-1", "status = 'acknowledged'").await;
+    notifier.receive(&[step(&notifier, 1).await]).await;
     assert_eq!(inbox.kinds(), "firing");
 }
 
@@ -88,59 +92,59 @@ pub(super) fn healed(attempt: u32, outcome: &str) -> Value {
 }
 
 #[tokio::test]
-async fn people_hear_of_a_playbook_from_its_third_attempt_on() {
+async fn a_playbook_is_notified_from_its_third_attempt_on() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.hear(&[healed(1, "failed"), healed(2, "failed")]).await;
+    let notifier = with_escalation(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.receive(&[healed(1, "failed"), healed(2, "failed")]).await;
     assert_eq!(inbox.kinds(), "firing");
-    telling.hear(&[healed(3, "failed")]).await;
+    notifier.receive(&[healed(3, "failed")]).await;
     assert_eq!(inbox.kinds(), "firing heal");
     assert_eq!(inbox.got()[1].body["data"]["remark"], "restart, attempt 3: it did not answer");
-    telling.hear(&[healed(4, "gave_up")]).await;
+    notifier.receive(&[healed(4, "gave_up")]).await;
     assert_eq!(inbox.kinds(), "firing heal escalated");
     assert_eq!(inbox.got()[2].path, "/SENIOR");
-    // It helped in the end: the chat hears that too, also where the incident is over by then.
-    telling.resolve("INC-1").await;
-    telling.hear(&[healed(5, "succeeded")]).await;
-    assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
-    assert_eq!(telling.database.count("notifications WHERE kind = 'heal' AND status = 'sent'").await, 2);
+    // It helped in the end: the chat is notified of that, also where the incident is over by then.
+    notifier.resolve("INC-1").await;
+    notifier.receive(&[healed(5, "succeeded")]).await;
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'heal' AND status = 'sent'").await, 2);
 }
 
 #[tokio::test]
-async fn a_silence_keeps_a_ladder_quiet() {
+async fn a_silence_mutes_an_escalation() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    telling
+    let notifier = with_escalation(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier
         .database
         .execute(
             "INSERT INTO silences VALUES (gen_random_uuid(), '{}', now(), now() + interval '1 hour', 'ana', 'x', now());
             UPDATE notification_members SET muted_by = 'silence:' || (SELECT id FROM silences)",
         )
         .await;
-    telling.hear(&[step(&telling, 1).await, healed(3, "failed")]).await;
-    telling.sweep(Utc::now() + TimeDelta::minutes(1)).await;
+    notifier.receive(&[step(&notifier, 1).await, healed(3, "failed")]).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(1)).await;
     assert_eq!(inbox.kinds(), "firing");
 }
 
 #[tokio::test]
 async fn a_silence_made_after_the_first_message_keeps_the_step_for_later() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    telling
+    let notifier = with_escalation(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier
         .database
         .execute(
             "INSERT INTO silences VALUES (gen_random_uuid(), '{}', now(), now() + interval '1 hour', 'ana', 'x', now())",
         )
         .await;
-    telling.hear(&[step(&telling, 1).await]).await;
+    notifier.receive(&[step(&notifier, 1).await]).await;
     assert_eq!(inbox.kinds(), "firing");
     let put_back = "escalations WHERE next_step = 0 AND ended_at IS NULL AND next_at > now() + interval '50 seconds'";
-    assert_eq!(telling.database.count(put_back).await, 1);
+    assert_eq!(notifier.database.count(put_back).await, 1);
     assert_eq!(
-        telling.database.count("notification_members WHERE muted_by LIKE 'silence:%'").await,
+        notifier.database.count("notification_members WHERE muted_by LIKE 'silence:%'").await,
         1,
         "so dispatch sees it"
     );
@@ -149,8 +153,8 @@ async fn a_silence_made_after_the_first_message_keeps_the_step_for_later() {
 #[tokio::test]
 async fn a_parent_that_went_down_after_the_first_message_keeps_the_step_for_later() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling
+    let notifier = with_escalation(&inbox).await;
+    notifier
         .database
         .execute(
             "INSERT INTO services (name, application, target, state, policy) VALUES
@@ -161,79 +165,79 @@ async fn a_parent_that_went_down_after_the_first_message_keeps_the_step_for_late
             SELECT 'api', 'service_down', 'active', id FROM incidents",
         )
         .await;
-    telling.hear(&[super::of_incident("IncidentOpened", "INC-1")]).await;
-    telling.database.execute("UPDATE services SET state = 'down'").await;
-    telling.hear(&[step(&telling, 1).await]).await;
+    notifier.receive(&[super::of_incident("IncidentOpened", "INC-1")]).await;
+    notifier.database.execute("UPDATE services SET state = 'down'").await;
+    notifier.receive(&[step(&notifier, 1).await]).await;
     assert_eq!(inbox.kinds(), "firing");
-    assert_eq!(telling.database.count("escalations WHERE next_step = 0 AND next_at > now()").await, 1);
+    assert_eq!(notifier.database.count("escalations WHERE next_step = 0 AND next_at > now()").await, 1);
 }
 
 #[tokio::test]
-async fn a_late_step_of_a_ladder_that_has_ended_or_begun_anew_is_not_told() {
+async fn a_late_step_of_an_escalation_that_has_ended_or_restarted_is_ignored() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    let late = step(&telling, 1).await;
-    telling.acknowledge("INC-1").await;
-    // That it is back is still to be heard.
-    telling.set("INC-1", "status = 'detected', handled_by = NULL, reopened_at = now()").await;
-    telling.hear(std::slice::from_ref(&late)).await;
+    let notifier = with_escalation(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    let late = step(&notifier, 1).await;
+    notifier.acknowledge("INC-1").await;
+    // The event of the reopening is still on its way.
+    notifier.set("INC-1", "status = 'detected', handled_by = NULL, reopened_at = now()").await;
+    notifier.receive(std::slice::from_ref(&late)).await;
     assert_eq!(inbox.kinds(), "firing acknowledged");
-    telling.hear(&[super::of_incident("IncidentReopened", "INC-1"), late]).await;
+    notifier.receive(&[super::of_incident("IncidentReopened", "INC-1"), late]).await;
     assert_eq!(inbox.kinds(), "firing acknowledged firing");
-    assert_eq!(telling.database.count("escalations WHERE ended_at IS NULL AND next_step = 0").await, 1);
+    assert_eq!(notifier.database.count("escalations WHERE ended_at IS NULL AND next_step = 0").await, 1);
 }
 
 #[tokio::test]
-async fn a_ladder_begins_anew_where_a_problem_is_back_before_its_end_was_told() {
+async fn an_escalation_restarts_where_a_problem_is_reopened_before_its_end_was_notified() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
+    let notifier = with_escalation(&inbox).await;
     let again = "escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()";
-    telling.open("INC-1", "HIGH").await;
-    telling.hear(&[step(&telling, 1).await]).await;
-    super::mutes::silence(&telling, 10.0).await;
-    telling.resolve("INC-1").await;
-    assert_eq!(telling.database.count("escalations WHERE ended_at IS NOT NULL").await, 1);
-    telling.reopen("INC-1").await;
-    assert_eq!(telling.database.count(again).await, 0, "a silence holds");
-    telling.database.execute("UPDATE silences SET ends_at = now()").await;
-    telling.sweep(Utc::now()).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.receive(&[step(&notifier, 1).await]).await;
+    super::mutes::silence(&notifier, 10.0).await;
+    notifier.resolve("INC-1").await;
+    assert_eq!(notifier.database.count("escalations WHERE ended_at IS NOT NULL").await, 1);
+    notifier.reopen("INC-1").await;
+    assert_eq!(notifier.database.count(again).await, 0, "a silence holds");
+    notifier.database.execute("UPDATE silences SET ends_at = now()").await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing escalated", "they know of it");
-    assert_eq!(telling.database.count(again).await, 1);
+    assert_eq!(notifier.database.count(again).await, 1);
     // One that was climbed to its end does not begin again by itself.
-    telling.database.execute("UPDATE escalations SET next_step = 2, next_at = NULL").await;
-    telling.hear(&[super::of_incident("IncidentReopened", "INC-1")]).await;
-    assert_eq!(telling.database.count("escalations WHERE next_step = 2 AND next_at IS NULL").await, 1);
+    notifier.database.execute("UPDATE escalations SET next_step = 2, next_at = NULL").await;
+    notifier.receive(&[super::of_incident("IncidentReopened", "INC-1")]).await;
+    assert_eq!(notifier.database.count("escalations WHERE next_step = 2 AND next_at IS NULL").await, 1);
 }
 
 #[tokio::test]
-async fn what_joins_a_group_that_somebody_is_on_begins_its_ladder_when_it_is_told() {
+async fn what_joins_an_acknowledged_group_starts_its_escalation_when_it_is_notified() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling
+    let notifier = with_escalation(&inbox).await;
+    notifier
         .route(json!({
             "routes": [{"name": "all", "channels": ["webhook"], "escalation": "on-call", "group_by": ["application"],
                 "group_interval_seconds": 60}],
             "escalations": [{"name": "on-call", "steps": [{"after_seconds": 30, "channels": ["webhook:SENIOR"]}]}]
         }))
         .await;
-    telling.open("INC-1", "HIGH").await;
-    telling.acknowledge("INC-1").await;
-    telling.open("INC-2", "HIGH").await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.acknowledge("INC-1").await;
+    notifier.open("INC-2", "HIGH").await;
     assert_eq!(inbox.kinds(), "firing acknowledged");
-    assert_eq!(telling.database.count("escalations WHERE ended_at IS NOT NULL").await, 1);
-    telling.pass(61).await;
-    telling.sweep(Utc::now()).await;
+    assert_eq!(notifier.database.count("escalations WHERE ended_at IS NOT NULL").await, 1);
+    notifier.pass(61).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing acknowledged firing");
-    assert_eq!(telling.database.count("escalations WHERE ended_at IS NULL AND next_step = 0").await, 1);
+    assert_eq!(notifier.database.count("escalations WHERE ended_at IS NULL AND next_step = 0").await, 1);
 }
 
 #[tokio::test]
-async fn where_nothing_helped_before_anybody_was_told_all_are_told() {
+async fn where_healing_gave_up_before_the_first_notification_all_receivers_are_notified() {
     let inbox = Inbox::open().await;
-    let telling = laddered(&inbox).await;
-    telling.incident("INC-1", "HIGH").await;
-    telling.hear(&[healed(4, "gave_up"), super::of_incident("IncidentOpened", "INC-1")]).await;
+    let notifier = with_escalation(&inbox).await;
+    notifier.incident("INC-1", "HIGH").await;
+    notifier.receive(&[healed(4, "gave_up"), super::of_incident("IncidentOpened", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "escalated escalated");
     let mut paths: Vec<_> = inbox.got().into_iter().map(|got| got.path).collect();
     paths.sort();
@@ -241,21 +245,21 @@ async fn where_nothing_helped_before_anybody_was_told_all_are_told() {
 }
 
 #[tokio::test]
-async fn more_escalations_than_anybody_reads_are_one_digest_with_the_rest() {
+async fn too_many_escalations_are_one_digest_with_the_rest() {
     let chat = Inbox::open().await;
-    let telling = Telling::with(&[("SLACK_WEBHOOK_URL", chat.url("/slack"))]).await;
-    telling.open("INC-0", "LOW").await;
+    let notifier = Notifier::with(&[("SLACK_WEBHOOK_URL", chat.url("/slack"))]).await;
+    notifier.open("INC-0", "LOW").await;
     let many = "INSERT INTO notifications (id, event_id, channel, recipient, kind, group_key, dedup_key, content,
             next_attempt_at, created_at)
         SELECT gen_random_uuid(), gen_random_uuid(), channel, recipient, 'escalated', 'group ' || n, 'key ' || n, content,
             now(), now()
         FROM notifications, generate_series(1, 200) AS n;
         UPDATE notification_receivers SET tokens = 20, refilled_at = now() + interval '1 hour'";
-    telling.database.execute(many).await;
-    telling.sweep(Utc::now()).await;
+    notifier.database.execute(many).await;
+    notifier.sweep(Utc::now()).await;
     // The burst, and as many that the next minute owes.
-    assert_eq!(telling.database.count("notifications WHERE kind = 'escalated' AND status = 'sent'").await, 40);
-    telling.sweep(Utc::now() + TimeDelta::seconds(31)).await;
-    assert_eq!(telling.database.count("notifications WHERE status = 'digested'").await, 160);
-    assert_eq!(telling.database.count("notifications WHERE kind = 'digest' AND status = 'sent'").await, 1);
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'escalated' AND status = 'sent'").await, 40);
+    notifier.sweep(Utc::now() + TimeDelta::seconds(31)).await;
+    assert_eq!(notifier.database.count("notifications WHERE status = 'digested'").await, 160);
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'digest' AND status = 'sent'").await, 1);
 }

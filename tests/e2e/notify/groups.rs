@@ -1,10 +1,10 @@
-//! What is told together, and when.
+//! What is notified together, and when.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::inbox::Inbox;
-use super::{Telling, of_incident};
+use super::{Notifier, of_incident};
 
 fn route(more: Value) -> Value {
     let mut route = json!({"name": "all", "channels": ["webhook"]});
@@ -13,36 +13,36 @@ fn route(more: Value) -> Value {
 }
 
 #[tokio::test]
-async fn problems_that_have_something_in_common_are_told_together() {
+async fn problems_that_have_something_in_common_are_notified_together() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier
         .route(route(json!({"group_by": ["application"], "group_wait_seconds": 30, "group_interval_seconds": 300})))
         .await;
     for id in ["INC-1", "INC-2", "INC-3"] {
-        telling.open(id, "LOW").await;
+        notifier.open(id, "LOW").await;
     }
-    telling.pass(28).await;
-    telling.sweep(Utc::now()).await;
+    notifier.pass(28).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "", "the first waits for others");
-    telling.pass(3).await;
-    telling.sweep(Utc::now()).await;
+    notifier.pass(3).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing");
     let data = &inbox.got()[0].body["data"];
     assert_eq!((data["problems"].as_array().unwrap().len(), &data["group"]), (3, &json!("application shop")));
-    // Another joins: that waits for the interval. One that ended before it was told is told nobody.
-    telling.open("INC-4", "CRITICAL").await;
-    telling.open("INC-5", "CRITICAL").await;
-    telling.resolve("INC-5").await;
-    telling.resolve("INC-1").await;
-    telling.pass(200).await;
-    telling.sweep(Utc::now()).await;
+    // Another joins: that waits for the interval. One that ended before it was notified is never notified.
+    notifier.open("INC-4", "CRITICAL").await;
+    notifier.open("INC-5", "CRITICAL").await;
+    notifier.resolve("INC-5").await;
+    notifier.resolve("INC-1").await;
+    notifier.pass(200).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing");
-    telling.pass(101).await;
-    telling.sweep(Utc::now()).await;
+    notifier.pass(101).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing firing");
     assert_eq!(inbox.got()[1].title(), "It broke: INC-4", "the worst comes first");
-    // The one that is over meanwhile is named with it: nobody would hear of that otherwise.
+    // The one that is over meanwhile is named with it: nothing else would.
     let data = inbox.got()[1].body["data"].clone();
     assert_eq!(data["problems"].as_array().unwrap().len(), 4);
     assert_eq!(
@@ -50,116 +50,116 @@ async fn problems_that_have_something_in_common_are_told_together() {
         (&json!("It broke: INC-1"), &json!("resolved"))
     );
     assert_eq!(data["remark"], "1 of 4 are over");
-    // The end of all is told at once.
+    // The end of all is notified at once.
     for id in ["INC-2", "INC-3", "INC-4"] {
-        telling.resolve(id).await;
+        notifier.resolve(id).await;
     }
     assert_eq!(inbox.kinds(), "firing firing resolved");
     let keys: std::collections::BTreeSet<_> = inbox.got().iter().map(|got| got.dedup_key().to_owned()).collect();
     assert_eq!(keys.len(), 1);
-    assert_eq!(telling.database.count("notification_groups WHERE due_at IS NOT NULL").await, 0);
+    assert_eq!(notifier.database.count("notification_groups WHERE due_at IS NOT NULL").await, 0);
 }
 
 #[tokio::test]
-async fn the_end_of_some_is_told_with_the_interval() {
+async fn the_end_of_some_is_notified_with_the_interval() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.route(route(json!({"group_by": ["application"], "group_interval_seconds": 60}))).await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.route(route(json!({"group_by": ["application"], "group_interval_seconds": 60}))).await;
     let began = Utc::now();
-    telling.open("INC-1", "LOW").await;
-    telling.open("INC-2", "LOW").await;
-    telling.sweep(began + TimeDelta::seconds(65)).await;
-    telling.resolve("INC-1").await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.open("INC-2", "LOW").await;
+    notifier.sweep(began + TimeDelta::seconds(65)).await;
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing firing");
-    telling.sweep(began + TimeDelta::seconds(130)).await;
+    notifier.sweep(began + TimeDelta::seconds(130)).await;
     assert_eq!(inbox.kinds(), "firing firing repeat");
     assert_eq!(inbox.got()[2].body["data"]["remark"], "1 of 2 are over");
 }
 
 #[tokio::test]
-async fn what_fired_and_ended_while_it_waited_is_told_nobody() {
+async fn what_fired_and_ended_while_it_waited_is_not_notified() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.route(route(json!({"group_wait_seconds": 30}))).await;
-    telling.open("INC-1", "LOW").await;
-    telling.resolve("INC-1").await;
-    telling.sweep(Utc::now() + TimeDelta::seconds(60)).await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.route(route(json!({"group_wait_seconds": 30}))).await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.resolve("INC-1").await;
+    notifier.sweep(Utc::now() + TimeDelta::seconds(60)).await;
     assert_eq!(inbox.kinds(), "");
 }
 
 #[tokio::test]
-async fn it_is_repeated_until_somebody_reacts() {
+async fn it_is_repeated_until_it_is_acknowledged() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.route(route(json!({"repeat_interval_seconds": 3600}))).await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.route(route(json!({"repeat_interval_seconds": 3600}))).await;
     let began = Utc::now();
-    telling.open("INC-1", "LOW").await;
-    telling.sweep(began + TimeDelta::minutes(59)).await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.sweep(began + TimeDelta::minutes(59)).await;
     assert_eq!(inbox.kinds(), "firing");
-    telling.sweep(began + TimeDelta::minutes(61)).await;
-    telling.sweep(began + TimeDelta::minutes(62)).await;
+    notifier.sweep(began + TimeDelta::minutes(61)).await;
+    notifier.sweep(began + TimeDelta::minutes(62)).await;
     assert_eq!(inbox.kinds(), "firing repeat");
-    telling.sweep(began + TimeDelta::minutes(125)).await;
+    notifier.sweep(began + TimeDelta::minutes(125)).await;
     assert_eq!(inbox.kinds(), "firing repeat repeat");
-    telling.acknowledge("INC-1").await;
-    telling.sweep(began + TimeDelta::minutes(500)).await;
+    notifier.acknowledge("INC-1").await;
+    notifier.sweep(began + TimeDelta::minutes(500)).await;
     assert_eq!(inbox.kinds(), "firing repeat repeat acknowledged");
 }
 
 #[tokio::test]
-async fn a_route_that_has_changed_tells_nobody_twice() {
+async fn a_route_that_has_changed_notifies_no_receiver_twice() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.open("INC-1", "LOW").await;
-    telling.route(route(json!({}))).await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-1")]).await;
-    telling.resolve("INC-1").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.route(route(json!({}))).await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-1")]).await;
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing resolved");
 }
 
 #[tokio::test]
-async fn what_comes_back_while_somebody_was_on_it_and_ends_unheard_is_still_told_to_be_over() {
+async fn what_is_reopened_while_acknowledged_and_ends_at_once_is_still_notified_as_over() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.route(route(json!({"group_interval_seconds": 300}))).await;
-    telling.open("INC-1", "LOW").await;
-    telling.acknowledge("INC-1").await;
-    telling.reopen("INC-1").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.route(route(json!({"group_interval_seconds": 300}))).await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.acknowledge("INC-1").await;
+    notifier.reopen("INC-1").await;
     assert_eq!(inbox.kinds(), "firing acknowledged", "that it is back waits for the interval");
-    telling.resolve("INC-1").await;
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing acknowledged resolved");
-    assert_eq!(telling.database.count("notification_members").await, 0);
+    assert_eq!(notifier.database.count("notification_members").await, 0);
 }
 
 #[tokio::test]
-async fn what_comes_back_while_somebody_was_on_it_is_told_once() {
+async fn what_is_reopened_while_acknowledged_is_notified_once() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.route(route(json!({"group_interval_seconds": 300}))).await;
-    telling.open("INC-1", "LOW").await;
-    telling.acknowledge("INC-1").await;
-    telling.reopen("INC-1").await;
-    telling.pass(301).await;
-    telling.sweep(Utc::now()).await;
-    telling.pass(301).await;
-    telling.sweep(Utc::now()).await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.route(route(json!({"group_interval_seconds": 300}))).await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.acknowledge("INC-1").await;
+    notifier.reopen("INC-1").await;
+    notifier.pass(301).await;
+    notifier.sweep(Utc::now()).await;
+    notifier.pass(301).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing acknowledged firing");
-    telling.acknowledge("INC-1").await;
+    notifier.acknowledge("INC-1").await;
     assert_eq!(inbox.kinds(), "firing acknowledged firing acknowledged");
 }
 
 #[tokio::test]
 async fn a_message_about_some_of_a_group_says_that_it_leaves_others_out() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.route(route(json!({"group_by": ["application"], "group_interval_seconds": 0}))).await;
-    telling.open("INC-1", "LOW").await;
-    telling.open("INC-2", "LOW").await;
-    telling.acknowledge("INC-1").await;
-    telling.acknowledge("INC-2").await;
-    telling.resolve("INC-1").await;
-    telling.sweep(Utc::now()).await;
-    telling.resolve("INC-2").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.route(route(json!({"group_by": ["application"], "group_interval_seconds": 0}))).await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.open("INC-2", "LOW").await;
+    notifier.acknowledge("INC-1").await;
+    notifier.acknowledge("INC-2").await;
+    notifier.resolve("INC-1").await;
+    notifier.sweep(Utc::now()).await;
+    notifier.resolve("INC-2").await;
     let parts: Vec<_> =
         inbox.got().iter().map(|got| (got.kind().to_owned(), got.body["data"]["is_part"] == json!(true))).collect();
     let parts: Vec<_> = parts.iter().map(|(kind, is_part)| (kind.as_str(), *is_part)).collect();
@@ -168,21 +168,21 @@ async fn a_message_about_some_of_a_group_says_that_it_leaves_others_out() {
 }
 
 #[tokio::test]
-async fn a_group_that_cannot_be_told_of_keeps_no_other_back() {
+async fn a_group_that_cannot_be_evaluated_blocks_no_other() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.route(route(json!({"group_wait_seconds": 30}))).await;
-    telling.open("INC-1", "LOW").await;
-    telling.open("INC-2", "LOW").await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier.route(route(json!({"group_wait_seconds": 30}))).await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.open("INC-2", "LOW").await;
+    notifier
         .database
         .execute(
             "UPDATE notification_groups SET settings = '\"?\"', due_at = due_at - interval '1 second' WHERE group_key =
                 (SELECT group_key FROM notification_members WHERE subject = 'incident:INC-1')",
         )
         .await;
-    telling.pass(31).await;
-    telling.sweep(Utc::now()).await;
+    notifier.pass(31).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.got().iter().map(|got| got.title().to_owned()).collect::<Vec<_>>(), ["It broke: INC-2"]);
-    assert_eq!(telling.database.count("notification_groups WHERE due_at > now() + interval '20 seconds'").await, 1);
+    assert_eq!(notifier.database.count("notification_groups WHERE due_at > now() + interval '20 seconds'").await, 1);
 }

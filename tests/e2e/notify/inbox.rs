@@ -1,4 +1,4 @@
-//! A receiver of messages: a real HTTP server that remembers what it got, and answers as it is told.
+//! A receiver of messages: a real HTTP server that remembers what it got, and answers as configured.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -84,7 +84,7 @@ impl Inbox {
         self.inner.next.lock().unwrap().extend(replies);
     }
 
-    /// All requests are answered so, until told otherwise.
+    /// All requests are answered so, until the next call.
     pub(crate) fn always(&self, reply: Option<Reply>) {
         *self.inner.always.lock().unwrap() = reply;
     }

@@ -1,10 +1,11 @@
-//! Telling people: what becomes of events in the database, and what receivers get over real HTTP.
+//! Notifying people: what becomes of events in the database, and what receivers get over real HTTP.
 
 mod certificates;
+mod counts;
 mod deliveries;
 mod escalations;
 mod groups;
-mod inbox;
+pub(crate) mod inbox;
 mod mutes;
 mod once;
 mod order;
@@ -29,12 +30,12 @@ use inbox::Inbox;
 const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// `notify` on a database of its own, with these ways to people.
-pub(crate) struct Telling {
+pub(crate) struct Notifier {
     pub(crate) database: Database,
     pub(crate) app: App,
 }
 
-impl Telling {
+impl Notifier {
     /// With these variables.
     pub(crate) async fn with(variables: &[(&str, String)]) -> Self {
         let database = Database::migrated().await;
@@ -81,27 +82,27 @@ impl Telling {
 
     pub(crate) async fn resolve(&self, id: &str) {
         self.set(id, "status = 'resolved', resolved_at = now(), handled_by = 'ana'").await;
-        self.hear(&[of_incident("IncidentResolved", id)]).await;
+        self.receive(&[of_incident("IncidentResolved", id)]).await;
     }
 
     pub(crate) async fn acknowledge(&self, id: &str) {
         self.set(id, "status = 'acknowledged', handled_by = 'ana'").await;
-        self.hear(&[of_incident("IncidentAcknowledged", id)]).await;
+        self.receive(&[of_incident("IncidentAcknowledged", id)]).await;
     }
 
     pub(crate) async fn reopen(&self, id: &str) {
         self.set(id, "status = 'detected', resolved_at = NULL, handled_by = NULL, reopened_at = now()").await;
-        self.hear(&[of_incident("IncidentReopened", id)]).await;
+        self.receive(&[of_incident("IncidentReopened", id)]).await;
     }
 
-    /// Opens an incident and tells of it.
+    /// Opens an incident and notifies of it.
     pub(crate) async fn open(&self, id: &str, severity: &str) {
         self.incident(id, severity).await;
-        self.hear(&[of_incident("IncidentOpened", id)]).await;
+        self.receive(&[of_incident("IncidentOpened", id)]).await;
     }
 
     /// These events come, and all of them are taken.
-    pub(crate) async fn hear(&self, events: &[Value]) {
+    pub(crate) async fn receive(&self, events: &[Value]) {
         let response = notify::handle(&self.app, batch(events)).await;
         assert_eq!(failures(&response), [] as [&str; 0]);
     }
@@ -158,12 +159,12 @@ pub(crate) fn named(inbox: &Inbox, name: &str) -> [(&'static str, String); 2] {
     ]
 }
 
-/// An event of an incident, as the bus brings it.
+/// An event of an incident, as the bus sends it.
 pub(crate) fn of_incident(detail_type: &str, incident_id: &str) -> Value {
     event(detail_type, json!({"incident_id": incident_id}))
 }
 
-/// An event, as the bus brings it.
+/// An event, as the bus sends it.
 pub(crate) fn event(detail_type: &str, detail: Value) -> Value {
     harness::events::message(detail_type, &detail)
 }

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::inbox::Inbox;
 use super::who::{pagerduty, sms};
-use super::{Telling, event, of_incident, webhook};
+use super::{Notifier, event, of_incident, webhook};
 
-pub(super) async fn silence(telling: &Telling, minutes: f64) {
-    telling
+pub(super) async fn silence(notifier: &Notifier, minutes: f64) {
+    notifier
         .database
         .rows(
             "INSERT INTO silences (id, matchers, starts_at, ends_at, author, comment, created_at)
@@ -19,17 +19,17 @@ pub(super) async fn silence(telling: &Telling, minutes: f64) {
 }
 
 #[tokio::test]
-async fn what_fires_in_a_silence_is_told_when_it_ends_if_it_still_fires() {
+async fn what_fires_in_a_silence_is_notified_after_it_if_it_still_fires() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    silence(&telling, 10.0).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.incident_of("INC-2", "HIGH", "bank").await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-2")]).await;
-    telling.sweep(Utc::now() + TimeDelta::minutes(9)).await;
+    let notifier = Notifier::to(&inbox).await;
+    silence(&notifier, 10.0).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.incident_of("INC-2", "HIGH", "bank").await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-2")]).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(9)).await;
     assert_eq!(inbox.got().iter().map(|got| got.title().to_owned()).collect::<Vec<_>>(), ["It broke: INC-2"]);
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
-    telling.sweep(Utc::now() + TimeDelta::minutes(12)).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(12)).await;
     assert_eq!(inbox.kinds(), "firing firing");
     assert_eq!(inbox.got()[1].title(), "It broke: INC-1");
 }
@@ -37,43 +37,43 @@ async fn what_fires_in_a_silence_is_told_when_it_ends_if_it_still_fires() {
 #[tokio::test]
 async fn what_fired_and_ended_in_a_silence_is_one_summary() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    silence(&telling, 10.0).await;
+    let notifier = Notifier::to(&inbox).await;
+    silence(&notifier, 10.0).await;
     for nth in 0..12 {
         let id = format!("INC-{nth}");
-        telling.open(&id, if nth == 7 { "CRITICAL" } else { "LOW" }).await;
-        telling.resolve(&id).await;
+        notifier.open(&id, if nth == 7 { "CRITICAL" } else { "LOW" }).await;
+        notifier.resolve(&id).await;
     }
-    telling.sweep(Utc::now() + TimeDelta::minutes(5)).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(5)).await;
     assert_eq!(inbox.kinds(), "");
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
-    telling.sweep(Utc::now() + TimeDelta::minutes(12)).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(12)).await;
     assert_eq!(inbox.kinds(), "summary");
     let data = inbox.got()[0].body["data"].clone();
     assert_eq!((&data["problems"][0]["title"], &data["more"]), (&json!("It broke: INC-7"), &json!(2)));
     assert_eq!(data["remark"], "ana: moving");
-    assert_eq!(telling.database.count("notification_members").await, 0);
+    assert_eq!(notifier.database.count("notification_members").await, 0);
 }
 
 #[tokio::test]
-async fn an_end_within_a_silence_is_told_after_it_to_those_who_knew() {
+async fn an_end_within_a_silence_is_notified_after_it_to_those_who_knew() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    silence(&telling, 10.0).await;
-    telling.resolve("INC-1").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    silence(&notifier, 10.0).await;
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing");
-    // It is taken away early.
-    telling.database.execute("UPDATE silences SET ends_at = now()").await;
-    telling.sweep(Utc::now() + TimeDelta::seconds(1)).await;
+    // It is deleted early.
+    notifier.database.execute("UPDATE silences SET ends_at = now()").await;
+    notifier.sweep(Utc::now() + TimeDelta::seconds(1)).await;
     assert_eq!(inbox.kinds(), "firing resolved");
 }
 
 #[tokio::test]
-async fn while_a_parent_is_down_nobody_hears_of_its_children() {
+async fn while_a_parent_is_down_its_children_are_muted() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier
         .database
         .execute(
             "INSERT INTO services (name, application, target, state, policy) VALUES
@@ -86,26 +86,26 @@ async fn while_a_parent_is_down_nobody_hears_of_its_children() {
             FROM incidents",
         )
         .await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-1"), of_incident("IncidentOpened", "INC-2")]).await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-1"), of_incident("IncidentOpened", "INC-2")]).await;
     assert_eq!(inbox.kinds(), "");
-    // One ends while the parent is down: that is told nobody. The other is still there when it is up again.
-    telling.resolve("INC-2").await;
-    telling.sweep(Utc::now()).await;
+    // One ends while the parent is down: that is not notified. The other is still there when it is up again.
+    notifier.resolve("INC-2").await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "");
-    telling.database.execute("UPDATE services SET state = 'healthy' WHERE name = 'database'").await;
-    telling.sweep(Utc::now()).await;
-    telling.sweep(Utc::now()).await;
+    notifier.database.execute("UPDATE services SET state = 'healthy' WHERE name = 'database'").await;
+    notifier.sweep(Utc::now()).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing");
     assert_eq!(inbox.got()[0].body["data"]["problems"][0]["incident_id"], "INC-1");
-    telling.resolve("INC-1").await;
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing resolved");
 }
 
 #[tokio::test]
-async fn what_a_parent_has_muted_is_told_only_if_it_does_not_recover_with_it() {
+async fn what_a_parent_has_muted_is_notified_only_if_it_does_not_recover_with_it() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier
         .database
         .execute(
             "INSERT INTO services (name, application, target, state, policy) VALUES
@@ -118,67 +118,67 @@ async fn what_a_parent_has_muted_is_told_only_if_it_does_not_recover_with_it() {
             FROM incidents",
         )
         .await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-1"), of_incident("IncidentOpened", "INC-2")]).await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-1"), of_incident("IncidentOpened", "INC-2")]).await;
     let up = "UPDATE services SET state = 'healthy', state_changed_at = now() WHERE name = 'database'";
-    telling.database.execute(up).await;
-    telling.sweep(Utc::now() + TimeDelta::seconds(90)).await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-1")]).await;
+    notifier.database.execute(up).await;
+    notifier.sweep(Utc::now() + TimeDelta::seconds(90)).await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "");
-    telling.resolve("INC-2").await;
-    telling.sweep(Utc::now() + TimeDelta::seconds(125)).await;
+    notifier.resolve("INC-2").await;
+    notifier.sweep(Utc::now() + TimeDelta::seconds(125)).await;
     assert_eq!(inbox.kinds(), "firing");
     assert_eq!(inbox.got()[0].body["data"]["problems"][0]["incident_id"], "INC-1");
 }
 
 #[tokio::test]
-async fn each_of_several_that_a_silence_kept_back_is_told() {
+async fn each_of_several_that_a_silence_muted_is_notified() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier
         .route(json!({"routes": [
             {"name": "all", "channels": ["webhook"], "group_by": ["application"], "group_interval_seconds": 0}
         ]}))
         .await;
     for id in ["INC-1", "INC-2", "INC-3"] {
-        telling.open(id, "LOW").await;
+        notifier.open(id, "LOW").await;
     }
-    silence(&telling, 10.0).await;
+    silence(&notifier, 10.0).await;
     for id in ["INC-1", "INC-2", "INC-3"] {
-        telling.acknowledge(id).await;
+        notifier.acknowledge(id).await;
     }
     inbox.forget();
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
     assert_eq!(inbox.kinds(), "acknowledged acknowledged acknowledged");
-    let told: std::collections::BTreeSet<_> = inbox.got().iter().map(|got| got.title().to_owned()).collect();
-    assert_eq!(told.len(), 3);
+    let titles: std::collections::BTreeSet<_> = inbox.got().iter().map(|got| got.title().to_owned()).collect();
+    assert_eq!(titles.len(), 3);
 }
 
 #[tokio::test]
-async fn the_ends_of_several_in_a_silence_are_told_together_after_it() {
+async fn the_ends_of_several_in_a_silence_are_notified_together_after_it() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier
         .route(json!({"routes": [
             {"name": "all", "channels": ["webhook"], "group_by": ["environment"], "group_interval_seconds": 0}
         ]}))
         .await;
     for id in ["INC-1", "INC-2"] {
-        telling.open(id, "LOW").await;
+        notifier.open(id, "LOW").await;
     }
-    telling.incident_of("INC-3", "LOW", "bank").await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-3")]).await;
-    silence(&telling, 10.0).await;
+    notifier.incident_of("INC-3", "LOW", "bank").await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-3")]).await;
+    silence(&notifier, 10.0).await;
     for id in ["INC-1", "INC-2", "INC-3"] {
-        telling.resolve(id).await;
+        notifier.resolve(id).await;
     }
-    // The silence does not mean the third: its end is told, and that it is the end of a part.
-    telling.sweep(Utc::now()).await;
+    // The silence does not match the third: its end is notified, as the end of a part.
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing firing firing repeat");
     let part = inbox.got()[3].body["data"].clone();
     assert_eq!((&part["problems"][0]["title"], &part["is_part"]), (&json!("It broke: INC-3"), &json!(true)));
     assert_eq!(part["remark"], "3 of 3 are over");
     inbox.forget();
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
     let over: std::collections::BTreeSet<_> = inbox
         .got()
         .iter()
@@ -187,123 +187,123 @@ async fn the_ends_of_several_in_a_silence_are_told_together_after_it() {
         .collect();
     assert_eq!(over.into_iter().collect::<Vec<_>>(), ["It broke: INC-1", "It broke: INC-2"]);
     assert_eq!(inbox.got().last().unwrap().kind(), "resolved");
-    assert_eq!(telling.database.count("notification_members").await, 0);
+    assert_eq!(notifier.database.count("notification_members").await, 0);
 }
 
 #[tokio::test]
 async fn what_fired_in_a_silence_is_news_in_each_of_its_groups() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    telling
+    let notifier = Notifier::with(&variables).await;
+    notifier
         .route(json!({"routes": [
             {"name": "one", "channels": ["pagerduty"], "continue": true}, {"name": "two", "channels": ["webhook"]}
         ]}))
         .await;
-    silence(&telling, 10.0).await;
-    telling.open("INC-1", "HIGH").await;
-    assert_eq!(telling.messages().await, [] as [&str; 0]);
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
-    assert_eq!(telling.messages().await, ["sent firing pagerduty", "sent firing webhook"]);
+    silence(&notifier, 10.0).await;
+    notifier.open("INC-1", "HIGH").await;
+    assert_eq!(notifier.messages().await, [] as [&str; 0]);
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(notifier.messages().await, ["sent firing pagerduty", "sent firing webhook"]);
 }
 
 #[tokio::test]
-async fn people_who_think_that_somebody_is_on_it_hear_after_a_silence_that_it_is_back() {
+async fn an_acknowledged_incident_that_is_reopened_in_a_silence_is_notified_after_it() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    telling
+    let notifier = Notifier::with(&variables).await;
+    notifier
         .route(
             json!({"routes": [{"name": "all", "channels": ["webhook", "pagerduty"], "repeat_interval_seconds": 60}]}),
         )
         .await;
-    telling.open("INC-1", "HIGH").await;
-    telling.acknowledge("INC-1").await;
-    silence(&telling, 10.0).await;
-    telling.resolve("INC-1").await;
-    telling.reopen("INC-1").await;
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.acknowledge("INC-1").await;
+    silence(&notifier, 10.0).await;
+    notifier.resolve("INC-1").await;
+    notifier.reopen("INC-1").await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
     // PagerDuty's come in between.
     let kinds = inbox.kinds();
     assert_eq!(kinds.split_whitespace().collect::<Vec<_>>(), ["firing", "acknowledged", "firing"]);
-    assert_eq!(telling.database.count("notifications WHERE kind IN ('repeat', 'escalated')").await, 0);
+    assert_eq!(notifier.database.count("notifications WHERE kind IN ('repeat', 'escalated')").await, 0);
 }
 
 #[tokio::test]
-async fn what_becomes_worse_in_a_silence_is_told_to_more_people_after_it() {
+async fn a_severity_raised_in_a_silence_adds_receivers_after_it() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    // Email would hear of it, too; here the webhook is whom the milder severity leads to.
-    telling
+    let notifier = Notifier::with(&variables).await;
+    // Email would get it, too; here the webhook is the receiver of the lower severity.
+    notifier
         .route(json!({"routes": [
             {"name": "bad", "match": {"severity": ["CRITICAL"]}, "channels": ["pagerduty"], "continue": true},
             {"name": "all", "channels": ["webhook"]}
         ]}))
         .await;
-    telling.open("INC-1", "MEDIUM").await;
-    silence(&telling, 10.0).await;
-    telling.set("INC-1", "severity = 'CRITICAL'").await;
+    notifier.open("INC-1", "MEDIUM").await;
+    silence(&notifier, 10.0).await;
+    notifier.set("INC-1", "severity = 'CRITICAL'").await;
     let worse = event("AlertEscalated", json!({"reason": "severity", "incident_id": "INC-1"}));
-    telling.hear(&[worse]).await;
-    assert_eq!(telling.messages().await, ["sent firing webhook"]);
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
-    assert_eq!(telling.messages().await, ["sent firing webhook", "sent escalated pagerduty"]);
+    notifier.receive(&[worse]).await;
+    assert_eq!(notifier.messages().await, ["sent firing webhook"]);
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(notifier.messages().await, ["sent firing webhook", "sent escalated pagerduty"]);
 }
 
 #[tokio::test]
-async fn what_comes_back_worse_in_a_silence_is_told_to_more_people_after_it() {
+async fn a_reopening_with_a_higher_severity_in_a_silence_adds_receivers_after_it() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).chain(sms(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    telling
+    let notifier = Notifier::with(&variables).await;
+    notifier
         .database
         .execute("UPDATE system_config SET value = '{\"email\": null}' WHERE key = 'notification_email'")
         .await;
-    telling
+    notifier
         .route(json!({"routes": [
             {"name": "bad", "match": {"severity": ["CRITICAL"]}, "channels": ["webhook", "sms"]},
             {"name": "all", "channels": ["webhook"]}
         ]}))
         .await;
-    telling.open("INC-1", "MEDIUM").await;
-    silence(&telling, 10.0).await;
-    telling.resolve("INC-1").await;
+    notifier.open("INC-1", "MEDIUM").await;
+    silence(&notifier, 10.0).await;
+    notifier.resolve("INC-1").await;
     // As record_reports does: one statement, whose trigger writes the event.
-    telling.set("INC-1", "severity = 'CRITICAL', status = 'detected', resolved_at = NULL, reopened_at = now()").await;
+    notifier.set("INC-1", "severity = 'CRITICAL', status = 'detected', resolved_at = NULL, reopened_at = now()").await;
     let sql = "SELECT detail FROM event_outbox WHERE detail_type = 'AlertEscalated'";
-    let detail: serde_json::Value = telling.database.value(sql).await;
-    telling.hear(&[of_incident("IncidentReopened", "INC-1"), event("AlertEscalated", detail)]).await;
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
-    assert_eq!(telling.messages().await, ["sent firing webhook", "sent escalated sms"]);
+    let detail: serde_json::Value = notifier.database.value(sql).await;
+    notifier.receive(&[of_incident("IncidentReopened", "INC-1"), event("AlertEscalated", detail)]).await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(notifier.messages().await, ["sent firing webhook", "sent escalated sms"]);
 }
 
 #[tokio::test]
 async fn a_silence_that_is_made_while_a_group_waits_holds_for_all_of_it() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier
         .route(json!({"routes": [
             {"name": "all", "channels": ["webhook"], "group_by": ["severity"], "group_wait_seconds": 30}
         ]}))
         .await;
     for nth in 0..15 {
-        telling.open(&format!("INC-{nth}"), "LOW").await;
+        notifier.open(&format!("INC-{nth}"), "LOW").await;
     }
-    telling.incident_of("INC-15", "LOW", "bank").await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-15")]).await;
-    silence(&telling, 10.0).await;
-    telling.pass(31).await;
-    telling.sweep(Utc::now()).await;
+    notifier.incident_of("INC-15", "LOW", "bank").await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-15")]).await;
+    silence(&notifier, 10.0).await;
+    notifier.pass(31).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing");
     assert_eq!((inbox.got()[0].title(), &inbox.got()[0].body["data"]["more"]), ("It broke: INC-15", &json!(0)));
-    assert_eq!(telling.database.count("notification_members WHERE told IS NULL AND muted_by IS NOT NULL").await, 15);
+    assert_eq!(notifier.database.count("notification_members WHERE told IS NULL AND muted_by IS NOT NULL").await, 15);
 }
 
 #[tokio::test]
 async fn where_only_text_messages_go_what_a_silence_hid_is_one() {
     let inbox = Inbox::open().await;
-    let telling = Telling::with(&[
+    let notifier = Notifier::with(&[
         ("TWILIO_ACCOUNT_SID", "AC1".to_owned()),
         ("TWILIO_AUTH_TOKEN", "secret".to_owned()),
         ("TWILIO_FROM", "+15005550006".to_owned()),
@@ -311,9 +311,9 @@ async fn where_only_text_messages_go_what_a_silence_hid_is_one() {
         ("TWILIO_API_URL", inbox.url("/twilio")),
     ])
     .await;
-    silence(&telling, 10.0).await;
-    telling.open("INC-1", "CRITICAL").await;
-    telling.resolve("INC-1").await;
-    telling.sweep(Utc::now() + TimeDelta::minutes(11)).await;
-    assert_eq!(telling.messages().await, ["sent summary sms"]);
+    silence(&notifier, 10.0).await;
+    notifier.open("INC-1", "CRITICAL").await;
+    notifier.resolve("INC-1").await;
+    notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
+    assert_eq!(notifier.messages().await, ["sent summary sms"]);
 }

@@ -1,16 +1,16 @@
-//! Each thing is told once, and only what is true.
+//! Each change is notified once, and only what is true.
 
 use serde_json::json;
 
 use super::inbox::Inbox;
-use super::{Telling, app, batch, event, failures, of_incident, webhook};
+use super::{Notifier, app, batch, event, failures, of_incident, webhook};
 
 #[tokio::test]
 async fn an_incident_is_one_message_and_its_end_one_more() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.resolve("INC-1").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing resolved");
     let got = inbox.got();
     assert_eq!(got[0].dedup_key(), got[1].dedup_key());
@@ -24,12 +24,12 @@ async fn an_incident_is_one_message_and_its_end_one_more() {
 #[tokio::test]
 async fn a_hundred_equal_events_at_once_are_one_message() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.incident("INC-1", "HIGH").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.incident("INC-1", "HIGH").await;
     let event = of_incident("IncidentOpened", "INC-1");
     let handled: Vec<_> = (0..100)
         .map(|_| {
-            let (app, batch) = (telling.app.clone(), batch(std::slice::from_ref(&event)));
+            let (app, batch) = (notifier.app.clone(), batch(std::slice::from_ref(&event)));
             tokio::spawn(async move { notify::handle(&app, batch).await })
         })
         .collect();
@@ -37,27 +37,27 @@ async fn a_hundred_equal_events_at_once_are_one_message() {
         assert_eq!(failures(&handled.await.unwrap()), [] as [&str; 0]);
     }
     assert_eq!(inbox.kinds(), "firing");
-    assert_eq!(telling.messages().await, ["sent firing webhook"]);
+    assert_eq!(notifier.messages().await, ["sent firing webhook"]);
 }
 
 #[tokio::test]
-async fn two_notify_at_once_tell_nothing_twice() {
+async fn two_notify_at_once_notify_nothing_twice() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    let other = app(&telling.database, &webhook(&inbox));
+    let notifier = Notifier::to(&inbox).await;
+    let other = app(&notifier.database, &webhook(&inbox));
     let mut events = Vec::new();
     for nth in 0..40 {
         let id = format!("INC-{nth}");
-        telling.incident(&id, "HIGH").await;
+        notifier.incident(&id, "HIGH").await;
         events.push(of_incident("IncidentOpened", &id));
     }
     let (one, two) = tokio::join!(
-        notify::handle(&telling.app, batch(&events)),
+        notify::handle(&notifier.app, batch(&events)),
         notify::handle(&other, batch(&events.iter().rev().cloned().collect::<Vec<_>>()))
     );
     assert_eq!((failures(&one), failures(&two)), (Vec::new(), Vec::new()));
     let (one, two) =
-        tokio::join!(notify::sweep(&telling.app, chrono::Utc::now()), notify::sweep(&other, chrono::Utc::now()));
+        tokio::join!(notify::sweep(&notifier.app, chrono::Utc::now()), notify::sweep(&other, chrono::Utc::now()));
     one.unwrap();
     two.unwrap();
     let mut ids: Vec<_> = inbox.got().into_iter().map(|got| got.id).collect();
@@ -68,81 +68,81 @@ async fn two_notify_at_once_tell_nothing_twice() {
 }
 
 #[tokio::test]
-async fn events_out_of_order_tell_nothing_wrong() {
+async fn events_out_of_order_notify_nothing_wrong() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    // It was over before anybody looked: nobody is told, of neither.
-    telling.incident("INC-1", "HIGH").await;
+    let notifier = Notifier::to(&inbox).await;
+    // It was over before it was evaluated: neither is notified.
+    notifier.incident("INC-1", "HIGH").await;
     let opened = of_incident("IncidentOpened", "INC-1");
-    telling.resolve("INC-1").await;
-    telling.hear(&[opened]).await;
+    notifier.resolve("INC-1").await;
+    notifier.receive(&[opened]).await;
     assert_eq!(inbox.kinds(), "");
-    // Acknowledged before it was told: it is told, with who is on it.
-    telling.incident("INC-2", "HIGH").await;
-    telling.acknowledge("INC-2").await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-2")]).await;
+    // Acknowledged before it was notified: it is notified, with the assignee.
+    notifier.incident("INC-2", "HIGH").await;
+    notifier.acknowledge("INC-2").await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-2")]).await;
     assert_eq!(inbox.kinds(), "firing");
     assert_eq!(inbox.got()[0].body["data"]["problems"][0]["state"], "acknowledged");
 }
 
 #[tokio::test]
-async fn what_comes_back_is_told_again() {
+async fn what_is_reopened_is_notified_again() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.acknowledge("INC-1").await;
-    telling.resolve("INC-1").await;
-    telling.reopen("INC-1").await;
-    telling.resolve("INC-1").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.acknowledge("INC-1").await;
+    notifier.resolve("INC-1").await;
+    notifier.reopen("INC-1").await;
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing acknowledged resolved firing resolved");
-    assert_eq!(telling.database.count("notification_members").await, 0);
+    assert_eq!(notifier.database.count("notification_members").await, 0);
 }
 
 #[tokio::test]
-async fn a_failed_check_is_told_when_its_alert_is_announced_and_once() {
+async fn a_failed_check_is_notified_once_when_its_alert_is_announced() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.incident("INC-1", "HIGH").await;
-    telling.set("INC-1", "error_type = 'health_check_failure', environment = 'staging'").await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier.incident("INC-1", "HIGH").await;
+    notifier.set("INC-1", "error_type = 'health_check_failure', environment = 'staging'").await;
+    notifier
         .database
         .execute(
             "INSERT INTO alert_events (service_name, environment, alert_type, status, message, incident_id, announce_at)
             SELECT 'api', 'staging', 'service_down', 'active', 'down', id, now() + interval '30 seconds' FROM incidents",
         )
         .await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-1")]).await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "");
-    telling.database.execute("UPDATE alert_events SET announced_at = now()").await;
-    let alert: uuid::Uuid = telling.database.value("SELECT id FROM alert_events").await;
+    notifier.database.execute("UPDATE alert_events SET announced_at = now()").await;
+    let alert: uuid::Uuid = notifier.database.value("SELECT id FROM alert_events").await;
     let raised = event("AlertRaised", json!({"alert_id": alert, "incident_id": "INC-1"}));
-    telling.hear(&[raised, of_incident("IncidentOpened", "INC-1")]).await;
+    notifier.receive(&[raised, of_incident("IncidentOpened", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "firing");
     assert_eq!(inbox.got()[0].body["data"]["problems"][0]["service"], "api");
     // Both of its ends are one.
-    telling.database.execute("UPDATE alert_events SET status = 'resolved', resolved_at = now()").await;
-    telling.set("INC-1", "status = 'resolved', resolved_at = now()").await;
+    notifier.database.execute("UPDATE alert_events SET status = 'resolved', resolved_at = now()").await;
+    notifier.set("INC-1", "status = 'resolved', resolved_at = now()").await;
     let over = event("AlertResolved", json!({"alert_id": alert}));
-    telling.hear(&[over, of_incident("IncidentResolved", "INC-1")]).await;
+    notifier.receive(&[over, of_incident("IncidentResolved", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "firing resolved");
 }
 
 #[tokio::test]
-async fn an_alert_without_an_incident_is_told_too() {
+async fn an_alert_without_an_incident_is_notified_too() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    let alert: uuid::Uuid = telling
+    let notifier = Notifier::to(&inbox).await;
+    let alert: uuid::Uuid = notifier
         .database
         .value(
             "INSERT INTO alert_events (service_name, alert_type, status, message)
             VALUES ('api', 'certificate_expiring', 'active', 'The certificate of api ends in 9 days') RETURNING id",
         )
         .await;
-    telling.hear(&[event("AlertRaised", json!({"alert_id": alert}))]).await;
-    telling.database.execute("UPDATE alert_events SET status = 'acknowledged', acknowledged_at = now()").await;
-    telling.hear(&[event("AlertAcknowledged", json!({"alert_id": alert}))]).await;
-    telling.database.execute("UPDATE alert_events SET status = 'resolved', resolved_at = now()").await;
-    telling.hear(&[event("AlertResolved", json!({"alert_id": alert}))]).await;
+    notifier.receive(&[event("AlertRaised", json!({"alert_id": alert}))]).await;
+    notifier.database.execute("UPDATE alert_events SET status = 'acknowledged', acknowledged_at = now()").await;
+    notifier.receive(&[event("AlertAcknowledged", json!({"alert_id": alert}))]).await;
+    notifier.database.execute("UPDATE alert_events SET status = 'resolved', resolved_at = now()").await;
+    notifier.receive(&[event("AlertResolved", json!({"alert_id": alert}))]).await;
     assert_eq!(inbox.kinds(), "firing acknowledged resolved");
     assert_eq!(inbox.got()[0].body["data"]["problems"][0]["severity"], "LOW");
 }
@@ -150,29 +150,29 @@ async fn an_alert_without_an_incident_is_told_too() {
 #[tokio::test]
 async fn what_cannot_be_read_is_dropped_and_what_the_database_is_not_there_for_comes_again() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.incident("INC-1", "HIGH").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.incident("INC-1", "HIGH").await;
     let events = [json!("no event"), event("PatternFound", json!({})), of_incident("IncidentOpened", "INC-1")];
-    let away = shared::config::DatabaseConfig::at(secrecy::SecretString::from("postgres://x@127.0.0.1:1/x"));
-    let store = shared::store::Store::new(&away, "test", shared::store::PoolSize::LAMBDA).unwrap();
+    let unavailable = shared::config::DatabaseConfig::at(secrecy::SecretString::from("postgres://x@127.0.0.1:1/x"));
+    let store = shared::store::Store::new(&unavailable, "test", shared::store::PoolSize::LAMBDA).unwrap();
     let blind = notify::App::new(store, notify::app::NotifyConfig::default()).unwrap();
     assert_eq!(failures(&notify::handle(&blind, batch(&events)).await), ["2"]);
-    assert_eq!(failures(&notify::handle(&telling.app, batch(&events)).await), [] as [&str; 0]);
+    assert_eq!(failures(&notify::handle(&notifier.app, batch(&events)).await), [] as [&str; 0]);
     assert_eq!(inbox.kinds(), "firing");
 }
 
 #[tokio::test]
-async fn an_event_that_comes_again_tells_what_is_true_by_then() {
+async fn a_redelivered_event_notifies_what_is_true_by_then() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.incident("INC-1", "HIGH").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.incident("INC-1", "HIGH").await;
     let opened = of_incident("IncidentOpened", "INC-1");
-    telling.hear(std::slice::from_ref(&opened)).await;
-    telling.set("INC-1", "status = 'acknowledged', handled_by = 'ana'").await;
-    telling.hear(&[opened.clone(), of_incident("IncidentAcknowledged", "INC-1")]).await;
+    notifier.receive(std::slice::from_ref(&opened)).await;
+    notifier.set("INC-1", "status = 'acknowledged', handled_by = 'ana'").await;
+    notifier.receive(&[opened.clone(), of_incident("IncidentAcknowledged", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "firing acknowledged");
-    telling.set("INC-1", "status = 'resolved', resolved_at = now()").await;
-    telling.hear(std::slice::from_ref(&opened)).await;
-    telling.hear(&[opened, of_incident("IncidentResolved", "INC-1")]).await;
+    notifier.set("INC-1", "status = 'resolved', resolved_at = now()").await;
+    notifier.receive(std::slice::from_ref(&opened)).await;
+    notifier.receive(&[opened, of_incident("IncidentResolved", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "firing acknowledged resolved");
 }

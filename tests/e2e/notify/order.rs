@@ -3,92 +3,97 @@
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 use shared::model::Receiver;
-use shared::store::notifications::messages;
+use shared::store::notifications::queue;
 
 use super::inbox::Inbox;
 use super::who::{pagerduty, sms};
-use super::{Telling, event, webhook};
+use super::{Notifier, event, webhook};
 
-/// Nobody may send to any receiver for an hour.
-async fn hold(telling: &Telling) {
-    telling.database.execute("UPDATE notification_receivers SET paused_until = now() + interval '1 hour'").await;
+/// All receivers are paused for an hour.
+async fn hold(notifier: &Notifier) {
+    notifier.database.execute("UPDATE notification_receivers SET paused_until = now() + interval '1 hour'").await;
 }
 
-async fn after_an_hour(telling: &Telling) {
-    telling.sweep(Utc::now() + TimeDelta::minutes(61)).await;
+async fn after_an_hour(notifier: &Notifier) {
+    notifier.sweep(Utc::now() + TimeDelta::minutes(61)).await;
 }
 
 #[tokio::test]
 async fn an_end_comes_after_its_beginning_whatever_the_clocks_say() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.sweep(Utc::now()).await;
-    hold(&telling).await;
-    telling.open("INC-1", "HIGH").await;
-    // Who told the beginning had a clock that is ahead of the next one's.
-    telling.database.execute("UPDATE notifications SET created_at = created_at + interval '1 minute'").await;
-    telling.resolve("INC-1").await;
-    after_an_hour(&telling).await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.sweep(Utc::now()).await;
+    hold(&notifier).await;
+    notifier.open("INC-1", "HIGH").await;
+    // The first process had a clock that is ahead of the next one's.
+    notifier.database.execute("UPDATE notifications SET created_at = created_at + interval '1 minute'").await;
+    notifier.resolve("INC-1").await;
+    after_an_hour(&notifier).await;
     assert_eq!(inbox.kinds(), "firing resolved");
 }
 
 #[tokio::test]
-async fn a_page_that_somebody_is_on_before_it_went_out_wakes_nobody() {
+async fn a_page_that_is_acknowledged_before_it_was_sent_is_skipped() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = sms(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    telling.sweep(Utc::now()).await;
-    hold(&telling).await;
-    telling.open("INC-1", "CRITICAL").await;
-    telling.acknowledge("INC-1").await;
-    after_an_hour(&telling).await;
+    let notifier = Notifier::with(&variables).await;
+    notifier.sweep(Utc::now()).await;
+    hold(&notifier).await;
+    notifier.open("INC-1", "CRITICAL").await;
+    notifier.acknowledge("INC-1").await;
+    after_an_hour(&notifier).await;
     assert_eq!(inbox.got().len(), 0);
-    assert_eq!(telling.database.count("notifications WHERE status = 'skipped'").await, 4);
+    assert_eq!(notifier.database.count("notifications WHERE status = 'skipped'").await, 4);
 }
 
 #[tokio::test]
-async fn a_page_goes_out_while_nobody_is_on_some_of_its_group() {
+async fn a_page_is_sent_while_some_of_its_group_is_unacknowledged() {
     let inbox = Inbox::open().await;
-    let telling = Telling::with(&sms(&inbox)).await;
-    telling.sweep(Utc::now()).await;
-    hold(&telling).await;
-    telling.open("INC-1", "CRITICAL").await;
-    telling.acknowledge("INC-1").await;
-    telling.incident("INC-2", "CRITICAL").await;
+    let notifier = Notifier::with(&sms(&inbox)).await;
+    notifier.sweep(Utc::now()).await;
+    hold(&notifier).await;
+    notifier.open("INC-1", "CRITICAL").await;
+    notifier.acknowledge("INC-1").await;
+    notifier.incident("INC-2", "CRITICAL").await;
     let another = "INSERT INTO notification_members (group_key, subject, state, told, details, fired_at, changed_at)
         SELECT group_key, 'incident:INC-2', 'firing', 'firing', details, now(), now() FROM notification_members";
-    telling.database.execute(another).await;
-    after_an_hour(&telling).await;
-    assert_eq!(telling.messages().await, ["sent firing sms", "sent acknowledged sms"]);
+    notifier.database.execute(another).await;
+    after_an_hour(&notifier).await;
+    assert_eq!(notifier.messages().await, ["sent firing sms", "sent acknowledged sms"]);
 }
 
 #[tokio::test]
-async fn what_somebody_is_on_becomes_worse_without_waking_anybody() {
+async fn a_raised_severity_of_an_acknowledged_incident_pages_no_one() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    telling.open("INC-1", "LOW").await;
-    telling.acknowledge("INC-1").await;
-    telling.set("INC-1", "severity = 'CRITICAL'").await;
+    let notifier = Notifier::with(&variables).await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.acknowledge("INC-1").await;
+    notifier.set("INC-1", "severity = 'CRITICAL'").await;
     let sql = "SELECT detail FROM event_outbox WHERE detail_type = 'AlertEscalated'";
-    let detail: Value = telling.database.value(sql).await;
-    telling.hear(&[event("AlertEscalated", detail)]).await;
-    assert_eq!(telling.database.count("notifications WHERE channel = 'pagerduty'").await, 0);
+    let detail: Value = notifier.database.value(sql).await;
+    notifier.receive(&[event("AlertEscalated", detail)]).await;
+    assert_eq!(notifier.database.count("notifications WHERE channel = 'pagerduty'").await, 0);
 }
 
 #[tokio::test]
 async fn a_message_goes_on_where_the_newest_one_is() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.acknowledge("INC-1").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.acknowledge("INC-1").await;
     // The first was deleted there: the second is a new one.
-    telling.database.execute("UPDATE notifications SET remote = jsonb_build_object('ts', kind)").await;
-    hold(&telling).await;
-    telling.resolve("INC-1").await;
-    let (store, receiver) = (telling.database.store(), Receiver::parse("webhook").unwrap());
-    let mut client = store.connection().await.unwrap();
-    let transaction = client.transaction().await.unwrap();
-    let waiting = messages::list_waiting(&transaction, &receiver, Utc::now(), 10).await.unwrap();
+    notifier.database.execute("UPDATE notifications SET remote = jsonb_build_object('ts', kind)").await;
+    hold(&notifier).await;
+    notifier.resolve("INC-1").await;
+    let receiver = &Receiver::parse("webhook").unwrap();
+    let waiting = notifier
+        .database
+        .store()
+        .transaction(|mut client| async move {
+            queue::list_waiting(&client.transaction().await?, receiver, Utc::now(), 10).await
+        })
+        .await
+        .unwrap();
     assert_eq!(waiting.iter().map(|it| it.earlier.clone()).collect::<Vec<_>>(), [Some(json!({"ts": "acknowledged"}))]);
 }

@@ -1,4 +1,4 @@
-//! PagerDuty: an incident there goes on until we end it, and wakes nobody once somebody is on it.
+//! PagerDuty: an incident there stays open until we resolve it, and pages no one once it is acknowledged.
 
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::escalations::healed;
 use super::inbox::Inbox;
 use super::mutes::silence;
 use super::who::pagerduty;
-use super::{Telling, webhook};
+use super::{Notifier, webhook};
 
 /// What was asked for there, in its order.
 fn actions(inbox: &Inbox) -> String {
@@ -16,45 +16,45 @@ fn actions(inbox: &Inbox) -> String {
     actions.collect::<Vec<_>>().join(" ")
 }
 
-async fn grouped(inbox: &Inbox, more: Value) -> Telling {
-    let telling = Telling::with(&pagerduty(inbox)).await;
+async fn grouped(inbox: &Inbox, more: Value) -> Notifier {
+    let notifier = Notifier::with(&pagerduty(inbox)).await;
     let mut route =
         json!({"name": "all", "channels": ["pagerduty"], "group_by": ["application"], "group_interval_seconds": 0});
     route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    telling.route(json!({"routes": [route]})).await;
-    telling
+    notifier.route(json!({"routes": [route]})).await;
+    notifier
 }
 
 #[tokio::test]
-async fn what_joins_a_group_that_somebody_is_on_pages_anew() {
+async fn what_joins_an_acknowledged_group_pages_again() {
     let inbox = Inbox::open().await;
-    let telling = grouped(&inbox, json!({})).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.acknowledge("INC-1").await;
+    let notifier = grouped(&inbox, json!({})).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.acknowledge("INC-1").await;
     assert_eq!(actions(&inbox), "trigger acknowledge");
-    telling.open("INC-2", "CRITICAL").await;
+    notifier.open("INC-2", "CRITICAL").await;
     assert_eq!(actions(&inbox), "trigger acknowledge resolve trigger");
-    // Nobody is on it: one more only joins.
-    telling.open("INC-3", "CRITICAL").await;
+    // It is not acknowledged: one more only joins.
+    notifier.open("INC-3", "CRITICAL").await;
     assert_eq!(actions(&inbox), "trigger acknowledge resolve trigger trigger");
     for id in ["INC-1", "INC-2", "INC-3"] {
-        telling.resolve(id).await;
+        notifier.resolve(id).await;
     }
     assert!(actions(&inbox).ends_with("resolve"), "{}", actions(&inbox));
-    assert_eq!(telling.database.count("notifications WHERE status <> 'sent'").await, 0);
+    assert_eq!(notifier.database.count("notifications WHERE status <> 'sent'").await, 0);
 }
 
 #[tokio::test]
-async fn when_only_that_is_left_that_somebody_is_on_nobody_else_is_woken() {
+async fn when_only_acknowledged_problems_are_left_the_page_ends() {
     let inbox = Inbox::open().await;
-    let telling = grouped(&inbox, json!({})).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.open("INC-2", "HIGH").await;
-    telling.acknowledge("INC-1").await;
+    let notifier = grouped(&inbox, json!({})).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.open("INC-2", "HIGH").await;
+    notifier.acknowledge("INC-1").await;
     assert_eq!(actions(&inbox), "trigger trigger");
-    telling.resolve("INC-2").await;
+    notifier.resolve("INC-2").await;
     assert_eq!(actions(&inbox), "trigger trigger acknowledge");
-    telling.resolve("INC-1").await;
+    notifier.resolve("INC-1").await;
     assert_eq!(actions(&inbox), "trigger trigger acknowledge resolve");
 }
 
@@ -62,59 +62,59 @@ async fn when_only_that_is_left_that_somebody_is_on_nobody_else_is_woken() {
 async fn what_ends_in_a_silence_ends_there_at_once_and_pages_again_if_it_is_back() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    telling.open("INC-1", "HIGH").await;
-    silence(&telling, 10.0).await;
-    telling.resolve("INC-1").await;
-    telling.sweep(Utc::now()).await;
+    let notifier = Notifier::with(&variables).await;
+    notifier.open("INC-1", "HIGH").await;
+    silence(&notifier, 10.0).await;
+    notifier.resolve("INC-1").await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!((actions(&inbox).as_str(), inbox.kinds().trim()), ("trigger resolve", "firing"));
-    telling.reopen("INC-1").await;
-    telling.database.execute("UPDATE silences SET ends_at = now()").await;
-    telling.sweep(Utc::now()).await;
+    notifier.reopen("INC-1").await;
+    notifier.database.execute("UPDATE silences SET ends_at = now()").await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(actions(&inbox), "trigger resolve trigger");
-    telling.resolve("INC-1").await;
+    notifier.resolve("INC-1").await;
     assert_eq!(actions(&inbox), "trigger resolve trigger resolve");
-    assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND channel = 'webhook'").await, 1);
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND channel = 'webhook'").await, 1);
 }
 
 #[tokio::test]
-async fn what_comes_back_in_a_silence_pages_also_where_nobody_else_is_told() {
+async fn what_is_reopened_in_a_silence_pages_also_without_other_receivers() {
     let inbox = Inbox::open().await;
-    let telling = Telling::with(&pagerduty(&inbox)).await;
-    telling.open("INC-1", "HIGH").await;
-    silence(&telling, 10.0).await;
-    telling.resolve("INC-1").await;
-    telling.reopen("INC-1").await;
-    telling.database.execute("UPDATE silences SET ends_at = now()").await;
-    telling.sweep(Utc::now()).await;
+    let notifier = Notifier::with(&pagerduty(&inbox)).await;
+    notifier.open("INC-1", "HIGH").await;
+    silence(&notifier, 10.0).await;
+    notifier.resolve("INC-1").await;
+    notifier.reopen("INC-1").await;
+    notifier.database.execute("UPDATE silences SET ends_at = now()").await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(actions(&inbox), "trigger resolve trigger");
-    telling.resolve("INC-1").await;
+    notifier.resolve("INC-1").await;
     assert_eq!(actions(&inbox), "trigger resolve trigger resolve");
 }
 
 #[tokio::test]
 async fn what_is_deleted_ends_there() {
     let inbox = Inbox::open().await;
-    let telling = grouped(&inbox, json!({})).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.database.execute("DELETE FROM incidents").await;
+    let notifier = grouped(&inbox, json!({})).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.database.execute("DELETE FROM incidents").await;
     let later = Utc::now() + chrono::TimeDelta::minutes(3);
-    telling.sweep(later).await;
-    telling.sweep(later).await;
+    notifier.sweep(later).await;
+    notifier.sweep(later).await;
     assert_eq!(actions(&inbox), "trigger resolve");
-    assert_eq!(telling.database.count("notification_members").await, 0);
+    assert_eq!(notifier.database.count("notification_members").await, 0);
 }
 
 #[tokio::test]
-async fn a_playbook_that_did_not_help_pages_only_about_what_was_told() {
+async fn a_failed_heal_run_pages_only_about_what_was_notified() {
     let inbox = Inbox::open().await;
-    let telling = grouped(&inbox, json!({"group_wait_seconds": 30})).await;
-    telling.open("INC-1", "HIGH").await;
-    telling.hear(&[healed(3, "failed")]).await;
+    let notifier = grouped(&inbox, json!({"group_wait_seconds": 30})).await;
+    notifier.open("INC-1", "HIGH").await;
+    notifier.receive(&[healed(3, "failed")]).await;
     assert_eq!(actions(&inbox), "", "nothing would end it");
-    telling.pass(31).await;
-    telling.sweep(Utc::now()).await;
-    telling.hear(&[healed(4, "failed")]).await;
-    telling.resolve("INC-1").await;
+    notifier.pass(31).await;
+    notifier.sweep(Utc::now()).await;
+    notifier.receive(&[healed(4, "failed")]).await;
+    notifier.resolve("INC-1").await;
     assert_eq!(actions(&inbox), "trigger trigger resolve");
 }

@@ -3,33 +3,33 @@
 use chrono::{TimeDelta, Utc};
 
 use super::inbox::Inbox;
-use super::{Telling, app, batch, named, of_incident, webhook};
+use super::{Notifier, app, batch, named, of_incident, webhook};
 
 #[tokio::test]
 async fn who_is_configured_is_noted_and_who_no_longer_is_too() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.sweep(Utc::now()).await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.sweep(Utc::now()).await;
     let seen = "notification_receivers WHERE channel = 'webhook' AND recipient = 'default' AND seen_at > now() - interval '1 minute'";
-    assert_eq!(telling.database.count(seen).await, 1);
-    let bare = app(&telling.database, &[]);
+    assert_eq!(notifier.database.count(seen).await, 1);
+    let bare = app(&notifier.database, &[]);
     notify::sweep(&bare, Utc::now() + TimeDelta::minutes(11)).await.unwrap();
-    assert_eq!(telling.database.count("notification_receivers WHERE seen_at IS NULL").await, 1);
+    assert_eq!(notifier.database.count("notification_receivers WHERE seen_at IS NULL").await, 1);
 }
 
 #[tokio::test]
 async fn of_an_e_mail_its_tracking_begins_when_it_is_sent() {
     let inbox = Inbox::open().await;
-    let telling = Telling::with(&[
+    let notifier = Notifier::with(&[
         ("SENDGRID_API_KEY", "key".to_owned()),
         ("SENDGRID_API_URL", inbox.url("/sendgrid")),
         ("EMAIL_FROM", "watchkeeper@example.com".to_owned()),
         ("EMAIL_TO", "ops@example.com".to_owned()),
     ])
     .await;
-    telling.open("INC-1", "LOW").await;
-    assert_eq!(telling.messages().await, ["sent firing email"]);
-    let tracked: bool = telling
+    notifier.open("INC-1", "LOW").await;
+    assert_eq!(notifier.messages().await, ["sent firing email"]);
+    let tracked: bool = notifier
         .database
         .value(
             "SELECT tracked.email_id = message.id::text AND tracked.recipient = 'ops@example.com' AND tracked.status = 'sent'
@@ -43,9 +43,9 @@ async fn of_an_e_mail_its_tracking_begins_when_it_is_sent() {
 }
 
 #[tokio::test]
-async fn e_mails_go_to_the_configured_address_where_nobody_else_is_named() {
+async fn e_mails_without_a_recipient_go_to_the_configured_address() {
     let inbox = Inbox::open().await;
-    let telling = Telling::with(&[
+    let notifier = Notifier::with(&[
         ("SENDGRID_API_KEY", "key".to_owned()),
         ("SENDGRID_API_URL", inbox.url("/sendgrid")),
         ("EMAIL_FROM", "watchkeeper@example.com".to_owned()),
@@ -53,9 +53,9 @@ async fn e_mails_go_to_the_configured_address_where_nobody_else_is_named() {
     .await;
     let address =
         r#"UPDATE system_config SET value = '{"email": "team@example.com"}' WHERE key = 'notification_email'"#;
-    telling.database.execute(address).await;
-    telling.open("INC-1", "LOW").await;
-    let to: String = telling.database.value("SELECT channel || ':' || recipient FROM notifications").await;
+    notifier.database.execute(address).await;
+    notifier.open("INC-1", "LOW").await;
+    let to: String = notifier.database.value("SELECT channel || ':' || recipient FROM notifications").await;
     assert_eq!(to, "email:team@example.com");
 }
 
@@ -63,23 +63,23 @@ async fn e_mails_go_to_the_configured_address_where_nobody_else_is_named() {
 async fn messages_of_one_group_to_one_receiver_keep_their_order_with_two_senders() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(named(&inbox, "B")).collect();
-    let telling = Telling::with(&variables).await;
-    let other = app(&telling.database, &variables);
-    telling.route(serde_json::json!({"routes": [{"name": "all", "channels": ["webhook", "webhook:B"]}]})).await;
-    // All is decided while nobody may send.
+    let notifier = Notifier::with(&variables).await;
+    let other = app(&notifier.database, &variables);
+    notifier.route(serde_json::json!({"routes": [{"name": "all", "channels": ["webhook", "webhook:B"]}]})).await;
+    // All is decided while all receivers are paused.
     let receivers = "INSERT INTO notification_receivers (channel, recipient, paused_until)
         VALUES ('webhook', 'default', now() + interval '1 hour'), ('webhook', 'B', now() + interval '1 hour')";
-    telling.database.execute(receivers).await;
+    notifier.database.execute(receivers).await;
     for nth in 0..15 {
         let id = format!("INC-{nth}");
-        telling.open(&id, "LOW").await;
-        telling.acknowledge(&id).await;
-        telling.resolve(&id).await;
+        notifier.open(&id, "LOW").await;
+        notifier.acknowledge(&id).await;
+        notifier.resolve(&id).await;
     }
-    telling.database.execute("UPDATE notification_receivers SET paused_until = NULL").await;
+    notifier.database.execute("UPDATE notification_receivers SET paused_until = NULL").await;
     let late = Utc::now();
     for _ in 0..5 {
-        let (one, two) = tokio::join!(notify::sweep(&telling.app, late), notify::sweep(&other, late));
+        let (one, two) = tokio::join!(notify::sweep(&notifier.app, late), notify::sweep(&other, late));
         one.unwrap();
         two.unwrap();
     }
@@ -99,10 +99,10 @@ async fn messages_of_one_group_to_one_receiver_keep_their_order_with_two_senders
 }
 
 #[tokio::test]
-async fn a_storm_in_one_group_is_counted_once_and_told_together() {
+async fn a_storm_in_one_group_is_counted_once_and_notified_together() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling
+    let notifier = Notifier::to(&inbox).await;
+    notifier
         .route(serde_json::json!({"routes": [
             {"name": "all", "channels": ["webhook"], "group_by": ["application"], "group_wait_seconds": 30}
         ]}))
@@ -110,16 +110,16 @@ async fn a_storm_in_one_group_is_counted_once_and_told_together() {
     let mut events = Vec::new();
     for nth in 0..200 {
         let id = format!("INC-{nth}");
-        telling.incident(&id, "LOW").await;
+        notifier.incident(&id, "LOW").await;
         events.push(of_incident("IncidentOpened", &id));
     }
     let (one, two) = tokio::join!(
-        notify::handle(&telling.app, batch(&events[..100])),
-        notify::handle(&telling.app, batch(&events[100..]))
+        notify::handle(&notifier.app, batch(&events[..100])),
+        notify::handle(&notifier.app, batch(&events[100..]))
     );
     assert!(one.batch_item_failures.is_empty() && two.batch_item_failures.is_empty());
-    telling.pass(31).await;
-    telling.sweep(Utc::now()).await;
+    notifier.pass(31).await;
+    notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing");
     assert_eq!(inbox.got()[0].body["data"]["more"], 190);
 }

@@ -1,4 +1,4 @@
-//! Many at once: each is told, or named in a digest, and none twice.
+//! Many at once: each is sent, or named in a digest, and none twice.
 
 #![expect(clippy::print_stderr, reason = "what was measured")]
 
@@ -8,10 +8,10 @@ use std::time::Instant;
 use chrono::{TimeDelta, Utc};
 
 use super::inbox::Inbox;
-use super::{Telling, batch, failures, of_incident, webhook};
+use super::{Notifier, batch, failures, of_incident, webhook};
 
-async fn storm(telling: &Telling, count: usize) -> Vec<serde_json::Value> {
-    telling
+async fn storm(notifier: &Notifier, count: usize) -> Vec<serde_json::Value> {
+    notifier
         .database
         .execute(&format!(
             "INSERT INTO incidents (incident_id, title, severity, category, application, error_message)
@@ -27,60 +27,60 @@ async fn what_is_too_much_for_a_channel_becomes_one_digest() {
     let (inbox, chat) = (Inbox::open().await, Inbox::open().await);
     let mut variables = webhook(&inbox).to_vec();
     variables.push(("SLACK_WEBHOOK_URL", chat.url("/slack")));
-    let telling = Telling::with(&variables).await;
-    let events = storm(&telling, 100).await;
+    let notifier = Notifier::with(&variables).await;
+    let events = storm(&notifier, 100).await;
     let began = Utc::now();
-    telling.hear(&events).await;
+    notifier.receive(&events).await;
     assert_eq!(inbox.got().len(), 100, "a machine reads everything");
     assert!((20..=22).contains(&chat.got().len()), "{}", chat.got().len());
     chat.forget();
-    telling.sweep(began + TimeDelta::seconds(1)).await;
-    telling.sweep(Utc::now() + TimeDelta::seconds(33)).await;
+    notifier.sweep(began + TimeDelta::seconds(1)).await;
+    notifier.sweep(Utc::now() + TimeDelta::seconds(33)).await;
     let slack = "notifications WHERE channel = 'slack'";
-    assert_eq!(telling.database.count(&format!("{slack} AND kind = 'digest' AND status = 'sent'")).await, 1);
-    assert_eq!(telling.database.count(&format!("{slack} AND status NOT IN ('sent', 'digested')")).await, 0);
-    let told = telling.database.count(&format!("{slack} AND status = 'sent' AND kind = 'firing'")).await;
-    let gathered = telling
+    assert_eq!(notifier.database.count(&format!("{slack} AND kind = 'digest' AND status = 'sent'")).await, 1);
+    assert_eq!(notifier.database.count(&format!("{slack} AND status NOT IN ('sent', 'digested')")).await, 0);
+    let sent = notifier.database.count(&format!("{slack} AND status = 'sent' AND kind = 'firing'")).await;
+    let gathered = notifier
         .database
         .count(&format!(
             "{slack} AND status = 'digested' AND digest_id = (SELECT id FROM notifications WHERE kind = 'digest')"
         ))
         .await;
-    assert_eq!(told + gathered, 100);
-    // Each was told or gathered, so each has an end.
-    telling.resolve("INC-99").await;
-    assert!(telling.messages().await.iter().filter(|it| it.contains("resolved slack")).count() == 1);
+    assert_eq!(sent + gathered, 100);
+    // Each was sent or gathered, so each has an end.
+    notifier.resolve("INC-99").await;
+    assert!(notifier.messages().await.iter().filter(|it| it.contains("resolved slack")).count() == 1);
 }
 
 #[tokio::test]
-async fn ten_thousand_events_at_once_are_told_or_gathered_and_none_twice() {
+async fn ten_thousand_events_at_once_are_sent_or_gathered_and_none_twice() {
     const COUNT: usize = 10_000;
     let (inbox, chat) = (Inbox::open().await, Inbox::open().await);
     let mut variables = webhook(&inbox).to_vec();
     variables.push(("SLACK_WEBHOOK_URL", chat.url("/slack")));
-    let telling = Telling::with(&variables).await;
-    let events = storm(&telling, COUNT).await;
+    let notifier = Notifier::with(&variables).await;
+    let events = storm(&notifier, COUNT).await;
     let began = Instant::now();
     let batches: Vec<_> = events.chunks(100).map(<[_]>::to_vec).collect();
     for two in batches.chunks(2) {
         let (one, other) = tokio::join!(
-            notify::handle(&telling.app, batch(&two[0])),
-            notify::handle(&telling.app, batch(two.get(1).map_or(&[], Vec::as_slice)))
+            notify::handle(&notifier.app, batch(&two[0])),
+            notify::handle(&notifier.app, batch(two.get(1).map_or(&[], Vec::as_slice)))
         );
         assert!(failures(&one).is_empty() && failures(&other).is_empty());
     }
     let decided = began.elapsed();
     for minute in 0..3 {
-        telling.sweep(Utc::now() + TimeDelta::minutes(minute)).await;
+        notifier.sweep(Utc::now() + TimeDelta::minutes(minute)).await;
     }
     let ids: BTreeSet<_> = inbox.got().into_iter().map(|got| got.id).collect();
-    let open = telling.database.count("notifications WHERE status NOT IN ('sent', 'digested')").await;
+    let open = notifier.database.count("notifications WHERE status NOT IN ('sent', 'digested')").await;
     eprintln!(
         "{COUNT} events: {decided:.1?} for all of them, {:.1?} with what waited; chat: {} messages",
         began.elapsed(),
         chat.got().len()
     );
     assert_eq!((inbox.got().len(), ids.len(), open), (COUNT, COUNT, 0));
-    let chat_rows = telling.database.count("notifications WHERE channel = 'slack' AND kind = 'firing'").await;
+    let chat_rows = notifier.database.count("notifications WHERE channel = 'slack' AND kind = 'firing'").await;
     assert_eq!(chat_rows, i64::try_from(COUNT).unwrap());
 }

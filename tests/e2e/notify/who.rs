@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::inbox::Inbox;
-use super::{Telling, event, named, of_incident, webhook};
+use super::{Notifier, event, named, of_incident, webhook};
 
 pub(super) fn sms(inbox: &Inbox) -> [(&'static str, String); 5] {
     [
@@ -23,55 +23,55 @@ pub(super) fn pagerduty(inbox: &Inbox) -> [(&'static str, String); 2] {
 async fn without_routes_the_severity_decides_who_is_woken() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(sms(&inbox)).chain(pagerduty(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    telling.open("INC-1", "CRITICAL").await;
-    telling.open("INC-2", "LOW").await;
+    let notifier = Notifier::with(&variables).await;
+    notifier.open("INC-1", "CRITICAL").await;
+    notifier.open("INC-2", "LOW").await;
     assert_eq!(
-        telling.messages().await,
+        notifier.messages().await,
         ["sent firing pagerduty", "sent firing sms", "sent firing webhook", "sent firing webhook"]
     );
-    telling.resolve("INC-1").await;
-    assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 3);
+    notifier.resolve("INC-1").await;
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 3);
 }
 
 #[tokio::test]
-async fn with_nobody_configured_nothing_fails() {
-    let telling = Telling::with(&[]).await;
-    telling.open("INC-1", "CRITICAL").await;
-    telling.resolve("INC-1").await;
-    assert_eq!(telling.messages().await, [] as [&str; 0]);
+async fn without_receivers_nothing_fails() {
+    let notifier = Notifier::with(&[]).await;
+    notifier.open("INC-1", "CRITICAL").await;
+    notifier.resolve("INC-1").await;
+    assert_eq!(notifier.messages().await, [] as [&str; 0]);
 }
 
 #[tokio::test]
 async fn a_receiver_of_a_route_that_is_not_configured_fails_visibly() {
     let inbox = Inbox::open().await;
-    let telling = Telling::to(&inbox).await;
-    telling.route(json!({"routes": [{"name": "all", "channels": ["slack:#ops", "email", "webhook"]}]})).await;
-    telling.open("INC-1", "CRITICAL").await;
-    assert_eq!(telling.messages().await, ["failed firing email", "failed firing slack", "sent firing webhook"]);
-    // Who was not told that it began is not told that it is over.
-    telling.resolve("INC-1").await;
+    let notifier = Notifier::to(&inbox).await;
+    notifier.route(json!({"routes": [{"name": "all", "channels": ["slack:#ops", "email", "webhook"]}]})).await;
+    notifier.open("INC-1", "CRITICAL").await;
+    assert_eq!(notifier.messages().await, ["failed firing email", "failed firing slack", "sent firing webhook"]);
+    // A receiver that was not notified of the beginning is not notified of the end.
+    notifier.resolve("INC-1").await;
     assert_eq!(inbox.kinds(), "firing resolved");
-    assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND status = 'skipped'").await, 2);
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'skipped'").await, 2);
 }
 
 #[tokio::test]
-async fn routes_lead_to_receivers_and_each_is_told_once() {
+async fn routes_lead_to_receivers_and_each_is_notified_once() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> =
         webhook(&inbox).into_iter().chain(named(&inbox, "SHOP")).chain(named(&inbox, "REST")).collect();
-    let telling = Telling::with(&variables).await;
-    telling
+    let notifier = Notifier::with(&variables).await;
+    notifier
         .route(json!({"routes": [
             {"name": "log", "channels": ["webhook"], "continue": true},
             {"name": "shop", "match": {"application": ["shop"]}, "channels": ["webhook:SHOP", "webhook"]},
             {"name": "rest", "channels": ["webhook:REST"]}
         ]}))
         .await;
-    telling.open("INC-1", "LOW").await;
-    telling.incident_of("INC-2", "LOW", "bank").await;
-    telling.hear(&[of_incident("IncidentOpened", "INC-2")]).await;
-    telling.resolve("INC-1").await;
+    notifier.open("INC-1", "LOW").await;
+    notifier.incident_of("INC-2", "LOW", "bank").await;
+    notifier.receive(&[of_incident("IncidentOpened", "INC-2")]).await;
+    notifier.resolve("INC-1").await;
     let mut got: Vec<_> =
         inbox.got().iter().map(|got| format!("{} {} {}", got.path, got.kind(), got.title())).collect();
     got.sort();
@@ -89,33 +89,33 @@ async fn routes_lead_to_receivers_and_each_is_told_once() {
 }
 
 #[tokio::test]
-async fn what_becomes_worse_is_told_to_those_who_do_not_know() {
+async fn a_raised_severity_is_notified_to_receivers_that_do_not_know() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
-    let telling = Telling::with(&variables).await;
-    telling.open("INC-1", "LOW").await;
+    let notifier = Notifier::with(&variables).await;
+    notifier.open("INC-1", "LOW").await;
     // The trigger writes the event.
-    telling.set("INC-1", "severity = 'CRITICAL'").await;
+    notifier.set("INC-1", "severity = 'CRITICAL'").await;
     let detail: serde_json::Value =
-        telling.database.value("SELECT detail FROM event_outbox WHERE detail_type = 'AlertEscalated'").await;
+        notifier.database.value("SELECT detail FROM event_outbox WHERE detail_type = 'AlertEscalated'").await;
     let worse = event("AlertEscalated", detail);
-    telling.hear(std::slice::from_ref(&worse)).await;
-    telling.hear(&[worse]).await;
-    assert_eq!(telling.messages().await, ["sent firing webhook", "sent escalated pagerduty"]);
-    telling.resolve("INC-1").await;
-    assert_eq!(telling.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
+    notifier.receive(std::slice::from_ref(&worse)).await;
+    notifier.receive(&[worse]).await;
+    assert_eq!(notifier.messages().await, ["sent firing webhook", "sent escalated pagerduty"]);
+    notifier.resolve("INC-1").await;
+    assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
 }
 
 #[tokio::test]
-async fn a_page_that_is_over_before_it_went_out_wakes_nobody() {
+async fn a_page_that_is_over_before_it_was_sent_is_skipped() {
     let inbox = Inbox::open().await;
-    let telling = Telling::with(&sms(&inbox)).await;
-    telling.open("INC-0", "CRITICAL").await;
-    telling.database.execute("UPDATE notification_receivers SET paused_until = now() + interval '1 minute'").await;
-    telling.open("INC-1", "CRITICAL").await;
-    telling.resolve("INC-1").await;
-    telling.sweep(chrono::Utc::now() + chrono::TimeDelta::minutes(2)).await;
-    assert_eq!(telling.messages().await, ["sent firing sms", "skipped firing sms", "skipped resolved sms"]);
+    let notifier = Notifier::with(&sms(&inbox)).await;
+    notifier.open("INC-0", "CRITICAL").await;
+    notifier.database.execute("UPDATE notification_receivers SET paused_until = now() + interval '1 minute'").await;
+    notifier.open("INC-1", "CRITICAL").await;
+    notifier.resolve("INC-1").await;
+    notifier.sweep(chrono::Utc::now() + chrono::TimeDelta::minutes(2)).await;
+    assert_eq!(notifier.messages().await, ["sent firing sms", "skipped firing sms", "skipped resolved sms"]);
     assert_eq!(inbox.got().len(), 1);
 }
 
@@ -124,10 +124,10 @@ async fn no_more_text_messages_go_out_than_a_day_may_have() {
     let inbox = Inbox::open().await;
     let mut variables = sms(&inbox).to_vec();
     variables.push(("SMS_DAILY_LIMIT", "2".to_owned()));
-    let telling = Telling::with(&variables).await;
+    let notifier = Notifier::with(&variables).await;
     for nth in 0..4 {
-        telling.open(&format!("INC-{nth}"), "CRITICAL").await;
+        notifier.open(&format!("INC-{nth}"), "CRITICAL").await;
     }
     assert_eq!(inbox.got().len(), 2);
-    assert_eq!(telling.database.count("notifications WHERE status = 'failed' AND last_error IS NOT NULL").await, 2);
+    assert_eq!(notifier.database.count("notifications WHERE status = 'failed' AND last_error IS NOT NULL").await, 2);
 }

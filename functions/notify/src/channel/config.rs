@@ -1,4 +1,4 @@
-//! The channels' variables. A channel is configured by naming it; what is half named is a problem, told by its variable.
+//! The channels' variables. A channel is configured by naming it; a half configuration is a problem that names its variable.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::address::Address;
@@ -133,7 +133,7 @@ impl ChannelsConfig {
     }
 
     /// Whom the environment names, for each channel that it opens; of e-mail and SMS, the single addresses. E-mail
-    /// without `EMAIL_TO` is `email`: somebody else has to say to whom.
+    /// without `EMAIL_TO` is `email`: its address is configured elsewhere.
     #[must_use]
     pub fn receivers(&self) -> Vec<Receiver> {
         let named = |channel: Channel, names: &[String]| -> Vec<Receiver> {
@@ -156,7 +156,7 @@ impl ChannelsConfig {
     }
 }
 
-/// What variables with names say. What is wrong there is told when it is used.
+/// What variables with names say. Errors there are reported when it is used.
 impl ChannelsConfig {
     pub(super) fn discord_of(&self, name: Option<&str>) -> Result<Option<Address>, String> {
         let Some(name) = name else { return Ok(self.discord.clone()) };
@@ -308,7 +308,7 @@ fn receivers(environment: &mut Environment<'_>, channel: Channel, name: &str) ->
                     names.push(one.to_owned());
                 }
             }
-            Ok(_) => environment.problem(name, format!("\"{one}\" is nobody")),
+            Ok(_) => environment.problem(name, format!("\"{one}\" is no address")),
             Err(error) => environment.problem(name, error),
         }
     }

@@ -1,4 +1,4 @@
-//! Discord: a webhook, and one embed per message. Text of strangers is escaped, and nobody is called by it: mentions
+//! Discord: a webhook, and one embed per message. External text is escaped, and calls no one: mentions
 //! are switched off for the whole message.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::http::{Answer, Http};
 use super::text::{escaped, line, units};
 use super::wording::{self, Mood};
 use super::{Delivery, SendError, Sent};
-use crate::notice::Notice;
+use crate::notification::Notification;
 
 /// Discord's limits; of all texts together, [`TOTAL`].
 const TITLE: usize = 256;
@@ -31,7 +31,7 @@ pub(super) async fn send(
     now: DateTime<Utc>,
 ) -> Result<Sent, SendError> {
     let address = &address.with_query("wait", "true");
-    let body = json!({"embeds": [embed(&delivery.notice)], "allowed_mentions": {"parse": []}});
+    let body = json!({"embeds": [embed(&delivery.notification)], "allowed_mentions": {"parse": []}});
     let answer = http.answer("Discord", address, http.post(address).json(&body), now).await?;
     if !answer.status.is_success() {
         return Err(refusal(&answer));
@@ -43,20 +43,21 @@ pub(super) async fn send(
 
 /// Discord says how long to wait in its body too.
 fn refusal(answer: &Answer) -> SendError {
-    let told = answer.json()["retry_after"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let retry_after =
+        answer.json()["retry_after"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     match answer.refusal("Discord") {
-        SendError::Later { what, status, after } => SendError::Later { what, status, after: after.max(told) },
+        SendError::Later { what, status, after } => SendError::Later { what, status, after: after.max(retry_after) },
         other => other,
     }
 }
 
-pub(super) fn embed(notice: &Notice) -> Value {
-    let only = wording::only_problem(notice);
+pub(super) fn embed(notification: &Notification) -> Value {
+    let only = wording::only_problem(notification);
     let mut embed = json!({
-        "title": escape(&wording::loud_headline(notice), TITLE),
-        "color": Mood::of(notice).colour(),
-        "timestamp": notice.at.to_rfc3339_opts(SecondsFormat::Millis, true),
-        "footer": {"text": footer(notice)},
+        "title": escape(&wording::loud_headline(notification), TITLE),
+        "color": Mood::of(notification).colour(),
+        "timestamp": notification.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "footer": {"text": footer(notification)},
     });
     match only {
         Some(problem) => {
@@ -70,7 +71,7 @@ pub(super) fn embed(notice: &Notice) -> Value {
                 embed["url"] = json!(url);
             }
         }
-        None if !notice.problems.is_empty() => embed["description"] = json!(list(notice, room(&embed))),
+        None if !notification.problems.is_empty() => embed["description"] = json!(list(notification, room(&embed))),
         None => {}
     }
     embed
@@ -86,10 +87,10 @@ fn is_address(url: &str) -> bool {
 }
 
 /// The problems, one a line, as many as there is room for.
-fn list(notice: &Notice, room: usize) -> String {
+fn list(notification: &Notification, room: usize) -> String {
     let mut list = String::new();
-    for problem in &notice.problems {
-        let mut entry = escape(&wording::entry(problem), DESCRIPTION / Notice::PROBLEMS);
+    for problem in &notification.problems {
+        let mut entry = escape(&wording::entry(problem), DESCRIPTION / Notification::PROBLEMS);
         if let (Some(url), Some(name)) = (wording::link(problem), wording::reference(problem)) {
             // In an address the brackets have to be percent-encoded anyway.
             let url = url.replace('(', "%28").replace(')', "%29");
@@ -112,8 +113,8 @@ fn room(embed: &Value) -> usize {
 }
 
 /// Footers are shown as they are: nothing is markup there.
-fn footer(notice: &Notice) -> String {
-    let mut footer = wording::remarks(notice);
+fn footer(notification: &Notification) -> String {
+    let mut footer = wording::remarks(notification);
     footer.push("Watchkeeper".to_owned());
     line(&footer.join(" · "), FOOTER / 4)
 }

@@ -1,4 +1,4 @@
-//! Whatever an error says, no message may call people, carry markup or headers of a stranger's, or be refused for its
+//! Whatever an error says, no message may call people, carry external markup or headers, or be refused for its
 //! length: tried with random texts made of what is known to hurt.
 
 use proptest::collection::vec;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use shared::model::{Category, Receiver, Severity};
 use uuid::Uuid;
 
-use super::email::Letter;
+use super::email::EmailContent;
 use super::text::units;
 use super::{Delivery, discord, email, pagerduty, slack, sms};
-use crate::notice::{Notice, NoticeKind, Problem, ProblemState};
+use crate::notification::{Notification, NotificationKind, Problem, ProblemState};
 
 const HOSTILE: [&str; 24] = [
     "@everyone",
@@ -51,7 +51,7 @@ fn text() -> impl Strategy<Value = String> {
 
 fn problem() -> impl Strategy<Value = Problem> {
     let states = [ProblemState::Firing, ProblemState::Acknowledged, ProblemState::Resolved];
-    let told = (text(), text(), text(), option::of(text()), option::of(text()), option::of(text()), vec(text(), 0..4));
+    let texts = (text(), text(), text(), option::of(text()), option::of(text()), option::of(text()), vec(text(), 0..4));
     let known = (
         proptest::sample::select(states.to_vec()),
         proptest::sample::select(&Severity::ALL[..]),
@@ -59,8 +59,8 @@ fn problem() -> impl Strategy<Value = Problem> {
         (any::<i64>(), any::<i64>(), any::<u32>(), option::of(any::<u32>())),
         (option::of(text()), option::of(any::<u128>()), option::of(text())),
     );
-    (told, known).prop_map(|(told, known)| {
-        let (title, application, environment, service, message, handled_by, tried) = told;
+    (texts, known).prop_map(|(texts, known)| {
+        let (title, application, environment, service, message, handled_by, tried) = texts;
         let (state, severity, category, (occurrences, users, since, end), (incident_id, alert, url)) = known;
         let at = |seconds: u32| chrono::DateTime::from_timestamp(i64::from(seconds), 0).unwrap();
         Problem {
@@ -86,14 +86,22 @@ fn problem() -> impl Strategy<Value = Problem> {
 }
 
 fn delivery() -> impl Strategy<Value = Delivery> {
-    let kind = proptest::sample::select(&NoticeKind::ALL[..]);
-    let problems = prop_oneof![3 => vec(problem(), 1), 1 => vec(problem(), 0..=Notice::PROBLEMS)];
+    let kind = proptest::sample::select(&NotificationKind::ALL[..]);
+    let problems = prop_oneof![3 => vec(problem(), 1), 1 => vec(problem(), 0..=Notification::PROBLEMS)];
     let rest = (0_usize..3, option::of(text()), option::of(text()), text());
     (kind, problems, rest).prop_map(|(kind, problems, (more, group, remark, dedup_key))| Delivery {
         id: Uuid::from_u128(1),
         receiver: Receiver::parse("slack").unwrap(),
         dedup_key,
-        notice: Notice { kind, at: chrono::DateTime::UNIX_EPOCH, problems, more, group, is_part: false, remark },
+        notification: Notification {
+            kind,
+            at: chrono::DateTime::UNIX_EPOCH,
+            problems,
+            more,
+            group,
+            is_part: false,
+            remark,
+        },
         earlier: None,
     })
 }
@@ -182,11 +190,11 @@ fn assert_discord(embed: &Value) {
     }
 }
 
-fn assert_letter(letter: &Letter) {
-    assert_shown_as_it_is(&letter.subject, false);
-    assert_shown_as_it_is(&letter.text, true);
-    assert_shown_as_it_is(&letter.html, true);
-    assert!((1..=200).contains(&units(&letter.subject)));
+fn assert_email(content: &EmailContent) {
+    assert_shown_as_it_is(&content.subject, false);
+    assert_shown_as_it_is(&content.text, true);
+    assert_shown_as_it_is(&content.html, true);
+    assert!((1..=200).contains(&units(&content.subject)));
     // What is left without our own tags has none.
     const TAGS: [&str; 27] = [
         "<!doctype html>",
@@ -217,7 +225,7 @@ fn assert_letter(letter: &Letter) {
         "<pre style=\"white-space:pre-wrap\">",
         "<a href=\"https://watch.example.com/api/",
     ];
-    let mut rest = TAGS.iter().fold(letter.html.clone(), |html, tag| html.replace(tag, ""));
+    let mut rest = TAGS.iter().fold(content.html.clone(), |html, tag| html.replace(tag, ""));
     if let Some(at) = rest.find("<h2 style=\"color:#") {
         rest.replace_range(at..=at, "");
     }
@@ -225,9 +233,9 @@ fn assert_letter(letter: &Letter) {
 }
 
 /// The whole e-mail as it is sent: only our headers, each once.
-fn assert_headers(letter: &Letter) {
+fn assert_headers(content: &EmailContent) {
     let to = ["ada@shop.example".to_owned()];
-    let whole = email::formatted(letter, "watch@example.com", &to, chrono::DateTime::UNIX_EPOCH);
+    let whole = email::formatted(content, "watch@example.com", &to, chrono::DateTime::UNIX_EPOCH);
     let whole = String::from_utf8(whole).unwrap();
     let (headers, _) = whole.split_once("\r\n\r\n").unwrap();
     let unfolded = headers.replace("\r\n ", " ").replace("\r\n\t", " ");
@@ -254,22 +262,22 @@ proptest! {
 
     #[test]
     fn no_text_of_an_error_gets_out_of_its_place(delivery in delivery()) {
-        for message in slack::rendered(&delivery.notice) {
+        for message in slack::rendered(&delivery.notification) {
             // A field has its name on a line of its own.
             assert_plain(&message, true);
             assert_slack(&message);
         }
-        let embed = discord::embed(&delivery.notice);
+        let embed = discord::embed(&delivery.notification);
         assert_discord(&embed);
-        let sms = sms::text(&delivery.notice);
+        let sms = sms::text(&delivery.notification);
         assert_shown_as_it_is(&sms, false);
         assert!(units(&sms) <= 320, "{sms}");
-        let event = pagerduty::event("trigger", &"key".into(), &delivery);
+        let event = pagerduty::event(crate::pagerduty::Action::Trigger, &"key".into(), &delivery);
         assert_plain(&event["payload"], false);
         assert!(units(event["payload"]["summary"].as_str().unwrap()) <= 1_024);
         assert!(units(event["dedup_key"].as_str().unwrap()) <= 510 && event.to_string().len() <= 512_000);
-        let letter = Letter::of(&delivery, "watch@example.com");
-        assert_letter(&letter);
-        assert_headers(&letter);
+        let content = EmailContent::of(&delivery, "watch@example.com");
+        assert_email(&content);
+        assert_headers(&content);
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Answer {
 impl Http {
     /// No answer is read further than this; Slack's and Discord's repeat the message.
     const ANSWER_BYTES: usize = 256 * 1024;
-    /// A server that takes longer to be connected to is away.
+    /// A server that takes longer to be connected to is unavailable.
     const CONNECT: Duration = Duration::from_secs(5);
     /// What has not begun to answer by then is asked again. With [`Self::BODY`] it is no longer than a message may take.
     const HEAD: Duration = Duration::from_secs(8);
@@ -133,7 +133,7 @@ impl Answer {
     }
 }
 
-/// As much of the body as comes in time. The status was there, so that is what counts: sending again would tell people twice.
+/// As much of the body as comes in time. The status was there, so that is what counts: sending again would notify people twice.
 async fn body_of(mut response: reqwest::Response) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 pub use self::config::{ChannelsConfig, EmailConfig, EmailWay, SlackConfig, SmsConfig, WebhookConfig};
 use self::http::Http;
-use crate::notice::Notice;
+use crate::notification::Notification;
 
 /// A message on its way to one receiver.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Delivery {
     /// Names the problem (or the group) for channels that keep track of it: the same from the first message to the last.
     pub dedup_key: String,
     /// What it says.
-    pub notice: Notice,
+    pub notification: Notification,
     /// What the channel called the newest message about the same, where it was sent to this receiver.
     pub earlier: Option<Value>,
 }
@@ -94,7 +94,7 @@ impl Channels {
     }
 
     /// Whom the environment names, for each channel that it opens; of e-mail and SMS, the single addresses. E-mail
-    /// without `EMAIL_TO` is `email`: somebody else has to say to whom.
+    /// without `EMAIL_TO` is `email`: its address is configured elsewhere.
     #[must_use]
     pub fn configured(&self) -> Vec<Receiver> {
         self.config.receivers()

@@ -14,7 +14,8 @@ use super::http::Http;
 use super::text::line;
 use super::wording::{self, Fact};
 use super::{Delivery, SendError, Sent};
-use crate::notice::{Notice, NoticeKind, Problem, ProblemState};
+use crate::notification::{Notification, Problem};
+use crate::pagerduty::{self, Action};
 
 /// PagerDuty's limits.
 const SUMMARY: usize = 1_024;
@@ -22,7 +23,7 @@ const KEY: usize = 255;
 const EVENT_BYTES: usize = 512_000;
 /// An error's own words are cut to this.
 const MESSAGE: usize = 10_000;
-/// Who is told to come again is to wait at least this long.
+/// A retry waits at least this long.
 const PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) async fn send(
@@ -31,7 +32,7 @@ pub(super) async fn send(
     delivery: &Delivery,
     now: DateTime<Utc>,
 ) -> Result<Sent, SendError> {
-    let Some(action) = action(&delivery.notice) else { return Ok(Sent::default()) };
+    let Some(action) = pagerduty::action(&delivery.notification) else { return Ok(Sent::default()) };
     let address = api.under("/v2/enqueue");
     let body = bounded(event(action, key, delivery));
     let taken = http.take("PagerDuty", &address, http.post(&address).json(&body), now).await;
@@ -44,34 +45,19 @@ pub(super) async fn send(
     Ok(answer.sent(Some(json!({"dedup_key": body["dedup_key"]}))))
 }
 
-/// What happens to the incident there; nothing, where people are told of what is over without having been paged: a
-/// trigger would open a new incident.
-fn action(notice: &Notice) -> Option<&'static str> {
-    let any = |state: ProblemState| notice.problems.iter().any(|problem| problem.state == state);
-    let (is_firing, is_open) =
-        (any(ProblemState::Firing), any(ProblemState::Firing) || any(ProblemState::Acknowledged));
-    match notice.kind {
-        NoticeKind::Summary => None,
-        NoticeKind::Resolved if !is_open => Some("resolve"),
-        NoticeKind::Acknowledged if !is_firing => Some("acknowledge"),
-        NoticeKind::Heal | NoticeKind::Digest if !is_open => None,
-        _ => Some("trigger"),
-    }
-}
-
-pub(super) fn event(action: &str, key: &SecretString, delivery: &Delivery) -> Value {
-    let notice = &delivery.notice;
+pub(super) fn event(action: Action, key: &SecretString, delivery: &Delivery) -> Value {
+    let notification = &delivery.notification;
     let mut event = json!({
         "routing_key": key.expose_secret(),
-        "event_action": action,
+        "event_action": action.as_str(),
         "dedup_key": first_chars(&delivery.dedup_key, KEY),
         "client": "Watchkeeper",
     });
-    if action != "trigger" {
+    if action != Action::Trigger {
         return event;
     }
-    event["payload"] = payload(notice);
-    let links: Vec<_> = notice.problems.iter().filter_map(link).collect();
+    event["payload"] = payload(notification);
+    let links: Vec<_> = notification.problems.iter().filter_map(link).collect();
     if let Some(first) = links.first() {
         event["client_url"] = first["href"].clone();
     }
@@ -79,32 +65,32 @@ pub(super) fn event(action: &str, key: &SecretString, delivery: &Delivery) -> Va
     event
 }
 
-fn payload(notice: &Notice) -> Value {
+fn payload(notification: &Notification) -> Value {
     let mut payload = json!({
-        "summary": line(&summary(notice), SUMMARY),
-        "severity": severity(wording::severity(notice)),
-        "source": notice.problems.first().map_or_else(|| "watchkeeper".to_owned(), wording::place),
-        "timestamp": notice.at.to_rfc3339_opts(SecondsFormat::Millis, true),
-        "custom_details": details(notice),
+        "summary": line(&summary(notification), SUMMARY),
+        "severity": severity(wording::severity(notification)),
+        "source": notification.problems.first().map_or_else(|| "watchkeeper".to_owned(), wording::place),
+        "timestamp": notification.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "custom_details": details(notification),
     });
-    if let Some(problem) = notice.problems.first() {
+    if let Some(problem) = notification.problems.first() {
         let component = problem.service.as_ref().unwrap_or(&problem.application);
         payload["component"] = json!(line(component, KEY));
-        payload["group"] = json!(line(notice.group.as_ref().unwrap_or(&problem.application), KEY));
+        payload["group"] = json!(line(notification.group.as_ref().unwrap_or(&problem.application), KEY));
         payload["class"] = json!(problem.category.as_str());
     }
     payload
 }
 
-fn summary(notice: &Notice) -> String {
-    let headline = wording::headline(notice);
-    wording::only_problem(notice)
+fn summary(notification: &Notification) -> String {
+    let headline = wording::headline(notification);
+    wording::only_problem(notification)
         .map_or_else(|| headline.clone(), |problem| format!("{headline}: {}", wording::place(problem)))
 }
 
-fn details(notice: &Notice) -> Value {
+fn details(notification: &Notification) -> Value {
     let mut details = Map::new();
-    match wording::only_problem(notice) {
+    match wording::only_problem(notification) {
         Some(problem) => {
             for Fact { label, value } in wording::facts(problem) {
                 details.insert(label.to_owned(), json!(value));
@@ -114,11 +100,11 @@ fn details(notice: &Notice) -> Value {
             }
         }
         None => {
-            let entries: Vec<_> = notice.problems.iter().map(wording::entry).collect();
+            let entries: Vec<_> = notification.problems.iter().map(wording::entry).collect();
             details.insert("Problems".to_owned(), json!(entries));
         }
     }
-    for remark in wording::remarks(notice) {
+    for remark in wording::remarks(notification) {
         details.insert("Remark".to_owned(), json!(remark));
     }
     Value::Object(details)

@@ -1,4 +1,4 @@
-//! Text messages, over Twilio. Each part of a message costs money: it says how bad, what, where, and where more is told.
+//! Text messages, over Twilio. Each part of a message costs money: it says how severe, what, where, and where more is shown.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::config::SmsConfig;
 use super::http::Http;
 use super::text::line;
 use super::{Delivery, SendError, Sent, wording};
-use crate::notice::Notice;
+use crate::notification::Notification;
 
 /// Twilio's code for a sender whose queue is full: it has status 400, and passes.
 const QUEUE_IS_FULL: i64 = 21_611;
@@ -29,7 +29,7 @@ pub(super) async fn send(
     let form = Serializer::new(String::new())
         .append_pair("To", to)
         .append_pair(from, &config.from)
-        .append_pair("Body", &text(&delivery.notice))
+        .append_pair("Body", &text(&delivery.notification))
         .finish();
     let request = http
         .post(&address)
@@ -62,14 +62,14 @@ fn is_messaging_service(from: &str) -> bool {
 
 /// The text of a message: two parts of 153 letters of the telephones' own alphabet, or three of 67 of any other.
 #[must_use]
-pub fn text(notice: &Notice) -> String {
-    let mut head = plainer(&wording::loud_headline(notice));
+pub fn text(notification: &Notification) -> String {
+    let mut head = plainer(&wording::loud_headline(notification));
     let mut tail = String::new();
-    if let Some(problem) = wording::only_problem(notice) {
+    if let Some(problem) = wording::only_problem(notification) {
         // Writing into a String can't fail.
         let _ = write!(head, ": {}", plainer(&wording::place(problem)));
     }
-    let more = notice.problems.first().and_then(|problem| {
+    let more = notification.problems.first().and_then(|problem| {
         wording::link(problem).filter(|link| link.len() <= MAX_LINK).or_else(|| wording::reference(problem))
     });
     if let Some(more) = more {

@@ -1,4 +1,4 @@
-//! Text of strangers, made fit to be shown: no control characters, nothing that turns the direction of writing or hides
+//! External text, made fit to be shown: no control characters, nothing that turns the direction of writing or hides
 //! in it, and no more of it than there is room for. What a channel takes for markup, the channel's own file escapes.
 //!
 //! Lengths are counted in UTF-16 units, as the strictest of the channels do; no character is ever cut in two.
@@ -48,7 +48,7 @@ pub fn block(text: &str, limit: usize) -> String {
     cut(lines.trim_end(), limit)
 }
 
-/// At most so many units of the text; what is cut off is told by one `…`.
+/// At most so many units of the text; what is cut off is replaced by one `…`.
 #[must_use]
 pub fn cut(text: &str, limit: usize) -> String {
     escaped(text, limit, |letter, into| into.push(letter))

@@ -1,5 +1,5 @@
-//! A webhook for anybody's program, after the Standard Webhooks specification: the delivery's id, the time of the attempt
-//! and the body are signed together (HMAC-SHA256), so that a receiver can tell who sent it, when, and whether it has it
+//! A webhook for any program, after the Standard Webhooks specification: the delivery's id, the time of the attempt
+//! and the body are signed together (HMAC-SHA256), so that a receiver can verify who sent it, when, and whether it has it
 //! already.
 
 use base64::Engine as _;
@@ -63,17 +63,17 @@ pub(super) async fn send(
     Ok(http.take("the webhook", &config.url, request, now).await?.sent(None))
 }
 
-/// What is told: everything that is known, as it is. It is JSON, so nothing has to be escaped by hand.
+/// The content: everything that is known, as it is. It is JSON, so nothing has to be escaped by hand.
 fn body(delivery: &Delivery) -> Value {
-    let notice = &delivery.notice;
-    let mut data = json!(notice);
+    let notification = &delivery.notification;
+    let mut data = json!(notification);
     if let Some(data) = data.as_object_mut() {
         data.insert("id".to_owned(), json!(delivery.id));
         data.insert("dedup_key".to_owned(), json!(delivery.dedup_key));
     }
     json!({
-        "type": format!("notification.{}", notice.kind.as_str()),
-        "timestamp": notice.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "type": format!("notification.{}", notification.kind.as_str()),
+        "timestamp": notification.at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "data": data,
     })
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::Severity;
 
 use super::text::line;
-use crate::notice::{Notice, NoticeKind, Problem, ProblemState};
+use crate::notification::{Notification, NotificationKind, Problem, ProblemState};
 
 /// A title is cut to this.
 const TITLE: usize = 200;
@@ -25,7 +25,7 @@ pub struct Fact {
     pub value: String,
 }
 
-/// How a message looks at first sight: the worst that it tells of.
+/// How a message looks at first sight: the most severe problem that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     /// Something is wrong.
@@ -41,16 +41,18 @@ pub enum Mood {
 impl Mood {
     /// How this message looks.
     #[must_use]
-    pub fn of(notice: &Notice) -> Self {
-        if notice.kind == NoticeKind::Summary {
+    pub fn of(notification: &Notification) -> Self {
+        if notification.kind == NotificationKind::Summary {
             return Self::Neutral;
         }
-        let states = |state: ProblemState| notice.problems.iter().filter(move |problem| problem.state == state);
+        let states = |state: ProblemState| notification.problems.iter().filter(move |problem| problem.state == state);
         let worst = states(ProblemState::Firing).map(|problem| problem.severity).max();
         match worst {
             Some(severity) => Self::Firing(severity),
             None if states(ProblemState::Acknowledged).next().is_some() => Self::Acknowledged,
-            None if notice.problems.is_empty() && notice.kind != NoticeKind::Resolved => Self::Neutral,
+            None if notification.problems.is_empty() && notification.kind != NotificationKind::Resolved => {
+                Self::Neutral
+            }
             None => Self::Resolved,
         }
     }
@@ -72,53 +74,57 @@ impl Mood {
 
 /// The one problem that a message is about, if it is about one.
 #[must_use]
-pub fn only_problem(notice: &Notice) -> Option<&Problem> {
-    match notice.problems.as_slice() {
-        [problem] if notice.more == 0 => Some(problem),
+pub fn only_problem(notification: &Notification) -> Option<&Problem> {
+    match notification.problems.as_slice() {
+        [problem] if notification.more == 0 => Some(problem),
         _ => None,
     }
 }
 
-/// The worst severity that a message tells of.
+/// The highest severity that a message names.
 #[must_use]
-pub fn severity(notice: &Notice) -> Option<Severity> {
-    let open = notice.problems.iter().filter(|problem| problem.state != ProblemState::Resolved);
-    open.map(|problem| problem.severity).max().or_else(|| notice.problems.iter().map(|problem| problem.severity).max())
+pub fn severity(notification: &Notification) -> Option<Severity> {
+    let open = notification.problems.iter().filter(|problem| problem.state != ProblemState::Resolved);
+    open.map(|problem| problem.severity)
+        .max()
+        .or_else(|| notification.problems.iter().map(|problem| problem.severity).max())
 }
 
 /// What has happened, in one line without the severity: `Resolved: TypeError in checkout`.
 #[must_use]
-pub fn headline(notice: &Notice) -> String {
-    let what = match only_problem(notice) {
+pub fn headline(notification: &Notification) -> String {
+    let what = match only_problem(notification) {
         Some(problem) => title(problem),
-        None => several(notice),
+        None => several(notification),
     };
-    let any = |state: ProblemState| notice.problems.iter().any(|problem| problem.state == state);
-    let headline = match notice.kind {
-        NoticeKind::Firing => what,
-        NoticeKind::Repeat => format!("Still open: {what}"),
-        NoticeKind::Acknowledged if any(ProblemState::Firing) => format!("Acknowledged in part: {what}"),
-        NoticeKind::Acknowledged => format!("Acknowledged: {what}"),
-        NoticeKind::Resolved if any(ProblemState::Firing) || any(ProblemState::Acknowledged) => {
+    let any = |state: ProblemState| notification.problems.iter().any(|problem| problem.state == state);
+    let headline = match notification.kind {
+        NotificationKind::Firing => what,
+        NotificationKind::Repeat => format!("Still open: {what}"),
+        NotificationKind::Acknowledged if any(ProblemState::Firing) => format!("Acknowledged in part: {what}"),
+        NotificationKind::Acknowledged => format!("Acknowledged: {what}"),
+        NotificationKind::Resolved if any(ProblemState::Firing) || any(ProblemState::Acknowledged) => {
             format!("Resolved in part: {what}")
         }
-        NoticeKind::Resolved => format!("Resolved: {what}"),
-        NoticeKind::Escalated => format!("Escalated: {what}"),
-        NoticeKind::Heal => format!("Repair: {what}"),
-        NoticeKind::Summary => format!("While silenced: {what}"),
+        NotificationKind::Resolved => format!("Resolved: {what}"),
+        NotificationKind::Escalated => format!("Escalated: {what}"),
+        NotificationKind::Heal => format!("Repair: {what}"),
+        NotificationKind::Summary => format!("While silenced: {what}"),
         // The worst come first, and those that are over last.
-        NoticeKind::Digest if Mood::of(notice) == Mood::Resolved => format!("Many at once, all over: {what}"),
-        NoticeKind::Digest => format!("Many at once: {what}"),
+        NotificationKind::Digest if Mood::of(notification) == Mood::Resolved => {
+            format!("Many at once, all over: {what}")
+        }
+        NotificationKind::Digest => format!("Many at once: {what}"),
     };
     line(&headline, TITLE + 20)
 }
 
 /// As [`headline`], with the severity of what is wrong: `[CRITICAL] TypeError in checkout`.
 #[must_use]
-pub fn loud_headline(notice: &Notice) -> String {
-    match (Mood::of(notice), severity(notice)) {
-        (Mood::Firing(_), Some(severity)) => format!("[{severity}] {}", headline(notice)),
-        _ => headline(notice),
+pub fn loud_headline(notification: &Notification) -> String {
+    match (Mood::of(notification), severity(notification)) {
+        (Mood::Firing(_), Some(severity)) => format!("[{severity}] {}", headline(notification)),
+        _ => headline(notification),
     }
 }
 
@@ -130,10 +136,10 @@ pub fn title(problem: &Problem) -> String {
 }
 
 /// How many, and what they have in common: `3 problems (application shop)`.
-fn several(notice: &Notice) -> String {
-    let count = notice.problems.len() + notice.more;
+fn several(notification: &Notification) -> String {
+    let count = notification.problems.len() + notification.more;
     let problems = if count == 1 { "problem" } else { "problems" };
-    match (notice.group.as_deref(), count) {
+    match (notification.group.as_deref(), count) {
         (None, 0) => "Watchkeeper".to_owned(),
         (Some(group), 0) => line(group, VALUE),
         (None, _) => format!("{count} {problems}"),
@@ -152,7 +158,7 @@ pub fn place(problem: &Problem) -> String {
     place
 }
 
-/// What one is called when somebody looks for it: its incident, else its alert.
+/// The id to search for: its incident, else its alert.
 #[must_use]
 pub fn reference(problem: &Problem) -> Option<String> {
     match (&problem.incident_id, problem.alert_id) {
@@ -162,7 +168,7 @@ pub fn reference(problem: &Problem) -> Option<String> {
     }
 }
 
-/// Where more is told, if that is an address that may be shown as a link.
+/// Where more is shown, if that is an address that may be shown as a link.
 #[must_use]
 pub fn link(problem: &Problem) -> Option<String> {
     let url = url::Url::parse(problem.url.as_deref()?).ok()?;
@@ -218,12 +224,14 @@ fn state(problem: &Problem) -> String {
 
 /// What there is beside the problems that are named: how many more, and the remark.
 #[must_use]
-pub fn remarks(notice: &Notice) -> Vec<String> {
+pub fn remarks(notification: &Notification) -> Vec<String> {
     let mut remarks = Vec::new();
-    if notice.more > 0 {
-        remarks.push(format!("and {} more", notice.more));
+    if notification.more > 0 {
+        remarks.push(format!("and {} more", notification.more));
     }
-    if let Some(remark) = notice.remark.as_deref().map(|remark| line(remark, VALUE)).filter(|text| !text.is_empty()) {
+    if let Some(remark) =
+        notification.remark.as_deref().map(|remark| line(remark, VALUE)).filter(|text| !text.is_empty())
+    {
         remarks.push(remark);
     }
     remarks
@@ -232,9 +240,9 @@ pub fn remarks(notice: &Notice) -> Vec<String> {
 /// One line for those who know of it already: `Resolved: TypeError in checkout, shop (production), after 12 min, handled by
 /// Ada`.
 #[must_use]
-pub fn news(notice: &Notice) -> String {
-    let mut news = headline(notice);
-    if let Some(problem) = only_problem(notice) {
+pub fn news(notification: &Notification) -> String {
+    let mut news = headline(notification);
+    if let Some(problem) = only_problem(notification) {
         news = format!("{news}, {}", place(problem));
         if let (ProblemState::Resolved, Some(end)) = (problem.state, problem.resolved_at) {
             news = format!("{news}, after {}", duration(end - problem.since));
@@ -245,10 +253,10 @@ pub fn news(notice: &Notice) -> String {
             _ => news = format!("{news}, {}", seen(problem)),
         }
     }
-    for problem in notice.problems.iter().take(NAMED).filter(|_| only_problem(notice).is_none()) {
+    for problem in notification.problems.iter().take(NAMED).filter(|_| only_problem(notification).is_none()) {
         news = format!("{news}; [{}] {}", state(problem), title(problem));
     }
-    for remark in remarks(notice) {
+    for remark in remarks(notification) {
         news = format!("{news}; {remark}");
     }
     news

@@ -1,8 +1,8 @@
-//! Messages on their way: claimed, sent, and what became of each written down at once.
+//! Delivers notifications: claims them, sends them, and records the result of each at once.
 //!
-//! In one run each receiver gets its messages one after the other, several receivers at the same time. Of several runs at a
-//! time each has messages of its own; those of one group go to a receiver in their order whoever sends them. A claim that ended without a
-//! record (the sender was killed) is anybody's after a minute: then a message may come twice, with the same id and dedup key.
+//! In one run each receiver gets its notifications one after the other, several receivers at the same time. Runs at the same
+//! time claim different notifications; those of one group reach a receiver in order. A claim that ends without a record (the
+//! process was killed) expires after a minute: then a notification may be delivered twice, with the same id and dedup key.
 
 mod claim;
 mod retry;
@@ -12,25 +12,24 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::model::Receiver;
-use shared::store::notifications::messages::Waiting;
 use shared::store::notifications::outcomes::{self, Attempt, Refusal};
-use shared::store::notifications::receivers;
+use shared::store::notifications::queue::QueuedNotification;
+use shared::store::notifications::receivers::{self, Health};
 use shared::store::{StoreError, chain};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use self::claim::{Claimed, claim};
-use self::retry::{Tries, consequence};
+use self::retry::{Consequence, Tries, consequence};
 use crate::App;
 use crate::channel::{Delivery, SendError, Sent};
-use crate::looking::within_deadline;
 
 /// So many receivers at a time.
 const AT_ONCE: usize = 8;
-/// A channel that has not answered by then has not taken it.
+/// A delivery that has no answer by then has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The time of a run: it goes on from the instant that the caller named.
+/// A run, with a clock that starts at the instant of the caller.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     began: Instant,
@@ -49,19 +48,19 @@ impl Run {
     }
 }
 
-/// Sends what is due, for as long as there is something, and begins nothing after the budget.
+/// Delivers what is due, for as long as there is something, and begins nothing after the budget.
 ///
 /// # Errors
-/// When the database can't be used; what was sent and not recorded may come again.
+/// When the database can't be used; what was sent and not recorded may be sent again.
 pub(crate) async fn deliver(app: &App, now: DateTime<Utc>, budget: Duration) -> Result<(), StoreError> {
     let began = Instant::now();
     let run = Run { began, now, until: began + budget, by: Uuid::new_v4() };
-    let mut asked = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     loop {
         let at = run.now();
         let due = app.store.run(|client| async move { receivers::list_due(&client, at).await }).await?;
-        // Each once in a run: who has nothing more now has the next run.
-        let due: Vec<Receiver> = due.into_iter().filter(|receiver| asked.insert(receiver.clone())).collect();
+        // Each once in a run.
+        let due: Vec<Receiver> = due.into_iter().filter(|receiver| seen.insert(receiver.clone())).collect();
         if due.is_empty() || run.is_over() {
             return Ok(());
         }
@@ -69,8 +68,7 @@ pub(crate) async fn deliver(app: &App, now: DateTime<Utc>, budget: Duration) -> 
     }
 }
 
-/// Sends to each of these. What goes wrong at one ends no other's: whoever is stopped between sending and recording sends
-/// again.
+/// Delivers to each of these. An error at one stops no other: one that is stopped between sending and recording sends again.
 async fn drain_all(app: &App, receivers: Vec<Receiver>, run: Run) -> Result<(), StoreError> {
     let (mut sending, mut first) = (JoinSet::new(), Ok(()));
     for receiver in receivers {
@@ -94,35 +92,34 @@ fn ended(joined: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>)
     }
 }
 
-/// Sends to one receiver what it may get.
+/// Delivers to one receiver what it may get.
 async fn drain(app: &App, receiver: &Receiver, run: Run) -> Result<(), StoreError> {
     while !run.is_over() {
         // As of each attempt: a claim holds for a minute from then on.
-        let Claimed { messages, goes_on, failures } =
-            within_deadline(&app.store, || claim(app, receiver, run.by, run.now())).await?;
-        let fares_well = send_all(app, receiver, messages, failures, run).await?;
-        if !goes_on || !fares_well {
+        let Claimed { notifications, goes_on, failures } = claim(app, receiver, run.by, run.now()).await?;
+        let may_go_on = send_all(app, receiver, notifications, failures, run).await?;
+        if !goes_on || !may_go_on {
             break;
         }
     }
     Ok(())
 }
 
-/// Sends these in their order; false: the receiver wants to be left alone, or there is no time left.
+/// Sends these in their order; false: the receiver is paused, or there is no time left.
 async fn send_all(
     app: &App,
     receiver: &Receiver,
-    messages: Vec<Waiting>,
+    notifications: Vec<QueuedNotification>,
     mut failures: i32,
     run: Run,
 ) -> Result<bool, StoreError> {
-    // The claim is good for a minute, and a message takes ten seconds at most.
+    // The claim lasts a minute, and a delivery ten seconds at most.
     let until = (Instant::now() + Duration::from_secs(45)).min(run.until);
-    let mut messages = messages.into_iter();
-    while let Some(message) = messages.next() {
-        let is_paused = send(app, receiver, message, &mut failures, run).await?;
+    let mut notifications = notifications.into_iter();
+    while let Some(notification) = notifications.next() {
+        let is_paused = send(app, receiver, notification, &mut failures, run).await?;
         if is_paused || Instant::now() >= until {
-            let rest: Vec<Uuid> = messages.map(|message| message.id).collect();
+            let rest: Vec<Uuid> = notifications.map(|it| it.id).collect();
             if !rest.is_empty() {
                 app.store
                     .run(|client| {
@@ -137,16 +134,16 @@ async fn send_all(
     Ok(true)
 }
 
-/// Sends one, and writes down what became of it; whether the receiver wants to be left alone.
+/// Sends one, and records the result; whether the receiver is paused.
 async fn send(
     app: &App,
     receiver: &Receiver,
-    message: Waiting,
+    queued: QueuedNotification,
     failures: &mut i32,
     run: Run,
 ) -> Result<bool, StoreError> {
-    let (id, attempts, created_at) = (message.id, message.attempts + 1, message.created_at);
-    let result = match delivery(receiver, message) {
+    let (id, attempts, created_at) = (queued.id, queued.attempts + 1, queued.created_at);
+    let result = match delivery(receiver, queued) {
         Ok(delivery) => app.channels.send(&delivery, PATIENCE).await,
         Err(error) => Err(error),
     };
@@ -161,37 +158,24 @@ async fn send(
         }
         Err(error) => {
             let tries = Tries { attempts, failures: *failures, created_at, now: at };
-            let consequence = consequence(&error, tries, random());
-            *failures += i32::from(consequence.is_receivers);
-            log(id, receiver, &error, consequence.next_attempt_at.is_none());
+            let Consequence { next_attempt_at, health } = consequence(&error, tries, random());
+            *failures += i32::from(health != Health::Unaffected);
+            log(id, receiver, &error, next_attempt_at.is_none());
             let (text, status) = (error.to_string(), status(&error));
-            let refusal = Refusal {
-                error: &text,
-                status,
-                next_attempt_at: consequence.next_attempt_at,
-                paused_until: consequence.paused_until,
-                is_receivers: consequence.is_receivers,
-            };
-            let refusal = &refusal;
+            let refusal = &Refusal { error: &text, status, next_attempt_at, health };
             app.store.run(|client| async move { outcomes::mark_refused(&client, &attempt, refusal).await }).await?;
-            Ok(consequence.paused_until.is_some())
+            Ok(matches!(health, Health::Paused { .. }))
         }
     }
 }
 
-fn delivery(receiver: &Receiver, message: Waiting) -> Result<Delivery, SendError> {
-    let notice = serde_json::from_value(message.content);
-    let notice = notice.map_err(|error| {
-        tracing::error!(notification.id = %message.id, error = %chain(&error), "a stored message can't be read");
-        SendError::Refused { what: "the stored message can't be read".to_owned(), status: None }
+fn delivery(receiver: &Receiver, queued: QueuedNotification) -> Result<Delivery, SendError> {
+    let QueuedNotification { id, dedup_key, content, earlier, .. } = queued;
+    let notification = serde_json::from_value(content).map_err(|error| {
+        tracing::error!(notification.id = %id, error = %chain(&error), "notification {id} can't be read");
+        SendError::Refused { what: "the stored notification can't be read".to_owned(), status: None }
     })?;
-    Ok(Delivery {
-        id: message.id,
-        receiver: receiver.clone(),
-        dedup_key: message.dedup_key,
-        notice,
-        earlier: message.earlier,
-    })
+    Ok(Delivery { id, receiver: receiver.clone(), dedup_key, notification, earlier })
 }
 
 fn status(error: &SendError) -> Option<u16> {
@@ -204,9 +188,9 @@ fn status(error: &SendError) -> Option<u16> {
 fn log(id: Uuid, receiver: &Receiver, error: &SendError, is_final: bool) {
     let channel = receiver.channel();
     if is_final {
-        tracing::error!(notification.id = %id, %channel, %error, "message {id} failed for good over {channel}");
+        tracing::error!(notification.id = %id, %channel, %error, "notification {id} failed for good over {channel}");
     } else {
-        tracing::warn!(notification.id = %id, %channel, %error, "message {id} was not taken by {channel} and is sent again");
+        tracing::warn!(notification.id = %id, %channel, %error, "notification {id} failed over {channel} and is sent again");
     }
 }
 

@@ -1,70 +1,64 @@
-//! When a message that was not taken is sent again, and how long its receiver is left alone. Pure.
+//! When a delivery that failed is retried, and how long its receiver is paused. Pure.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use shared::back_off::equal_jitter;
+use shared::store::notifications::receivers::Health;
 
 use crate::channel::SendError;
 
-/// The first pause; each further one is twice as long.
+/// The first wait; each further one is twice as long.
 const FIRST: Duration = Duration::from_secs(5);
-/// A channel that says when to come again is asked no sooner, and, where it has too much to do, hardly later: however often.
+/// A channel that answers 429 with `Retry-After` is tried no sooner, and hardly later: however often it refused.
 const TOO_MANY: Duration = Duration::from_secs(60);
-/// No pause is longer, whatever the channel wishes.
+/// No wait is longer, whatever the channel asks for.
 pub(crate) const LONGEST: Duration = Duration::from_secs(15 * 60);
-/// A message that was not taken in this time is given up.
+/// A notification that was not delivered in this time has failed.
 pub(crate) const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(3);
-/// So many answers of 5xx in a row are no longer this message's fault.
-const SICK_AFTER: i32 = 3;
+/// So many answers of 5xx in a row are no longer this notification's fault.
+const PAUSED_AFTER: i32 = 3;
 
-/// What follows from a refusal.
+/// What follows from a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Consequence {
-    /// When the message is sent again; none = never.
+    /// When the notification is sent again; none = never.
     pub(crate) next_attempt_at: Option<DateTime<Utc>>,
-    /// Until when the receiver is left alone.
-    pub(crate) paused_until: Option<DateTime<Utc>>,
-    /// Whether it is the receiver that fares badly.
-    pub(crate) is_receivers: bool,
+    /// What it says about the receiver.
+    pub(crate) health: Health,
 }
 
-/// How often it was tried, and when all began.
+/// The attempts so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tries {
-    /// Attempts to send this message, this one included.
+    /// Attempts to send this notification, this one included.
     pub(crate) attempts: i32,
-    /// Attempts in a row that this receiver has not taken, without this one.
+    /// Failed attempts of this receiver in a row, without this one.
     pub(crate) failures: i32,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) now: DateTime<Utc>,
 }
 
-/// What follows from this refusal; `random` is between 0 and 1.
+/// What follows from this error; `random` is between 0 and 1.
 pub(crate) fn consequence(error: &SendError, tries: Tries, random: f64) -> Consequence {
     let Tries { attempts, failures, created_at, now } = tries;
     let (status, after) = match error {
         SendError::Refused { .. } | SendError::NotConfigured(_) => {
-            return Consequence { next_attempt_at: None, paused_until: None, is_receivers: false };
+            return Consequence { next_attempt_at: None, health: Health::Unaffected };
         }
         SendError::Later { status, after, .. } => (*status, after.map(|after| after.min(LONGEST))),
     };
     let longest = if after.is_some() && status == Some(429) { TOO_MANY } else { LONGEST };
-    let no_sooner = |attempts| pause(attempts, random).min(longest).max(after.unwrap_or_default());
-    let (wait, alone) = (no_sooner(attempts), no_sooner(failures + 1));
-    let is_sick = after.is_some() || status == Some(429) || status.is_none() || failures + 1 >= SICK_AFTER;
+    let wait = |attempts: i32| {
+        let doublings = u32::try_from(attempts - 1).unwrap_or(0);
+        equal_jitter(FIRST, doublings, LONGEST, random).min(longest).max(after.unwrap_or_default())
+    };
+    let is_paused = after.is_some() || status == Some(429) || status.is_none() || failures + 1 >= PAUSED_AFTER;
     let is_given_up = now >= created_at + GIVEN_UP_AFTER;
     Consequence {
-        next_attempt_at: (!is_given_up).then(|| later(now, wait)),
-        paused_until: is_sick.then(|| later(now, alone)),
-        is_receivers: true,
+        next_attempt_at: (!is_given_up).then(|| later(now, wait(attempts))),
+        health: if is_paused { Health::Paused { until: later(now, wait(failures + 1)) } } else { Health::Failing },
     }
-}
-
-/// The pause after so many attempts: doubling, between half and the whole of it, so that not all come back at once.
-fn pause(attempts: i32, random: f64) -> Duration {
-    let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(16);
-    let whole = FIRST.saturating_mul(1 << doublings).min(LONGEST);
-    whole.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
 
 fn later(now: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
@@ -86,16 +80,16 @@ mod tests {
         SendError::Later { what: "no".to_owned(), status, after: after.map(Duration::from_secs) }
     }
 
+    fn paused_until(consequence: &Consequence) -> Option<DateTime<Utc>> {
+        match consequence.health {
+            Health::Paused { until } => Some(until),
+            Health::Unaffected | Health::Failing => None,
+        }
+    }
+
     proptest! {
         #[test]
-        fn a_pause_grows_and_ends(attempts in 1..1_000_i32, random in 0.0..1.0_f64) {
-            let some = pause(attempts, random);
-            prop_assert!(some >= FIRST / 2 && some <= LONGEST);
-            prop_assert!(pause(attempts + 1, random) >= some);
-        }
-
-        #[test]
-        fn no_channel_is_left_alone_for_longer_than_a_quarter_of_an_hour(
+        fn no_channel_is_paused_for_longer_than_a_quarter_of_an_hour(
             after in proptest::option::of(0..1_000_000_u64), status in proptest::option::of(429..600_u16),
             attempts in 1..100_i32, failures in 0..100_i32, random in 0.0..1.0_f64,
         ) {
@@ -103,20 +97,20 @@ mod tests {
             let found = consequence(&refused(status, after), tries, random);
             let most = tries.now + TimeDelta::minutes(15);
             prop_assert!(found.next_attempt_at.is_some_and(|at| at >= tries.now && at <= most));
-            prop_assert!(found.paused_until.is_none_or(|at| at <= most));
+            prop_assert!(paused_until(&found).is_none_or(|at| at <= most));
         }
     }
 
     #[test]
-    fn what_the_channel_wishes_holds_for_all_its_messages() {
+    fn retry_after_applies_to_all_notifications_of_the_receiver() {
         let tries = tries(1, 0, TimeDelta::zero());
         let found = consequence(&refused(Some(429), Some(30)), tries, 0.0);
-        let wanted = Some(tries.now + TimeDelta::seconds(30));
-        assert_eq!(found, Consequence { next_attempt_at: wanted, paused_until: wanted, is_receivers: true });
+        let until = tries.now + TimeDelta::seconds(30);
+        assert_eq!(found, Consequence { next_attempt_at: Some(until), health: Health::Paused { until } });
     }
 
     #[test]
-    fn a_channel_that_is_ill_is_asked_less_and_less_often_whatever_it_wishes() {
+    fn a_failing_channel_is_tried_less_and_less_often_whatever_it_asks_for() {
         let wait = |status, after, attempts| {
             let tries = tries(attempts, attempts, TimeDelta::zero());
             consequence(&refused(Some(status), after), tries, 1.0).next_attempt_at.unwrap() - tries.now
@@ -135,11 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_channel_is_left_alone_and_one_bad_answer_is_not() {
-        let tries = |failures| tries(1, failures, TimeDelta::zero());
-        assert!(consequence(&refused(None, None), tries(0), 0.0).paused_until.is_some());
-        assert!(consequence(&refused(Some(503), None), tries(0), 0.0).paused_until.is_none());
-        assert!(consequence(&refused(Some(503), None), tries(2), 0.0).paused_until.is_some());
+    fn an_unreachable_channel_is_paused_and_one_error_pauses_none() {
+        let found = |status, failures| {
+            paused_until(&consequence(&refused(status, None), tries(1, failures, TimeDelta::zero()), 0.0))
+        };
+        assert!(found(None, 0).is_some());
+        assert!(found(Some(503), 0).is_none());
+        assert!(found(Some(503), 2).is_some());
     }
 
     #[test]
@@ -150,7 +146,7 @@ mod tests {
         );
         assert!(consequence(&error, tries(9, 9, TimeDelta::days(3)), 0.0).next_attempt_at.is_none());
         let refused = SendError::Refused { what: "no".to_owned(), status: Some(400) };
-        let wanted = Consequence { next_attempt_at: None, paused_until: None, is_receivers: false };
+        let wanted = Consequence { next_attempt_at: None, health: Health::Unaffected };
         assert_eq!(consequence(&refused, tries(1, 0, TimeDelta::zero()), 0.0), wanted);
     }
 }

@@ -1,4 +1,4 @@
-//! Who is told of what.
+//! Which receivers are notified.
 
 use proptest::prelude::*;
 use shared::model::{Category, Matchers};
@@ -24,10 +24,10 @@ fn configured(names: &[&str]) -> Configured {
     Configured::new(receivers(names), None)
 }
 
-fn told(routing: &Routing, configured: &Configured, labels: &Labels) -> Vec<String> {
-    ways(routing, configured, "incident:INC-1", labels, DateTime::UNIX_EPOCH)
+fn notified(routing: &Routing, configured: &Configured, labels: &Labels) -> Vec<String> {
+    route_to_groups(routing, configured, "incident:INC-1", labels, DateTime::UNIX_EPOCH)
         .iter()
-        .flat_map(|way| way.settings.receivers.iter().map(ToString::to_string))
+        .flat_map(|group| group.settings.receivers.iter().map(ToString::to_string))
         .collect()
 }
 
@@ -49,22 +49,22 @@ fn without_routes_the_severity_decides() {
         (&all[..], Medium, mails),
         (&all[..], Low, mails),
         (&["slack"][..], Critical, &["slack"][..]),
-        // None of its channels is there: whoever is.
+        // None of its channels is configured: all that are.
         (&["email:a@b.c"][..], Critical, &["email:a@b.c"][..]),
         (&["pagerduty", "sms:+4915112345678"][..], Low, &["pagerduty", "sms:+4915112345678"][..]),
         (&["pagerduty", "slack"][..], Low, &["slack"][..]),
-        // A machine is nobody, where it is bad.
+        // A severe problem must reach a person, not only a program.
         (&["webhook:X", "email:a@b.c"][..], Critical, &["webhook:X", "email:a@b.c"][..]),
         (&["webhook:X", "pagerduty"][..], Low, &["webhook:X"][..]),
         (&[][..], Critical, &[][..]),
     ] {
-        let found = told(&Routing::default(), &configured(names), &labels(severity));
+        let found = notified(&Routing::default(), &configured(names), &labels(severity));
         assert_eq!(found, wanted, "{names:?} {severity:?}");
     }
 }
 
 #[test]
-fn the_first_route_that_means_it_decides() {
+fn the_first_matching_route_decides() {
     let routing = routing(
         r##"{"routes": [
             {"name": "log", "channels": ["webhook"], "continue": true},
@@ -73,28 +73,28 @@ fn the_first_route_that_means_it_decides() {
         ]}"##,
     );
     let configured = configured(&["slack", "webhook"]);
-    assert_eq!(told(&routing, &configured, &labels(Severity::Low)), ["webhook", "slack:#shop"]);
+    assert_eq!(notified(&routing, &configured, &labels(Severity::Low)), ["webhook", "slack:#shop"]);
     let other = Labels { application: "bank".to_owned(), ..labels(Severity::Low) };
-    assert_eq!(told(&routing, &configured, &other), ["webhook", "slack"]);
+    assert_eq!(notified(&routing, &configured, &other), ["webhook", "slack"]);
 }
 
 #[test]
-fn where_no_route_means_it_the_built_in_ones_hold_and_an_empty_one_means_nobody() {
+fn without_a_matching_route_the_defaults_apply_and_an_empty_route_notifies_no_receiver() {
     let configured = configured(&["slack"]);
     let one = routing(r#"{"routes": [{"name": "bank", "match": {"application": ["bank"]}, "channels": ["webhook"]}]}"#);
-    assert_eq!(told(&one, &configured, &labels(Severity::Low)), ["slack"]);
+    assert_eq!(notified(&one, &configured, &labels(Severity::Low)), ["slack"]);
     let none = routing(r#"{"routes": [{"name": "quiet"}]}"#);
-    assert_eq!(told(&none, &configured, &labels(Severity::Critical)), [] as [&str; 0]);
+    assert_eq!(notified(&none, &configured, &labels(Severity::Critical)), [] as [&str; 0]);
 }
 
 #[test]
 fn e_mail_and_sms_stand_for_all_their_addresses_and_what_is_not_configured_stays() {
     let routing = routing(r#"{"routes": [{"name": "all", "channels": ["email", "sms", "email:x@y.z"]}]}"#);
     let some = configured(&["email:a@b.c", "email:x@y.z"]);
-    assert_eq!(told(&routing, &some, &labels(Severity::Low)), ["email:a@b.c", "email:x@y.z", "sms"]);
+    assert_eq!(notified(&routing, &some, &labels(Severity::Low)), ["email:a@b.c", "email:x@y.z", "sms"]);
     let stored = Configured::new(receivers(&["email"]), Some("team@b.c"));
-    assert_eq!(told(&routing, &stored, &labels(Severity::Low)), ["email:team@b.c", "sms", "email:x@y.z"]);
-    // An open channel with nobody at its end is none.
+    assert_eq!(notified(&routing, &stored, &labels(Severity::Low)), ["email:team@b.c", "sms", "email:x@y.z"]);
+    // A channel without a recipient is not configured.
     assert_eq!(Configured::new(receivers(&["email"]), None).all(), []);
 }
 
@@ -105,7 +105,7 @@ fn a_group_has_what_its_problems_have_in_common() {
             "escalations": [{"name": "a", "steps": [{"after_seconds": 60, "channels": ["sms"]}]}]}"#,
     );
     let of = |subject: &str, labels: &Labels| {
-        ways(&routing, &configured(&["slack"]), subject, labels, DateTime::UNIX_EPOCH).remove(0)
+        route_to_groups(&routing, &configured(&["slack"]), subject, labels, DateTime::UNIX_EPOCH).remove(0)
     };
     let one = of("incident:INC-1", &labels(Severity::Low));
     assert_eq!(one.group_key, r#"shop/{"application":"shop","service":""}"#);
@@ -118,15 +118,15 @@ fn a_group_has_what_its_problems_have_in_common() {
 }
 
 #[test]
-fn what_is_told_together_is_told_to_the_same_receivers() {
+fn what_is_notified_together_goes_to_the_same_receivers() {
     let routing = routing(
         r#"{"routes": [
             {"name": "bad", "match": {"severity": ["CRITICAL"]}, "channels": ["slack", "pagerduty"], "continue": true},
             {"name": "all", "channels": ["slack", "email:a@b.c"], "group_by": ["application"]}]}"#,
     );
     let of = |subject: &str, severity| {
-        let mut ways = ways(&routing, &configured(&[]), subject, &labels(severity), DateTime::UNIX_EPOCH);
-        ways.pop().unwrap()
+        let mut groups = route_to_groups(&routing, &configured(&[]), subject, &labels(severity), DateTime::UNIX_EPOCH);
+        groups.pop().unwrap()
     };
     let (low, critical) = (of("incident:INC-1", Severity::Low), of("incident:INC-2", Severity::Critical));
     assert_eq!(low.group_key, r#"all/{"application":"shop"}"#);
@@ -157,7 +157,7 @@ fn some_route() -> impl Strategy<Value = Route> {
 
 proptest! {
     #[test]
-    fn routes_decide_in_their_order_and_nobody_is_told_twice(
+    fn routes_decide_in_order_and_no_receiver_is_notified_twice(
         routes in prop::collection::vec(some_route(), 0..6), severity in prop::sample::select(Severity::ALL.to_vec()),
     ) {
         let mut routing = Routing { routes, ..Routing::default() };
@@ -166,10 +166,10 @@ proptest! {
         }
         let configured = configured(&["slack", "email:a@b.c", "sms:+4915112345678", "pagerduty"]);
         let labels = labels(severity);
-        let found = ways(&routing, &configured, "incident:INC-1", &labels, DateTime::UNIX_EPOCH);
-        let everybody: Vec<_> = found.iter().flat_map(|way| &way.settings.receivers).collect();
-        prop_assert_eq!(everybody.iter().collect::<BTreeSet<_>>().len(), everybody.len());
-        prop_assert!(found.iter().all(|way| !way.settings.receivers.is_empty()));
+        let found = route_to_groups(&routing, &configured, "incident:INC-1", &labels, DateTime::UNIX_EPOCH);
+        let all_notified: Vec<_> = found.iter().flat_map(|group| &group.settings.receivers).collect();
+        prop_assert_eq!(all_notified.iter().collect::<BTreeSet<_>>().len(), all_notified.len());
+        prop_assert!(found.iter().all(|group| !group.settings.receivers.is_empty()));
         // Written plainly: those that match up to the first that does not go on.
         let mut asked = Vec::new();
         for route in &routing.routes {
@@ -182,16 +182,16 @@ proptest! {
             prop_assert_eq!(found[0].route.as_str(), BUILT_IN);
         } else {
             let names: Vec<_> = asked.iter().map(|route| route.name.as_str()).collect();
-            prop_assert!(found.iter().all(|way| names.contains(&way.route.as_str())));
+            prop_assert!(found.iter().all(|group| names.contains(&group.route.as_str())));
             for receiver in asked.iter().flat_map(|route| &route.channels) {
                 let whom = configured.expand(receiver);
-                prop_assert!(whom.iter().all(|it| everybody.contains(&it)), "{} is told", receiver);
+                prop_assert!(whom.iter().all(|it| all_notified.contains(&it)), "{} is notified", receiver);
             }
         }
     }
 
     #[test]
-    fn a_key_is_the_same_whenever_it_is_asked_and_fits(name in "\\PC{1,60}", application in "\\PC{0,120}") {
+    fn a_group_key_is_stable_and_fits(name in "\\PC{1,60}", application in "\\PC{0,120}") {
         let labels = Labels { application, ..labels(Severity::Low) };
         let of = |group_by: [GroupLabel; 2]| group_key(&name, &common(&group_by, &[], &labels));
         let key = of([GroupLabel::Application, GroupLabel::Severity]);

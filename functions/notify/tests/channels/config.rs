@@ -1,4 +1,4 @@
-//! The channels' variables: what opens which channel, and how what is wrong is told.
+//! The channels' variables: what opens which channel, and how errors are reported.
 
 use notify::channel::{Channels, ChannelsConfig};
 use shared::config::{Environment, Secrets};
@@ -71,8 +71,8 @@ fn it_is_known_whom_a_message_can_reach() {
 }
 
 #[test]
-fn what_can_t_be_used_is_told_by_its_name_and_never_repeated() {
-    for (variables, told) in [
+fn an_unusable_value_is_reported_by_its_name_and_never_repeated() {
+    for (variables, part) in [
         (&[("SLACK_WEBHOOK_URL", "http://hooks.slack.com/services/SECRET")][..], "SLACK_WEBHOOK_URL: it must begin"),
         (&[("SLACK_WEBHOOK_URL", "SECRET")], "SLACK_WEBHOOK_URL: it is no address"),
         (&[("SLACK_BOT_TOKEN", "SECRET")], "SLACK_CHANNEL: it is not set"),
@@ -106,7 +106,7 @@ fn what_can_t_be_used_is_told_by_its_name_and_never_repeated() {
         ),
     ] {
         let problem = read(variables).unwrap_err();
-        assert!(problem.contains(told) && !problem.replace("_SECRET", "").contains("SECRET"), "{told}: {problem}");
+        assert!(problem.contains(part) && !problem.replace("_SECRET", "").contains("SECRET"), "{part}: {problem}");
     }
 }
 

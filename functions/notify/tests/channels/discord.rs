@@ -1,7 +1,7 @@
 //! Discord's webhooks.
 
 use notify::channel::{Address, ChannelsConfig};
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use serde_json::json;
 use shared::config::Secrets;
 use wiremock::ResponseTemplate;
@@ -27,17 +27,17 @@ async fn a_link_that_discord_takes_for_none_is_left_out() {
         ("https://watch.example.com/api/incidents/INC-1", true),
     ] {
         let server = answering(ResponseTemplate::new(200).set_body_json(json!({"id": "1"}))).await;
-        let mut delivery = delivery("discord", NoticeKind::Firing);
-        delivery.notice.problems[0].url = Some(url.to_owned());
+        let mut delivery = delivery("discord", NotificationKind::Firing);
+        delivery.notification.problems[0].url = Some(url.to_owned());
         send(&config(&server.uri()), &delivery).await.unwrap();
         assert_eq!(only_body(&server).await["embeds"][0]["url"].is_string(), is_kept, "{url}");
     }
 }
 
 #[tokio::test]
-async fn a_message_is_one_embed_that_calls_nobody() {
+async fn a_message_is_one_embed_that_mentions_no_one() {
     let server = answering(taken()).await;
-    let sent = send(&config(&server.uri()), &delivery("discord", NoticeKind::Firing)).await.unwrap();
+    let sent = send(&config(&server.uri()), &delivery("discord", NotificationKind::Firing)).await.unwrap();
     assert_eq!(sent.remote, Some(json!({"id": "555", "channel_id": "777"})));
     assert_eq!(requests(&server).await[0].url.query(), Some("thread_id=7&wait=true"));
     assert_eq!(
@@ -67,9 +67,9 @@ async fn a_message_is_one_embed_that_calls_nobody() {
 #[tokio::test]
 async fn several_problems_are_a_list_of_links() {
     let server = answering(taken()).await;
-    let mut delivery = delivery("discord", NoticeKind::Digest);
-    delivery.notice.problems = vec![problem(); 10];
-    delivery.notice.more = 30;
+    let mut delivery = delivery("discord", NotificationKind::Digest);
+    delivery.notification.problems = vec![problem(); 10];
+    delivery.notification.more = 30;
     send(&config(&server.uri()), &delivery).await.unwrap();
     let embed = &only_body(&server).await["embeds"][0];
     assert_eq!(embed["title"], "\\[CRITICAL\\] Many at once\\: 40 problems");
@@ -85,7 +85,7 @@ async fn several_problems_are_a_list_of_links() {
 #[tokio::test]
 async fn what_becomes_of_a_problem_is_a_message_of_its_own() {
     let server = answering(taken()).await;
-    send(&config(&server.uri()), &delivery("discord", NoticeKind::Resolved)).await.unwrap();
+    send(&config(&server.uri()), &delivery("discord", NotificationKind::Resolved)).await.unwrap();
     let embed = &only_body(&server).await["embeds"][0];
     assert_eq!(embed["title"], "Resolved\\: TypeError\\: x is undefined");
     assert_eq!(embed["color"], 0x0006_7647);
@@ -104,17 +104,17 @@ async fn the_longer_of_the_two_pauses_counts() {
             answer = answer.insert_header("retry-after", header);
         }
         let server = answering(answer).await;
-        let result = send(&config(&server.uri()), &delivery("discord", NoticeKind::Firing)).await;
+        let result = send(&config(&server.uri()), &delivery("discord", NotificationKind::Firing)).await;
         assert_eq!(outcome(&result), ("later", Some(429), Some(seconds)));
     }
 }
 
 #[tokio::test]
 async fn every_answer_is_judged() {
-    judges_every_answer(&delivery("discord", NoticeKind::Firing), config).await;
+    judges_every_answer(&delivery("discord", NotificationKind::Firing), config).await;
     let gone = ResponseTemplate::new(404).set_body_json(json!({"message": "Unknown Webhook", "code": 10015}));
     let server = answering(gone).await;
-    let refused = send(&config(&server.uri()), &delivery("discord", NoticeKind::Firing)).await.unwrap_err();
+    let refused = send(&config(&server.uri()), &delivery("discord", NotificationKind::Firing)).await.unwrap_err();
     assert_eq!(refused.to_string(), r#"Discord answered 404: {"code":10015,"message":"Unknown Webhook"}"#);
 }
 
@@ -124,12 +124,12 @@ async fn another_webhook_is_named_by_its_variable() {
     let url = format!("{}/night", server.uri());
     let named = Secrets::from_lookup(move |name| (name == "DISCORD_WEBHOOK_URL_NIGHT").then(|| url.clone()));
     let config = ChannelsConfig { named, ..ChannelsConfig::default() };
-    send(&config, &delivery("discord:NIGHT", NoticeKind::Firing)).await.unwrap();
+    send(&config, &delivery("discord:NIGHT", NotificationKind::Firing)).await.unwrap();
     assert_eq!(requests(&server).await[0].url.path(), "/night");
-    assert_eq!(outcome(&send(&config, &delivery("discord", NoticeKind::Firing)).await).0, "not configured");
+    assert_eq!(outcome(&send(&config, &delivery("discord", NotificationKind::Firing)).await).0, "not configured");
     let named = Secrets::from_lookup(|_| Some("http://discord.com/SECRET".to_owned()));
     let config = ChannelsConfig { named, ..ChannelsConfig::default() };
-    let refused = send(&config, &delivery("discord:NIGHT", NoticeKind::Firing)).await.unwrap_err().to_string();
+    let refused = send(&config, &delivery("discord:NIGHT", NotificationKind::Firing)).await.unwrap_err().to_string();
     assert!(refused.starts_with("DISCORD_WEBHOOK_URL_NIGHT: it must begin with https://"), "{refused}");
     assert!(!refused.contains("SECRET"), "{refused}");
 }

@@ -5,7 +5,7 @@ use notify::channel::webhook::SigningKey;
 use notify::channel::{
     Address, ChannelsConfig, Delivery, EmailConfig, EmailWay, SlackConfig, SmsConfig, WebhookConfig,
 };
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use secrecy::SecretString;
 use serde_json::json;
 use url::form_urlencoded;
@@ -34,8 +34,8 @@ fn texts() -> Vec<String> {
 }
 
 fn hostile(receiver: &str, text: &str) -> Delivery {
-    let mut delivery = delivery(receiver, NoticeKind::Firing);
-    let problem = &mut delivery.notice.problems[0];
+    let mut delivery = delivery(receiver, NotificationKind::Firing);
+    let problem = &mut delivery.notification.problems[0];
     problem.title = text.to_owned();
     problem.message = Some(format!("{text}\n{text}"));
     problem.application = text.to_owned();
@@ -43,8 +43,8 @@ fn hostile(receiver: &str, text: &str) -> Delivery {
     problem.service = Some(text.to_owned());
     problem.handled_by = Some(text.to_owned());
     problem.tried = vec![text.to_owned(); 3];
-    delivery.notice.group = Some(text.to_owned());
-    delivery.notice.remark = Some(text.to_owned());
+    delivery.notification.group = Some(text.to_owned());
+    delivery.notification.remark = Some(text.to_owned());
     delivery
 }
 
@@ -109,7 +109,7 @@ async fn every_text_is_sent_and_stays_a_text() {
                 assert!(form[2].1.encode_utf16().count() <= 320 && !form[2].1.contains(char::is_control));
             }
         }
-        // Only the signed webhook tells all, for programs.
+        // Only the signed webhook shows all, for programs.
         assert!(size < 100_000 || request.headers.contains_key("webhook-id"), "{path}: {size}");
     }
 }

@@ -32,7 +32,7 @@ impl MailServer {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        // Read at once: a server that waits for its reader would answer nobody meanwhile.
+        // Read at once: a server that waits for its reader would answer no client meanwhile.
         let (say, mut said) = unbounded_channel();
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -63,5 +63,5 @@ pub(crate) fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
 fn folder() -> PathBuf {
     let here = std::env::current_dir().unwrap();
     let found = here.ancestors().map(|folder| folder.join(AIOSMTPD)).find(|folder| folder.is_dir());
-    found.unwrap_or_else(|| panic!("aiosmtpd is not in {AIOSMTPD}: run `make test`, which brings it"))
+    found.unwrap_or_else(|| panic!("aiosmtpd is not in {AIOSMTPD}: run `make test`, which installs it"))
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use notify::channel::Delivery;
-use notify::notice::{Notice, NoticeKind, Problem, ProblemState};
+use notify::notification::{Notification, NotificationKind, Problem, ProblemState};
 use shared::model::{Category, Receiver, Severity};
 use uuid::Uuid;
 
@@ -43,15 +43,15 @@ pub(crate) fn resolved_problem() -> Problem {
     }
 }
 
-pub(crate) fn notice(kind: NoticeKind) -> Notice {
+pub(crate) fn notification(kind: NotificationKind) -> Notification {
     let problem = match kind {
-        NoticeKind::Resolved => resolved_problem(),
-        NoticeKind::Acknowledged => {
+        NotificationKind::Resolved => resolved_problem(),
+        NotificationKind::Acknowledged => {
             Problem { state: ProblemState::Acknowledged, handled_by: Some("Ada".to_owned()), ..problem() }
         }
         _ => problem(),
     };
-    Notice {
+    Notification {
         kind,
         at: at("2026-11-24T02:03:04Z"),
         problems: vec![problem],
@@ -62,12 +62,12 @@ pub(crate) fn notice(kind: NoticeKind) -> Notice {
     }
 }
 
-pub(crate) fn delivery(receiver: &str, kind: NoticeKind) -> Delivery {
+pub(crate) fn delivery(receiver: &str, kind: NotificationKind) -> Delivery {
     Delivery {
         id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
         receiver: Receiver::parse(receiver).unwrap(),
         dedup_key: "watchkeeper/INC-20261124-0001".to_owned(),
-        notice: notice(kind),
+        notification: notification(kind),
         earlier: None,
     }
 }

@@ -1,7 +1,7 @@
 //! PagerDuty's Events API v2.
 
 use notify::channel::{Address, ChannelsConfig, Delivery};
-use notify::notice::{NoticeKind, ProblemState};
+use notify::notification::{NotificationKind, ProblemState};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::config::Secrets;
@@ -24,8 +24,8 @@ fn taken() -> ResponseTemplate {
     ResponseTemplate::new(202).set_body_json(body)
 }
 
-/// What PagerDuty was told; null when nothing.
-async fn told(delivery: &Delivery) -> Value {
+/// The event that PagerDuty got; null when none.
+async fn sent(delivery: &Delivery) -> Value {
     let server = answering(taken()).await;
     send(&config(&server.uri()), delivery).await.unwrap();
     requests(&server).await.first().map(|it| it.body_json().unwrap()).unwrap_or_default()
@@ -34,7 +34,7 @@ async fn told(delivery: &Delivery) -> Value {
 #[tokio::test]
 async fn a_problem_triggers_an_incident() {
     let server = answering(taken()).await;
-    let sent = send(&config(&server.uri()), &delivery("pagerduty", NoticeKind::Firing)).await;
+    let sent = send(&config(&server.uri()), &delivery("pagerduty", NotificationKind::Firing)).await;
     assert_eq!(outcome(&sent), ("sent", Some(202), None));
     assert_eq!(requests(&server).await[0].url.path(), "/v2/enqueue");
     assert_eq!(
@@ -72,10 +72,10 @@ async fn a_problem_triggers_an_incident() {
 }
 
 #[tokio::test]
-async fn what_becomes_of_it_is_told_under_the_same_key() {
-    for (kind, action) in [(NoticeKind::Acknowledged, "acknowledge"), (NoticeKind::Resolved, "resolve")] {
+async fn all_changes_are_sent_under_the_same_key() {
+    for (kind, action) in [(NotificationKind::Acknowledged, "acknowledge"), (NotificationKind::Resolved, "resolve")] {
         assert_eq!(
-            told(&delivery("pagerduty", kind)).await,
+            sent(&delivery("pagerduty", kind)).await,
             json!({
                 "routing_key": "R0SECRET",
                 "event_action": action,
@@ -84,31 +84,33 @@ async fn what_becomes_of_it_is_told_under_the_same_key() {
             })
         );
     }
-    for kind in [NoticeKind::Repeat, NoticeKind::Escalated, NoticeKind::Heal, NoticeKind::Digest] {
-        assert_eq!(told(&delivery("pagerduty", kind)).await["event_action"], "trigger", "{kind:?}");
+    for kind in
+        [NotificationKind::Repeat, NotificationKind::Escalated, NotificationKind::Heal, NotificationKind::Digest]
+    {
+        assert_eq!(sent(&delivery("pagerduty", kind)).await["event_action"], "trigger", "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn nobody_is_paged_for_what_is_over() {
-    for kind in [NoticeKind::Summary, NoticeKind::Heal, NoticeKind::Digest] {
+async fn what_is_over_pages_no_one() {
+    for kind in [NotificationKind::Summary, NotificationKind::Heal, NotificationKind::Digest] {
         let mut delivery = delivery("pagerduty", kind);
-        delivery.notice.problems = vec![resolved_problem()];
-        assert_eq!(told(&delivery).await, Value::Null, "{kind:?}");
+        delivery.notification.problems = vec![resolved_problem()];
+        assert_eq!(sent(&delivery).await, Value::Null, "{kind:?}");
     }
 }
 
 #[tokio::test]
 async fn what_is_over_in_part_resolves_nothing() {
-    for kind in [NoticeKind::Resolved, NoticeKind::Acknowledged] {
+    for kind in [NotificationKind::Resolved, NotificationKind::Acknowledged] {
         let mut delivery = delivery("pagerduty", kind);
-        delivery.notice.problems = vec![problem(), resolved_problem()];
-        assert_eq!(told(&delivery).await["event_action"], "trigger", "{kind:?}");
+        delivery.notification.problems = vec![problem(), resolved_problem()];
+        assert_eq!(sent(&delivery).await["event_action"], "trigger", "{kind:?}");
     }
-    let mut delivery = delivery("pagerduty", NoticeKind::Acknowledged);
-    delivery.notice.problems[0].state = ProblemState::Acknowledged;
-    delivery.notice.problems.push(resolved_problem());
-    assert_eq!(told(&delivery).await["event_action"], "acknowledge");
+    let mut delivery = delivery("pagerduty", NotificationKind::Acknowledged);
+    delivery.notification.problems[0].state = ProblemState::Acknowledged;
+    delivery.notification.problems.push(resolved_problem());
+    assert_eq!(sent(&delivery).await["event_action"], "acknowledge");
 }
 
 #[tokio::test]
@@ -119,19 +121,19 @@ async fn each_severity_has_pagerduty_s_name() {
         (Severity::Medium, "warning"),
         (Severity::Low, "info"),
     ] {
-        let mut delivery = delivery("pagerduty", NoticeKind::Firing);
-        delivery.notice.problems[0].severity = severity;
-        assert_eq!(told(&delivery).await["payload"]["severity"], name);
+        let mut delivery = delivery("pagerduty", NotificationKind::Firing);
+        delivery.notification.problems[0].severity = severity;
+        assert_eq!(sent(&delivery).await["payload"]["severity"], name);
     }
 }
 
 #[tokio::test]
 async fn limits_are_kept() {
-    let mut delivery = delivery("pagerduty", NoticeKind::Firing);
+    let mut delivery = delivery("pagerduty", NotificationKind::Firing);
     delivery.dedup_key = "k".repeat(300);
-    delivery.notice.problems[0].title = "é".repeat(1_000_000);
-    delivery.notice.problems[0].message = Some("漢".repeat(1_000_000));
-    let event = told(&delivery).await;
+    delivery.notification.problems[0].title = "é".repeat(1_000_000);
+    delivery.notification.problems[0].message = Some("漢".repeat(1_000_000));
+    let event = sent(&delivery).await;
     assert_eq!(event["dedup_key"].as_str().unwrap().chars().count(), 255);
     assert!(event["payload"]["summary"].as_str().unwrap().chars().count() <= 1_024);
     assert!(event.to_string().len() <= 512_000);
@@ -139,11 +141,11 @@ async fn limits_are_kept() {
 
 #[tokio::test]
 async fn every_answer_is_judged() {
-    judges_every_answer(&delivery("pagerduty", NoticeKind::Firing), config).await;
+    judges_every_answer(&delivery("pagerduty", NotificationKind::Firing), config).await;
     // PagerDuty asks for half a minute at least.
     for (header, seconds) in [("1", 30), ("90", 90)] {
         let server = answering(ResponseTemplate::new(429).insert_header("retry-after", header)).await;
-        let result = send(&config(&server.uri()), &delivery("pagerduty", NoticeKind::Firing)).await;
+        let result = send(&config(&server.uri()), &delivery("pagerduty", NotificationKind::Firing)).await;
         assert_eq!(outcome(&result), ("later", Some(429), Some(seconds)));
     }
 }
@@ -153,7 +155,7 @@ async fn another_service_is_named_by_its_variable() {
     let server = answering(taken()).await;
     let named = Secrets::from_lookup(|name| (name == "PAGERDUTY_ROUTING_KEY_DATABASE").then(|| "R1".to_owned()));
     let config = ChannelsConfig { named, pagerduty: None, ..config(&server.uri()) };
-    send(&config, &delivery("pagerduty:DATABASE", NoticeKind::Firing)).await.unwrap();
+    send(&config, &delivery("pagerduty:DATABASE", NotificationKind::Firing)).await.unwrap();
     assert_eq!(only_body(&server).await["routing_key"], "R1");
-    assert_eq!(outcome(&send(&config, &delivery("pagerduty", NoticeKind::Firing)).await).0, "not configured");
+    assert_eq!(outcome(&send(&config, &delivery("pagerduty", NotificationKind::Firing)).await).0, "not configured");
 }

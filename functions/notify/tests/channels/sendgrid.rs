@@ -1,7 +1,7 @@
 //! E-mail over SendGrid.
 
 use notify::channel::{Address, ChannelsConfig, EmailConfig, EmailWay};
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use secrecy::SecretString;
 use serde_json::json;
 use wiremock::ResponseTemplate;
@@ -21,7 +21,8 @@ fn config(uri: &str) -> ChannelsConfig {
 #[tokio::test]
 async fn an_e_mail_is_handed_over_with_the_message_s_id() {
     let server = answering(ResponseTemplate::new(202).insert_header("x-message-id", "sg-1")).await;
-    let sent = send(&config(&server.uri()), &delivery("email:ada@shop.example", NoticeKind::Firing)).await.unwrap();
+    let sent =
+        send(&config(&server.uri()), &delivery("email:ada@shop.example", NotificationKind::Firing)).await.unwrap();
     assert_eq!(sent.status, Some(202));
     let (subject, id) = (
         "[CRITICAL] TypeError: x is undefined — shop (production)",
@@ -70,9 +71,9 @@ Watchkeeper, 2026-11-24 02:03:04 UTC
 }
 
 #[tokio::test]
-async fn without_a_name_all_are_told_whom_the_environment_names() {
+async fn without_a_name_all_configured_addresses_are_notified() {
     let server = answering(ResponseTemplate::new(202)).await;
-    send(&config(&server.uri()), &delivery("email", NoticeKind::Resolved)).await.unwrap();
+    send(&config(&server.uri()), &delivery("email", NotificationKind::Resolved)).await.unwrap();
     let body = only_body(&server).await;
     assert_eq!(
         body["personalizations"][0]["to"],
@@ -87,10 +88,10 @@ async fn without_a_name_all_are_told_whom_the_environment_names() {
 #[tokio::test]
 async fn messages_about_one_problem_are_one_thread() {
     let server = answering(ResponseTemplate::new(202)).await;
-    let first = delivery("email", NoticeKind::Firing);
-    let mut second = delivery("email", NoticeKind::Resolved);
+    let first = delivery("email", NotificationKind::Firing);
+    let mut second = delivery("email", NotificationKind::Resolved);
     second.id = uuid::Uuid::from_u128(2);
-    let mut other = delivery("email", NoticeKind::Firing);
+    let mut other = delivery("email", NotificationKind::Firing);
     other.dedup_key = "another".to_owned();
     for delivery in [&first, &second, &other] {
         send(&config(&server.uri()), delivery).await.unwrap();
@@ -104,17 +105,17 @@ async fn messages_about_one_problem_are_one_thread() {
 
 #[tokio::test]
 async fn every_answer_is_judged() {
-    judges_every_answer(&delivery("email", NoticeKind::Firing), config).await;
+    judges_every_answer(&delivery("email", NotificationKind::Firing), config).await;
     let answer = json!({"errors": [{"message": "The from address does not match a verified Sender Identity."}]});
     let server = answering(ResponseTemplate::new(403).set_body_json(answer)).await;
-    let result = send(&config(&server.uri()), &delivery("email", NoticeKind::Firing)).await;
+    let result = send(&config(&server.uri()), &delivery("email", NotificationKind::Firing)).await;
     assert_eq!(outcome(&result), ("refused", Some(403), None));
     assert!(result.unwrap_err().to_string().contains("verified Sender Identity"));
 }
 
 #[tokio::test]
-async fn nobody_is_told_where_nobody_is_named() {
+async fn nothing_is_sent_without_a_recipient() {
     let mut config = config("http://127.0.0.1:9");
     config.email.as_mut().unwrap().to.clear();
-    assert_eq!(outcome(&send(&config, &delivery("email", NoticeKind::Firing)).await).0, "not configured");
+    assert_eq!(outcome(&send(&config, &delivery("email", NotificationKind::Firing)).await).0, "not configured");
 }

@@ -1,7 +1,7 @@
 //! Slack as a bot: the message in place, its thread, its buttons, and Slack's own words for what went wrong.
 
 use notify::channel::{Address, ChannelsConfig, Delivery, SlackConfig};
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ fn posted() -> ResponseTemplate {
     said(json!({"ok": true, "channel": "C024BE91L", "ts": "1795485784.000100", "message": {"text": "…"}}))
 }
 
-fn later(kind: NoticeKind) -> Delivery {
+fn later(kind: NotificationKind) -> Delivery {
     Delivery { earlier: Some(json!({"channel": "C024BE91L", "ts": "1795485784.000100"})), ..delivery("slack", kind) }
 }
 
@@ -50,7 +50,7 @@ async fn calls(server: &MockServer) -> Vec<(String, Value)> {
 #[tokio::test]
 async fn the_first_message_has_buttons_and_its_name_is_kept() {
     let server = answering(posted()).await;
-    let sent = send(&config(&server.uri()), &delivery("slack", NoticeKind::Firing)).await.unwrap();
+    let sent = send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await.unwrap();
     assert_eq!(sent.status, Some(200));
     assert_eq!(sent.remote, Some(json!({"channel": "C024BE91L", "ts": "1795485784.000100"})));
     let request = &requests(&server).await[0];
@@ -105,7 +105,7 @@ async fn where_the_first_message_s_channel_is_closed_the_next_is_a_new_one() {
             .respond_with(refused(reply));
         reply.with_priority(1).mount(&server).await;
         Mock::given(path("/api/chat.postMessage")).respond_with(posted()).mount(&server).await;
-        send(&config(&server.uri()), &later(NoticeKind::Resolved)).await.unwrap();
+        send(&config(&server.uri()), &later(NotificationKind::Resolved)).await.unwrap();
         let calls = calls(&server).await;
         let (method, body) = calls.last().unwrap();
         assert_eq!(
@@ -116,14 +116,14 @@ async fn where_the_first_message_s_channel_is_closed_the_next_is_a_new_one() {
     }
     // Of a new message the same words are the end, in Slack's words.
     let server = answering(said(json!({"ok": false, "error": "is_archived"}))).await;
-    let error = send(&config(&server.uri()), &delivery("slack", NoticeKind::Firing)).await.unwrap_err();
+    let error = send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await.unwrap_err();
     assert_eq!(error.to_string(), "Slack refuses chat.postMessage: is_archived");
 }
 
 #[tokio::test]
 async fn an_answer_that_is_cut_off_after_its_yes_was_a_yes() {
     let server = answering(ResponseTemplate::new(200).set_body_string(r#"{"ok":true,"channel":"C0"#)).await;
-    let sent = send(&config(&server.uri()), &delivery("slack", NoticeKind::Firing)).await.unwrap();
+    let sent = send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await.unwrap();
     assert_eq!((sent.status, sent.remote), (Some(200), None));
 }
 
@@ -131,7 +131,7 @@ async fn an_answer_that_is_cut_off_after_its_yes_was_a_yes() {
 async fn buttons_are_there_for_one_problem_that_is_not_over() {
     let actions = async |change: &dyn Fn(&mut Delivery)| {
         let server = answering(posted()).await;
-        let mut delivery = delivery("slack:#payments", NoticeKind::Firing);
+        let mut delivery = delivery("slack:#payments", NotificationKind::Firing);
         change(&mut delivery);
         send(&config(&server.uri()), &delivery).await.unwrap();
         let body = only_body(&server).await;
@@ -142,26 +142,35 @@ async fn buttons_are_there_for_one_problem_that_is_not_over() {
     };
     let alert = Uuid::from_u128(7);
     assert_eq!(
-        actions(&|it| it.notice = crate::messages::notice(NoticeKind::Acknowledged)).await,
+        actions(&|it| it.notification = crate::messages::notification(NotificationKind::Acknowledged)).await,
         ["resolve INC-20261124-0001"]
     );
-    assert_eq!(actions(&|it| it.notice = crate::messages::notice(NoticeKind::Resolved)).await, [""; 0]);
-    assert_eq!(actions(&|it| it.notice.problems.push(problem())).await, [""; 0]);
-    assert_eq!(actions(&|it| it.notice.more = 1).await, [""; 0]);
-    let alone =
-        |it: &mut Delivery| (it.notice.problems[0].incident_id, it.notice.problems[0].alert_id) = (None, Some(alert));
+    assert_eq!(
+        actions(&|it| it.notification = crate::messages::notification(NotificationKind::Resolved)).await,
+        [""; 0]
+    );
+    assert_eq!(actions(&|it| it.notification.problems.push(problem())).await, [""; 0]);
+    assert_eq!(actions(&|it| it.notification.more = 1).await, [""; 0]);
+    let alone = |it: &mut Delivery| {
+        (it.notification.problems[0].incident_id, it.notification.problems[0].alert_id) = (None, Some(alert))
+    };
     assert_eq!(actions(&alone).await, [format!("acknowledge alert:{alert}"), format!("resolve alert:{alert}")]);
 }
 
 #[tokio::test]
 async fn a_later_message_changes_the_first_and_says_in_its_thread_what_is_new() {
     for (kind, header, news, is_for_all) in [
-        (NoticeKind::Acknowledged, "Acknowledged: TypeError: x is undefined", ", by Ada", false),
-        (NoticeKind::Resolved, "Resolved: TypeError: x is undefined", ", after 12 min, handled by Ada", false),
-        (NoticeKind::Firing, "[CRITICAL] TypeError: x is undefined", ", 12 times, by 3 people", true),
-        (NoticeKind::Repeat, "[CRITICAL] Still open: TypeError: x is undefined", ", 12 times, by 3 people", true),
-        (NoticeKind::Escalated, "[CRITICAL] Escalated: TypeError: x is undefined", ", 12 times, by 3 people", true),
-        (NoticeKind::Heal, "[CRITICAL] Repair: TypeError: x is undefined", ", 12 times, by 3 people", false),
+        (NotificationKind::Acknowledged, "Acknowledged: TypeError: x is undefined", ", by Ada", false),
+        (NotificationKind::Resolved, "Resolved: TypeError: x is undefined", ", after 12 min, handled by Ada", false),
+        (NotificationKind::Firing, "[CRITICAL] TypeError: x is undefined", ", 12 times, by 3 people", true),
+        (NotificationKind::Repeat, "[CRITICAL] Still open: TypeError: x is undefined", ", 12 times, by 3 people", true),
+        (
+            NotificationKind::Escalated,
+            "[CRITICAL] Escalated: TypeError: x is undefined",
+            ", 12 times, by 3 people",
+            true,
+        ),
+        (NotificationKind::Heal, "[CRITICAL] Repair: TypeError: x is undefined", ", 12 times, by 3 people", false),
     ] {
         let server = slack(&[("chat.update", posted()), ("chat.postMessage", posted())]).await;
         let sent = send(&config(&server.uri()), &later(kind)).await.unwrap();
@@ -182,9 +191,9 @@ async fn a_later_message_changes_the_first_and_says_in_its_thread_what_is_new() 
 #[tokio::test]
 async fn what_is_new_of_several_names_the_worst() {
     let server = slack(&[("chat.update", posted()), ("chat.postMessage", posted())]).await;
-    let mut delivery = later(NoticeKind::Resolved);
-    delivery.notice.problems = vec![problem(), problem(), resolved_problem(), resolved_problem()];
-    delivery.notice.group = Some("application shop".to_owned());
+    let mut delivery = later(NotificationKind::Resolved);
+    delivery.notification.problems = vec![problem(), problem(), resolved_problem(), resolved_problem()];
+    delivery.notification.group = Some("application shop".to_owned());
     send(&config(&server.uri()), &delivery).await.unwrap();
     let calls = calls(&server).await;
     let title = "TypeError: x is undefined";
@@ -197,10 +206,10 @@ async fn what_is_new_of_several_names_the_worst() {
 }
 
 #[tokio::test]
-async fn what_tells_of_a_part_of_a_group_leaves_the_message_about_the_whole() {
+async fn a_notification_of_a_part_of_a_group_does_not_change_the_message() {
     let slack = slack(&[("chat.update", posted()), ("chat.postMessage", posted())]).await;
-    let mut delivery = later(NoticeKind::Acknowledged);
-    delivery.notice.is_part = true;
+    let mut delivery = later(NotificationKind::Acknowledged);
+    delivery.notification.is_part = true;
     send(&config(&slack.uri()), &delivery).await.unwrap();
     let calls = calls(&slack).await;
     assert_eq!(calls.len(), 1);
@@ -212,7 +221,7 @@ async fn what_tells_of_a_part_of_a_group_leaves_the_message_about_the_whole() {
 async fn a_message_that_is_gone_is_written_anew() {
     let gone = said(json!({"ok": false, "error": "message_not_found"}));
     let server = slack(&[("chat.update", gone), ("chat.postMessage", posted())]).await;
-    let sent = send(&config(&server.uri()), &later(NoticeKind::Resolved)).await.unwrap();
+    let sent = send(&config(&server.uri()), &later(NotificationKind::Resolved)).await.unwrap();
     assert!(sent.remote.is_some());
     let calls = calls(&server).await;
     assert_eq!(calls.len(), 2);
@@ -220,8 +229,8 @@ async fn a_message_that_is_gone_is_written_anew() {
 }
 
 #[tokio::test]
-async fn what_tells_of_many_changes_no_message() {
-    for kind in [NoticeKind::Digest, NoticeKind::Summary] {
+async fn a_digest_changes_no_message() {
+    for kind in [NotificationKind::Digest, NotificationKind::Summary] {
         let server = slack(&[("chat.postMessage", posted())]).await;
         send(&config(&server.uri()), &later(kind)).await.unwrap();
         assert_eq!(calls(&server).await.len(), 1);
@@ -229,7 +238,7 @@ async fn what_tells_of_many_changes_no_message() {
 }
 
 #[tokio::test]
-async fn slack_s_own_words_tell_what_may_go_well_later() {
+async fn slack_s_own_words_decide_about_a_retry() {
     for (error, word) in [
         ("ratelimited", "later"),
         ("internal_error", "later"),
@@ -243,16 +252,16 @@ async fn slack_s_own_words_tell_what_may_go_well_later() {
         ("message_not_found", "refused"),
     ] {
         let server = answering(said(json!({"ok": false, "error": error})).insert_header("retry-after", "9")).await;
-        let result = send(&config(&server.uri()), &delivery("slack", NoticeKind::Firing)).await;
-        let (told, status, after) = outcome(&result);
-        assert_eq!((told, status, after), (word, Some(200), (word == "later").then_some(9)), "{result:?}");
+        let result = send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await;
+        let (result_word, status, after) = outcome(&result);
+        assert_eq!((result_word, status, after), (word, Some(200), (word == "later").then_some(9)), "{result:?}");
     }
     let server = answering(ResponseTemplate::new(200).set_body_string("<html>a portal</html>")).await;
-    assert_eq!(outcome(&send(&config(&server.uri()), &delivery("slack", NoticeKind::Firing)).await).0, "later");
+    assert_eq!(outcome(&send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await).0, "later");
 }
 
 #[tokio::test]
 async fn every_answer_is_judged() {
-    judges_every_answer(&delivery("slack", NoticeKind::Firing), config).await;
-    judges_every_answer(&later(NoticeKind::Resolved), config).await;
+    judges_every_answer(&delivery("slack", NotificationKind::Firing), config).await;
+    judges_every_answer(&later(NotificationKind::Resolved), config).await;
 }

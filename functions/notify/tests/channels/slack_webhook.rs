@@ -1,7 +1,7 @@
 //! Slack's incoming webhooks.
 
 use notify::channel::{Address, ChannelsConfig, SlackConfig};
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
@@ -14,9 +14,9 @@ fn config(uri: &str) -> ChannelsConfig {
 }
 
 #[tokio::test]
-async fn a_first_message_tells_everything() {
+async fn a_first_message_shows_everything() {
     let server = answering(ResponseTemplate::new(200).set_body_string("ok")).await;
-    let sent = send(&config(&server.uri()), &delivery("slack", NoticeKind::Firing)).await;
+    let sent = send(&config(&server.uri()), &delivery("slack", NotificationKind::Firing)).await;
     assert_eq!(outcome(&sent), ("sent", Some(200), None));
     let plain = |text: &str| json!({"type": "plain_text", "text": text, "emoji": false});
     assert_eq!(
@@ -53,7 +53,7 @@ async fn a_first_message_tells_everything() {
 #[tokio::test]
 async fn what_becomes_of_it_is_one_short_message() {
     let server = answering(ResponseTemplate::new(200).set_body_string("ok")).await;
-    send(&config(&server.uri()), &delivery("slack", NoticeKind::Resolved)).await.unwrap();
+    send(&config(&server.uri()), &delivery("slack", NotificationKind::Resolved)).await.unwrap();
     let body = only_body(&server).await;
     assert_eq!(
         body["blocks"][0]["text"]["text"],
@@ -65,10 +65,10 @@ async fn what_becomes_of_it_is_one_short_message() {
 #[tokio::test]
 async fn several_problems_are_a_list() {
     let server = answering(ResponseTemplate::new(200).set_body_string("ok")).await;
-    let mut delivery = delivery("slack", NoticeKind::Firing);
-    delivery.notice.problems = vec![problem(); 10];
-    delivery.notice.more = 5;
-    delivery.notice.group = Some("application shop".to_owned());
+    let mut delivery = delivery("slack", NotificationKind::Firing);
+    delivery.notification.problems = vec![problem(); 10];
+    delivery.notification.more = 5;
+    delivery.notification.group = Some("application shop".to_owned());
     send(&config(&server.uri()), &delivery).await.unwrap();
     let body = only_body(&server).await;
     assert_eq!(body["blocks"][0]["text"]["text"], "[CRITICAL] 15 problems (application shop)");
@@ -83,11 +83,11 @@ async fn several_problems_are_a_list() {
 
 #[tokio::test]
 async fn every_answer_is_judged() {
-    judges_every_answer(&delivery("slack", NoticeKind::Firing), config).await;
+    judges_every_answer(&delivery("slack", NotificationKind::Firing), config).await;
 }
 
 #[tokio::test]
 async fn a_webhook_can_t_choose_a_channel() {
-    let sent = send(&config("http://127.0.0.1:9"), &delivery("slack:#payments", NoticeKind::Firing)).await;
+    let sent = send(&config("http://127.0.0.1:9"), &delivery("slack:#payments", NotificationKind::Firing)).await;
     assert_eq!(sent.unwrap_err().to_string(), "the environment names no slack:#payments");
 }

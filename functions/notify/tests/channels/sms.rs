@@ -1,7 +1,7 @@
 //! Text messages, over Twilio.
 
 use notify::channel::{Address, ChannelsConfig, SmsConfig};
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use secrecy::SecretString;
 use serde_json::json;
 use url::form_urlencoded;
@@ -30,7 +30,7 @@ fn taken() -> ResponseTemplate {
 async fn a_message_says_how_bad_what_where_and_more() {
     for (receiver, to) in [("sms", "+4915112345678"), ("sms:+12025550123", "+12025550123")] {
         let server = answering(taken()).await;
-        let sent = send(&config(&server.uri()), &delivery(receiver, NoticeKind::Firing)).await.unwrap();
+        let sent = send(&config(&server.uri()), &delivery(receiver, NotificationKind::Firing)).await.unwrap();
         assert_eq!((sent.status, sent.remote), (Some(201), Some(json!({"sid": "SM01"}))));
         let request = &requests(&server).await[0];
         assert_eq!(request.url.path(), "/2010-04-01/Accounts/AC0123/Messages.json");
@@ -51,7 +51,7 @@ async fn a_messaging_service_sends_too() {
     let mut config = config(&server.uri());
     let service = "MG0123456789abcdef0123456789abcdef";
     config.sms.as_mut().unwrap().from = service.to_owned();
-    send(&config, &delivery("sms", NoticeKind::Firing)).await.unwrap();
+    send(&config, &delivery("sms", NotificationKind::Firing)).await.unwrap();
     let form: Vec<_> = form_urlencoded::parse(&requests(&server).await[0].body).into_owned().collect();
     assert_eq!(form[1], ("MessagingServiceSid".to_owned(), service.to_owned()));
 }
@@ -59,22 +59,22 @@ async fn a_messaging_service_sends_too() {
 #[test]
 fn a_message_is_never_longer_than_three_parts() {
     for title in ["x".repeat(1_000_000), "😀".repeat(10_000), "漢字".repeat(10_000), "[]{}".repeat(1_000)] {
-        let mut notice = crate::messages::notice(NoticeKind::Firing);
-        notice.problems[0].title = title;
-        let text = notify::channel::sms::text(&notice);
+        let mut notification = crate::messages::notification(NotificationKind::Firing);
+        notification.problems[0].title = title;
+        let text = notify::channel::sms::text(&notification);
         assert!(text.chars().count() <= 320 && text.encode_utf16().count() <= 320, "{text}");
         assert!(text.ends_with("... https://watch.example.com/api/incidents/INC-20261124-0001"), "{text}");
     }
-    let mut notice = crate::messages::notice(NoticeKind::Digest);
-    notice.problems = vec![problem(); 3];
+    let mut notification = crate::messages::notification(NotificationKind::Digest);
+    notification.problems = vec![problem(); 3];
     assert_eq!(
-        notify::channel::sms::text(&notice),
+        notify::channel::sms::text(&notification),
         "[CRITICAL] Many at once: 3 problems https://watch.example.com/api/incidents/INC-20261124-0001"
     );
 }
 
 #[tokio::test]
-async fn twilio_s_own_words_are_told() {
+async fn twilio_s_own_words_are_shown() {
     for (status, code, message, word) in [
         (400, 21_211, "The 'To' number is not a valid phone number.", "refused"),
         (400, 21_610, "Attempt to send to unsubscribed recipient", "refused"),
@@ -85,7 +85,7 @@ async fn twilio_s_own_words_are_told() {
     ] {
         let body = json!({"code": code, "message": message, "more_info": "https://…", "status": status});
         let server = answering(ResponseTemplate::new(status).set_body_json(body)).await;
-        let result = send(&config(&server.uri()), &delivery("sms", NoticeKind::Firing)).await;
+        let result = send(&config(&server.uri()), &delivery("sms", NotificationKind::Firing)).await;
         assert_eq!(outcome(&result), (word, Some(status), None), "{result:?}");
         if word == "refused" {
             assert_eq!(result.unwrap_err().to_string(), format!("Twilio answered {status}: {code} {message}"));
@@ -97,12 +97,12 @@ async fn twilio_s_own_words_are_told() {
 async fn several_numbers_are_receivers_of_their_own() {
     let mut config = config("http://127.0.0.1:9");
     config.sms.as_mut().unwrap().to.push("+12025550123".to_owned());
-    assert_eq!(outcome(&send(&config, &delivery("sms", NoticeKind::Firing)).await).0, "refused");
+    assert_eq!(outcome(&send(&config, &delivery("sms", NotificationKind::Firing)).await).0, "refused");
     config.sms.as_mut().unwrap().to.clear();
-    assert_eq!(outcome(&send(&config, &delivery("sms", NoticeKind::Firing)).await).0, "not configured");
+    assert_eq!(outcome(&send(&config, &delivery("sms", NotificationKind::Firing)).await).0, "not configured");
 }
 
 #[tokio::test]
 async fn every_answer_is_judged() {
-    judges_every_answer(&delivery("sms", NoticeKind::Firing), config).await;
+    judges_every_answer(&delivery("sms", NotificationKind::Firing), config).await;
 }

@@ -2,7 +2,7 @@
 
 use notify::channel::email::SmtpServer;
 use notify::channel::{Channels, ChannelsConfig, EmailConfig, EmailWay};
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ fn plain(port: u16) -> ChannelsConfig {
 #[tokio::test]
 async fn an_e_mail_arrives_as_a_mail_program_reads_it() {
     let mut mail = MailServer::start(&json!({})).await;
-    let sent = send(&plain(mail.port()), &delivery("email:ada@shop.example", NoticeKind::Firing)).await.unwrap();
+    let sent = send(&plain(mail.port()), &delivery("email:ada@shop.example", NotificationKind::Firing)).await.unwrap();
     let (subject, id) = (
         "[CRITICAL] TypeError: x is undefined — shop (production)",
         "<01900000-0000-7000-8000-000000000001@watchkeeper.example.com>",
@@ -56,9 +56,9 @@ async fn an_e_mail_arrives_as_a_mail_program_reads_it() {
 async fn a_subject_shows_an_error_s_text_as_it_is() {
     let mut mail = MailServer::start(&json!({})).await;
     for application in ["shop", "shöp =?utf-8?b?aGk=?="] {
-        let mut delivery = delivery("email:ada@shop.example", NoticeKind::Firing);
-        delivery.notice.problems[0].title = "=?utf-8?q?all_is_well?= =?x?q?y?=".to_owned();
-        delivery.notice.problems[0].application = application.to_owned();
+        let mut delivery = delivery("email:ada@shop.example", NotificationKind::Firing);
+        delivery.notification.problems[0].title = "=?utf-8?q?all_is_well?= =?x?q?y?=".to_owned();
+        delivery.notification.problems[0].application = application.to_owned();
         send(&plain(mail.port()), &delivery).await.unwrap();
         let application = application.replace("=?", "= ?");
         let wanted = format!("[CRITICAL] = ?utf-8?q?all_is_well?= = ?x?q?y?= — {application} (production)");
@@ -67,9 +67,9 @@ async fn a_subject_shows_an_error_s_text_as_it_is() {
 }
 
 #[tokio::test]
-async fn without_a_name_all_are_told_whom_the_environment_names() {
+async fn without_a_name_all_configured_addresses_are_notified() {
     let mut mail = MailServer::start(&json!({})).await;
-    send(&plain(mail.port()), &delivery("email", NoticeKind::Resolved)).await.unwrap();
+    send(&plain(mail.port()), &delivery("email", NotificationKind::Resolved)).await.unwrap();
     let taken = mail.taken().await;
     assert_eq!(taken["to"], json!(["ops@shop.example", "night@shop.example"]));
     assert_eq!(header(&taken, "to"), "ops@shop.example, night@shop.example");
@@ -86,22 +86,22 @@ async fn what_passes_is_tried_later_and_what_does_not_is_final() {
         ("DATA", "554 looks like spam", "refused", 554),
     ] {
         let mail = MailServer::start(&json!({"reply": {(command): reply}})).await;
-        let result = send(&plain(mail.port()), &delivery("email", NoticeKind::Firing)).await;
+        let result = send(&plain(mail.port()), &delivery("email", NotificationKind::Firing)).await;
         assert_eq!(outcome(&result), (word, Some(status), None), "{result:?}");
-        let told = result.unwrap_err().to_string();
-        assert_eq!(told, format!("the mail server answered {status}: {}", &reply[4..]));
+        let shown = result.unwrap_err().to_string();
+        assert_eq!(shown, format!("the mail server answered {status}: {}", &reply[4..]));
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_silent_or_away_is_tried_later() {
+async fn a_server_that_is_silent_or_unavailable_is_tried_later() {
     let mail = MailServer::start(&json!({"silent": true})).await;
     let channels = Channels::new(plain(mail.port())).unwrap();
-    let result = channels.send(&delivery("email", NoticeKind::Firing), Duration::from_millis(300)).await;
+    let result = channels.send(&delivery("email", NotificationKind::Firing), Duration::from_millis(300)).await;
     assert_eq!(outcome(&result), ("later", None, None), "{result:?}");
     assert!(result.unwrap_err().to_string().contains("did not answer in time"));
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let result = send(&plain(free), &delivery("email", NoticeKind::Firing)).await;
+    let result = send(&plain(free), &delivery("email", NotificationKind::Firing)).await;
     assert_eq!(outcome(&result), ("later", None, None), "{result:?}");
     assert!(result.unwrap_err().to_string().contains("can't be reached"));
 }
@@ -110,10 +110,10 @@ async fn a_server_that_is_silent_or_away_is_tried_later() {
 async fn a_password_is_sent_to_this_machine_and_to_whom_it_belongs() {
     let mut mail = MailServer::start(&json!({"password": "right"})).await;
     let with = |password: &str| config(server(&format!("smtp://watch:{password}@127.0.0.1:{}", mail.port())));
-    let refused = send(&with("wrongSECRET"), &delivery("email", NoticeKind::Firing)).await;
+    let refused = send(&with("wrongSECRET"), &delivery("email", NotificationKind::Firing)).await;
     assert_eq!(outcome(&refused), ("refused", Some(535), None), "{refused:?}");
     assert!(!format!("{refused:?}").contains("SECRET"), "{refused:?}");
-    send(&with("right"), &delivery("email", NoticeKind::Firing)).await.unwrap();
+    send(&with("right"), &delivery("email", NotificationKind::Firing)).await.unwrap();
     assert_eq!(mail.taken().await["login"], "watch");
 }
 
@@ -135,17 +135,17 @@ async fn a_connection_that_must_be_safe_is_or_nothing_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let (mut mail, certificate) = with_starttls(&folder).await;
     let required = server(&format!("smtp://watch:right@localhost:{}?tls=required", mail.port()));
-    let result = send(&config(required.clone()), &delivery("email", NoticeKind::Firing)).await;
+    let result = send(&config(required.clone()), &delivery("email", NotificationKind::Firing)).await;
     assert_eq!(outcome(&result), ("later", None, None), "{result:?}");
     let trusting = required.trusting(&certificate).unwrap();
-    let sent = send(&config(trusting), &delivery("email", NoticeKind::Firing)).await;
+    let sent = send(&config(trusting), &delivery("email", NotificationKind::Firing)).await;
     assert_eq!(outcome(&sent), ("sent", Some(250), None), "{sent:?}");
-    // So the first one it takes is this one: the other told it nothing.
+    // So the first one it takes is this one: the other sent it nothing.
     let taken = mail.taken().await;
     assert_eq!((&taken["encrypted"], &taken["login"]), (&json!(true), &json!("watch")));
 
     let without = MailServer::start(&json!({})).await;
     let required = server(&format!("smtp://localhost:{}?tls=required", without.port()));
-    let result = send(&config(required), &delivery("email", NoticeKind::Firing)).await;
+    let result = send(&config(required), &delivery("email", NotificationKind::Firing)).await;
     assert_eq!(outcome(&result).0, "later", "{result:?}");
 }

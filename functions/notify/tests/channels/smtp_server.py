@@ -1,4 +1,4 @@
-"""A mail server for tests: aiosmtpd, with what goes wrong told by a JSON object on the command line.
+"""A mail server for tests: aiosmtpd, with errors given by a JSON object on the command line.
 
 Says on its output, a JSON value a line, first its port, then each e-mail that it takes, as Python's own parser reads it.
 `reply` holds answers by command (MAIL, RCPT, DATA); `silent` = it never greets; `certificate` and `key` (files) = it

@@ -61,11 +61,11 @@ pub(crate) async fn judges_every_answer(delivery: &Delivery, config: impl Fn(&st
         // A channel may wait longer than it was asked to.
         assert_eq!((word, status), (expected.0, expected.1), "{result:?}");
         assert!(after >= expected.2, "{result:?}");
-        assert_tells_no_secret(&result, &server.uri());
+        assert_shows_no_secret(&result, &server.uri());
     }
     hangs(delivery, &config).await;
     breaks(delivery, &config).await;
-    is_away(delivery, &config).await;
+    is_unavailable(delivery, &config).await;
 }
 
 async fn hangs(delivery: &Delivery, config: &impl Fn(&str) -> ChannelsConfig) {
@@ -74,7 +74,7 @@ async fn hangs(delivery: &Delivery, config: &impl Fn(&str) -> ChannelsConfig) {
     let result = channels.send(delivery, Duration::from_millis(200)).await;
     assert_eq!(outcome(&result).0, "later", "{result:?}");
     assert!(format!("{result:?}").contains("did not answer in time"), "{result:?}");
-    assert_tells_no_secret(&result, &server.uri());
+    assert_shows_no_secret(&result, &server.uri());
 }
 
 /// The request is taken, and the connection ends without an answer.
@@ -89,19 +89,19 @@ async fn breaks(delivery: &Delivery, config: &impl Fn(&str) -> ChannelsConfig) {
     });
     let result = send(&config(&uri), delivery).await;
     assert_eq!(outcome(&result), ("later", None, None), "{result:?}");
-    assert_tells_no_secret(&result, &uri);
+    assert_shows_no_secret(&result, &uri);
 }
 
-async fn is_away(delivery: &Delivery, config: &impl Fn(&str) -> ChannelsConfig) {
+async fn is_unavailable(delivery: &Delivery, config: &impl Fn(&str) -> ChannelsConfig) {
     let uri = format!("http://{}", TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap());
     let result = send(&config(&uri), delivery).await;
     assert_eq!(outcome(&result), ("later", None, None), "{result:?}");
     assert!(format!("{result:?}").contains("connection refused"), "{result:?}");
-    assert_tells_no_secret(&result, &uri);
+    assert_shows_no_secret(&result, &uri);
 }
 
-fn assert_tells_no_secret(result: &Result<Sent, SendError>, uri: &str) {
-    let told = format!("{result:?} {}", result.as_ref().err().map(ToString::to_string).unwrap_or_default());
+fn assert_shows_no_secret(result: &Result<Sent, SendError>, uri: &str) {
+    let shown = format!("{result:?} {}", result.as_ref().err().map(ToString::to_string).unwrap_or_default());
     let host = uri.trim_start_matches("http://");
-    assert!(!told.contains(host) && !told.contains("SECRET"), "{told}");
+    assert!(!shown.contains(host) && !shown.contains("SECRET"), "{shown}");
 }

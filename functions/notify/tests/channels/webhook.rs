@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::Utc;
 use notify::channel::webhook::SigningKey;
 use notify::channel::{Address, Channels, ChannelsConfig, WebhookConfig};
-use notify::notice::NoticeKind;
+use notify::notification::NotificationKind;
 use secrecy::SecretString;
 use serde_json::json;
 use shared::config::Secrets;
@@ -29,9 +29,9 @@ fn header<'a>(request: &'a Request, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn everything_is_told_and_signed() {
+async fn everything_is_sent_and_signed() {
     let server = answering(ResponseTemplate::new(204)).await;
-    let sent = send(&config(&server.uri()), &delivery("webhook", NoticeKind::Firing)).await;
+    let sent = send(&config(&server.uri()), &delivery("webhook", NotificationKind::Firing)).await;
     assert_eq!(outcome(&sent), ("sent", Some(204), None));
     assert_eq!(
         only_body(&server).await,
@@ -80,14 +80,14 @@ async fn everything_is_told_and_signed() {
 
 #[tokio::test]
 async fn every_answer_is_judged() {
-    judges_every_answer(&delivery("webhook", NoticeKind::Firing), config).await;
+    judges_every_answer(&delivery("webhook", NotificationKind::Firing), config).await;
 }
 
 #[tokio::test]
-async fn an_address_that_the_answer_repeats_is_not_told() {
+async fn an_address_that_the_answer_repeats_is_not_shown() {
     let answer = ResponseTemplate::new(404).set_body_string("<pre>Cannot POST /hooks/SECRETPATH</pre>\r\n");
     let server = answering(answer).await;
-    let refused = send(&config(&server.uri()), &delivery("webhook", NoticeKind::Firing)).await.unwrap_err();
+    let refused = send(&config(&server.uri()), &delivery("webhook", NotificationKind::Firing)).await.unwrap_err();
     assert_eq!(refused.to_string(), "the webhook answered 404: <pre>Cannot POST /hooks/[hidden]</pre>");
 }
 
@@ -104,12 +104,12 @@ async fn another_webhook_is_named_by_its_variables() {
         });
         ChannelsConfig { named, ..config("http://127.0.0.1:9") }
     };
-    let delivery = delivery("webhook:AUDIT", NoticeKind::Resolved);
+    let delivery = delivery("webhook:AUDIT", NotificationKind::Resolved);
     assert_eq!(outcome(&send(&named(Some(SECRET)), &delivery).await), ("sent", Some(200), None));
     assert_eq!(requests(&server).await[0].url.path(), "/audit");
     let refused = send(&named(None), &delivery).await.unwrap_err();
     assert_eq!(refused.to_string(), "NOTIFY_WEBHOOK_SECRET_AUDIT: it is not set");
-    let unknown = crate::messages::delivery("webhook:OTHER", NoticeKind::Resolved);
+    let unknown = crate::messages::delivery("webhook:OTHER", NotificationKind::Resolved);
     assert_eq!(outcome(&send(&named(Some(SECRET)), &unknown).await).0, "not configured");
 }
 
@@ -127,6 +127,6 @@ async fn an_answer_that_stalls_after_its_head_was_an_answer() {
         }
     });
     let channels = Channels::new(config(&uri)).unwrap();
-    let sent = channels.send(&delivery("webhook", NoticeKind::Firing), Duration::from_secs(10)).await;
+    let sent = channels.send(&delivery("webhook", NotificationKind::Firing), Duration::from_secs(10)).await;
     assert_eq!(outcome(&sent), ("sent", Some(200), None));
 }

@@ -1,28 +1,29 @@
-//! Who knows of a problem, whichever group it was told with. In a transaction that holds the lock of one of them.
+//! Which receivers know of a problem, by any of its groups. In a transaction that holds the lock of one of them.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
 use tokio_postgres::types::Type;
 
+use crate::model::{Receiver, Subject};
 use crate::store::StoreError;
 use crate::store::row::column;
 
-/// Who was told of a subject, in any group.
+/// A receiver that was notified of a subject, by any group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Informed {
-    /// A receiver.
-    pub receiver: String,
-    /// Whether by a group that was told of before now.
+    /// Which receiver.
+    pub receiver: Receiver,
+    /// Whether by a group that was notified before now.
     pub is_earlier: bool,
 }
 
-/// Who was told of a subject, in any group, each once.
+/// The receivers that were notified of a subject, by any group, each once.
 ///
 /// # Errors
 /// Any store error.
 pub async fn list_of_subject(
     transaction: &Transaction<'_>,
-    subject: &str,
+    subject: &Subject,
     now: DateTime<Utc>,
 ) -> Result<Vec<Informed>, StoreError> {
     let sql = "
@@ -31,8 +32,12 @@ pub async fn list_of_subject(
         JOIN public.notification_groups AS grouped USING (group_key), unnest(grouped.told) AS receiver
         WHERE member.subject = $1 AND member.told IN ('firing', 'acknowledged')
         GROUP BY receiver";
-    let rows = transaction.query_typed(sql, &[(&subject, Type::TEXT), (&now, Type::TIMESTAMPTZ)]).await?;
-    rows.iter()
-        .map(|row| Ok(Informed { receiver: column(row, "receiver")?, is_earlier: column(row, "is_earlier")? }))
-        .collect()
+    let rows = transaction.query_typed(sql, &[(&subject.to_string(), Type::TEXT), (&now, Type::TIMESTAMPTZ)]).await?;
+    let mut informed = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let is_earlier = column(row, "is_earlier")?;
+        let receiver = Receiver::parse(column(row, "receiver")?).ok();
+        informed.extend(receiver.map(|receiver| Informed { receiver, is_earlier }));
+    }
+    Ok(informed)
 }

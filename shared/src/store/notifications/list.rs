@@ -1,4 +1,4 @@
-//! Messages as operators read them, and sending one again.
+//! Notifications as operators read them, and replaying one.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,14 +9,14 @@ use uuid::Uuid;
 use crate::store::row::column;
 use crate::store::{Client, StoreError};
 
-/// Which messages.
+/// Which notifications.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only those that failed for good.
     pub failed: bool,
 }
 
-/// A message as stored. Field names are the column names.
+/// A notification as stored. Field names are the column names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listed {
     /// Which.
@@ -25,11 +25,11 @@ pub struct Listed {
     pub event_id: Uuid,
     /// Over which channel.
     pub channel: String,
-    /// To whom.
+    /// To which recipient.
     pub recipient: String,
-    /// Why people are told.
+    /// Why it is sent.
     pub kind: String,
-    /// What is told together.
+    /// What is notified together.
     pub group_key: String,
     /// What the channel knows the problem by.
     pub dedup_key: String,
@@ -43,28 +43,28 @@ pub struct Listed {
     pub incident_id: Option<String>,
     /// The HTTP status of the last answer.
     pub response_status: Option<i32>,
-    /// Why it was not taken the last time.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
     /// When it is sent, where it waits.
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// When it was decided upon.
+    /// When it was stored.
     pub created_at: DateTime<Utc>,
-    /// When it was taken.
+    /// When it was sent.
     pub sent_at: Option<DateTime<Utc>>,
 }
 
-/// What became of the wish to send a message again.
+/// The result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
     /// It is sent with the next sweep.
     Queued,
     /// It was waiting to be sent anyhow; now it is due.
     Waiting,
-    /// There is no such message.
+    /// There is no such notification.
     Unknown,
 }
 
-/// Messages, newest first; at most `limit`.
+/// Notifications, newest first; at most `limit`.
 ///
 /// # Errors
 /// Any store error.
@@ -73,8 +73,7 @@ pub async fn list(client: &Client, filter: &Filter, limit: u16) -> Result<Vec<Li
     let condition = if filter.failed { "WHERE status = 'failed'" } else { "" };
     let sql = format!(
         "SELECT id, event_id, channel, recipient, kind, group_key, dedup_key, status, attempts,
-            content #>> '{{problems,0,title}}' AS title, content #>> '{{problems,0,incident_id}}' AS incident_id,
-            response_status, last_error,
+            problem_title AS title, incident_id, response_status, last_error,
             CASE WHEN status IN ('pending', 'sending') THEN next_attempt_at END AS next_attempt_at, created_at, sent_at
         FROM public.notifications
         {condition}
@@ -85,13 +84,12 @@ pub async fn list(client: &Client, filter: &Filter, limit: u16) -> Result<Vec<Li
     rows.iter().map(listed_of).collect()
 }
 
-/// Sends a message again, whatever became of it; one that waits is due now. Its receiver is asked at once, too, even if it
-/// wanted to be left alone.
+/// Sends a notification again, whatever its status; one that waits is due now. Its receiver is not paused any more.
 ///
 /// # Errors
 /// Any store error.
 pub async fn replay(client: &Client, id: Uuid, now: DateTime<Utc>) -> Result<Replay, StoreError> {
-    // A message that is being sent at this moment is left to whoever sends it.
+    // One that is being sent at this moment is left to the run that sends it.
     let sql = "
         WITH known AS (
             SELECT id, status, channel, recipient FROM public.notifications WHERE id = $1 FOR UPDATE

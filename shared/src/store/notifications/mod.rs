@@ -1,22 +1,25 @@
-//! `notification_*` and `notifications`: who was told of what, and what became of each message.
+//! `notification_*` and `notifications`: what was notified to which receiver, and the result of each delivery.
 //!
-//! What is to be told is decided under the lock of a group ([`groups`]), in one short transaction in which what it is about is
-//! read ([`subjects`]) and messages are stored ([`messages`]). They are sent by whoever claims them, under the lock of their
-//! receiver ([`receivers`]); what becomes of each is written at once ([`outcomes`]).
+//! What to notify is decided under the lock of a group ([`groups`], [`members`]), in one short transaction that also reads the
+//! subject ([`subjects`]) and stores the notifications ([`queue`]). They are sent by the run that claims them, under the lock of
+//! their receiver ([`receivers`]); the result of each attempt is written at once ([`outcomes`]).
 //!
 //! Users: `notify`, the operator's tool.
 
-pub mod due;
+pub mod escalation;
 pub mod groups;
 pub mod informed;
-pub mod ladders;
+mod kind;
 mod list;
-pub mod messages;
+pub mod members;
 pub mod mutes;
 pub mod outcomes;
+pub mod queue;
 pub mod receivers;
 pub mod settings;
-pub mod standing;
+pub mod stale;
 pub mod subjects;
 
+pub use kind::NotificationKind;
 pub use list::{Filter, Listed, Replay, list, replay};
+pub use members::ProblemState;

@@ -1,42 +1,77 @@
-//! Mutes that have ended: what fired meanwhile is told now, what also ended is told in one summary.
+//! Mutes: why notifications of a problem are suppressed, and which mutes have ended. What still fires then is notified; what
+//! also ended is summarised once.
 
-use chrono::{DateTime, Utc};
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Transaction;
 use serde_json::Value;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::members::{MEMBER, Member, member_of};
+use crate::model::{Labels, Subject};
 use crate::store::row::column;
 use crate::store::{Client, StoreError};
 
-/// A problem that ended while a silence kept people from knowing of it.
+/// The problems that a parent has muted stay muted for this long after its outage: their next check may find them healthy.
+pub const RECOVERY: TimeDelta = TimeDelta::minutes(2);
+
+/// Why notifications of a problem are suppressed. Its text is what `notification_members.muted_by` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mute {
+    /// This silence matches it.
+    Silence(Uuid),
+    /// This service is down, which it needs.
+    Parent(String),
+}
+
+impl Mute {
+    /// As stored; nothing else is any.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("silence", id) => id.parse().ok().map(Self::Silence),
+            ("parent", name) => Some(Self::Parent(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Mute {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence(id) => write!(formatter, "silence:{id}"),
+            Self::Parent(name) => write!(formatter, "parent:{name}"),
+        }
+    }
+}
+
+/// A problem that began and ended in a silence.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Unheard {
+pub struct EndedMember {
     /// Its group.
     pub group_key: String,
-    /// Which.
-    pub subject: String,
-    /// What a message says of it.
-    pub details: Value,
-    /// How its group is told.
+    /// The problem.
+    pub member: Member,
+    /// How its group is notified.
     pub settings: Value,
 }
 
-/// A silence that has ended, or was taken away, with something to be told of.
+/// A silence that has expired or was deleted, with something to summarise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedSilence {
     /// Which.
     pub id: Uuid,
-    /// Who made it, and why; none: it is gone.
+    /// Who made it, and why; none: it is deleted.
     pub reason: Option<String>,
 }
 
-/// The mutes that have ended: the silence, or the outage of the parent and the two minutes after it in which its children
-/// recover. Each is asked about once, however many it mutes.
+/// The mutes that have ended by $1: of a parent, when its last outage ended before $2. Each is checked once, however many
+/// problems it mutes.
 const ENDED: &str = "
     WITH muted AS MATERIALIZED (
-        SELECT DISTINCT
-            muted_by, CASE WHEN muted_by LIKE 'parent:%' THEN details #>> '{problem,environment}' END AS environment
+        SELECT DISTINCT muted_by, CASE WHEN muted_by LIKE 'parent:%' THEN environment END AS environment
         FROM public.notification_members
         WHERE muted_by IS NOT NULL
     ),
@@ -50,14 +85,14 @@ const ENDED: &str = "
             ELSE NOT EXISTS (
                 SELECT FROM public.services AS parent
                 WHERE parent.name = substr(muted.muted_by, 8) AND parent.enabled
-                    AND (parent.state = 'down' OR parent.state_changed_at > $1 - interval '2 minutes')
+                    AND (parent.state = 'down' OR parent.state_changed_at > $2)
                     AND parent.environment = muted.environment
             )
         END
     )";
 
-/// The problems whose mute has ended and that people should hear of by themselves: they still fire, or their end is due to
-/// those who know of them. Each with its group.
+/// The problems whose mute has ended and that are notified one by one: they still fire, or people think so. Each with its
+/// group.
 ///
 /// # Errors
 /// Any store error.
@@ -71,17 +106,19 @@ pub async fn list_ended(
         SELECT member.group_key, member.subject
         FROM ended
         JOIN public.notification_members AS member ON member.muted_by = ended.muted_by
-            AND (ended.muted_by LIKE 'silence:%' OR member.details #>> '{{problem,environment}}' IS NOT DISTINCT FROM ended.environment)
+            AND (ended.muted_by LIKE 'silence:%' OR member.environment IS NOT DISTINCT FROM ended.environment)
         WHERE member.state <> 'resolved' OR member.told IN ('firing', 'acknowledged')
         ORDER BY member.group_key, member.subject
-        LIMIT $2"
+        LIMIT $3"
     );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = client.query_typed(&sql, &[(&now, Type::TIMESTAMPTZ), (&limit, Type::INT8)]).await?;
+    let (recovered_at, limit) = (now - RECOVERY, i64::try_from(limit).unwrap_or(i64::MAX));
+    let parameters =
+        [(&now as _, Type::TIMESTAMPTZ), (&recovered_at as _, Type::TIMESTAMPTZ), (&limit as _, Type::INT8)];
+    let rows = client.query_typed(&sql, &parameters).await?;
     rows.iter().map(|row| Ok((column(row, "group_key")?, column(row, "subject")?))).collect()
 }
 
-/// The silences that have ended and that something began and ended in.
+/// The silences that have ended and in which something began and ended.
 ///
 /// # Errors
 /// Any store error.
@@ -102,65 +139,109 @@ pub async fn list_ended_silences(client: &Client, now: DateTime<Utc>) -> Result<
         ORDER BY due.id
         LIMIT 100"
     );
-    let rows = client.query_typed(&sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
+    let recovered_at = now - RECOVERY;
+    let rows = client.query_typed(&sql, &[(&now, Type::TIMESTAMPTZ), (&recovered_at, Type::TIMESTAMPTZ)]).await?;
     rows.iter().map(|row| Ok(EndedSilence { id: column(row, "id")?, reason: column(row, "reason")? })).collect()
 }
 
-/// What began and ended in this silence, with its locks.
+/// What began and ended in this silence, with its row locks.
 ///
 /// # Errors
 /// Any store error.
-pub async fn lock_unheard(transaction: &Transaction<'_>, silence: Uuid) -> Result<Vec<Unheard>, StoreError> {
-    let sql = "
-        SELECT member.group_key, member.subject, member.details, grouped.settings
+pub async fn lock_ended_members(transaction: &Transaction<'_>, silence: Uuid) -> Result<Vec<EndedMember>, StoreError> {
+    let sql = format!(
+        "SELECT member.group_key, {MEMBER}, grouped.settings
         FROM public.notification_members AS member
         JOIN public.notification_groups AS grouped USING (group_key)
         WHERE member.muted_by = 'silence:' || $1::uuid::text
             AND member.state = 'resolved' AND coalesce(member.told = 'resolved', true)
         ORDER BY member.group_key, member.subject
         LIMIT 5000
-        FOR UPDATE OF member SKIP LOCKED";
-    let rows = transaction.query_typed(sql, &[(&silence, Type::UUID)]).await?;
+        FOR UPDATE OF member SKIP LOCKED"
+    );
+    let rows = transaction.query_typed(&sql, &[(&silence, Type::UUID)]).await?;
     rows.iter()
         .map(|row| {
-            Ok(Unheard {
+            Ok(EndedMember {
                 group_key: column(row, "group_key")?,
-                subject: column(row, "subject")?,
-                details: column(row, "details")?,
+                member: member_of(row)?,
                 settings: column(row, "settings")?,
             })
         })
         .collect()
 }
 
-/// Forgets what was told in a summary; what another silence means by now goes on waiting for its end.
+/// Deletes what was summarised; what another silence matches by now waits for the end of that one.
 ///
 /// # Errors
 /// Any store error.
-pub async fn settle_unheard(
+pub async fn settle_ended_members(
     transaction: &Transaction<'_>,
-    told: &[&Unheard],
-    held: &[(&Unheard, Uuid)],
+    summarised: &[&EndedMember],
+    moved: &[(&EndedMember, Uuid)],
 ) -> Result<(), StoreError> {
     let forget = "
         DELETE FROM public.notification_members AS member
-        USING unnest($1::text[], $2::text[]) AS told (group_key, subject)
-        WHERE member.group_key = told.group_key AND member.subject = told.subject";
+        USING unnest($1::text[], $2::text[]) AS summarised (group_key, subject)
+        WHERE member.group_key = summarised.group_key AND member.subject = summarised.subject";
     let keep = "
         UPDATE public.notification_members AS member
-        SET muted_by = 'silence:' || held.silence
-        FROM unnest($1::text[], $2::text[], $3::text[]) AS held (group_key, subject, silence)
-        WHERE member.group_key = held.group_key AND member.subject = held.subject";
-    let groups: Vec<&str> = told.iter().map(|it| it.group_key.as_str()).collect();
-    let subjects: Vec<&str> = told.iter().map(|it| it.subject.as_str()).collect();
+        SET muted_by = 'silence:' || moved.silence
+        FROM unnest($1::text[], $2::text[], $3::text[]) AS moved (group_key, subject, silence)
+        WHERE member.group_key = moved.group_key AND member.subject = moved.subject";
+    let groups: Vec<&str> = summarised.iter().map(|it| it.group_key.as_str()).collect();
+    let subjects: Vec<String> = summarised.iter().map(|it| it.member.subject.to_string()).collect();
     transaction.execute_typed(forget, &[(&groups, Type::TEXT_ARRAY), (&subjects, Type::TEXT_ARRAY)]).await?;
-    if !held.is_empty() {
-        let groups: Vec<&str> = held.iter().map(|(it, _)| it.group_key.as_str()).collect();
-        let subjects: Vec<&str> = held.iter().map(|(it, _)| it.subject.as_str()).collect();
-        let silences: Vec<String> = held.iter().map(|(_, silence)| silence.to_string()).collect();
+    if !moved.is_empty() {
+        let groups: Vec<&str> = moved.iter().map(|(it, _)| it.group_key.as_str()).collect();
+        let subjects: Vec<String> = moved.iter().map(|(it, _)| it.member.subject.to_string()).collect();
+        let silences: Vec<String> = moved.iter().map(|(_, silence)| silence.to_string()).collect();
         let parameters =
             [(&groups as _, Type::TEXT_ARRAY), (&subjects as _, Type::TEXT_ARRAY), (&silences as _, Type::TEXT_ARRAY)];
         transaction.execute_typed(keep, &parameters).await?;
     }
+    Ok(())
+}
+
+/// The problems of a group that are neither over nor muted, with what silences match. What can't be read is left out.
+///
+/// # Errors
+/// Any store error.
+pub async fn list_unmuted(
+    transaction: &Transaction<'_>,
+    group_key: &str,
+) -> Result<Vec<(Subject, Labels)>, StoreError> {
+    let sql = "
+        SELECT subject, coalesce(labels, details -> 'labels', 'null') AS labels
+        FROM public.notification_members
+        WHERE group_key = $1 AND muted_by IS NULL AND state <> 'resolved'";
+    let rows = transaction.query_typed(sql, &[(&group_key, Type::TEXT)]).await?;
+    let mut unmuted = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let subject = Subject::parse(column(row, "subject")?);
+        let labels = serde_json::from_value(column(row, "labels")?).ok();
+        unmuted.extend(subject.zip(labels));
+    }
+    Ok(unmuted)
+}
+
+/// Mutes these problems of a group.
+///
+/// # Errors
+/// Any store error.
+pub async fn mute(transaction: &Transaction<'_>, group_key: &str, muted: &[(Subject, Mute)]) -> Result<(), StoreError> {
+    if muted.is_empty() {
+        return Ok(());
+    }
+    let sql = "
+        UPDATE public.notification_members AS member
+        SET muted_by = muted.muted_by
+        FROM unnest($2::text[], $3::text[]) AS muted (subject, muted_by)
+        WHERE member.group_key = $1 AND member.subject = muted.subject";
+    let subjects: Vec<String> = muted.iter().map(|(subject, _)| subject.to_string()).collect();
+    let mutes: Vec<String> = muted.iter().map(|(_, mute)| mute.to_string()).collect();
+    let parameters =
+        [(&group_key as _, Type::TEXT), (&subjects as _, Type::TEXT_ARRAY), (&mutes as _, Type::TEXT_ARRAY)];
+    transaction.execute_typed(sql, &parameters).await?;
     Ok(())
 }

@@ -1,19 +1,20 @@
-//! What became of a message: written right after each attempt, for the message and for how its receiver fares.
+//! The result of an attempt to send: written right after it, for the notification and for its receiver.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::receivers::Health;
 use crate::model::Receiver;
 use crate::store::{Client, StoreError};
 
-/// An attempt to send a message.
+/// An attempt to send a notification.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
-    /// Which message.
+    /// Which notification.
     pub id: Uuid,
-    /// To whom.
+    /// To which receiver.
     pub receiver: &'a Receiver,
     /// Under which claim.
     pub claimed_by: Uuid,
@@ -21,7 +22,7 @@ pub struct Attempt<'a> {
     pub at: DateTime<Utc>,
 }
 
-/// A message that was not taken.
+/// A failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal<'a> {
     /// Why, without a secret.
@@ -30,13 +31,11 @@ pub struct Refusal<'a> {
     pub status: Option<u16>,
     /// When it is sent again; none = never.
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// Until when the receiver is left alone.
-    pub paused_until: Option<DateTime<Utc>>,
-    /// Whether it says that the receiver fares badly, and not that the message is bad.
-    pub is_receivers: bool,
+    /// What it says about the receiver.
+    pub health: Health,
 }
 
-/// It was taken. Of an e-mail `email_tracking` gets a row, which the vendor's events fill.
+/// Marks a notification as sent. Of an e-mail `email_tracking` gets a row, which the vendor's events fill.
 ///
 /// # Errors
 /// Any store error.
@@ -46,16 +45,16 @@ pub async fn mark_sent(
     status: Option<u16>,
     remote: Option<&Value>,
 ) -> Result<(), StoreError> {
-    // Whoever has claimed it meanwhile: it was sent.
+    // Also if another run has claimed it meanwhile: it was sent.
     let sql = "
         WITH message AS (
             UPDATE public.notifications
             SET status = 'sent', sent_at = $2, response_status = $3, remote = $4, last_error = NULL,
                 claimed_by = NULL, claimed_until = NULL
             WHERE id = $1 AND status IN ('sending', 'pending')
-            RETURNING id, channel, recipient, content, remote
+            RETURNING id, channel, recipient, incident_id, remote
         ),
-        fares AS (
+        healthy AS (
             UPDATE public.notification_receivers AS receiver
             SET failures = 0, failing_since = NULL, last_error = NULL, paused_until = NULL
             WHERE receiver.channel = $5 AND receiver.recipient = $6 AND receiver.failures > 0
@@ -63,12 +62,12 @@ pub async fn mark_sent(
         INSERT INTO public.email_tracking AS known (email_id, incident_id, recipient, subject, sent_at, status)
         SELECT message.id::text, incident.id, left(message.recipient, 255), message.remote ->> 'subject', $2, 'sent'
         FROM message
-        LEFT JOIN public.incidents AS incident ON incident.incident_id = message.content #>> '{problems,0,incident_id}'
+        LEFT JOIN public.incidents AS incident ON incident.incident_id = message.incident_id
         WHERE message.channel = 'email'
         ON CONFLICT (email_id) DO UPDATE SET
             sent_at = EXCLUDED.sent_at, incident_id = coalesce(known.incident_id, EXCLUDED.incident_id),
             subject = coalesce(known.subject, EXCLUDED.subject),
-            -- The vendor's events may come first; only of an e-mail that is sent anew they tell nothing any more.
+            -- The vendor's events may come first; of an e-mail that is sent again they are outdated.
             status = CASE WHEN known.sent_at IS NULL THEN known.status ELSE EXCLUDED.status END";
     let parameters = [
         (&attempt.id as _, Type::UUID),
@@ -82,7 +81,7 @@ pub async fn mark_sent(
     Ok(())
 }
 
-/// It was not taken.
+/// Marks an attempt as failed.
 ///
 /// # Errors
 /// Any store error.
@@ -100,15 +99,19 @@ pub async fn mark_refused(client: &Client, attempt: &Attempt<'_>, refusal: &Refu
             failing_since = CASE WHEN $6 THEN coalesce(failing_since, $7) ELSE failing_since END,
             last_error = $4, paused_until = greatest(paused_until, $8)
         WHERE channel = $9 AND recipient = $10";
+    let paused_until = match refusal.health {
+        Health::Paused { until } => Some(until),
+        Health::Unaffected | Health::Failing => None,
+    };
     let parameters = [
         (&attempt.id as _, Type::UUID),
         (&attempt.claimed_by as _, Type::UUID),
         (&refusal.next_attempt_at as _, Type::TIMESTAMPTZ),
         (&refusal.error as _, Type::TEXT),
         (&refusal.status.map(i32::from) as _, Type::INT4),
-        (&refusal.is_receivers as _, Type::BOOL),
+        (&(refusal.health != Health::Unaffected) as _, Type::BOOL),
         (&attempt.at as _, Type::TIMESTAMPTZ),
-        (&refusal.paused_until as _, Type::TIMESTAMPTZ),
+        (&paused_until as _, Type::TIMESTAMPTZ),
         (&attempt.receiver.channel().as_str() as _, Type::TEXT),
         (&attempt.receiver.recipient() as _, Type::TEXT),
     ];
@@ -116,7 +119,7 @@ pub async fn mark_refused(client: &Client, attempt: &Attempt<'_>, refusal: &Refu
     Ok(())
 }
 
-/// These were claimed and not sent: anybody may.
+/// Releases notifications that were claimed and not sent.
 ///
 /// # Errors
 /// Any store error.

@@ -1,4 +1,4 @@
-//! `notification_receivers`: how each receiver fares. Who sends to one holds its row's lock while it claims.
+//! `notification_receivers`: rate limit and health of each receiver. A run locks the receiver's row while it claims.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -8,20 +8,34 @@ use crate::model::Receiver;
 use crate::store::row::column;
 use crate::store::{Client, StoreError};
 
-/// How a receiver fares.
+/// What a failed attempt says about its receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing: the notification was refused, and others may not be.
+    Unaffected,
+    /// It can't be reached, which may be this notification's fault.
+    Failing,
+    /// Nothing is sent to it until then.
+    Paused {
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+}
+
+/// The rate limit of a receiver, and its failures.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Fare {
-    /// How many messages may go there, as of `refilled_at`.
+pub struct ReceiverState {
+    /// How many notifications may be sent, as of `refilled_at`.
     pub tokens: Option<f64>,
     /// As of when.
     pub refilled_at: Option<DateTime<Utc>>,
-    /// Since when messages wait because they are too many.
-    pub held_since: Option<DateTime<Utc>>,
+    /// Since when notifications are throttled.
+    pub throttled_since: Option<DateTime<Utc>>,
     /// How often in a row it could not be reached.
     pub failures: i32,
 }
 
-/// The receivers that something is due for, and that may be asked now.
+/// The receivers that have a due notification and are not paused.
 ///
 /// # Errors
 /// Any store error.
@@ -39,12 +53,12 @@ pub async fn list_due(client: &Client, now: DateTime<Utc>) -> Result<Vec<Receive
         LIMIT 1000";
     let rows = client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
     let texts: Vec<&str> = rows.iter().map(|row| column(row, "receiver")).collect::<Result<_, _>>()?;
-    // What is no receiver any more since the rules have changed keeps the others from nothing.
+    // A row of a spelling that is not valid any more does not block the others.
     Ok(texts.into_iter().filter_map(|text| Receiver::parse(text).ok()).collect())
 }
 
-/// Takes a receiver's lock; none: it wants to be left alone. Who has it holds it only while claiming: waiting for it is short,
-/// and what is due when this returns is seen by one of the two.
+/// Takes a receiver's lock; none: it is paused. The lock is kept only while claiming: waiting for it is short, and what is due
+/// when this returns is found by one of the two.
 ///
 /// # Errors
 /// Any store error.
@@ -52,7 +66,7 @@ pub async fn lock(
     transaction: &Transaction<'_>,
     receiver: &Receiver,
     now: DateTime<Utc>,
-) -> Result<Option<Fare>, StoreError> {
+) -> Result<Option<ReceiverState>, StoreError> {
     let sql = "
         SELECT tokens, refilled_at, held_since, failures FROM public.notification_receivers
         WHERE channel = $1 AND recipient = $2 AND (paused_until IS NULL OR paused_until <= $3)
@@ -65,36 +79,40 @@ pub async fn lock(
     let rows = transaction.query_typed(sql, &parameters).await?;
     rows.first()
         .map(|row| {
-            Ok(Fare {
+            Ok(ReceiverState {
                 tokens: column(row, "tokens")?,
                 refilled_at: column(row, "refilled_at")?,
-                held_since: column(row, "held_since")?,
+                throttled_since: column(row, "held_since")?,
                 failures: column(row, "failures")?,
             })
         })
         .transpose()
 }
 
-/// Stores what a receiver may still get, and since when messages wait for that.
+/// Stores the rate limit of a receiver.
 ///
 /// # Errors
 /// Any store error.
-pub async fn update(transaction: &Transaction<'_>, receiver: &Receiver, fare: &Fare) -> Result<(), StoreError> {
+pub async fn update(
+    transaction: &Transaction<'_>,
+    receiver: &Receiver,
+    state: &ReceiverState,
+) -> Result<(), StoreError> {
     let sql = "
         UPDATE public.notification_receivers SET tokens = $3, refilled_at = $4, held_since = $5
         WHERE channel = $1 AND recipient = $2";
     let parameters = [
         (&receiver.channel().as_str() as _, Type::TEXT),
         (&receiver.recipient() as _, Type::TEXT),
-        (&fare.tokens as _, Type::FLOAT8),
-        (&fare.refilled_at as _, Type::TIMESTAMPTZ),
-        (&fare.held_since as _, Type::TIMESTAMPTZ),
+        (&state.tokens as _, Type::FLOAT8),
+        (&state.refilled_at as _, Type::TIMESTAMPTZ),
+        (&state.throttled_since as _, Type::TIMESTAMPTZ),
     ];
     transaction.execute_typed(sql, &parameters).await?;
     Ok(())
 }
 
-/// Notes that these receivers are configured; the rest no longer is. Writes at most once a minute.
+/// Marks these receivers as configured, and the rest as not. Writes at most once a minute.
 ///
 /// # Errors
 /// Any store error.

@@ -1,4 +1,4 @@
-//! What operators decide about telling: routes, the address for e-mails, silences.
+//! What operators configure for notifications: routes, the address for e-mails, silences.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,25 +9,25 @@ use crate::model::{Routing, Silence};
 use crate::store::row::column;
 use crate::store::{Client, StoreError};
 
-/// `system_config`'s address for e-mails that name nobody, as `{"email": …}`.
+/// `system_config`'s address for e-mails without a recipient, as `{"email": …}`.
 pub const NOTIFICATION_EMAIL: &str = "notification_email";
 
-/// What operators decide about telling.
+/// What operators configure for notifications.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct TellingSettings {
+pub struct NotificationSettings {
     /// [`Routing::KEY`], as it is written there.
     pub routing: Option<Value>,
     /// [`NOTIFICATION_EMAIL`].
     pub notification_email: Option<String>,
-    /// The silences that hold now.
+    /// The silences in force.
     pub silences: Vec<Silence>,
 }
 
-/// What operators decide about telling, as of now.
+/// What operators have configured, as of now.
 ///
 /// # Errors
 /// Any store error.
-pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<TellingSettings, StoreError> {
+pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<NotificationSettings, StoreError> {
     let config = "SELECT key::text AS key, value FROM public.system_config WHERE key IN ($1, $2)";
     let holding = "
         SELECT id, matchers, starts_at, ends_at, author, comment, created_at
@@ -38,7 +38,7 @@ pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<Tellin
     let keys = [(&Routing::KEY as _, Type::TEXT), (&NOTIFICATION_EMAIL as _, Type::TEXT)];
     let at = [(&now as _, Type::TIMESTAMPTZ)];
     let (config, holding) = tokio::try_join!(client.query_typed(config, &keys), client.query_typed(holding, &at))?;
-    let mut found = TellingSettings::default();
+    let mut found = NotificationSettings::default();
     for row in config {
         let value: Value = column(&row, "value")?;
         match column::<&str>(&row, "key")? {
@@ -53,9 +53,9 @@ pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<Tellin
         let id: Uuid = column(&row, "id")?;
         let matchers = match serde_json::from_value(column(&row, "matchers")?) {
             Ok(matchers) => matchers,
-            // Somebody else's row: it silences nothing, and least of all everything.
+            // A row that was not written by us: it must not silence everything.
             Err(error) => {
-                tracing::error!(silence.id = %id, %error, "silence {id} can't be read, and holds nothing back");
+                tracing::error!(silence.id = %id, %error, "silence {id} can't be read, and mutes nothing");
                 continue;
             }
         };

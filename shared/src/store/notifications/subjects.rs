@@ -1,4 +1,4 @@
-//! What people are told about, as it stands now: incidents, and alerts that belong to none.
+//! What notifications are about, as it is now: incidents, and alerts that belong to none.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -7,53 +7,50 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::model::{AlertStatus, AlertType, Category, IncidentId, IncidentStatus, Severity, Subject};
+use crate::model::{AlertStatus, AlertType, Category, IncidentId, IncidentStatus, Labels, Severity, Subject};
 use crate::store::row::{column, word};
 use crate::store::{Client, StoreError};
 
-/// Where a subject stands now.
+/// A subject as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Present {
     /// Of its row: another one means that it has changed.
     pub version: String,
-    /// Nobody has reacted, somebody has, or it is over.
+    /// Detected, acknowledged or resolved.
     pub status: IncidentStatus,
-    /// Whether people may know: of a failed check only when an alert of it was announced.
+    /// Whether it may be notified: a failed check only when an alert of it was announced.
     pub is_announced: bool,
     /// One line.
     pub title: String,
-    /// How bad it is.
-    pub severity: Severity,
-    /// Which part of the system.
-    pub category: Category,
-    /// The failing application.
-    pub application: String,
-    /// Where it runs.
-    pub environment: String,
-    /// The failing service, where it is one that is probed.
-    pub service: Option<String>,
-    /// The service's tags.
-    pub tags: Vec<String>,
-    /// The services that it needs and that are down, by name.
-    pub parents_down: Vec<String>,
-    /// The services that it needs and that are not down, by name, and since when that is so.
-    pub parents_up: Vec<(String, DateTime<Utc>)>,
+    /// What routes and silences match.
+    pub labels: Labels,
+    /// The services that it needs.
+    pub parents: Parents,
     /// The error's own words.
     pub message: Option<String>,
     /// When it began.
     pub since: DateTime<Utc>,
-    /// When it began, or came back.
+    /// When it began, or was reopened.
     pub fired_at: DateTime<Utc>,
     /// When it ended.
     pub resolved_at: Option<DateTime<Utc>>,
     /// How often it was seen.
     pub occurrences: i64,
-    /// How many people met it.
+    /// How many users met it.
     pub users: i64,
     /// Who has acknowledged or resolved it.
     pub handled_by: Option<String>,
-    /// What was tried against it, oldest first.
+    /// What healing tried, oldest first.
     pub tried: Vec<String>,
+}
+
+/// The services that a problem's service needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parents {
+    /// Those that are down, by name.
+    pub down: Vec<String>,
+    /// Those that are not down, by name, and since when.
+    pub up: Vec<(String, DateTime<Utc>)>,
 }
 
 /// What an alert's events are about: its incident, where it has one. None: there is no such alert.
@@ -72,7 +69,7 @@ pub async fn subject_of_alert(client: &Client, id: Uuid) -> Result<Option<Subjec
     Ok(Some(incident.map_or(Subject::Alert(id), |id| Subject::Incident(IncidentId::from_stored(id)))))
 }
 
-/// Where a subject stands; none: there is no such incident or alert.
+/// A subject as it is now; none: there is no such incident or alert.
 ///
 /// # Errors
 /// Any store error.
@@ -82,8 +79,8 @@ pub async fn find(client: &Client, subject: &Subject) -> Result<Option<Present>,
     rows.first().map(|row| present_of(row, subject)).transpose()
 }
 
-/// As [`find`], within a transaction: where it stands once the group's lock is held. What was found before is still true if
-/// its row has not changed since, which costs a tenth to find out.
+/// As [`find`], under the lock of its group. What was found before is still true if its row has not changed since, which
+/// costs a tenth to find out.
 ///
 /// # Errors
 /// Any store error.
@@ -114,11 +111,11 @@ pub async fn find_within(
 fn query(subject: &Subject) -> (&'static str, String) {
     match subject {
         Subject::Incident(id) => (
-            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_incident_to_tell.sql")),
+            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_incident_subject.sql")),
             id.as_str().to_owned(),
         ),
         Subject::Alert(id) => (
-            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_alert_to_tell.sql")),
+            concat!(include_str!("../sql/services_of_alerts.sql"), include_str!("../sql/find_alert_subject.sql")),
             id.to_string(),
         ),
     }
@@ -139,18 +136,22 @@ fn present_of(row: &Row, subject: &Subject) -> Result<Present, StoreError> {
         status,
         is_announced: column(row, "is_announced")?,
         title: column(row, "title")?,
-        severity,
-        // Somebody else's row may hold any word.
-        category: Category::parse(column(row, "category")?).unwrap_or(Category::Unknown),
-        application: column(row, "application")?,
-        environment,
-        service: column(row, "service")?,
-        tags: column(row, "tags")?,
-        parents_down: column(row, "parents_down")?,
-        parents_up: column::<Vec<String>>(row, "parents_up")?
-            .into_iter()
-            .zip(column::<Vec<DateTime<Utc>>>(row, "parents_up_since")?)
-            .collect(),
+        labels: Labels {
+            severity,
+            // A row of another writer may hold any word.
+            category: Category::parse(column(row, "category")?).unwrap_or(Category::Unknown),
+            application: column(row, "application")?,
+            environment,
+            service: column(row, "service")?,
+            tags: column(row, "tags")?,
+        },
+        parents: Parents {
+            down: column(row, "parents_down")?,
+            up: column::<Vec<String>>(row, "parents_up")?
+                .into_iter()
+                .zip(column::<Vec<DateTime<Utc>>>(row, "parents_up_since")?)
+                .collect(),
+        },
         message: column(row, "message")?,
         since: column(row, "since")?,
         fired_at: column(row, "fired_at")?,

@@ -1,9 +1,9 @@
--- The ladders whose next step is due, each decided by how its problems stand now, not by what notify last heard of them:
--- - one that nobody is on, and that is not muted: the step is told, the next one waits for its time. It comes no sooner
---   after this one than it was meant to, however late this one is;
--- - only muted ones: it is looked at again in a minute;
--- - none: the ladder ends, and names who did that.
--- Who looks at the same time gets other ladders.
+-- The escalations whose next step is due, each decided by its problems as they are now, not as notify last evaluated them:
+-- - one is unacknowledged and not muted: the step is taken, the next one waits for its time. It comes no sooner after this one
+--   than the policy says, however late this one is;
+-- - only muted ones: it is tried again in a minute;
+-- - none: the escalation ends, and names who did that.
+-- Two sweeps at the same time get different escalations.
 WITH due AS (
     SELECT group_key, policy, steps, next_step, started_at
     FROM public.escalations
@@ -29,7 +29,7 @@ problems AS (
 standing AS (
     SELECT
         due.group_key,
-        coalesce(bool_or(problem.status = 'detected' AND NOT problem.is_muted), false) AS is_heard,
+        coalesce(bool_or(problem.status = 'detected' AND NOT problem.is_muted), false) AS is_unacknowledged,
         coalesce(bool_or(problem.status = 'detected'), false) AS is_open,
         (array_agg(problem.handled_by ORDER BY problem.changed_at DESC NULLS LAST)
             FILTER (WHERE problem.handled_by IS NOT NULL))[1] AS handled_by,
@@ -47,14 +47,14 @@ fired AS (
         coalesce(due.steps -> due.next_step -> 'channels', '[]'::jsonb) AS receivers
     FROM due
     JOIN standing ON standing.group_key = due.group_key
-    WHERE standing.is_heard
+    WHERE standing.is_unacknowledged
 ),
 moved AS (
-    UPDATE public.escalations AS ladder
+    UPDATE public.escalations AS escalation
     SET
-        next_step = due.next_step + CASE WHEN standing.is_heard THEN 1 ELSE 0 END,
+        next_step = due.next_step + CASE WHEN standing.is_unacknowledged THEN 1 ELSE 0 END,
         next_at = CASE
-            WHEN standing.is_heard
+            WHEN standing.is_unacknowledged
                 THEN greatest(
                     due.started_at + (due.steps -> due.next_step + 1 ->> 'after_seconds')::int * interval '1 second',
                     $1 + (
@@ -68,7 +68,7 @@ moved AS (
         ended_by = CASE WHEN NOT standing.is_open THEN coalesce(standing.handled_by, standing.ending) END
     FROM due
     JOIN standing ON standing.group_key = due.group_key
-    WHERE ladder.group_key = due.group_key
+    WHERE escalation.group_key = due.group_key
 ),
 told AS (
     INSERT INTO public.event_outbox (id, detail_type, detail, created_at)

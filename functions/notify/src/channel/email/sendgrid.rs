@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use shared::address::Address;
 
-use super::letter::{Letter, SENDER};
+use super::content::{EmailContent, SENDER};
 use crate::channel::http::Http;
 use crate::channel::{Delivery, SendError};
 
@@ -19,7 +19,7 @@ pub(super) struct Account<'a> {
 /// Hands the e-mail over; the status of the answer.
 pub(super) async fn send(
     account: &Account<'_>,
-    letter: &Letter,
+    content: &EmailContent,
     (from, to): (&str, &[String]),
     delivery: &Delivery,
     now: DateTime<Utc>,
@@ -29,15 +29,15 @@ pub(super) async fn send(
     let body = json!({
         "personalizations": [{"to": to}],
         "from": {"email": from, "name": SENDER},
-        "subject": letter.subject,
+        "subject": content.subject,
         "content": [
-            {"type": "text/plain", "value": letter.text},
-            {"type": "text/html", "value": letter.html},
+            {"type": "text/plain", "value": content.text},
+            {"type": "text/html", "value": content.html},
         ],
         "headers": {
-            "Message-ID": letter.message_id,
-            "In-Reply-To": letter.thread,
-            "References": letter.thread,
+            "Message-ID": content.message_id,
+            "In-Reply-To": content.thread,
+            "References": content.thread,
             "Auto-Submitted": "auto-generated",
         },
         "custom_args": {"notification_id": delivery.id},

@@ -8,7 +8,7 @@ use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp;
 use lettre::{Address, AsyncTransport as _, Message};
 
-use super::letter::{Letter, SENDER};
+use super::content::{EmailContent, SENDER};
 use super::server::SmtpServer;
 use crate::channel::SendError;
 use crate::channel::text::line;
@@ -19,12 +19,12 @@ const COMMAND: Duration = Duration::from_secs(20);
 /// Hands the e-mail over; the server's code for having taken it.
 pub(super) async fn send(
     server: &SmtpServer,
-    letter: &Letter,
+    content: &EmailContent,
     from: &str,
     to: &[String],
     now: DateTime<Utc>,
 ) -> Result<u16, SendError> {
-    let message = message(letter, from, to, now).map_err(|what| SendError::Refused { what, status: None })?;
+    let message = message(content, from, to, now).map_err(|what| SendError::Refused { what, status: None })?;
     let client = server
         .client(COMMAND)
         .ok_or_else(|| SendError::Refused { what: "SMTP_URL can't be used".to_owned(), status: None })?;
@@ -32,23 +32,28 @@ pub(super) async fn send(
     Ok(response.code().into())
 }
 
-pub(super) fn message(letter: &Letter, from: &str, to: &[String], now: DateTime<Utc>) -> Result<Message, String> {
+pub(super) fn message(
+    content: &EmailContent,
+    from: &str,
+    to: &[String],
+    now: DateTime<Utc>,
+) -> Result<Message, String> {
     let address = |text: &str| -> Result<Address, String> {
         text.parse().map_err(|_| format!("\"{}\" is not an e-mail address", line(text, 100)))
     };
     let mut message = Message::builder()
         .from(Mailbox::new(Some(SENDER.to_owned()), address(from)?))
-        .subject(&letter.subject)
+        .subject(&content.subject)
         .date(now.into())
-        .message_id(Some(letter.message_id.clone()))
-        .in_reply_to(letter.thread.clone())
-        .references(letter.thread.clone())
+        .message_id(Some(content.message_id.clone()))
+        .in_reply_to(content.thread.clone())
+        .references(content.thread.clone())
         .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()));
     for one in to {
         message = message.to(Mailbox::new(None, address(one)?));
     }
     message
-        .multipart(MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone()))
+        .multipart(MultiPart::alternative_plain_html(content.text.clone(), content.html.clone()))
         .map_err(|_| "the e-mail can't be put together".to_owned())
 }
 

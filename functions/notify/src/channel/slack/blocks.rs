@@ -1,11 +1,12 @@
-//! A message in Slack's Block Kit. Text of strangers stands in `plain_text` only, where nothing is markup and no emoji is
-//! drawn, and is escaped all the same: `<!channel>` and `<@U…>` call people wherever Slack reads them.
+//! A message in Slack's Block Kit. External text is `plain_text` only, where nothing is markup and no emoji is drawn, and is
+//! escaped all the same: `<!channel>` and `<@U…>` call people wherever Slack reads them.
 
 use serde_json::{Value, json};
+use shared::slack_buttons::Button;
 
 use crate::channel::text::escaped;
 use crate::channel::wording::{self, Fact};
-use crate::notice::{Notice, NoticeKind, Problem, ProblemState};
+use crate::notification::{Notification, NotificationKind, Problem, ProblemState};
 
 /// Slack's limits.
 const HEADER: usize = 150;
@@ -16,43 +17,45 @@ const CONTEXT_ELEMENTS: usize = 10;
 /// The text that notifications show.
 const SUMMARY: usize = 1_000;
 
-/// Whether people can react to a message right there.
+/// Whether people can react to a message in Slack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Buttons {
-    /// It comes from a bot, which hears of it.
+    /// It comes from a bot, whose app receives the clicks.
     Offered,
-    /// Nobody would hear of it.
+    /// An incoming webhook receives no clicks.
     None,
 }
 
 /// The whole message.
-pub(super) fn message(notice: &Notice, buttons: Buttons) -> Value {
-    let mut blocks = vec![json!({"type": "header", "text": plain(&wording::loud_headline(notice), HEADER)})];
-    let only = wording::only_problem(notice);
+pub(super) fn message(notification: &Notification, buttons: Buttons) -> Value {
+    let mut blocks = vec![json!({"type": "header", "text": plain(&wording::loud_headline(notification), HEADER)})];
+    let only = wording::only_problem(notification);
     match only {
         Some(problem) => blocks.extend(one(problem)),
-        None => blocks.extend(notice.problems.iter().map(|problem| section(&wording::entry(problem)))),
+        None => blocks.extend(notification.problems.iter().map(|problem| section(&wording::entry(problem)))),
     }
-    blocks.extend(context(notice));
+    blocks.extend(context(notification));
     if let (Buttons::Offered, Some(problem)) = (buttons, only) {
         blocks.extend(actions(problem));
     }
-    whole(&wording::loud_headline(notice), blocks)
+    whole(&wording::loud_headline(notification), blocks)
 }
 
 /// What is new, for those who have the whole message.
-pub(super) fn news(notice: &Notice) -> Value {
-    let news = wording::news(notice);
+pub(super) fn news(notification: &Notification) -> Value {
+    let news = wording::news(notification);
     let mut blocks = vec![section(&news)];
-    blocks.extend(links(notice).map(|links| json!({"type": "context", "elements": links})));
+    blocks.extend(links(notification).map(|links| json!({"type": "context", "elements": links})));
     whole(&news, blocks)
 }
 
 /// Whether a message is only news to those who know of the problem.
-pub(super) fn is_news(notice: &Notice) -> bool {
-    let is_later =
-        matches!(notice.kind, NoticeKind::Repeat | NoticeKind::Acknowledged | NoticeKind::Resolved | NoticeKind::Heal);
-    is_later && wording::only_problem(notice).is_some()
+pub(super) fn is_news(notification: &Notification) -> bool {
+    let is_later = matches!(
+        notification.kind,
+        NotificationKind::Repeat | NotificationKind::Acknowledged | NotificationKind::Resolved | NotificationKind::Heal
+    );
+    is_later && wording::only_problem(notification).is_some()
 }
 
 fn one(problem: &Problem) -> Vec<Value> {
@@ -64,18 +67,18 @@ fn one(problem: &Problem) -> Vec<Value> {
 }
 
 /// The links, the remarks and the time, in small letters.
-fn context(notice: &Notice) -> Option<Value> {
-    let mut elements = links(notice).unwrap_or_default();
-    elements.extend(wording::remarks(notice).iter().map(|remark| plain(remark, SUMMARY)));
-    elements.push(plain(&format!("Watchkeeper, {}", wording::instant(notice.at)), SUMMARY));
+fn context(notification: &Notification) -> Option<Value> {
+    let mut elements = links(notification).unwrap_or_default();
+    elements.extend(wording::remarks(notification).iter().map(|remark| plain(remark, SUMMARY)));
+    elements.push(plain(&format!("Watchkeeper, {}", wording::instant(notification.at)), SUMMARY));
     elements.truncate(CONTEXT_ELEMENTS);
     Some(json!({"type": "context", "elements": elements}))
 }
 
 /// Links to the problems. One element holds them all: there may be as many as elements.
-fn links(notice: &Notice) -> Option<Vec<Value>> {
+fn links(notification: &Notification) -> Option<Vec<Value>> {
     let mut text = String::new();
-    for problem in &notice.problems {
+    for problem in &notification.problems {
         let Some(url) = wording::link(problem) else { continue };
         let name = wording::reference(problem).unwrap_or_else(|| "more".to_owned());
         // In an address these have to be percent-encoded anyway.
@@ -99,13 +102,13 @@ fn actions(problem: &Problem) -> Option<Value> {
         (None, Some(alert)) => format!("alert:{alert}"),
         _ => return None,
     };
-    let button = |action: &str, label: &str| {
-        let text = json!({"type": "plain_text", "text": label, "emoji": false});
-        json!({"type": "button", "action_id": action, "text": text, "value": value})
+    let button = |button: Button| {
+        let text = json!({"type": "plain_text", "text": button.label(), "emoji": false});
+        json!({"type": "button", "action_id": button.action_id(), "text": text, "value": value})
     };
-    let mut acknowledge = button("acknowledge", "Acknowledge");
+    let mut acknowledge = button(Button::Acknowledge);
     acknowledge["style"] = json!("primary");
-    let resolve = button("resolve", "Resolve");
+    let resolve = button(Button::Resolve);
     match problem.state {
         ProblemState::Firing => Some(json!({"type": "actions", "elements": [acknowledge, resolve]})),
         ProblemState::Acknowledged => Some(json!({"type": "actions", "elements": [resolve]})),

@@ -11,7 +11,7 @@ use super::blocks::{self, Buttons};
 use crate::channel::http::{Answer, Http};
 use crate::channel::text::line;
 use crate::channel::{Delivery, SendError, Sent};
-use crate::notice::NoticeKind;
+use crate::notification::NotificationKind;
 
 /// A bot that writes to one channel.
 pub(in crate::channel) struct Bot<'a> {
@@ -61,16 +61,16 @@ impl Bot<'_> {
     /// Writes the first message of a problem; or changes it, and says in its thread what is new.
     pub(in crate::channel) async fn send(&self, delivery: &Delivery) -> Result<Sent, SendError> {
         let text = |value: &Value, key: &str| value[key].as_str().map(str::to_owned);
-        let earlier = delivery.earlier.as_ref().filter(|_| goes_on(delivery.notice.kind));
+        let earlier = delivery.earlier.as_ref().filter(|_| goes_on(delivery.notification.kind));
         let first = earlier.and_then(|earlier| Some((text(earlier, "channel")?, text(earlier, "ts")?)));
         if let Some((channel, ts)) = first
             && let Some(answer) = self.change(delivery, &channel, &ts).await?
         {
             return Ok(answer.sent(Some(json!({"channel": channel, "ts": ts}))));
         }
-        let mut message = blocks::message(&delivery.notice, Buttons::Offered);
+        let mut message = blocks::message(&delivery.notification, Buttons::Offered);
         message["channel"] = json!(self.channel);
-        // So that a message that came twice after a crash can be told from another.
+        // So that a message that was sent twice after a crash can be recognised.
         message["metadata"] = json!({
             "event_type": "watchkeeper_notice",
             "event_payload": {"id": delivery.id, "dedup_key": delivery.dedup_key},
@@ -86,23 +86,25 @@ impl Bot<'_> {
         }
     }
 
-    /// Changes the first message and replies to it; none when it is gone. What tells of a part of a group is a reply only:
-    /// in the message's place it would take the others away.
+    /// Changes the first message and replies to it; none when it is gone. A notification of a part of a group is a reply only:
+    /// in the message's place it would hide the others.
     async fn change(&self, delivery: &Delivery, channel: &str, ts: &str) -> Result<Option<Answer>, SendError> {
-        let message = blocks::message(&delivery.notice, Buttons::Offered);
+        let message = blocks::message(&delivery.notification, Buttons::Offered);
         // Unlike a new message, a changed one would be searched for addresses and mentions.
         let change = json!({
             "channel": channel, "ts": ts, "text": message["text"], "blocks": message["blocks"], "parse": "none",
         });
-        if !delivery.notice.is_part && matches!(self.call("chat.update", &change).await?, Said::Gone(_)) {
+        if !delivery.notification.is_part && matches!(self.call("chat.update", &change).await?, Said::Gone(_)) {
             return Ok(None);
         }
-        let mut reply = blocks::news(&delivery.notice);
+        let mut reply = blocks::news(&delivery.notification);
         reply["channel"] = json!(channel);
         reply["thread_ts"] = json!(ts);
-        // A reply is seen by those who follow the thread; what nobody has reacted to is for all.
-        let is_for_all =
-            matches!(delivery.notice.kind, NoticeKind::Firing | NoticeKind::Repeat | NoticeKind::Escalated);
+        // A reply is seen by those who follow the thread; what is not acknowledged is for all.
+        let is_for_all = matches!(
+            delivery.notification.kind,
+            NotificationKind::Firing | NotificationKind::Repeat | NotificationKind::Escalated
+        );
         reply["reply_broadcast"] = json!(is_for_all);
         match self.call("chat.postMessage", &reply).await? {
             Said::Done(answer, _) => Ok(Some(answer)),
@@ -145,6 +147,6 @@ impl Bot<'_> {
 }
 
 /// Whether a message of this kind belongs to the one about the same problem that was there before.
-fn goes_on(kind: NoticeKind) -> bool {
-    !matches!(kind, NoticeKind::Summary | NoticeKind::Digest)
+fn goes_on(kind: NotificationKind) -> bool {
+    !matches!(kind, NotificationKind::Summary | NotificationKind::Digest)
 }

@@ -7,9 +7,13 @@ mod webhook;
 pub(super) use bot::Bot;
 pub(super) use webhook::send as send_to_webhook;
 
-/// Every form in which a notice is shown.
+/// Every form in which a notification is shown.
 #[cfg(test)]
-pub(super) fn rendered(notice: &crate::notice::Notice) -> [serde_json::Value; 3] {
+pub(super) fn rendered(notification: &crate::notification::Notification) -> [serde_json::Value; 3] {
     use blocks::Buttons;
-    [blocks::message(notice, Buttons::Offered), blocks::message(notice, Buttons::None), blocks::news(notice)]
+    [
+        blocks::message(notification, Buttons::Offered),
+        blocks::message(notification, Buttons::None),
+        blocks::news(notification),
+    ]
 }

@@ -1,5 +1,5 @@
-//! Slack's incoming webhooks: they write a message and can't change it, so what becomes of a problem is told by one
-//! short message more.
+//! Slack's incoming webhooks: they write a message and can't change it, so a change of a problem is
+//! one more short message.
 
 use chrono::{DateTime, Utc};
 use shared::address::Address;
@@ -14,7 +14,11 @@ pub(in crate::channel) async fn send(
     delivery: &Delivery,
     now: DateTime<Utc>,
 ) -> Result<Sent, SendError> {
-    let notice = &delivery.notice;
-    let message = if blocks::is_news(notice) { blocks::news(notice) } else { blocks::message(notice, Buttons::None) };
+    let notification = &delivery.notification;
+    let message = if blocks::is_news(notification) {
+        blocks::news(notification)
+    } else {
+        blocks::message(notification, Buttons::None)
+    };
     Ok(http.take("Slack", address, http.post(address).json(&message), now).await?.sent(None))
 }

@@ -1,4 +1,4 @@
-//! What goes, what waits, what is left out.
+//! What goes, what waits, what is skipped.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -6,10 +6,10 @@ use serde_json::Value;
 use super::*;
 use crate::limits::HOLD;
 
-fn waiting(kind: NoticeKind) -> Waiting {
-    Waiting {
+fn waiting(kind: NotificationKind) -> QueuedNotification {
+    QueuedNotification {
         id: Uuid::new_v4(),
-        kind: kind.as_str().to_owned(),
+        kind,
         dedup_key: String::new(),
         content: Value::Null,
         attempts: 0,
@@ -17,14 +17,14 @@ fn waiting(kind: NoticeKind) -> Waiting {
         is_replayed: false,
         is_over: false,
         is_taken: false,
-        was_told: true,
+        was_notified: true,
         was_tried: true,
         earlier: None,
     }
 }
 
-fn bucket(channel: Channel, tokens: f64) -> Option<(Bucket, Limit)> {
-    limit(channel).map(|limit| (Bucket { tokens, refilled_at: now() }, limit))
+fn bucket(channel: Channel, tokens: f64) -> Option<(Bucket, RateLimit)> {
+    channel.traits().rate_limit.map(|limit| (Bucket { tokens, refilled_at: now() }, limit))
 }
 
 fn now() -> DateTime<Utc> {
@@ -32,9 +32,9 @@ fn now() -> DateTime<Utc> {
 }
 
 #[test]
-fn what_is_over_wakes_nobody_and_what_nobody_knows_does_not_end() {
-    use NoticeKind::{Acknowledged, Firing, Heal, Resolved};
-    for (channel, kind, is_over, was_told, was_tried, is_sent) in [
+fn no_page_for_what_is_over_and_no_end_of_what_was_not_notified() {
+    use NotificationKind::{Acknowledged, Firing, Heal, Resolved};
+    for (channel, kind, is_over, was_notified, was_tried, is_sent) in [
         (Channel::Sms, Firing, true, false, false, false),
         (Channel::PagerDuty, Firing, true, false, true, false),
         (Channel::Slack, Firing, true, false, false, true),
@@ -46,72 +46,73 @@ fn what_is_over_wakes_nobody_and_what_nobody_knows_does_not_end() {
         (Channel::PagerDuty, Resolved, false, false, false, false),
         (Channel::Sms, Heal, true, true, true, false),
     ] {
-        let message = Waiting { is_over, was_told, was_tried, ..waiting(kind) };
+        let message = QueuedNotification { is_over, was_notified, was_tried, ..waiting(kind) };
         assert_eq!(pointless(channel, &message).is_none(), is_sent, "{channel} {kind:?}");
-        let again = Waiting { is_replayed: true, ..message };
-        assert_eq!(pointless(channel, &again), None, "who wants it sent gets it");
+        let again = QueuedNotification { is_replayed: true, ..message };
+        assert_eq!(pointless(channel, &again), None, "a replay is sent");
     }
 }
 
 #[test]
-fn what_somebody_is_on_by_now_wakes_nobody() {
-    use NoticeKind::{Acknowledged, Escalated, Firing, Heal, Repeat};
+fn no_page_for_what_is_acknowledged_by_now() {
+    use NotificationKind::{Acknowledged, Escalated, Firing, Heal, Repeat};
     for kind in [Firing, Repeat, Escalated, Heal] {
         for (channel, is_sent) in [(Channel::Sms, false), (Channel::PagerDuty, false), (Channel::Slack, true)] {
-            let message = Waiting { is_taken: true, ..waiting(kind) };
+            let message = QueuedNotification { is_taken: true, ..waiting(kind) };
             assert_eq!(pointless(channel, &message).is_none(), is_sent, "{channel} {kind:?}");
         }
     }
-    // PagerDuty may have an incident of what was tried: there it is taken, too.
-    let message = Waiting { was_told: false, ..waiting(Acknowledged) };
+    // PagerDuty may have an incident of what was tried: there it is acknowledged, too.
+    let message = QueuedNotification { was_notified: false, ..waiting(Acknowledged) };
     assert_eq!(pointless(Channel::PagerDuty, &message), None);
 }
 
 #[test]
 fn an_escalation_waits_for_no_token_and_heeds_the_day() {
-    let messages = vec![waiting(NoticeKind::Escalated), waiting(NoticeKind::Firing)];
-    let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, 0.0), None, 9, now());
-    assert_eq!((found.go.len(), found.taken, found.is_held), (1, 1, true));
-    let found = plan(Channel::Sms, messages, bucket(Channel::Sms, 5.0), None, 0, now());
+    let messages = vec![waiting(NotificationKind::Escalated), waiting(NotificationKind::Firing)];
+    let found = select(Channel::Sms, messages.clone(), bucket(Channel::Sms, 0.0), None, 9, now());
+    assert_eq!((found.go.len(), found.taken, found.is_throttled), (1, 1, true));
+    let found = select(Channel::Sms, messages, bucket(Channel::Sms, 5.0), None, 0, now());
     assert_eq!((found.go.len(), found.skip.len()), (0, 2));
-    assert!(found.skip.iter().all(|it| it.is_failure), "somebody should have got them");
+    assert!(found.skip.iter().all(|it| it.is_failure), "they should have been sent");
 }
 
 #[test]
 fn a_storm_of_escalations_is_some_of_them_and_a_digest_of_the_rest() {
-    let messages: Vec<_> = (0..30).map(|_| waiting(NoticeKind::Escalated)).collect();
+    let messages: Vec<_> = (0..30).map(|_| waiting(NotificationKind::Escalated)).collect();
     // The burst of five, and as many in debt.
-    let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, 5.0), None, 99, now());
-    assert_eq!((found.go.len(), found.taken, found.is_held, found.makes_digest), (10, 10, true, false));
-    let held_since = Some(now() - HOLD);
-    let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, -5.0), held_since, 99, now());
+    let found = select(Channel::Sms, messages.clone(), bucket(Channel::Sms, 5.0), None, 99, now());
+    assert_eq!((found.go.len(), found.taken, found.is_throttled, found.makes_digest), (10, 10, true, false));
+    let throttled_since = Some(now() - HOLD);
+    let found = select(Channel::Sms, messages.clone(), bucket(Channel::Sms, -5.0), throttled_since, 99, now());
     assert_eq!((found.go.len(), found.makes_digest), (0, true));
-    let found = plan(Channel::Sms, messages.clone(), bucket(Channel::Sms, -6.5), held_since, 99, now());
-    assert_eq!((found.is_held, found.makes_digest), (true, false));
-    let found = plan(Channel::PagerDuty, messages, bucket(Channel::PagerDuty, -60.0), held_since, 99, now());
-    assert_eq!((found.is_held, found.makes_digest), (true, false));
+    let found = select(Channel::Sms, messages.clone(), bucket(Channel::Sms, -6.5), throttled_since, 99, now());
+    assert_eq!((found.is_throttled, found.makes_digest), (true, false));
+    let found = select(Channel::PagerDuty, messages, bucket(Channel::PagerDuty, -60.0), throttled_since, 99, now());
+    assert_eq!((found.is_throttled, found.makes_digest), (true, false));
 }
 
 #[test]
 fn pages_wait_for_their_token_and_become_no_digest() {
-    let messages = vec![waiting(NoticeKind::Firing), waiting(NoticeKind::Firing), waiting(NoticeKind::Resolved)];
+    let messages =
+        vec![waiting(NotificationKind::Firing), waiting(NotificationKind::Firing), waiting(NotificationKind::Resolved)];
     let found =
-        plan(Channel::PagerDuty, messages, bucket(Channel::PagerDuty, 0.5), Some(now() - HOLD), usize::MAX, now());
-    assert!(!found.makes_digest && found.is_held && found.go.is_empty() && found.skip.is_empty());
+        select(Channel::PagerDuty, messages, bucket(Channel::PagerDuty, 0.5), Some(now() - HOLD), usize::MAX, now());
+    assert!(!found.makes_digest && found.is_throttled && found.go.is_empty() && found.skip.is_empty());
 }
 
 proptest! {
     #[test]
-    fn each_message_goes_waits_or_is_left_out(
-        kinds in prop::collection::vec(prop::sample::select(NoticeKind::ALL.to_vec()), 0..60), tokens in -1.0..30.0_f64,
-        channel in prop::sample::select(Channel::ALL.to_vec()), held in prop::option::of(0..60_i64), left in 0..40_usize,
+    fn each_notification_goes_waits_or_is_skipped(
+        kinds in prop::collection::vec(prop::sample::select(NotificationKind::ALL.to_vec()), 0..60), tokens in -1.0..30.0_f64,
+        channel in prop::sample::select(Channel::ALL.to_vec()), throttled in prop::option::of(0..60_i64), left in 0..40_usize,
     ) {
         let messages: Vec<_> = kinds.into_iter().map(waiting).collect();
         let urgent = messages.iter().filter(|it| is_urgent(it)).count();
-        let held_since = held.map(|seconds| now() - TimeDelta::seconds(seconds));
+        let throttled_since = throttled.map(|seconds| now() - TimeDelta::seconds(seconds));
         let unlimited = messages.iter().filter(|it| is_unlimited(it)).count();
         let bucket = bucket(channel, tokens);
-        let found = plan(channel, messages.clone(), bucket, held_since, left, now());
+        let found = select(channel, messages.clone(), bucket, throttled_since, left, now());
         let ids: std::collections::BTreeSet<_> =
             found.go.iter().map(|it| it.id).chain(found.skip.iter().map(|it| it.id)).collect();
         prop_assert_eq!(ids.len(), found.go.len() + found.skip.len());
@@ -121,10 +122,10 @@ proptest! {
         });
         prop_assert!(found.taken <= fits);
         prop_assert!(found.go.len() <= unlimited + found.taken);
-        // Nothing is forgotten: what neither goes nor is left out is held, or a line of the digest.
+        // None is lost: what neither goes nor is skipped is throttled, or a line of the digest.
         let rest = messages.len() - ids.len();
-        prop_assert!(rest == 0 || found.is_held || found.makes_digest);
-        prop_assert!(!found.makes_digest || held.is_some_and(|seconds| seconds >= HOLD.num_seconds()));
+        prop_assert!(rest == 0 || found.is_throttled || found.makes_digest);
+        prop_assert!(!found.makes_digest || throttled.is_some_and(|seconds| seconds >= HOLD.num_seconds()));
         prop_assert!(found.go.len() <= left.max(urgent + unlimited));
     }
 }

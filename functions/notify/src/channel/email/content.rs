@@ -1,4 +1,4 @@
-//! What an e-mail says, whoever carries it: subject, text, the same as HTML, and the ids by which mail programs put the
+//! The content of an e-mail, for each way to send it: subject, text, the same as HTML, and the ids by which mail programs put the
 //! messages about one problem together.
 
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::channel::Delivery;
 use crate::channel::text::{block, line};
 use crate::channel::wording::{self, Fact, Mood};
-use crate::notice::{Notice, Problem};
+use crate::notification::{Notification, Problem};
 
 /// Mail programs show less.
 const SUBJECT: usize = 200;
@@ -18,7 +18,7 @@ pub(super) const SENDER: &str = "Watchkeeper";
 
 /// An e-mail without its addresses.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::channel) struct Letter {
+pub(in crate::channel) struct EmailContent {
     pub(in crate::channel) subject: String,
     pub(in crate::channel) text: String,
     pub(in crate::channel) html: String,
@@ -28,14 +28,14 @@ pub(in crate::channel) struct Letter {
     pub(super) thread: String,
 }
 
-impl Letter {
+impl EmailContent {
     pub(in crate::channel) fn of(delivery: &Delivery, from: &str) -> Self {
         let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let thread = Uuid::new_v5(&Uuid::NAMESPACE_OID, delivery.dedup_key.as_bytes());
         Self {
-            subject: subject(&delivery.notice),
-            text: text(&delivery.notice),
-            html: html(&delivery.notice),
+            subject: subject(&delivery.notification),
+            text: text(&delivery.notification),
+            html: html(&delivery.notification),
             message_id: format!("<{}@watchkeeper.{domain}>", delivery.id),
             thread: format!("<{thread}@watchkeeper.{domain}>"),
         }
@@ -48,9 +48,9 @@ impl Letter {
 }
 
 /// `[CRITICAL] TypeError: x is undefined — shop (production)`.
-fn subject(notice: &Notice) -> String {
-    let headline = verbatim(&wording::loud_headline(notice));
-    match wording::only_problem(notice) {
+fn subject(notification: &Notification) -> String {
+    let headline = verbatim(&wording::loud_headline(notification));
+    match wording::only_problem(notification) {
         Some(problem) => {
             let place = format!(" — {} ({})", line(&problem.application, 60), line(&problem.environment, 40));
             let place = verbatim(&place);
@@ -65,11 +65,11 @@ fn verbatim(text: &str) -> String {
     text.replace("=?", "= ?")
 }
 
-fn text(notice: &Notice) -> String {
-    let mut text = format!("{}\n", wording::loud_headline(notice));
-    for problem in &notice.problems {
+fn text(notification: &Notification) -> String {
+    let mut text = format!("{}\n", wording::loud_headline(notification));
+    for problem in &notification.problems {
         text.push('\n');
-        if wording::only_problem(notice).is_none() {
+        if wording::only_problem(notification).is_none() {
             text.push_str(&format!("{}\n", wording::title(problem)));
         }
         for Fact { label, value } in wording::facts(problem) {
@@ -82,23 +82,23 @@ fn text(notice: &Notice) -> String {
             text.push_str(&format!("More: {url}\n"));
         }
     }
-    for remark in wording::remarks(notice) {
+    for remark in wording::remarks(notification) {
         text.push_str(&format!("\n{remark}\n"));
     }
-    text.push_str(&format!("\n-- \nWatchkeeper, {}\n", wording::instant(notice.at)));
+    text.push_str(&format!("\n-- \nWatchkeeper, {}\n", wording::instant(notification.at)));
     text
 }
 
 /// The same as HTML: no script, no style sheet, nothing that is fetched.
-fn html(notice: &Notice) -> String {
-    let colour = Mood::of(notice).colour();
+fn html(notification: &Notification) -> String {
+    let colour = Mood::of(notification).colour();
     let mut html = format!(
         "<!doctype html><html><head><meta charset=\"utf-8\"></head>\
          <body style=\"font-family:sans-serif;color:#1d2939\"><h2 style=\"color:#{colour:06x}\">{}</h2>",
-        escape(&wording::loud_headline(notice))
+        escape(&wording::loud_headline(notification))
     );
-    for problem in &notice.problems {
-        if wording::only_problem(notice).is_none() {
+    for problem in &notification.problems {
+        if wording::only_problem(notification).is_none() {
             html.push_str(&format!("<h3>{}</h3>", escape(&wording::title(problem))));
         }
         html.push_str("<table cellpadding=\"4\">");
@@ -115,10 +115,10 @@ fn html(notice: &Notice) -> String {
             html.push_str(&format!("<p><a href=\"{}\">{}</a></p>", escape(&url), escape(&name)));
         }
     }
-    for remark in wording::remarks(notice) {
+    for remark in wording::remarks(notification) {
         html.push_str(&format!("<p>{}</p>", escape(&remark)));
     }
-    html.push_str(&format!("<p><small>Watchkeeper, {}</small></p></body></html>\n", wording::instant(notice.at)));
+    html.push_str(&format!("<p><small>Watchkeeper, {}</small></p></body></html>\n", wording::instant(notification.at)));
     html
 }
 

@@ -1,6 +1,7 @@
--- What waits for a receiver ($1 channel, $2 recipient) and may go now ($3), at most $4 of a kind: of one group only the first,
--- so that its messages arrive in their order. What can't wait comes first; each part reads its own index, which ends with the
--- limit. What a clock says is no order: `seq` is. `earlier` and `was_told` look back to the last end: what came before it was another time.
+-- The notifications of a receiver ($1 channel, $2 recipient) that may be sent now ($3), at most $4 urgent and $4 ordinary ones:
+-- of one group only the first, so that its notifications arrive in order. Urgent ones come first; each part reads its own
+-- index, which ends with the limit. `seq` is the order, not a clock. `earlier` and `was_notified` reach back to the last end:
+-- what was before it is another outage.
 WITH urgent AS (
     SELECT message.*
     FROM public.notifications AS message
@@ -55,11 +56,11 @@ SELECT
         SELECT FROM public.notification_members AS member
         WHERE member.group_key = waiting.group_key AND member.state = 'firing'
     ) AS is_taken,
-    coalesce(past.was_told, false) AS was_told, coalesce(past.was_tried, false) AS was_tried, past.earlier
+    coalesce(past.was_notified, false) AS was_notified, coalesce(past.was_tried, false) AS was_tried, past.earlier
 FROM waiting
 LEFT JOIN LATERAL (
     SELECT
-        bool_or(before.kind IN ('firing', 'repeat', 'escalated') AND before.status IN ('sent', 'digested')) AS was_told,
+        bool_or(before.kind IN ('firing', 'repeat', 'escalated') AND before.status IN ('sent', 'digested')) AS was_notified,
         bool_or(before.kind IN ('firing', 'repeat', 'escalated') AND before.attempts > 0) AS was_tried,
         (array_agg(before.remote ORDER BY before.seq DESC)
             FILTER (WHERE before.remote IS NOT NULL AND before.status = 'sent'))[1] AS earlier

@@ -1,4 +1,5 @@
-//! `notifications`: messages on their way. Decided upon within a group's lock, claimed within a receiver's.
+//! `notifications`: the queue of notifications. They are stored under the lock of their group, claimed under the lock of their
+//! receiver.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -7,74 +8,91 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::model::{Receiver, uuid_at};
+use super::kind::NotificationKind;
+use super::members::ProblemState;
+use crate::model::{Receiver, Severity, uuid_at};
+use crate::store::row::{column, word};
 use crate::store::StoreError;
-use crate::store::row::column;
 
-/// What is to be said.
+/// A notification to store.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NewMessage<'a> {
-    /// Its own id, where it goes to one receiver and somebody knows it already.
+pub struct NewNotification<'a> {
+    /// Its own id, where it goes to one receiver and the caller needs it.
     pub id: Option<Uuid>,
-    /// What happened. With the receiver it is the message's key.
+    /// What happened. With the receiver it is the notification's key.
     pub event_id: Uuid,
-    /// `firing`, `resolved`, …
-    pub kind: &'a str,
-    /// What is told together.
+    /// Why it is sent.
+    pub kind: NotificationKind,
+    /// What is notified together.
     pub group_key: &'a str,
     /// What channels know the problem by.
     pub dedup_key: &'a str,
-    /// The notice.
+    /// What it says: written and read by `notify` only.
     pub content: &'a Value,
+    /// The first problem that it names: lists show it, digests are sorted by it.
+    pub first: Option<FirstProblem<'a>>,
 }
 
-/// A message that was claimed, or could be.
+/// The first problem that a notification names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstProblem<'a> {
+    /// Where it stands.
+    pub state: ProblemState,
+    /// How severe it is.
+    pub severity: Severity,
+    /// One line.
+    pub title: &'a str,
+    /// `INC-…`, where it is an incident.
+    pub incident_id: Option<&'a str>,
+}
+
+/// A notification that was claimed, or could be.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Waiting {
+pub struct QueuedNotification {
     /// Which.
     pub id: Uuid,
-    /// Why people are told.
-    pub kind: String,
+    /// Why it is sent.
+    pub kind: NotificationKind,
     /// What channels know the problem by.
     pub dedup_key: String,
-    /// The notice.
+    /// What it says.
     pub content: Value,
     /// How often it was sent.
     pub attempts: i32,
-    /// When it was decided upon, or an operator wanted it sent again.
+    /// When it was stored, or replayed by an operator.
     pub created_at: DateTime<Utc>,
-    /// Whether an operator wants it sent again.
+    /// Whether an operator replays it.
     pub is_replayed: bool,
-    /// Whether the end of what it tells waits behind it.
+    /// Whether the notification of the end is queued behind it.
     pub is_over: bool,
-    /// Whether it waits behind it that somebody is on it, and on all else that is told with it.
+    /// Whether an acknowledgement is queued behind it, and nothing of its group is unacknowledged.
     pub is_taken: bool,
-    /// Whether this receiver was told of what it takes back.
-    pub was_told: bool,
-    /// Whether this receiver may have been told: something was sent, whatever came of it.
+    /// Whether this receiver was notified of the problem before.
+    pub was_notified: bool,
+    /// Whether an earlier notification of the problem was attempted, with any result.
     pub was_tried: bool,
-    /// What the channel called the newest message about the same.
+    /// The channel's reference of the newest message about the same group.
     pub earlier: Option<Value>,
 }
 
-/// What was left out, and why.
+/// A notification that is not sent, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped {
-    /// Which message.
+    /// Which notification.
     pub id: Uuid,
     /// Why it is not sent.
     pub why: &'static str,
-    /// Whether somebody should have got it: then it counts as failed.
+    /// Whether it should have been sent: then it counts as failed.
     pub is_failure: bool,
 }
 
-/// Stores a message for each of these receivers; returns how many are new. A receiver gets one message of an event.
+/// Stores a notification for each of these receivers; returns how many are new. A receiver gets one notification of an event.
 ///
 /// # Errors
 /// Any store error.
 pub async fn insert(
     transaction: &Transaction<'_>,
-    message: &NewMessage<'_>,
+    new: &NewNotification<'_>,
     receivers: &[Receiver],
     now: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
@@ -89,29 +107,34 @@ pub async fn insert(
             ON CONFLICT DO NOTHING
         )
         INSERT INTO public.notifications
-            (id, event_id, channel, recipient, kind, group_key, dedup_key, content, next_attempt_at, created_at)
-        SELECT id, $4, channel, recipient, $5, $6, $7, $8, $9, $9 FROM named
+            (id, event_id, channel, recipient, kind, group_key, dedup_key, content, next_attempt_at, created_at,
+            problem_state, problem_severity, problem_title, incident_id)
+        SELECT id, $4, channel, recipient, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13 FROM named
         ON CONFLICT (event_id, channel, recipient) DO NOTHING";
     let mut receivers: Vec<&Receiver> = receivers.iter().collect();
     receivers.sort_unstable();
-    let ids: Vec<Uuid> = receivers.iter().map(|_| message.id.unwrap_or_else(|| uuid_at(now))).collect();
+    let ids: Vec<Uuid> = receivers.iter().map(|_| new.id.unwrap_or_else(|| uuid_at(now))).collect();
     let channels: Vec<&str> = receivers.iter().map(|receiver| receiver.channel().as_str()).collect();
     let recipients: Vec<&str> = receivers.iter().map(|receiver| receiver.recipient()).collect();
     let parameters = [
         (&ids as _, Type::UUID_ARRAY),
         (&channels as _, Type::TEXT_ARRAY),
         (&recipients as _, Type::TEXT_ARRAY),
-        (&message.event_id as _, Type::UUID),
-        (&message.kind as _, Type::TEXT),
-        (&message.group_key as _, Type::TEXT),
-        (&message.dedup_key as _, Type::TEXT),
-        (message.content as _, Type::JSONB),
+        (&new.event_id as _, Type::UUID),
+        (&new.kind.as_str() as _, Type::TEXT),
+        (&new.group_key as _, Type::TEXT),
+        (&new.dedup_key as _, Type::TEXT),
+        (new.content as _, Type::JSONB),
         (&now as _, Type::TIMESTAMPTZ),
+        (&new.first.map(|first| first.state.as_str()) as _, Type::TEXT),
+        (&new.first.map(|first| first.severity.as_str()) as _, Type::TEXT),
+        (&new.first.map(|first| first.title) as _, Type::TEXT),
+        (&new.first.and_then(|first| first.incident_id) as _, Type::TEXT),
     ];
     Ok(transaction.execute_typed(sql, &parameters).await?)
 }
 
-/// What waits for a receiver and may go now, in order: of one group only the first. Those that can't wait come first.
+/// The notifications of a receiver that may be sent now, in order: of one group only the first. Urgent ones come first.
 ///
 /// # Errors
 /// Any store error.
@@ -120,7 +143,7 @@ pub async fn list_waiting(
     receiver: &Receiver,
     now: DateTime<Utc>,
     limit: usize,
-) -> Result<Vec<Waiting>, StoreError> {
+) -> Result<Vec<QueuedNotification>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters = [
         (&receiver.channel().as_str() as _, Type::TEXT),
@@ -128,11 +151,11 @@ pub async fn list_waiting(
         (&now as _, Type::TIMESTAMPTZ),
         (&limit as _, Type::INT8),
     ];
-    let rows = transaction.query_typed(include_str!("../sql/list_waiting_messages.sql"), &parameters).await?;
+    let rows = transaction.query_typed(include_str!("../sql/list_waiting_notifications.sql"), &parameters).await?;
     rows.iter().map(waiting_of).collect()
 }
 
-/// Claims these messages until then, and leaves those out.
+/// Claims these notifications, and skips those.
 ///
 /// # Errors
 /// Any store error.
@@ -168,17 +191,17 @@ pub async fn claim(
     Ok(())
 }
 
-/// Who sends, and how long that is believed.
+/// Which run sends, and how long its claim holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// Who.
+    /// Which run.
     pub by: Uuid,
-    /// Until when; afterwards the messages are anybody's.
+    /// Until when; afterwards the notifications may be claimed again.
     pub until: DateTime<Utc>,
 }
 
-/// What waits because it is too much, but for what is claimed: the contents of the worst, one of each group, and of how many
-/// groups. It becomes the digest of this id; of more than 5,000 messages the rest is the next one's.
+/// Makes throttled notifications lines of the digest with this id, but for claimed ones: returns the contents of the most
+/// severe, one of each group, and the number of groups. Of more than 5,000 notifications the rest is left for the next digest.
 ///
 /// # Errors
 /// Any store error.
@@ -205,18 +228,17 @@ pub async fn gather(
                 LIMIT 5000
                 FOR UPDATE
             )
-            RETURNING seq, group_key, content
+            RETURNING seq, group_key, content, problem_state, problem_severity
         ),
         newest AS (
-            SELECT DISTINCT ON (group_key) seq, content
+            SELECT DISTINCT ON (group_key) seq, content, problem_state, problem_severity
             FROM gathered
             ORDER BY group_key, seq DESC
         )
         SELECT content, (SELECT count(*) FROM newest) AS total
         FROM newest
         ORDER BY
-            content #>> '{problems,0,state}' = 'resolved',
-            array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], content #>> '{problems,0,severity}'), seq
+            problem_state = 'resolved', array_position(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW'], problem_severity), seq
         LIMIT $4";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters = [
@@ -230,8 +252,8 @@ pub async fn gather(
     Ok((rows.iter().map(|row| column(row, "content")).collect::<Result<_, _>>()?, total))
 }
 
-/// How many text messages went out in the day of this instant (UTC), and are going. Nobody else counts them until the
-/// transaction ends: each recipient is claimed for by itself, and the day is one for all.
+/// How many text messages were sent in the day of this instant (UTC), or are being sent. No other transaction counts them until
+/// this one ends: recipients are claimed one by one, and the limit of the day is one for all.
 ///
 /// # Errors
 /// Any store error.
@@ -248,32 +270,10 @@ pub async fn count_sms_of_day(transaction: &Transaction<'_>, now: DateTime<Utc>)
     rows.first().map_or(Ok(0), |row| column(row, "messages"))
 }
 
-/// Those on `PagerDuty` who were told last that somebody is on what the group tells of.
-///
-/// # Errors
-/// Any store error.
-pub async fn list_acknowledged_pages(
-    transaction: &Transaction<'_>,
-    group_key: &str,
-) -> Result<Vec<String>, StoreError> {
-    let sql = "
-        SELECT recipient
-        FROM (
-            SELECT DISTINCT ON (recipient) recipient, kind
-            FROM public.notifications
-            WHERE group_key = $1 AND channel = 'pagerduty' AND status <> 'skipped'
-            ORDER BY recipient, seq DESC
-        ) AS newest
-        WHERE kind = 'acknowledged'
-        LIMIT 200";
-    let rows = transaction.query_typed(sql, &[(&group_key, Type::TEXT)]).await?;
-    rows.iter().map(|row| column(row, "recipient")).collect()
-}
-
-fn waiting_of(row: &Row) -> Result<Waiting, StoreError> {
-    Ok(Waiting {
+fn waiting_of(row: &Row) -> Result<QueuedNotification, StoreError> {
+    Ok(QueuedNotification {
         id: column(row, "id")?,
-        kind: column(row, "kind")?,
+        kind: word(row, "kind", NotificationKind::parse)?,
         dedup_key: column(row, "dedup_key")?,
         content: column(row, "content")?,
         attempts: column(row, "attempts")?,
@@ -281,7 +281,7 @@ fn waiting_of(row: &Row) -> Result<Waiting, StoreError> {
         is_replayed: column(row, "is_replayed")?,
         is_over: column(row, "is_over")?,
         is_taken: column(row, "is_taken")?,
-        was_told: column(row, "was_told")?,
+        was_notified: column(row, "was_notified")?,
         was_tried: column(row, "was_tried")?,
         earlier: column(row, "earlier")?,
     })

@@ -1,4 +1,4 @@
-//! `escalations`, as far as telling begins and ends them. `dispatch` climbs them.
+//! `escalations`, as far as `notify` starts and ends them. `dispatch` takes their steps.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -9,8 +9,8 @@ use crate::model::EscalationPolicy;
 use crate::store::StoreError;
 use crate::store::row::column;
 
-/// Begins a group's ladder. One that is being climbed goes on, unless it `restarts`: people were told of the end of what it
-/// was about.
+/// Starts a group's escalation. A running one goes on, unless it `restarts`: people were notified of the end of what it was
+/// about.
 ///
 /// # Errors
 /// Any store error.
@@ -43,7 +43,7 @@ pub async fn start(
     Ok(())
 }
 
-/// Ends a group's ladder: somebody is on everything in it, or all of it is over.
+/// Ends a group's escalation: everything in it is acknowledged or over.
 ///
 /// # Errors
 /// Any store error.
@@ -61,12 +61,12 @@ pub async fn end(
     Ok(())
 }
 
-/// Begins a group's ladder anew if it has ended: what it was about is there again, or still. One that is being climbed, or
-/// was climbed to its end, is left as it is.
+/// Restarts a group's escalation if it has ended: a problem was reopened, or is open still. A running one, and one that has
+/// taken its last step, is left as it is.
 ///
 /// # Errors
 /// Any store error.
-pub async fn revive(
+pub async fn restart_ended(
     transaction: &Transaction<'_>,
     group_key: &str,
     policy: &EscalationPolicy,
@@ -80,21 +80,21 @@ pub async fn revive(
     Ok(())
 }
 
-/// Whether a group's ladder is being climbed and has come to this step.
+/// Whether a group's escalation runs and has reached this step.
 ///
 /// # Errors
 /// Any store error.
-pub async fn is_climbed(transaction: &Transaction<'_>, group_key: &str, step: u32) -> Result<bool, StoreError> {
+pub async fn has_reached(transaction: &Transaction<'_>, group_key: &str, step: u32) -> Result<bool, StoreError> {
     let sql = "
         SELECT EXISTS (
             SELECT FROM public.escalations WHERE group_key = $1 AND ended_at IS NULL AND next_step >= $2
-        ) AS climbed";
+        ) AS reached";
     let step = i32::try_from(step).unwrap_or(i32::MAX);
     let rows = transaction.query_typed(sql, &[(&group_key, Type::TEXT), (&step, Type::INT4)]).await?;
-    rows.first().map_or(Ok(false), |row| column(row, "climbed"))
+    rows.first().map_or(Ok(false), |row| column(row, "reached"))
 }
 
-/// Takes back a step that was not told because all that nobody is on is muted: `dispatch` looks again then.
+/// Takes back a step that was not notified because all that is unacknowledged is muted: `dispatch` tries it again then.
 ///
 /// # Errors
 /// Any store error.
