@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::kind::NotificationKind;
 use super::members::ProblemState;
 use crate::model::{Receiver, Severity, uuid_at};
-use crate::store::row::{column, word};
 use crate::store::StoreError;
+use crate::store::row::{column, word};
 
 /// A notification to store.
 #[derive(Debug, Clone, PartialEq)]
