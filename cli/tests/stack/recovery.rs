@@ -101,7 +101,7 @@ async fn a_killed_database_comes_back_within_seconds_and_reports_meanwhile_wait(
     let shown = stack.stdout();
     for told in [
         "the database server died; starting it again",
-        "the database is unavailable: the journal keeps what comes in",
+        "the database is unavailable: reports are deferred",
         "the database server is back",
         "the database is back: nothing deferred waits any more",
     ] {

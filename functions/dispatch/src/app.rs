@@ -10,7 +10,7 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// What is swept.
     pub database: DatabaseConfig,
-    /// Who is told of what has happened.
+    /// Where events are published.
     pub bus: BusConfig,
 }
 

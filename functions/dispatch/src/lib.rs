@@ -3,10 +3,10 @@
 //! - Trigger: EventBridge schedule `cron(* * * * ? *)`; the local stack does each second what can't wait. And an SQS queue
 //!   whose messages come 30 s after a service has changed ([`announce_for`]).
 //! - Guarantees: within a minute of its time an alert is announced that was kept back for a while, unless it is over by
-//!   then; the next step of a ladder is told, unless somebody has reacted; an event is told again that the bus did not take;
+//!   then; the next step of an escalation is published, unless a person has reacted; an event that the bus did not take is published again;
 //!   counts that were left beside incidents in a storm are in them.
 //! - Idempotency key: none is needed. What one run has claimed, moved or deleted, another does not find; two at once share
-//!   the work. An event that is told twice (after a crash) has the same id.
+//!   the work. An event that is published twice (after a crash) has the same id.
 
 pub mod app;
 
@@ -26,11 +26,11 @@ const ESCALATIONS: usize = 20;
 /// What a sweep did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
-    /// Incidents whose counts were brought up to date.
+    /// Incidents whose counts were folded.
     pub folded: u64,
     /// Alerts that were announced.
     pub announced: usize,
-    /// Steps of ladders that were told.
+    /// Steps of escalations that were published.
     pub escalated: usize,
     /// What became of the events that the bus had not taken.
     pub published: Published,
@@ -100,7 +100,7 @@ pub async fn announce(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
     }
 }
 
-/// Climbs the ladders whose next step is due; returns how many steps were told.
+/// Publishes the steps of escalations that are due; returns how many.
 ///
 /// # Errors
 /// When the database can't be used.
@@ -108,7 +108,7 @@ pub async fn escalate(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let mut escalated = 0;
     for _ in 0..ESCALATIONS {
         let piece = app.store.run(|client| async move { escalations::claim_due(&client, now).await });
-        let Climbed { looked, told } = piece.await.context("climb ladders")?;
+        let Climbed { looked, told } = piece.await.context("escalate")?;
         app.publisher.publish(&told).await;
         escalated += told.len();
         // Those that only ended, or wait, are no sign that no other is due.
@@ -119,10 +119,10 @@ pub async fn escalate(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
     Ok(escalated)
 }
 
-/// Tells the bus what it has not taken so far; returns what came of it.
+/// Publishes what the bus has not taken so far; returns what came of it.
 ///
 /// # Errors
 /// When the database can't be used.
 pub async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<Published> {
-    app.publisher.sweep(now).await.context("tell what the bus has not taken")
+    app.publisher.sweep(now).await.context("publish what the bus has not taken")
 }

@@ -12,7 +12,7 @@ use shared::store::{PoolSize, Store};
 pub struct Config {
     /// Where reports are stored.
     pub database: DatabaseConfig,
-    /// Who is told of new incidents.
+    /// Where new incidents are published.
     pub bus: BusConfig,
 }
 

@@ -1,7 +1,7 @@
-//! `replay`: stores what was deferred while the database was away: reports, steps, check-ins, heartbeats.
+//! `replay`: stores what was deferred while the database was unavailable: reports, steps, check-ins, heartbeats.
 //!
 //! - Trigger: the SQS queue that the bus puts `ReportDeferred` into, in batches.
-//! - Guarantees: a message leaves the queue only when all of its records are stored. While the database is away they are
+//! - Guarantees: a message leaves the queue only when all of its records are stored. While the database is unavailable they are
 //!   tried each two seconds until the invocation ends, and then all messages come again; one that can never be stored fails alone, and SQS puts it aside when it has come too often.
 //! - Idempotency key: each record's own (a delivery key; of signs of life the later one holds): a message that comes
 //!   twice counts once.
@@ -47,7 +47,7 @@ pub async fn handle(app: &App, batch: SqsEvent, deadline: SystemTime) -> SqsBatc
     response
 }
 
-/// As [`handle`], for a queue that tells the two apart.
+/// As [`handle`], for a queue that separates the two.
 pub async fn replay(app: &App, batch: SqsEvent, deadline: SystemTime) -> Failed {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let until = Instant::now() + left.saturating_sub(RESERVE);
@@ -91,7 +91,7 @@ pub async fn replay(app: &App, batch: SqsEvent, deadline: SystemTime) -> Failed 
     failed
 }
 
-/// Stores the records, again and again while the database is away: most outages are shorter than an invocation.
+/// Stores the records, again and again while the database is unavailable: most outages are shorter than an invocation.
 async fn settle_patiently(app: &App, records: &[Deferred], until: Instant) -> Vec<Settled> {
     let mut settled = settle(&app.intake, records, until, app.wait_for_report).await;
     while settled.iter().any(Settled::is_later) && Instant::now() + PAUSE < until {

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_told_apart() {
+    fn everything_else_is_refused() {
         for (body, why) in [
             (String::new(), "no event"),
             ("nonsense".into(), "no event"),

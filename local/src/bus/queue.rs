@@ -82,7 +82,7 @@ impl Queue {
         let message = Message { id: Uuid::new_v4(), kept, receives: 0, failing_since: None, is_suspect: false };
         let is_first = self.insert(message, Instant::now() + delay, 1);
         if is_first && self.keeps_order && arrival == Arrival::Now {
-            tracing::warn!(target: LOG_TARGET, "the database is unavailable: the journal keeps what comes in");
+            tracing::warn!(target: LOG_TARGET, "the database is unavailable: reports are deferred");
         }
     }
 

@@ -1,4 +1,4 @@
-//! How much of what nobody vouches for may be deferred: anybody can send it while the database can't be asked about it.
+//! How many unverified records may be deferred: any client can send them while the database can't be asked about them.
 //!
 //! Users: `heartbeat`, `sentry-envelope`.
 

@@ -1,8 +1,8 @@
-//! A safe place for what is authentic and not sent again, while the database is slow or away: it is stored later, with
+//! A safe place for what is authentic and not sent again, while the database is slow or unavailable: it is stored later, with
 //! the time at which it came and under the same delivery key.
 //!
 //! - [`Deferred`]: what is kept: reports, steps in an incident's life, check-ins, heartbeats.
-//! - [`Deferral`]: store it within the budget, else keep it. [`Allowance`]: how much of what anybody can send.
+//! - [`Deferral`]: store it within the budget, else keep it. [`Allowance`]: how many unverified records.
 //! - [`bus`]: the place, an event `ReportDeferred` that goes to a queue, from which `replay` reads.
 //! - [`packing`]: records as an event's detail, and back. [`json`]: how deep that may be nested.
 //! - [`settle`]: the way back, into the database.
@@ -32,7 +32,7 @@ pub trait Defer: Send + Sync {
     /// Returns when the records are safe: they survive a crash of this process and are stored later.
     ///
     /// # Errors
-    /// When they are not all safe: the caller must not be told otherwise. Some may be stored later all the same, which
+    /// When they are not all safe: the caller must not get another answer. Some may be stored later all the same, which
     /// is harmless: each can be stored twice and counts once.
     fn defer<'a>(
         &'a self,
@@ -105,7 +105,7 @@ impl Deferral {
     /// harmless to repeat.
     ///
     /// # Errors
-    /// When the database refuses the values; when it is away and the record could not be deferred.
+    /// When the database refuses the values; when it is unavailable and the record could not be deferred.
     pub async fn store<T, F, O>(
         &self,
         store: &Store,

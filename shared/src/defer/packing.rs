@@ -92,7 +92,7 @@ pub fn detail_of(record: Value) -> Value {
 }
 
 fn compress(text: &[u8]) -> std::io::Result<String> {
-    // The fastest: somebody waits for an answer.
+    // The fastest: a caller waits for an answer.
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text)?;
     Ok(BASE64.encode(encoder.finish()?))
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_packed_is_refused() {
+    fn what_was_not_packed_is_refused() {
         let good = pack(&[report("boom")], Utc::now()).unwrap().remove(0).detail;
         let with = |name: &str, value: Value| {
             let mut detail = good.clone();

@@ -32,7 +32,7 @@ pub struct DeferredStep {
     /// A report that has to be stored before: the step is about its incident. It may have been deferred by itself too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Box<Report>>,
-    /// What it tells where no incident is known.
+    /// What is reported where no incident is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<Box<Report>>,
 }
@@ -40,7 +40,7 @@ pub struct DeferredStep {
 /// A heartbeat. The token itself is never kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeferredBeat {
-    /// The hash of the token that the job has shown: nobody could look whether it is known.
+    /// The hash of the token that the job has shown: the database could not be asked whether it is known.
     pub token_hash: String,
     /// What the job said, and when.
     pub beat: Beat,

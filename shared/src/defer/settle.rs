@@ -1,7 +1,7 @@
 //! The way back: what was deferred, into the database.
 //!
 //! What was accepted must not be lost, so there is no refusal any more but that of the database itself: a caller who
-//! used one `Idempotency-Key` for two errors would have got 422, but was told 202.
+//! used one `Idempotency-Key` for two errors would have got 422, but got 202.
 //!
 //! Order: reports and steps are taken in the order in which they came, so that an error is known before its end. Check-ins
 //! and heartbeats need none: of two the later one holds, whichever is stored first.
@@ -22,11 +22,11 @@ use crate::store::{check_ins, heartbeats};
 /// What became of a record that was deferred.
 #[derive(Debug)]
 pub enum Settled {
-    /// It is stored, now or before; or there is nobody any more whom it is about.
+    /// It is stored, now or before; or what it is about is gone.
     Stored,
-    /// A step whose incident nobody knows (yet). Nothing was kept of it.
+    /// A step whose incident is not known (yet). Nothing was kept of it.
     Unknown,
-    /// Not now: the database is still away, for this reason; none = there was no time left.
+    /// Not now: the database is still unavailable, for this reason; none = there was no time left.
     Later(Option<IntakeError>),
     /// Never: the database refuses it, or what we make of it.
     Refused(IntakeError),
@@ -43,11 +43,11 @@ impl Settled {
 /// Stores these records, and says of each in turn what became of it. Begins nothing after this instant; the first that
 /// the database is not there for ends it too, so that an outage costs one attempt and not one for each record.
 ///
-/// A queue may deliver a step before the report of its incident: a change that is younger than `overtaken` and finds no
+/// A queue may deliver a step before the report of its incident: a change that is younger than `wait_for_report` and finds no
 /// incident is [`Settled::Unknown`], and keeps nothing. An older one is stored as the step itself says.
-pub async fn settle(intake: &Intake, records: &[Deferred], until: Instant, overtaken: TimeDelta) -> Vec<Settled> {
+pub async fn settle(intake: &Intake, records: &[Deferred], until: Instant, wait_for_report: TimeDelta) -> Vec<Settled> {
     let mut settled: Vec<Settled> = records.iter().map(|_| Settled::Later(None)).collect();
-    settle_again(intake, records, &mut settled, until, overtaken).await;
+    settle_again(intake, records, &mut settled, until, wait_for_report).await;
     settled
 }
 
@@ -57,7 +57,7 @@ pub async fn settle_again(
     records: &[Deferred],
     settled: &mut [Settled],
     until: Instant,
-    overtaken: TimeDelta,
+    wait_for_report: TimeDelta,
 ) {
     let waiting = (0..records.len()).filter(|place| settled[*place].is_later()).collect();
     for run in runs(records, waiting) {
@@ -66,13 +66,13 @@ pub async fn settle_again(
         }
         let answers = match &records[run[0]] {
             Deferred::Report(_) => settle_reports(intake, records, &run).await,
-            other => vec![settle_one(intake, other, overtaken).await],
+            other => vec![settle_one(intake, other, wait_for_report).await],
         };
-        let is_away = answers.iter().any(Settled::is_later);
+        let is_unavailable = answers.iter().any(Settled::is_later);
         for (place, answer) in run.into_iter().zip(answers) {
             settled[place] = answer;
         }
-        if is_away {
+        if is_unavailable {
             break;
         }
     }
@@ -117,11 +117,11 @@ async fn settle_reports(intake: &Intake, records: &[Deferred], places: &[usize])
     settled
 }
 
-async fn settle_one(intake: &Intake, record: &Deferred, overtaken: TimeDelta) -> Settled {
+async fn settle_one(intake: &Intake, record: &Deferred, wait_for_report: TimeDelta) -> Settled {
     let store = intake.store();
     let stored = match record {
         Deferred::Report(report) => return settle_report(intake, report).await,
-        Deferred::Step(step) => return settle_step(intake, step, overtaken).await,
+        Deferred::Step(step) => return settle_step(intake, step, wait_for_report).await,
         Deferred::CheckIn(check_in) => {
             store.run(|client| async move { check_ins::upsert(&client, check_in).await }).await
         }
@@ -132,10 +132,7 @@ async fn settle_one(intake: &Intake, record: &Deferred, overtaken: TimeDelta) ->
     };
     if let Ok(false) = stored {
         let kind = record.kind();
-        tracing::info!(
-            kind,
-            "a deferred {kind} changed nothing: a later one is known, or nobody is known by its token"
-        );
+        tracing::info!(kind, "a deferred {kind} changed nothing: a later one is known, or its token is unknown");
     }
     Settled::from(stored.map(drop).map_err(IntakeError::from))
 }
@@ -147,7 +144,7 @@ async fn settle_report(intake: &Intake, report: &Report) -> Settled {
     }
 }
 
-async fn settle_step(intake: &Intake, deferred: &DeferredStep, overtaken: TimeDelta) -> Settled {
+async fn settle_step(intake: &Intake, deferred: &DeferredStep, wait_for_report: TimeDelta) -> Settled {
     let DeferredStep { change, step, after, otherwise } = deferred;
     if let Some(report) = after {
         let settled = settle_report(intake, report).await;
@@ -155,7 +152,7 @@ async fn settle_step(intake: &Intake, deferred: &DeferredStep, overtaken: TimeDe
             return settled;
         }
     }
-    let may_be_early = *change != Change::Note && Utc::now() - step.received_at < overtaken;
+    let may_be_early = *change != Change::Note && Utc::now() - step.received_at < wait_for_report;
     let step = &Step { keep_unknown: step.keep_unknown && !may_be_early, ..step.clone() };
     let store = intake.store();
     let taken =
@@ -177,8 +174,8 @@ async fn settle_step(intake: &Intake, deferred: &DeferredStep, overtaken: TimeDe
 async fn store_under_another_key(intake: &Intake, report: &Report) -> Settled {
     let mut report = report.clone();
     // Made of the report, so that its next time is the same delivery.
-    let told = format!("{} {}", report.delivery_key, report.content_hash());
-    report.delivery_key = DeliveryKey::derived("reused", told.as_bytes());
+    let name = format!("{} {}", report.delivery_key, report.content_hash());
+    report.delivery_key = DeliveryKey::derived("reused", name.as_bytes());
     let answer: Option<Result<Receipt, IntakeError>> = intake.record_all(vec![report]).await.pop();
     answer.map_or(Settled::Later(None), |answer| Settled::from(answer.map(drop)))
 }

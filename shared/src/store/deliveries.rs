@@ -6,6 +6,6 @@ use chrono::TimeDelta;
 /// letters for 14 more is sent again by people.
 pub const KEEP_REPORTS: TimeDelta = TimeDelta::days(30);
 
-/// Those of steps are few. Sentry resolves by itself what it has not seen for up to 30 days, so a step may be about
+/// Those of steps are few. Sentry resolves by itself what it has not seen for up to 30 days, so a step may report
 /// something that old, and its key is kept for longer.
 pub const KEEP_STEPS: TimeDelta = TimeDelta::days(90);
