@@ -36,7 +36,8 @@ fn every_member() -> Vec<Member> {
 #[tokio::test]
 async fn sql_and_memory_count_members_alike() {
     let (database, all) = (Database::migrated().await, &every_member());
-    let counted = database.store().transaction(|mut client| async move {
+    let store = database.store();
+    let counted = store.transaction(|mut client| async move {
         let transaction = client.transaction().await?;
         groups::lock(&transaction, "group", "route", &json!({}), Utc::now()).await?;
         let mut counted = Vec::new();
