@@ -91,7 +91,8 @@ async fn a_message_goes_on_where_the_newest_one_is() {
         .database
         .store()
         .transaction(|mut client| async move {
-            queue::list_waiting(&client.transaction().await?, receiver, Utc::now(), 10).await
+            let transaction = client.transaction().await?;
+            queue::list_waiting(&transaction, receiver, Utc::now(), 10).await
         })
         .await
         .unwrap();
