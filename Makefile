@@ -24,6 +24,7 @@ DATA_DIR := .local
 # npm packages in tests/sdks.
 NEXTEST_VERSION := 0.9.143
 MACHETE_VERSION := 0.9.2
+DENY_VERSION := 0.20.2
 WHEELS := .config/wheels
 NODE_LOCK := tests/sdks/package-lock.json
 
@@ -86,6 +87,24 @@ test-supabase: $(POSTGRES) nextest servers ## Test Postgres as Supabase serves i
 	cargo nextest run -p harness --test supabase --no-run
 	$(TARGET)/with-postgres cargo nextest run -p harness --test supabase --ignore-default-filter $(ARGS)
 
+.PHONY: test-migrations
+test-migrations: prerequisites $(POSTGRES) nextest ## Run the newest migrations on a million incidents and ten million checks (minutes)
+	cargo build --workspace --bins
+	cargo nextest run -p harness --test migrations --no-run
+	$(TARGET)/with-postgres cargo nextest run -p harness --test migrations --ignore-default-filter --no-capture $(ARGS)
+
+# The commit before the newest migration, or another one.
+BEFORE ?= $(shell git rev-list -1 HEAD -- migrations)^
+.PHONY: test-before
+test-before: prerequisites $(POSTGRES) $(MOTO) $(AIOSMTPD) nextest ## Run the end-to-end tests of the commit before the newest migration on this schema (BEFORE=REF)
+	cargo build --workspace --bins
+	@git rev-parse --verify --quiet "$(BEFORE)" >/dev/null || { echo "$(BEFORE) is not here: fetch the history (git fetch --unshallow), or name another commit (BEFORE=REF)"; exit 1; }
+	@[ -e $(TOOLS)/before ] || git worktree add --quiet --force --detach $(TOOLS)/before "$(BEFORE)"
+	git -C $(TOOLS)/before checkout --quiet --detach "$$(git rev-parse "$(BEFORE)")"
+	@ln -sfn $(TOOLS) $(TOOLS)/before/.tools
+	cd $(TOOLS)/before && CARGO_TARGET_DIR=target cargo build --workspace --bins && CARGO_TARGET_DIR=target cargo nextest run -p harness --test e2e --no-run
+	$(TARGET)/with-postgres sh -c 'cd $(TOOLS)/before && CARGO_TARGET_DIR=target cargo nextest run -p harness --test e2e $(ARGS)'
+
 .PHONY: test-sdks
 test-sdks: $(POSTGRES) $(SENTRY_PYTHON) $(SENTRY_NODE) nextest ## Test Sentry's own SDKs, unmodified, with our DSN (installs them: needs node and npm)
 	cargo build --workspace --bins
@@ -119,12 +138,13 @@ bench-notify: $(POSTGRES) ## Measure notifying people: how soon, and a burst of 
 	$(RELEASE)/bench notify
 
 .PHONY: check
-check: machete $(AWS_TOOLS) ## Check formatting, lints, links and words of the docs, unused dependencies and the template
+check: machete deny $(AWS_TOOLS) ## Check formatting, lints, links and words of the docs, unused dependencies and the template
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cargo test --quiet -p harness --test template -- docs:: words::
 	cargo machete
+	cargo deny check --config .config/deny.toml --hide-inclusion-graph licenses bans sources
 	@test -z "$$(cargo tree --workspace --edges normal,build --invert ring 2>/dev/null)" || { echo "ring is compiled in: there should be one TLS stack"; exit 1; }
 	$(AWS_TOOL)/cfn-lint template.yaml
 	$(AWS_TOOL)/sam validate --lint --template-file template.yaml
@@ -187,6 +207,10 @@ servers:
 .PHONY: machete
 machete:
 	@command -v cargo-machete >/dev/null || { echo "building cargo-machete (a minute, once)"; cargo install cargo-machete --version $(MACHETE_VERSION) --locked --root $(TOOLS); }
+
+.PHONY: deny
+deny:
+	@command -v cargo-deny >/dev/null || { echo "building cargo-deny (minutes, once)"; cargo install cargo-deny --version $(DENY_VERSION) --locked --root $(TOOLS); }
 
 # Offline and without credentials: any region will do, and nothing is reported to a vendor or kept at home.
 AWS_TOOL := SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR=$(TOOLS)/aws/home AWS_DEFAULT_REGION=eu-west-1 PYTHONPATH=$(TOOLS)/aws python3 $(TOOLS)/aws/bin

@@ -60,6 +60,14 @@ pub const FILES: [(&str, &str); 25] = [
 /// # Errors
 /// When the database can't be reached, is behind a transaction pooler, or refuses a statement: nothing is changed.
 pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
+    apply_files(database, &FILES).await
+}
+
+/// As [`apply`], up to the last of these files, which are the first ones of [`FILES`].
+///
+/// # Errors
+/// As [`apply`].
+pub async fn apply_files(database: &DatabaseConfig, files: &[(&str, &str)]) -> anyhow::Result<Vec<String>> {
     let settings = ConnectionSettings::parse(database, "watchkeeper-migrate")?;
     if settings.pooling == Pooling::Transaction {
         bail!(
@@ -72,7 +80,7 @@ pub async fn apply(database: &DatabaseConfig) -> anyhow::Result<Vec<String>> {
         settings.connect().await.with_context(|| format!("can't reach the database at {}", settings.place()))?;
     // Locked until the connection ends, whatever happens.
     client.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")).await.context("take the migration lock")?;
-    let migrations = FILES
+    let migrations = files
         .iter()
         .map(|(name, sql)| Migration::unapplied(&refinery_name(name), sql))
         .collect::<Result<Vec<_>, _>>()

@@ -25,7 +25,7 @@ async fn incidents_of(database: &Database) -> Vec<(&'static str, IncidentSubject
         Event::IncidentResolved(event) => Some(("resolved", event.incident)),
         Event::AlertEscalated(event) => match event.escalation {
             Escalation::Severity(incident) => Some(("severity", incident)),
-            Escalation::Unacknowledged { .. } => None,
+            Escalation::Unacknowledged(_) => None,
         },
         _ => None,
     };
@@ -266,11 +266,9 @@ async fn an_escalation_names_its_group_its_policy_and_its_receivers() {
     database.store().run(|client| async move { escalations::claim_due(&client, now).await }).await.unwrap();
     let all = published(&database).await;
     let Event::AlertEscalated(event) = &all[0].event else { panic!("{all:?}") };
-    let Escalation::Unacknowledged { group_key, policy, step, receivers } = &event.escalation else {
-        panic!("{event:?}")
-    };
-    assert_eq!((group_key.as_str(), policy.as_str(), *step), ("g", "on-call", 1));
-    assert_eq!((receivers[0].to_string(), event.escalated_at.timestamp()), ("sms".to_owned(), now.timestamp()));
+    let Escalation::Unacknowledged(step) = &event.escalation else { panic!("{event:?}") };
+    assert_eq!((step.group_key.as_str(), step.policy.as_str(), step.step), ("g", "on-call", 1));
+    assert_eq!((step.receivers[0].to_string(), event.escalated_at.timestamp()), ("sms".to_owned(), now.timestamp()));
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ async fn one_that_is_always_refused_waits_longer_each_time_shows_and_holds_up_no
     assert_eq!(ready.status, 200);
     assert_eq!((&ready.body["outbox"]["waiting"], &ready.body["outbox"]["failing"]), (&json!(1), &json!(1)));
     assert_eq!(ready.body["outbox"]["last_error"], "InternalFailure", "anybody may ask");
-    assert!(ready.body["warnings"].to_string().contains("1 event is not taken"), "{}", ready.body);
+    assert!(ready.body["warnings"].to_string().contains("1 event is refused by the bus"), "{}", ready.body);
     assert!(ready.body["outbox_lag_seconds"].as_f64().unwrap() > 59.0);
     let status = stack.get("/status").await.body;
     assert_eq!(status["outbox"]["last_error"], "InternalFailure: no");

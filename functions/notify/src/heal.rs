@@ -1,8 +1,8 @@
 //! A heal run: which receivers are notified of it, from none to all of the escalation policy.
 
 use chrono::{DateTime, Utc};
-use shared::events::HealOutcome;
-use shared::model::{HealRuns, IncidentId, Receiver, Subject};
+use shared::events::{HealFinished, HealOutcome};
+use shared::model::{HealRuns, Receiver, Subject};
 use shared::store::notifications::members;
 use shared::store::notifications::subjects;
 use shared::store::{StoreError, Transaction};
@@ -11,7 +11,6 @@ use uuid::Uuid;
 use crate::App;
 use crate::apply::LockedGroup;
 use crate::evaluate;
-use crate::event::HealRun;
 use crate::membership::{GroupRef, groups_of};
 use crate::notification::{NotificationKind, ProblemState};
 use crate::plan::{About, Key, Planned, Trigger};
@@ -48,17 +47,18 @@ fn response(attempt: u32, outcome: HealOutcome) -> Response {
 pub(crate) async fn run(
     app: &App,
     rules: &Rules,
-    run: &HealRun,
+    run: &HealFinished,
     event_id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let HealRun { incident_id, playbook, attempt, message, .. } = run;
-    let subject = Subject::Incident(IncidentId::from_stored(incident_id.clone()));
+    let HealFinished { incident, playbook, attempt, message, .. } = run;
+    let incident_id = &incident.incident_id;
+    let subject = Subject::Incident(incident_id.clone());
     let remark = format!("{playbook}, attempt {attempt}: {message}");
     match response(*attempt, run.outcome) {
         Response::Ignore => Ok(()),
         Response::Log => {
-            tracing::warn!(incident.id = incident_id, "{playbook} ran a second time for {incident_id}: {message}");
+            tracing::warn!(incident.id = %incident_id, "{playbook} ran a second time for {incident_id}: {message}");
             Ok(())
         }
         Response::Escalate => evaluate::run(app, rules, &subject, &Trigger::HealFailed { remark }, event_id, now).await,

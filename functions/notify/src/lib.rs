@@ -18,7 +18,6 @@ pub mod channel;
 mod decide;
 mod deliver;
 mod evaluate;
-mod event;
 mod heal;
 mod limits;
 mod membership;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, Utc};
-use shared::model::{IncidentId, Subject};
+use shared::events::{AlertSubject, Escalation, Event, IncidentSubject, ReceivedEvent};
+use shared::model::Subject;
 use shared::store::notifications::subjects;
 use shared::store::{StoreError, chain};
 use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 use crate::App;
-use crate::event::{self, Heard, What};
 use crate::plan::Trigger;
 use crate::rules::Rules;
 use crate::{evaluate, heal, step};
@@ -30,11 +30,9 @@ pub async fn receive(app: &App, batch: SqsEvent) -> SqsBatchResponse {
     let mut events = Vec::with_capacity(batch.records.len());
     for message in batch.records {
         let id = message.message_id.unwrap_or_default();
-        match event::parse(message.body.as_deref().unwrap_or_default()) {
-            Ok(Heard { what: What::Nothing, .. }) => {
-                tracing::debug!(message.id = id, "ignored message {id}: nothing to notify");
-            }
-            Ok(event) => events.push((id, event)),
+        match Event::read(message.body.as_deref().unwrap_or_default()) {
+            Ok(None) => tracing::debug!(message.id = id, "ignored message {id}: an event of another version"),
+            Ok(Some(event)) => events.push((id, event)),
             Err(error) => {
                 tracing::error!(message.id = id, error = %chain(&error), "refused message {id}: it can't be read");
             }
@@ -57,7 +55,7 @@ pub async fn receive(app: &App, batch: SqsEvent) -> SqsBatchResponse {
 }
 
 /// Evaluates several events at a time; returns the ids of those that failed or were not reached in time.
-async fn evaluate_all(app: &App, rules: Arc<Rules>, events: Vec<(String, Heard)>, now: DateTime<Utc>) -> Vec<String> {
+async fn evaluate_all(app: &App, rules: Arc<Rules>, events: Vec<(String, ReceivedEvent)>, now: DateTime<Utc>) -> Vec<String> {
     let mut failed: BTreeSet<String> = events.iter().map(|(id, _)| id.clone()).collect();
     let mut evaluations: JoinSet<Option<String>> = JoinSet::new();
     // A task that does not return its id has failed, for whatever reason.
@@ -90,23 +88,37 @@ async fn evaluate_all(app: &App, rules: Arc<Rules>, events: Vec<(String, Heard)>
     failed.into_iter().collect()
 }
 
-async fn evaluate_event(app: &App, rules: &Rules, event: &Heard, now: DateTime<Utc>) -> Result<(), StoreError> {
-    let incident = |id: &String| Subject::Incident(IncidentId::from_stored(id.clone()));
-    match &event.what {
-        What::Nothing => Ok(()),
-        What::Incident(id) => evaluate::run(app, rules, &incident(id), &Trigger::Event, event.id, now).await,
-        What::Worse(id) => evaluate::run(app, rules, &incident(id), &Trigger::SeverityRaised, event.id, now).await,
-        What::Alert(id) => {
-            let id = *id;
-            let subject = app.store.run(|client| async move { subjects::subject_of_alert(&client, id).await });
-            match subject.await? {
-                Some(subject) => evaluate::run(app, rules, &subject, &Trigger::Event, event.id, now).await,
-                None => Ok(()),
-            }
-        }
-        What::Unacknowledged(escalation) => step::run(app, rules, escalation, event.id, now).await,
-        What::Heal(run) => heal::run(app, rules, run, event.id, now).await,
+async fn evaluate_event(app: &App, rules: &Rules, received: &ReceivedEvent, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let id = received.id;
+    let of = |incident: &IncidentSubject| Some(Subject::Incident(incident.incident_id.clone()));
+    let (subject, trigger) = match &received.event {
+        Event::IncidentOpened(event) => (of(&event.incident), Trigger::Event),
+        Event::IncidentReopened(event) => (of(&event.incident), Trigger::Event),
+        Event::IncidentAcknowledged(event) => (of(&event.incident), Trigger::Event),
+        Event::IncidentResolved(event) => (of(&event.incident), Trigger::Event),
+        Event::AlertRaised(event) => (subject_of(app, &event.alert).await?, Trigger::Event),
+        Event::AlertAcknowledged(event) => (subject_of(app, &event.alert).await?, Trigger::Event),
+        Event::AlertResolved(event) => (subject_of(app, &event.alert).await?, Trigger::Event),
+        Event::AlertEscalated(event) => match &event.escalation {
+            Escalation::Severity(incident) => (of(incident), Trigger::SeverityRaised),
+            Escalation::Unacknowledged(step) => return step::run(app, rules, step, id, now).await,
+        },
+        Event::HealFinished(run) => return heal::run(app, rules, run, id, now).await,
+        Event::ServiceStateChanged(_) | Event::ReportDeferred(_) => return Ok(()),
+    };
+    match subject {
+        Some(subject) => evaluate::run(app, rules, &subject, &trigger, id, now).await,
+        None => Ok(()),
     }
+}
+
+/// The incident of an alert, or the alert itself; none if it was deleted.
+async fn subject_of(app: &App, alert: &AlertSubject) -> Result<Option<Subject>, StoreError> {
+    if let Some(incident_id) = &alert.incident_id {
+        return Ok(Some(Subject::Incident(incident_id.clone())));
+    }
+    let id = alert.alert_id;
+    app.store.run(|client| async move { subjects::subject_of_alert(&client, id).await }).await
 }
 
 /// Logs why an event was not evaluated. It is received again, whatever the reason: a defect of ours may be fixed by then, and

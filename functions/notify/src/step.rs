@@ -1,6 +1,7 @@
 //! A step of an escalation: its receivers are notified of what is unacknowledged, if that is still so.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use shared::events::EscalationStep;
 use shared::store::notifications::members::Named;
 use shared::store::notifications::{escalation, groups};
 use shared::store::{StoreError, Transaction};
@@ -8,7 +9,6 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::apply::LockedGroup;
-use crate::event::Step;
 use crate::membership::GroupRef;
 use crate::notification::NotificationKind;
 use crate::plan::{About, Key, Planned};
@@ -26,7 +26,7 @@ const MUTED: TimeDelta = TimeDelta::minutes(1);
 pub(crate) async fn run(
     app: &App,
     rules: &Rules,
-    step: &Step,
+    step: &EscalationStep,
     event_id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
@@ -46,7 +46,7 @@ pub(crate) async fn run(
 async fn notify(
     transaction: &Transaction<'_>,
     rules: &Rules,
-    (step, group): (&Step, &GroupRef),
+    (step, group): (&EscalationStep, &GroupRef),
     event_id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {

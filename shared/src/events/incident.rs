@@ -79,14 +79,18 @@ pub enum Escalation {
     /// The incident's severity was raised.
     Severity(IncidentSubject),
     /// Nothing in a notification group was acknowledged in time: a step of its escalation policy is due.
-    Unacknowledged {
-        /// The notification group.
-        group_key: String,
-        /// The escalation policy's name.
-        policy: String,
-        /// Which step, from 1.
-        step: u32,
-        /// The receivers of the step.
-        receivers: Vec<Receiver>,
-    },
+    Unacknowledged(EscalationStep),
+}
+
+/// A due step of an escalation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EscalationStep {
+    /// The notification group.
+    pub group_key: String,
+    /// The escalation policy's name.
+    pub policy: String,
+    /// Which step, from 1.
+    pub step: u32,
+    /// The receivers of the step.
+    pub receivers: Vec<Receiver>,
 }

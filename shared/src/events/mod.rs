@@ -23,13 +23,13 @@ pub use alert::{AlertAcknowledged, AlertRaised, AlertResolved, AlertSubject};
 pub use deferral::ReportDeferred;
 pub use heal::{HealFinished, HealOutcome};
 pub use incident::{
-    AlertEscalated, Escalation, IncidentAcknowledged, IncidentOpened, IncidentReopened, IncidentResolved,
-    IncidentSubject,
+    AlertEscalated, Escalation, EscalationStep, IncidentAcknowledged, IncidentOpened, IncidentReopened,
+    IncidentResolved, IncidentSubject,
 };
 pub use outbox::{IncompleteEvent, PendingEvent, complete};
 pub use service::ServiceStateChanged;
 
-use crate::model::uuid_at;
+use crate::model::{AlertType, Category, DEFAULT_ENVIRONMENT, Severity, uuid_at};
 
 /// The version of every detail; raised when a field changes its meaning.
 pub const VERSION: u32 = 1;
@@ -174,9 +174,28 @@ impl Event {
         if version != VERSION {
             return Err(EventError::Version { detail_type, found: version });
         }
-        let event = serde_json::from_str(body).map_err(|source| EventError::Detail { detail_type, source })?;
+        let event = serde_json::from_str(body)
+            .or_else(|source| of_version_before(body).ok_or(source))
+            .map_err(|source| EventError::Detail { detail_type, source })?;
         Ok(Some(ReceivedEvent { id, event }))
     }
+}
+
+/// An event of a program before 0.2, whose details lacked some fields of their subjects: such events may wait in a queue
+/// during a deployment. Consumers read the current state by the subject's id.
+fn of_version_before(body: &str) -> Option<Event> {
+    let mut message: Value = serde_json::from_str(body).ok()?;
+    let detail = message.get_mut("detail")?.as_object_mut()?;
+    let time = DateTime::UNIX_EPOCH;
+    let missing = json!({
+        "severity": Severity::Medium, "category": Category::Unknown, "application": "unknown",
+        "environment": DEFAULT_ENVIRONMENT, "title": "", "detected_at": time, "alert_type": AlertType::ServiceDown,
+        "service": "", "message": "", "raised_at": time,
+    });
+    for (name, value) in missing.as_object()? {
+        detail.entry(name).or_insert_with(|| value.clone());
+    }
+    serde_json::from_value(message).ok()
 }
 
 #[cfg(test)]

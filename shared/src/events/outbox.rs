@@ -7,10 +7,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    AlertAcknowledged, AlertEscalated, AlertRaised, AlertResolved, AlertSubject, Escalation, Event, HealFinished,
+    AlertAcknowledged, AlertEscalated, AlertRaised, AlertResolved, AlertSubject, Escalation, EscalationStep, Event, HealFinished,
     HealOutcome, IncidentAcknowledged, IncidentOpened, IncidentReopened, IncidentResolved, IncidentSubject,
 };
-use crate::model::Receiver;
 
 /// A row of the outbox, with its subject.
 #[derive(Debug, Clone)]
@@ -71,9 +70,7 @@ pub fn complete(row: &PendingEvent) -> Result<Event, IncompleteEvent> {
         "AlertEscalated" => {
             let escalation = match row.facts()? {
                 EscalationFacts::Severity => Escalation::Severity(row.incident()?),
-                EscalationFacts::Unacknowledged { group_key, policy, step, receivers } => {
-                    Escalation::Unacknowledged { group_key, policy, step, receivers }
-                }
+                EscalationFacts::Unacknowledged(step) => Escalation::Unacknowledged(step),
             };
             Event::AlertEscalated(AlertEscalated { escalation, escalated_at: at })
         }
@@ -91,7 +88,7 @@ pub fn complete(row: &PendingEvent) -> Result<Event, IncompleteEvent> {
 #[serde(tag = "reason", rename_all = "snake_case")]
 enum EscalationFacts {
     Severity,
-    Unacknowledged { group_key: String, policy: String, step: u32, receivers: Vec<Receiver> },
+    Unacknowledged(EscalationStep),
 }
 
 /// What the outbox holds of a heal run beside its subject.
