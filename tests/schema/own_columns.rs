@@ -155,6 +155,9 @@ notification_members
     fired_at timestamptz not null
     changed_at timestamptz not null
     renewed boolean not null default false
+    labels jsonb
+    severity text
+    environment text
 notifications
     id uuid primary key not null
     seq bigint not null
@@ -177,6 +180,10 @@ notifications
     created_at timestamptz not null
     sent_at timestamptz
     replayed_at timestamptz
+    problem_state text
+    problem_severity text
+    problem_title text
+    incident_id text
 notification_receivers
     channel text not null
     recipient text not null
