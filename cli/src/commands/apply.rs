@@ -111,7 +111,8 @@ fn check_parents(file: &ServicesFile, path: &Path, configured: &[Configured], ch
     let is_removed = |spec: &ServiceSpec| {
         changes.removed.iter().any(|it| (&it.service, &it.environment) == (&spec.name, &spec.environment))
     };
-    let others: Vec<ServiceSpec> = configured.iter().map(|it| it.spec.clone()).filter(|spec| !is_removed(spec)).collect();
+    let others: Vec<ServiceSpec> =
+        configured.iter().map(|it| it.spec.clone()).filter(|spec| !is_removed(spec)).collect();
     file.check_parents(&others).map_err(|refusal| services_file::refused(path, &refusal))
 }
 

@@ -47,7 +47,10 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
     match silence {
         Silence::Add(_) => {
             let (id, until) = (answer["id"].as_str().unwrap_or("-"), local_instant(&answer["ends_at"]));
-            say(one_line(&format!("No notifications about {} until {until}. Silence {id}", meant(&answer["matchers"]))));
+            say(one_line(&format!(
+                "No notifications about {} until {until}. Silence {id}",
+                meant(&answer["matchers"])
+            )));
         }
         Silence::List => print(&answer),
         Silence::End(EndSilence { id, .. }) => say(format_args!("Silence {id} has ended.")),

@@ -33,7 +33,7 @@ pub struct Setting {
 /// A new service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Added {
-    /// ServiceKey.
+    /// The service.
     #[serde(flatten)]
     pub which: ServiceKey,
     /// Its kind.
@@ -45,7 +45,7 @@ pub struct Added {
 /// A changed service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
-    /// ServiceKey.
+    /// The service.
     #[serde(flatten)]
     pub which: ServiceKey,
     /// Its changed settings.
@@ -74,7 +74,7 @@ pub struct Changes {
 /// A service of another file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Elsewhere {
-    /// ServiceKey.
+    /// The service.
     #[serde(flatten)]
     pub which: ServiceKey,
     /// The file that it came from; none = unknown.

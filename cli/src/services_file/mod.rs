@@ -39,8 +39,8 @@ use toml::de::DeTable;
 
 use self::fields::{Fields, get, refuse_unknown, text};
 use self::keys::{of_defaults, refuse_foreign};
-use self::problems::Problems;
 pub use self::problems::FileRefusal;
+use self::problems::Problems;
 
 /// A parsed file.
 #[derive(Debug)]

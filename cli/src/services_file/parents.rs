@@ -25,15 +25,15 @@ pub(super) fn check(services: &[Placed], others: &[ServiceSpec]) -> Result<(), F
                 problems.insert((*parents_line, what));
             }
         }
-        if let Some(circle) = circle_from(&graph, environment, &spec.name) {
-            problems.insert((*parents_line, format!("parents: a circle: {}", circle.join(" → "))));
+        if let Some(cycle) = cycle_from(&graph, environment, &spec.name) {
+            problems.insert((*parents_line, format!("parents: a cycle: {}", cycle.join(" → "))));
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(FileRefusal(problems.into_iter().collect())) }
 }
 
 /// The path from a service over its parents back to itself, if there is one.
-fn circle_from(graph: &BTreeMap<(&str, &str), &[String]>, environment: &str, start: &str) -> Option<Vec<String>> {
+fn cycle_from(graph: &BTreeMap<(&str, &str), &[String]>, environment: &str, start: &str) -> Option<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut paths = vec![vec![start.to_owned()]];
     while let Some(path) = paths.pop() {

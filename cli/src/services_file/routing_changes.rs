@@ -246,7 +246,8 @@ mod tests {
                 "~ routes in another order",
             ]
         );
-        let expected = ["routes: 1 added, 1 changed, 1 removed, 1 unchanged, in another order", "escalations: 1 changed"];
+        let expected =
+            ["routes: 1 added, 1 changed, 1 removed, 1 unchanged, in another order", "escalations: 1 changed"];
         assert_eq!(changes.summary(), expected);
         assert_eq!(changes.wanted, Some(wanted));
     }

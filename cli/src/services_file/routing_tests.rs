@@ -8,7 +8,7 @@ const EVERYTHING: &str = include_str!("everything.toml");
 
 fn routing(text: &str) -> Routing {
     let file = parse(text).unwrap_or_else(|refusal| panic!("{refusal}\n{text}"));
-    file.routing.unwrap_or_else(|| panic!("{text} says who is expected"))
+    file.routing.unwrap_or_else(|| panic!("{text} has no routing"))
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn each_invalid_receiver_is_refused_with_a_reason() {
 fn missing_settings_of_a_route_are_reported_at_its_first_line() {
     for (text, expected) in [
         ("[[routes]]\nchannels = [\"slack\"]\n", "line 1: name is missing"),
-        ("[[routes]]\nname = \"a\"\n", "line 1: channels is missing: [] = nobody is expected"),
+        ("[[routes]]\nname = \"a\"\n", "line 1: channels is missing: [] = no notifications"),
         ("[[routes]]\nname = \"\"\nchannels = []\n", "line 2: name: a name has 1 to 60"),
         ("[routes]\nname = \"a\"\n", "line 1: routes must be tables: [[routes]]"),
         ("routes = [3]\n", "line 1: routes must be tables: [[routes]]"),

@@ -161,8 +161,8 @@ fn parents_exist_in_the_same_environment_and_form_no_cycle() {
     assert_eq!(
         refusal,
         "  line 4: parents: there is no service \"databse\" in environment \"production\", did you mean \"database\"?\n  \
-         line 8: parents: a circle: b → c → stored → b\n  \
-         line 12: parents: a circle: c → stored → b → c\n  \
+         line 8: parents: a cycle: b → c → stored → b\n  \
+         line 12: parents: a cycle: c → stored → b → c\n  \
          line 17: parents: there is no service \"stored\" in environment \"test\""
     );
 }

@@ -55,7 +55,7 @@ async fn health_answers_with_256_descriptors_while_thousands_of_clients_hang() {
 }
 
 #[tokio::test]
-async fn that_no_descriptor_is_left_is_said_with_what_to_do_and_health_answers() {
+async fn exhausted_descriptors_are_logged_with_a_remedy_and_health_answers() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let stack = Start::on(&scratch).variable("DATABASE_URL", &database.url()).ready().await;
     let open = fs::read_dir(format!("/proc/{}/fd", stack.pid())).unwrap().count();
