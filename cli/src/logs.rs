@@ -1,5 +1,5 @@
-//! Log output: JSON lines to a file per day, readable lines to a terminal. Logs contain names and addresses, so only their
-//! owner can read the files.
+//! Log output: JSON lines to a file per day, readable lines to a terminal. Logs contain names and addresses, so only
+//! their owner can read the files.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, IsTerminal as _, Write};
@@ -21,8 +21,8 @@ use crate::feed::Feed;
 /// Retention: one file per day.
 const FILES: usize = 14;
 
-/// Logs of a running stack: to `DATA_DIR/logs/`, to the feed, and to standard error if that is a terminal and there is no
-/// feed or `RUST_LOG` is set.
+/// Logs of a running stack: to `DATA_DIR/logs/`, to the feed, and to standard error if that is a terminal and there is
+/// no feed or `RUST_LOG` is set.
 ///
 /// # Errors
 /// When the folder can't be written to.

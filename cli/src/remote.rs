@@ -1,6 +1,6 @@
 //! The HTTP client of the API of a running Watchkeeper.
 //!
-//! Invariants: no token is sent over a network unencrypted, and no redirect is followed, so no other server receives it.
+//! Invariants: no token is sent over a network unencrypted; no redirect is followed, so no other server receives it.
 
 use std::time::Duration;
 

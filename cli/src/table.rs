@@ -1,7 +1,7 @@
 //! Tables that fit the terminal, one line per row; unlimited width if standard output is no terminal.
 //!
-//! IDs and names are never cut, so that they can be copied and piped; long texts are cut with an ellipsis; optional columns
-//! are left out by rank. `--json` has everything.
+//! IDs and names are never cut, so that they can be copied and piped; long texts are cut with an ellipsis; optional
+//! columns are left out by rank. `--json` has everything.
 
 use std::fmt;
 

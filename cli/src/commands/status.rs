@@ -1,5 +1,5 @@
-//! `watchkeeper status`: service states, open incidents, failing receivers. Exit code 1 when something is down or degraded, or a CRITICAL or HIGH
-//! incident is open.
+//! `watchkeeper status`: service states, open incidents, failing receivers. Exit code 1 when something
+//! is down or degraded, or a CRITICAL or HIGH incident is open.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! `watchkeeper start --demo`: reports errors, checks a demo service through an outage, prints the incidents, and ends.
 //!
-//! Errors are sent over HTTP; the demo service is checked while it is healthy, while it fails, and after it has recovered.
-//! The exit code is 0 if the outage's incident was opened and resolved.
+//! Errors are sent over HTTP; the demo service is checked while it is healthy, while it fails, and after it recovers. The
+//! exit code is 0 if the outage's incident was opened and resolved.
 
 mod target;
 
@@ -136,8 +136,8 @@ impl Demo<'_> {
         Ok(incident)
     }
 
-    /// Removes and stores the service, so that it has no history: an earlier demo may have been interrupted, and several
-    /// would make it flap.
+    /// Removes and stores the service, so that it has no history: an earlier demo may have been interrupted, and
+    /// several would make it flap.
     async fn store_service(&self, service: ServiceSpec) -> Result<(), StoreError> {
         let removed = &[(service.name.clone(), service.environment.clone())];
         let (service, none) = (&[service], &BTreeMap::new());

@@ -1,4 +1,4 @@
-//! The values of an entry: looked up in the entry, its environment's table and the defaults, and converted to their types.
+//! The values of an entry: looked up in the entry, its environment's table and the defaults, and converted.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

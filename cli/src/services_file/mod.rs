@@ -1,9 +1,9 @@
-//! Services, routes and escalations as code: the TOML file of `watchkeeper apply`. An invalid file is refused as a whole, with
-//! line and reason of each problem.
+//! Services, routes and escalations as code: the TOML file of `watchkeeper apply`. An invalid file is refused as a
+//! whole, with line and reason of each problem.
 //!
 //! Steps: text → tables with positions ([`toml::de`]) → services of each entry (`entry`; several with `addresses` and
-//! `supabase`) → checks across services (unique names, `parents`). `routing` parses routes and escalations; [`changes`] and
-//! [`routing_changes`] compare with what is stored.
+//! `supabase`) → checks across services (unique names, `parents`). `routing` parses routes and escalations;
+//! [`changes`] and [`routing_changes`] compare with what is stored.
 
 mod addresses;
 pub mod changes;
@@ -63,7 +63,7 @@ struct Placed {
 /// Reads the file.
 ///
 /// # Errors
-/// With file, lines and reasons: not TOML, unknown or missing settings, values out of their range, a service named twice.
+/// With file, lines and reasons: invalid TOML, unknown or missing settings, values out of range, duplicate services.
 pub fn read(path: &Path) -> anyhow::Result<ServicesFile> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     parse(&text).map_err(|refusal| refused(path, &refusal))

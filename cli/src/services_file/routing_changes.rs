@@ -49,8 +49,8 @@ pub struct RoutingChanges {
 }
 
 impl RoutingChanges {
-    /// Compares the file of this name with the stored routing, which came from `owner`. A file with routing replaces all of
-    /// it; one without removes it only if it came from the same file.
+    /// Compares the file of this name with the stored routing, which came from `owner`. A file with routing replaces
+    /// all of it; one without removes it only if it came from the same file.
     #[must_use]
     pub fn of(
         file: &FileName,

@@ -1,5 +1,5 @@
-//! Refuses secrets in a file: it is shown, stored and shared. Secrets are referenced (`${PROBE_SECRET_…}`); the probe reads
-//! them from its environment.
+//! Refuses secrets in a file: it is shown, stored and shared. Secrets are referenced (`${PROBE_SECRET_…}`); the probe
+//! reads them from its environment.
 
 use reqwest::Url;
 use shared::model::{CheckSettings, variables};

@@ -1,5 +1,5 @@
-//! Reports all invalid settings of a service. `validated` returns the first error only, so each reported setting is replaced
-//! by a valid one, and the service is validated again, a bounded number of times.
+//! Reports all invalid settings of a service. `validated` returns the first error only, so each reported setting is
+//! replaced by a valid one, and the service is validated again, a bounded number of times.
 
 use shared::model::{AlertPolicy, CheckSettings, Kind, ServiceSpec};
 

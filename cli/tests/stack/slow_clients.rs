@@ -24,7 +24,7 @@ fn hang(stack: &Stack, count: usize, begun: &[u8]) -> Vec<TcpStream> {
     (0..count).map(connect).collect()
 }
 
-/// The first line of the answer of `/health`, on a connection of its own: one that is kept and idle makes room like any other.
+/// The first line of the answer of `/health`, on a connection of its own: an idle one may be closed to accept others.
 fn health(stack: &Stack) -> String {
     let mut stream = hang(stack, 1, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").remove(0);
     let mut answer = String::new();

@@ -13,8 +13,8 @@ use crate::services_file::ServicesFile;
 use crate::services_file::changes::Changes;
 use crate::services_file::routing_changes::RoutingChanges;
 
-/// Detects another file of the same name: it has nothing of what was applied from a file of its name. Such a file may not
-/// prune without `--yes`; without `--prune` it only causes a warning.
+/// Detects another file of the same name: it has nothing of what was applied under its name. It may not prune without
+/// `--yes`; without `--prune` it only causes a warning.
 ///
 /// # Errors
 /// [`Misuse`] when it would prune.

@@ -1,5 +1,5 @@
-//! The signals that stop the stack: Ctrl-C, SIGTERM, the end of its terminal (SIGHUP) and Ctrl-\ (SIGQUIT). Each stops it
-//! cleanly, since the database is a process of its own that would keep running.
+//! The signals that stop the stack: Ctrl-C, SIGTERM, SIGHUP (its terminal is closed) and Ctrl-\ (SIGQUIT). Each stops
+//! it cleanly, since the database is a process of its own that would keep running.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
