@@ -1,4 +1,4 @@
-//! What the command line understands. Wrong use ends with exit code 2 (clap's own).
+//! The arguments of the command line. Wrong use ends with exit code 2 (clap's own).
 
 use std::path::PathBuf;
 
@@ -11,18 +11,18 @@ use uuid::Uuid;
 
 /// The monitoring agent: errors in, health checks each minute, classified incidents in Postgres.
 #[derive(Debug, Parser)]
-// Of an option that is given twice the last one counts: scripts and make give defaults first.
+// The last one of a repeated option wins: scripts and make pass defaults first.
 #[command(name = "watchkeeper", version, arg_required_else_help = true, args_override_self = true)]
 pub struct Arguments {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// What every command takes.
+    /// The options of every command.
     #[command(flatten)]
     pub global: Global,
 }
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Where the local stack keeps its data
@@ -38,33 +38,33 @@ pub struct Global {
 pub enum Command {
     /// Run everything here: database, HTTP endpoints, the minute's checks
     Start(Start),
-    /// Bring the database's schema up to date (`DIRECT_URL`, else `DATABASE_URL`, else the running stack's)
+    /// Migrate the database's schema (`DIRECT_URL`, else `DATABASE_URL`, else the running stack's)
     Migrate,
-    /// Make services, and who is told of what, what a TOML file says; shows what changes
+    /// Apply the services, routes and escalations of a TOML file; shows what changes
     Apply(Apply),
     /// Check every service now
     Check,
-    /// Show how everything stands
+    /// Show service states, open incidents and failing receivers
     Status,
-    /// Make, list and remove applications that report with a DSN
+    /// Add, list and remove applications that report with a DSN
     #[command(subcommand)]
     Apps(Apps),
     /// List incidents: open ones first, the newest change first
     Incidents(Incidents),
-    /// Show one incident whole: what is known of it, samples, timeline
+    /// Show one incident in full: fields, samples, timeline
     Incident(ShowIncident),
     /// List alerts: those that are not resolved first, newest first
     Alerts(Alerts),
-    /// Take an incident or an alert: nobody else is woken for it
+    /// Acknowledge an incident or an alert: it is not escalated any further
     Ack(React),
-    /// End an incident or an alert by hand
+    /// Resolve an incident or an alert by hand
     Resolve(React),
-    /// Let nobody be told of some problems for some time
+    /// Suppress notifications about some problems for some time
     #[command(subcommand)]
     Silence(Silence),
-    /// List the messages that people were sent, newest first
+    /// List notifications, newest first
     Notifications(Notifications),
-    /// Report an error, to see what becomes of it
+    /// Report a test error
     SendTestError(SendTestError),
 }
 
@@ -74,7 +74,7 @@ pub struct Start {
     /// The port to listen on, on 127.0.0.1 (0 = any free one) [default: PORT, else 8080]
     #[arg(long)]
     pub port: Option<u16>,
-    /// Walk through the main job on a demo service, print what became of it, and end
+    /// Run a demo: report errors, check a demo service, print the incidents, and exit
     #[arg(long)]
     pub demo: bool,
 }
@@ -88,10 +88,10 @@ pub struct Apply {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove services (and routes) that came from the file of this name and stand in it no more; asks before
+    /// Remove services and routes that came from the file of this name and are no longer in it; asks first
     #[arg(long)]
     pub prune: bool,
-    /// Do not ask before something is removed, or a file takes the place of another one of its name
+    /// Do not ask before something is removed, or before another file of the same name is replaced
     #[arg(long)]
     pub yes: bool,
 }
@@ -99,50 +99,50 @@ pub struct Apply {
 /// `apps`
 #[derive(Debug, Subcommand)]
 pub enum Apps {
-    /// Make an application and print its DSN; of one that is there, change what is named and print it again
+    /// Add an application and print its DSN; if it exists, change the given settings and print the DSN
     Add(AddApp),
-    /// Show every application with its DSN and what it has sent this month
+    /// List the applications with their DSNs and this month's events
     List,
     /// Give an application a new DSN; the old ones are refused within seconds
     RotateKey(NamedApp),
-    /// Refuse whatever an application sends; what it has sent stays
+    /// Remove an application: its reports are refused, its incidents stay
     Remove(NamedApp),
 }
 
 /// `apps add`
 #[derive(Debug, Args)]
 pub struct AddApp {
-    /// What its incidents are filed under; the number of one that is there
+    /// The application's name, or the number of an existing one
     #[arg(value_name = "NAME|NUMBER", value_parser = NameOrNumber::parse)]
     pub name: NameOrNumber,
-    /// The environment of what it reports without naming one [default: that of the only application of this name, if any]
+    /// The environment of reports that name none [default: that of the only application of this name, if any]
     #[arg(long, value_parser = ApplicationName::parse)]
     pub environment: Option<ApplicationName>,
-    /// Take at most this many events in five minutes [default: 5000]
+    /// Accept at most this many events in five minutes [default: 5000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub burst: Option<i64>,
-    /// Take at most this many events in an hour [default: 20000]
+    /// Accept at most this many events in an hour [default: 20000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub per_hour: Option<i64>,
-    /// Take at most this many events in a month [default: as many as there are]
+    /// Accept at most this many events in a month [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub per_month: Option<i64>,
-    /// Its DSN stands in a page, for everybody to read: --max-severity HIGH --new-per-hour 20, unless these say otherwise
+    /// Its DSN is public, in a web page: the defaults are --max-severity HIGH --new-per-hour 20
     #[arg(long)]
     pub browser: bool,
-    /// Its incidents become at most this severe; `none` takes the bound away
+    /// The highest severity of its incidents; `none` removes the limit
     #[arg(long, value_name = "LEVEL", value_parser = SeverityBound::parse)]
     pub max_severity: Option<SeverityBound>,
-    /// Pages that may use its DSN, such as shop.example.com or *.example.com; again for more; `*` for all
+    /// Pages that may use its DSN, such as shop.example.com or *.example.com; repeatable; `*` for all
     #[arg(long, value_name = "ORIGIN", value_parser = AllowedOrigin::parse)]
     pub origin: Vec<AllowedOrigin>,
-    /// Open at most this many incidents within an hour; one more counts the rest [default: 100]
+    /// Open at most this many incidents in an hour; one more incident counts the rest [default: 100]
     #[arg(long, value_name = "N",
         value_parser = clap::value_parser!(i32).range(0..=i64::from(ApplicationChanges::MOST_NEW_INCIDENTS)))]
     pub new_per_hour: Option<i32>,
 }
 
-/// The name of an application, or the number of one. No name is a number.
+/// An application's name or number. No name is a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameOrNumber {
     /// A name.
@@ -166,7 +166,7 @@ pub struct NamedApp {
     /// Its name, or its number
     #[arg(value_name = "NAME|NUMBER")]
     pub name: String,
-    /// Its environment, where several have the name
+    /// Its environment, if several applications have this name
     #[arg(long)]
     pub environment: Option<String>,
 }
@@ -194,7 +194,7 @@ pub struct Incidents {
 /// `incident`
 #[derive(Debug, Args)]
 pub struct ShowIncident {
-    /// Which (INC-…)
+    /// Its ID (INC-…)
     #[arg(value_name = "ID", value_parser = incident)]
     pub id: IncidentId,
 }
@@ -222,10 +222,10 @@ pub struct React {
     /// An incident (INC-…), or an alert by its UUID
     #[arg(value_name = "ID", value_parser = subject)]
     pub subject: Subject,
-    /// Who does it [default: USER]
+    /// The person who does it [default: USER]
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
-    /// Why; stands on the timeline
+    /// The reason, for the timeline
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
 }
@@ -233,11 +233,11 @@ pub struct React {
 /// `silence`
 #[derive(Debug, Subcommand)]
 pub enum Silence {
-    /// Tell nobody of these problems until it ends; what is still there then is told
+    /// Suppress notifications about these problems; problems still open at its end are notified
     Add(Box<AddSilence>),
-    /// Show those that hold now or will
+    /// List active and future silences
     List,
-    /// End one now
+    /// End a silence now
     End(EndSilence),
 }
 
@@ -247,13 +247,13 @@ pub struct AddSilence {
     /// How long, such as 2h or 3days; 30 days at most
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub duration: String,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT")]
     pub comment: String,
-    /// Who wants it [default: USER]
+    /// Its author [default: USER]
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
-    /// Of this application (* stands for any characters; again for more)
+    /// Of this application (* matches any characters; repeatable)
     #[arg(long)]
     pub application: Vec<String>,
     /// In this environment
@@ -262,10 +262,10 @@ pub struct AddSilence {
     /// Of this service
     #[arg(long)]
     pub service: Vec<String>,
-    /// As bad as this: CRITICAL, HIGH, MEDIUM or LOW
+    /// Of this severity: CRITICAL, HIGH, MEDIUM or LOW
     #[arg(long, value_parser = severity)]
     pub severity: Vec<String>,
-    /// Of this part of a system: backend, frontend, database, security, infrastructure or unknown
+    /// Of this category: backend, frontend, database, security, infrastructure or unknown
     #[arg(long, value_parser = category)]
     pub category: Vec<String>,
     /// Of services with this tag
@@ -279,10 +279,10 @@ pub struct AddSilence {
 /// `silence end`
 #[derive(Debug, Args)]
 pub struct EndSilence {
-    /// Which, as `silence list` shows it
+    /// Its ID, as `silence list` shows it
     #[arg(value_name = "ID")]
     pub id: Uuid,
-    /// Who does it [default: USER]
+    /// The person who does it [default: USER]
     #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
 }
@@ -290,7 +290,7 @@ pub struct EndSilence {
 /// `notifications`
 #[derive(Debug, Args)]
 pub struct Notifications {
-    /// What to do with one; otherwise they are listed
+    /// The subcommand; without one, notifications are listed
     #[command(subcommand)]
     pub command: Option<NotificationsCommand>,
     /// Only those that could not be delivered
@@ -304,14 +304,14 @@ pub struct Notifications {
 /// `notifications …`
 #[derive(Debug, Subcommand)]
 pub enum NotificationsCommand {
-    /// Send one again
+    /// Send a notification again
     Replay(ReplayNotification),
 }
 
 /// `notifications replay`
 #[derive(Debug, Args)]
 pub struct ReplayNotification {
-    /// Which, as `notifications` shows it
+    /// Its ID, as `notifications` shows it
     #[arg(value_name = "ID")]
     pub id: Uuid,
 }
@@ -322,7 +322,7 @@ pub struct SendTestError {
     /// The error's message
     #[arg(long, default_value = "Test error sent by watchkeeper")]
     pub message: String,
-    /// CRITICAL, HIGH, MEDIUM or LOW; the rules decide otherwise
+    /// CRITICAL, HIGH, MEDIUM or LOW [default: classified by the rules]
     #[arg(long)]
     pub severity: Option<String>,
 }
@@ -351,7 +351,7 @@ fn alert_status(word: &str) -> Result<String, String> {
         .ok_or_else(|| "must be active, acknowledged or resolved".to_owned())
 }
 
-/// Ids are upper case, and people may write them as they like.
+/// Parses an incident ID in any case; stored IDs are upper case.
 fn incident(text: &str) -> Result<IncidentId, String> {
     match subject(&text.trim().to_ascii_uppercase())? {
         Subject::Incident(id) => Ok(id),
@@ -369,7 +369,7 @@ fn subject(text: &str) -> Result<Subject, String> {
     }
 }
 
-/// Checked here, and sent as it was written.
+/// Validates a duration; it is sent as written.
 fn time(text: &str) -> Result<String, String> {
     humantime::parse_duration(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }

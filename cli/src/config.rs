@@ -1,4 +1,4 @@
-//! What the tool reads from the environment.
+//! The configuration of the CLI, read from environment variables.
 
 use notify::app::NotifyConfig;
 use probe::app::ProbeConfig;
@@ -11,10 +11,10 @@ use shared::publish::BusConfig;
 
 use local::stack::{AccessConfig, VendorsConfig};
 
-/// The port that `start` listens on unless told otherwise.
+/// The default port of `start`.
 pub const DEFAULT_PORT: u16 = 8080;
 
-/// Everything that the environment may say to the tool.
+/// The settings of the CLI.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `DATABASE_URL`; none = the embedded server.
@@ -27,27 +27,27 @@ pub struct Config {
     pub statements: Statements,
     /// Who may call the local stack.
     pub access: AccessConfig,
-    /// Who is told of what has happened.
+    /// Where events are published.
     pub bus: BusConfig,
-    /// How reports are taken in.
+    /// The settings of the intake.
     pub intake: IntakeConfig,
-    /// What is known of Sentry.
+    /// The settings of the Sentry webhook.
     pub sentry: SentryConfig,
-    /// `DSN_SECRET`: what DSN keys are made with; none = the data directory's own.
+    /// `DSN_SECRET`: derives DSN keys; none = the data directory's own.
     pub dsn_secret: Option<DsnSecret>,
-    /// What the probe needs.
+    /// The settings of the probe.
     pub probe: ProbeConfig,
-    /// The ways to people.
+    /// The notification channels.
     pub notify: NotifyConfig,
-    /// What vendors sign with that tell us of what people did there.
+    /// The secrets with which vendors sign their webhooks.
     pub vendors: VendorsConfig,
     /// `PORT`.
     pub port: u16,
     /// `WATCHKEEPER_URL`: the server that commands talk to.
     pub url: Option<String>,
-    /// `WATCHKEEPER_TOKEN`: what they present to it.
+    /// `WATCHKEEPER_TOKEN`: the bearer token for it.
     pub token: Option<SecretString>,
-    /// `USER`: who does what is done with the tool.
+    /// `USER`: the default author of actions.
     pub user: Option<String>,
     /// `RUST_LOG`.
     pub rust_log: Option<String>,
@@ -77,13 +77,13 @@ impl Config {
         }
     }
 
-    /// This URL, with the environment's certificates.
+    /// The database of this URL, with the configured CA.
     #[must_use]
     pub fn database(&self, url: SecretString) -> DatabaseConfig {
         DatabaseConfig { url, ca: self.database_ca.clone(), statements: self.statements }
     }
 
-    /// Who does it: this name, else the user's.
+    /// The author of an action: this name, else `USER`.
     #[must_use]
     pub fn person<'a>(&'a self, named: Option<&'a str>) -> &'a str {
         named.or(self.user.as_deref()).unwrap_or("cli")

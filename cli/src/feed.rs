@@ -1,11 +1,10 @@
-//! What happens while the stack runs, as people watch it: one line each, as it comes, on standard output.
+//! The live feed of a running stack: one line per event, on standard output.
 //!
-//! It is a layer of the logs: the local bus and [`shared::security`] log what happened under a target of their own (hidden
-//! elsewhere), the stack does so about its database ([`LOG_TARGET`]), and everything that is logged as an error is shown, too. A thread of its own prints, so that a terminal that
-//! has stopped reading, or has gone away, holds up nothing; under a storm it prints a few lines a second, and how many more
-//! there were.
+//! It is a `tracing` layer: the local bus and [`shared::security`] log events under targets of their own (hidden
+//! elsewhere), the stack logs about its database ([`LOG_TARGET`]), and all errors are shown. A thread of its own prints,
+//! so that a terminal that does not read blocks nothing. The output is rate-limited: excess lines are counted.
 //!
-//! Steps: `line` (pure: what is said of an event) → `throttle` (pure: whether it is said now) → the printing thread.
+//! Steps: `line` (pure: formats and filters) → `throttle` (pure: rate limit) → the printing thread.
 
 mod line;
 mod throttle;
@@ -26,49 +25,49 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::Context;
 
-use self::line::Told;
+use self::line::FeedLine;
 use self::throttle::Throttle;
 use crate::output::say;
 
-/// Shows what happens. Clones share one printer.
+/// The feed. Clones share one printing thread.
 #[derive(Clone)]
 pub struct Feed {
     lines: SyncSender<Line>,
-    /// Lines that found no room on their way to the printer.
+    /// Lines that were dropped because the queue was full.
     dropped: Arc<AtomicU64>,
-    /// What was said in this minute, of what may come again and again.
-    said: Arc<Mutex<Said>>,
+    /// The repeating texts that were shown in this minute.
+    shown: Arc<Mutex<ShownTexts>>,
     ended: Arc<Mutex<Receiver<()>>>,
 }
 
-/// What the printer is handed.
+/// A line for the printing thread.
 enum Line {
-    /// Something that happened.
+    /// Rate-limited.
     Happened(String),
-    /// The last line; it is shown however many there were.
+    /// The last line; always shown.
     Last(String),
 }
 
 #[derive(Default)]
-struct Said {
+struct ShownTexts {
     minute: i64,
     texts: HashSet<String>,
 }
 
 impl Feed {
-    /// Lines that may wait for the printer.
+    /// The bound of the queue.
     const WAITING: usize = 1_000;
-    /// As many different texts are remembered in a minute; others are not said in it.
+    /// The most distinct repeating texts in a minute; more are not shown.
     const TEXTS: usize = 200;
-    /// The longest line where standard output is no terminal.
+    /// The line width if standard output is not a terminal.
     const WIDTH: u16 = 80;
-    /// The last lines get this long.
+    /// The timeout for printing the last line.
     const LAST_LINES: Duration = Duration::from_millis(200);
 
-    /// A feed with its printing thread.
+    /// Starts a feed and its printing thread.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the thread can't be started.
     pub fn start() -> std::io::Result<Self> {
         let (lines, printed) = mpsc::sync_channel(Self::WAITING);
         let (end, ended) = mpsc::sync_channel(1);
@@ -77,25 +76,25 @@ impl Feed {
         std::thread::Builder::new().name("feed".to_owned()).spawn(move || {
             print(&printed, &missed, &end);
         })?;
-        Ok(Self { lines, dropped, said: Arc::default(), ended: Arc::new(Mutex::new(ended)) })
+        Ok(Self { lines, dropped, shown: Arc::default(), ended: Arc::new(Mutex::new(ended)) })
     }
 
-    /// Hands a line to the printer. Never waits for it.
-    fn hand_over(&self, line: Line) {
+    /// Queues a line; drops it if the queue is full.
+    fn enqueue(&self, line: Line) {
         if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Shows the last line, and gives the printer a moment to end.
+    /// Prints the last line, and waits for the thread until a timeout.
     pub fn end(&self, line: String) {
-        self.hand_over(Line::Last(line));
+        self.enqueue(Line::Last(line));
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        // A terminal that does not read any more is not waited for.
+        // A terminal that does not read must not block the stop.
         let _ = ended.recv_timeout(Self::LAST_LINES);
     }
 
-    /// What of the logs it shows.
+    /// The log targets that it shows.
     #[must_use]
     pub fn filter() -> Targets {
         Targets::new()
@@ -105,20 +104,20 @@ impl Feed {
             .with_target(LOG_TARGET, Level::INFO)
     }
 
-    fn tell(&self, told: Told, now: DateTime<Utc>) {
-        if !told.repeats || self.is_new(&told.text, now) {
-            self.hand_over(Line::Happened(told.line(now, crate::table::width().unwrap_or(Self::WIDTH))));
+    fn show(&self, line: FeedLine, now: DateTime<Utc>) {
+        if !line.repeats || self.is_new(&line.text, now) {
+            self.enqueue(Line::Happened(line.format(now, crate::table::width().unwrap_or(Self::WIDTH))));
         }
     }
 
-    /// Whether this text was not said in this minute.
+    /// Whether this text was not shown yet in this minute.
     fn is_new(&self, text: &str, now: DateTime<Utc>) -> bool {
         let minute = now.timestamp() / 60;
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.minute != minute {
-            *said = Said { minute, ..Said::default() };
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.minute != minute {
+            *shown = ShownTexts { minute, ..ShownTexts::default() };
         }
-        said.texts.len() < Self::TEXTS && said.texts.insert(text.to_owned())
+        shown.texts.len() < Self::TEXTS && shown.texts.insert(text.to_owned())
     }
 }
 
@@ -126,19 +125,19 @@ impl<S: Subscriber> Layer<S> for Feed {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let told = match event.metadata().target() {
+        let line = match event.metadata().target() {
             HAPPENED => line::of_event(&fields.get("detail_type"), &fields.get("detail")),
             REFUSED => Some(line::of_refusal(&fields.get("kind"), &fields.get("source"), &fields.get("message"))),
             LOG_TARGET => Some(line::of_database(&fields.get("message"))),
             _ => Some(line::of_error(&fields.get("message"), &fields.get("error"))),
         };
-        if let Some(told) = told {
-            self.tell(told, Utc::now());
+        if let Some(line) = line {
+            self.show(line, Utc::now());
         }
     }
 }
 
-/// The fields of an event that is logged.
+/// The fields of a log event.
 #[derive(Default)]
 struct Fields(Vec<(&'static str, String)>);
 
@@ -180,6 +179,6 @@ fn print(lines: &Receiver<Line>, dropped: &AtomicU64, end: &SyncSender<()>) {
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    // Fails only where nobody waits any more.
+    // Fails only if `end` has timed out.
     let _ = end.try_send(());
 }

@@ -1,7 +1,7 @@
-//! The operator's tool: the binary `watchkeeper`.
+//! The operator's CLI: the binary `watchkeeper`.
 //!
-//! One file per command in [`commands`], each on the Watchkeeper that [`selection`] finds. `start` runs the stack of the
-//! crate `local`; [`feed`] shows what happens in it, and [`logs`] keeps it. Nothing imports this crate.
+//! One file per command in [`commands`], each on the Watchkeeper that [`selection`] finds. `start` runs the stack of
+//! the crate `local`; [`feed`] shows its events, and [`logs`] writes its log files. Nothing imports this crate.
 
 pub mod args;
 pub mod commands;

@@ -1,5 +1,5 @@
-//! Where logs go: JSON lines to a file that a new one replaces each day, pretty lines to a terminal. A log tells of names and
-//! addresses, so its files are its owner's alone.
+//! Log output: JSON lines to a file per day, readable lines to a terminal. Logs contain names and addresses, so only
+//! their owner can read the files.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, IsTerminal as _, Write};
@@ -18,17 +18,17 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::feed::Feed;
 
-/// This many days are kept.
+/// Retention: one file per day.
 const FILES: usize = 14;
 
-/// Logs of a running stack: to `DATA_DIR/logs/`; to people what the feed shows; and to standard error, when that is a terminal,
-/// where there is no feed or `RUST_LOG` asks for more.
+/// Logs of a running stack: to `DATA_DIR/logs/`, to the feed, and to standard error if that is a terminal and there is
+/// no feed or `RUST_LOG` is set.
 ///
 /// # Errors
 /// When the folder can't be written to.
 pub fn to_files(data_dir: &Path, rust_log: Option<&str>, feed: Option<Feed>) -> anyhow::Result<()> {
     let file = PrivateFiles::open(data_dir.join("logs"))?;
-    // What can't be written is not told on standard error: that may be gone, too.
+    // Write errors are not printed: standard error may be closed, too.
     let to_file = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -50,7 +50,7 @@ pub fn to_files(data_dir: &Path, rust_log: Option<&str>, feed: Option<Feed>) -> 
     Ok(())
 }
 
-/// Logs of a command that ends by itself: warnings, to standard error.
+/// Logs of a command other than `start`: to standard error, errors only unless `RUST_LOG` is set.
 pub fn to_terminal(rust_log: Option<&str>) {
     let lines = tracing_subscriber::fmt::layer()
         .with_target(false)
@@ -63,11 +63,11 @@ pub fn to_terminal(rust_log: Option<&str>) {
     let _ = tracing_subscriber::registry().with(lines).with(filter(rust_log)).try_init();
 }
 
-/// The log files of a folder, all of them closed to others.
+/// The log files of a folder, private to their owner.
 struct PrivateFiles {
     folder: PathBuf,
     files: RollingFileAppender,
-    /// When they were last looked at: a new file is made with the permissions of the process.
+    /// When permissions were last fixed: a rotated file gets the permissions of the process.
     minute: i64,
 }
 
@@ -85,7 +85,7 @@ impl PrivateFiles {
             .max_log_files(FILES)
             .build(&folder)
             .with_context(|| format!("write logs to {}", folder.display()))?;
-        close_to_others(&folder).with_context(|| format!("close {} to others", folder.display()))?;
+        make_private(&folder).with_context(|| format!("make {} private", folder.display()))?;
         Ok(Self { folder, files, minute: 0 })
     }
 }
@@ -96,7 +96,7 @@ impl Write for PrivateFiles {
         let minute = Utc::now().timestamp() / 60;
         if self.minute != minute {
             self.minute = minute;
-            close_to_others(&self.folder)?;
+            make_private(&self.folder)?;
         }
         Ok(written)
     }
@@ -106,7 +106,7 @@ impl Write for PrivateFiles {
     }
 }
 
-fn close_to_others(folder: &Path) -> io::Result<()> {
+fn make_private(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let found = entry.metadata()?;

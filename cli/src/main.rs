@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Err(error) => return output::failed(&error.into()),
     };
     let result = runtime.block_on(commands::run(arguments, Environment::of_process()));
-    // What still runs in the background (a hung check) must not hold the process.
+    // Background work (a hung check) must not block the exit.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| output::failed(&error))
 }

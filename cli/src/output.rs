@@ -1,5 +1,5 @@
-//! What the tool prints. A reader that has gone away (`watchkeeper incidents | head`) is no error; output that could not be
-//! written for another reason (a full disk) is one, at the command's end.
+//! Printing. A closed pipe (`watchkeeper incidents | head`) is no error; another write error (a full disk) fails the
+//! command at its end.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -11,45 +11,45 @@ use chrono::{DateTime, Local, Utc};
 use serde_json::Value;
 use shared::model::text::{first_chars, one_line};
 
-/// Why standard output is not whole: the first error.
+/// The first write error on standard output.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
-/// Prints a line to standard output. What becomes of it is told by [`check_written`].
+/// Prints a line to standard output. [`check_written`] returns a write error.
 pub fn say(line: impl std::fmt::Display) {
     keep_error(writeln!(io::stdout(), "{line}"));
 }
 
-/// Whether all that was said has been written, as far as somebody reads it.
+/// Flushes standard output, and checks that everything was written; a closed pipe is ignored.
 ///
 /// # Errors
-/// Why not.
+/// The first write error.
 pub fn check_written() -> anyhow::Result<()> {
     keep_error(io::stdout().flush());
     LOST.get().map_or(Ok(()), |error| Err(error).context("write to standard output"))
 }
 
 fn keep_error(written: io::Result<()>) {
-    // Nothing can be done about a closed pipe, and nothing needs to be.
+    // A closed pipe is no error.
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
     {
-        // Later ones follow from the first.
+        // The first error is kept.
         let _ = LOST.set(error);
     }
 }
 
-/// Prints a line to standard error that is no failure.
+/// Prints a notice to standard error.
 pub fn note(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "watchkeeper: {}", harmless(&line.to_string()));
 }
 
-/// Asks on standard error; the answer comes on standard input.
+/// Prints a question to standard error.
 pub fn ask(question: impl std::fmt::Display) {
     let mut out = std::io::stderr().lock();
     let _ = write!(out, "{}", harmless(&question.to_string())).and_then(|()| out.flush());
 }
 
-/// Wrong use: exit code 2, wherever in a command it is noticed.
+/// Wrong use: exit code 2, from anywhere in a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Misuse(pub String);
@@ -72,25 +72,25 @@ pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// The text with its lines, without anything that could act on a terminal.
+/// The text without control characters other than line breaks.
 fn harmless(text: &str) -> String {
     text.split('\n').map(one_line).collect::<Vec<_>>().join("\n")
 }
 
-/// The text's beginning, with an ellipsis where it goes on.
+/// The text cut to this length, with an ellipsis if it was longer.
 #[must_use]
 pub fn shortened(text: &str, chars: usize) -> String {
     let start = first_chars(text, chars);
     if start.len() < text.len() { format!("{start}…") } else { start.to_owned() }
 }
 
-/// An instant as a person here reads it.
+/// An instant in local time.
 #[must_use]
 pub fn local_time(instant: DateTime<Utc>) -> String {
     instant.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The same, of an instant in JSON; `-` where there is none.
+/// The local time of an instant in JSON; `-` if there is none.
 #[must_use]
 pub fn local_instant(value: &Value) -> String {
     let instant = value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());

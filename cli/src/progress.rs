@@ -1,4 +1,4 @@
-//! A progress bar on standard error, for what takes longer than a second in front of somebody.
+//! A progress bar on standard error, for work that takes longer than a second. Shown on terminals only.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// A bar that shows how many of something are done. Silent where nobody looks; gone when dropped.
+/// A progress bar. Prints nothing if standard error is no terminal; erased when dropped.
 pub struct Progress {
     counts: Arc<Counts>,
-    /// Draws from time to time: the last ones may keep everybody waiting. None where nobody looks.
+    /// Redraws periodically. None if standard error is no terminal.
     drawing: Option<JoinHandle<()>>,
 }
 
@@ -24,13 +24,13 @@ struct Counts {
 }
 
 impl Progress {
-    /// Whoever waits no longer than this needs no bar.
-    const PATIENCE: Duration = Duration::from_secs(1);
-    /// Drawn as often as this.
+    /// The bar appears after this time.
+    const DELAY: Duration = Duration::from_secs(1);
+    /// The time between redraws.
     const PAUSE: Duration = Duration::from_millis(100);
     const WIDTH: usize = 30;
 
-    /// A bar for such things (`services`), which shows nothing yet. Needs a runtime.
+    /// A bar that counts these (`services`). Needs a Tokio runtime.
     #[must_use]
     pub fn of(noun: &'static str) -> Self {
         let counts = Arc::<Counts>::default();
@@ -38,7 +38,7 @@ impl Progress {
         Self { counts, drawing }
     }
 
-    /// So many are done, of so many.
+    /// Sets the progress.
     pub fn show(&self, done: usize, of: usize) {
         self.counts.done.store(done, Ordering::Relaxed);
         self.counts.of.store(of, Ordering::Relaxed);
@@ -51,14 +51,14 @@ impl Drop for Progress {
             drawing.abort();
         }
         if self.counts.is_drawn.load(Ordering::Relaxed) {
-            // Back to the beginning of the line, and rub it out.
+            // Erase the line.
             write("\r\u{1B}[K");
         }
     }
 }
 
 async fn draw(counts: Arc<Counts>, noun: &str) {
-    sleep(Progress::PATIENCE).await;
+    sleep(Progress::DELAY).await;
     loop {
         let (done, of) = (counts.done.load(Ordering::Relaxed), counts.of.load(Ordering::Relaxed));
         if of > 0 {
@@ -82,7 +82,7 @@ fn bar(done: usize, of: usize, noun: &str) -> String {
 
 fn write(text: &str) {
     let mut out = std::io::stderr().lock();
-    // A terminal that has gone away needs no bar.
+    // A closed terminal is no error.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 

@@ -1,7 +1,6 @@
-//! A running Watchkeeper, spoken to over HTTP: what `status`, `incidents`, `ack`, `resolve`, `silence` and
-//! `send-test-error` use, and the demo.
+//! The HTTP client of the API of a running Watchkeeper.
 //!
-//! Invariants: no token crosses a network in the clear, and no redirect is followed: a token goes where it was meant to go.
+//! Invariants: no token is sent over a network unencrypted; no redirect is followed, so no other server receives it.
 
 use std::time::Duration;
 
@@ -26,10 +25,10 @@ pub struct Remote {
 impl Remote {
     const TIMEOUT: Duration = Duration::from_secs(15);
 
-    /// The Watchkeeper at this address, and what is presented to it; nothing is sent yet.
+    /// A client of the Watchkeeper at this address, with its token. Sends nothing yet.
     ///
     /// # Errors
-    /// [`Misuse`] when the token would cross a network in the clear; when no HTTP client can be set up.
+    /// [`Misuse`] when the token would be sent over a network unencrypted; when no HTTP client can be set up.
     pub fn new(url: ServerUrl, token: Option<SecretString>) -> anyhow::Result<Self> {
         if token.is_some() && !url.takes_tokens() {
             return Err(Misuse(format!(
@@ -47,19 +46,19 @@ impl Remote {
         Ok(Self { client, url, token, hint: None })
     }
 
-    /// With what may help where it can't be reached.
+    /// With a hint for errors when it can't be reached.
     #[must_use]
     pub fn with_hint(self, hint: Option<String>) -> Self {
         Self { hint, ..self }
     }
 
-    /// Where it is.
+    /// Its address.
     #[must_use]
     pub fn url(&self) -> &ServerUrl {
         &self.url
     }
 
-    /// What is presented to it.
+    /// Its token.
     #[cfg(test)]
     pub(crate) fn token(&self) -> Option<&SecretString> {
         self.token.as_ref()

@@ -1,10 +1,10 @@
 //! Which Watchkeeper a command talks to: one rule for all of them.
 //!
-//! `WATCHKEEPER_URL` names its server, `DATABASE_URL` (else `DIRECT_URL`) its database. What the environment does not name is
-//! the stack that runs in the data directory. Where a variable names that stack itself, it counts as not set. Parts of two
-//! Watchkeepers are never mixed: a command that would need to is refused, with what to set or unset.
+//! `WATCHKEEPER_URL` names its server, `DATABASE_URL` (else `DIRECT_URL`) its database. The default is the stack that runs
+//! in the data directory; a variable that names this stack counts as not set. Parts of two Watchkeepers are never mixed:
+//! a command that would need both is refused, with what to set or unset.
 //!
-//! Invariants: the stack's own tokens go to its own address only; no token crosses a network in the clear.
+//! Invariants: the stack's own tokens are sent to its own address only; no token crosses a network unencrypted.
 
 mod local;
 mod server;
@@ -23,9 +23,9 @@ use crate::config::Config;
 use crate::output::{Misuse, note};
 use crate::remote::Remote;
 
-/// A part of a Watchkeeper, as the environment names it.
+/// A part of a Watchkeeper (server or database), as the environment names it.
 enum Part<T> {
-    /// Not at all.
+    /// Not set.
     Unnamed,
     /// It is the running stack's.
     Local,
@@ -50,7 +50,7 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The Watchkeeper that the environment names, else the stack that runs in this directory. Nothing is asked yet.
+    /// The Watchkeeper that the environment names, else the stack that runs in this directory. Sends no request.
     ///
     /// # Errors
     /// [`Misuse`] when a variable can't be understood, or names another database than the server that is named uses.
@@ -111,8 +111,8 @@ impl<'a> Target<'a> {
     /// The database for migrations: over `DIRECT_URL`, where that is set.
     ///
     /// # Errors
-    /// As [`Self::database`]; [`Misuse`] when `DIRECT_URL` can't be understood, or leads away from this machine where the
-    /// stack's database is on it.
+    /// As [`Self::database`]; [`Misuse`] when `DIRECT_URL` can't be understood, or is on another machine while the
+    /// stack's database is on this one.
     pub fn migrations(&self) -> anyhow::Result<DatabaseConfig> {
         let Some(url) = &self.config.direct_url else { return self.database() };
         let direct = NamedDatabase::read("DIRECT_URL", url, self.config)?;
@@ -126,7 +126,7 @@ impl<'a> Target<'a> {
         if local.uses(&direct.settings, self.config) {
             return Ok(queries);
         }
-        // A stack that was started on a database elsewhere may reach that one by two names.
+        // A remote database may have two names: the pooler's and the direct one.
         if ConnectionSettings::parse(&queries, "watchkeeper-cli").is_ok_and(|own| own.is_local())
             && !direct.settings.is_local()
         {
@@ -142,10 +142,10 @@ impl<'a> Target<'a> {
         Ok(direct.config)
     }
 
-    /// The server, with what is presented to it for this purpose.
+    /// The client of the server, with the token for this purpose.
     ///
     /// # Errors
-    /// [`Misuse`] when only a database is named, or a token would cross a network in the clear; when no stack is running.
+    /// [`Misuse`] when only a database is named, or a token would be sent unencrypted; when no stack is running.
     pub fn server(&self, purpose: Purpose) -> anyhow::Result<Remote> {
         match (&self.server, &self.database) {
             (Part::Elsewhere(url), _) => {
@@ -170,8 +170,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What makes DSNs and heartbeat addresses: the secret, and the address that they point to. Prints nothing: they show
-    /// the address.
+    /// The secret and the address of DSNs and heartbeat URLs. Prints no notice: the URLs show the address.
     ///
     /// # Errors
     /// [`Misuse`] when the environment does not name all parts of one Watchkeeper; when no stack is running.
@@ -209,7 +208,7 @@ impl<'a> Target<'a> {
         self.local.as_ref().map_err(|missing| missing.error(self.data_dir, or_set))
     }
 
-    /// What is presented to the server that `WATCHKEEPER_URL` names. A token that the stack here has made for itself is not.
+    /// The token for the server that `WATCHKEEPER_URL` names; never one that the local stack has generated.
     fn named_token(&self, purpose: Purpose) -> Option<SecretString> {
         let own = local::made_tokens(self.data_dir);
         let is_own = |token: &SecretString| own.iter().any(|made| made == token.expose_secret());
@@ -217,7 +216,7 @@ impl<'a> Target<'a> {
     }
 
     fn note_database(&self, variable: &str, settings: &ConnectionSettings) {
-        // Of this machine, and not the running stack's: it may be an earlier stack's.
+        // A database on this machine that is not the running stack's may be an earlier stack's.
         let left_over = match &self.local {
             Ok(_) if settings.is_local() => {
                 format!(" (if it is left over from an earlier start, read {} again)", self.env_file())
@@ -231,7 +230,7 @@ impl<'a> Target<'a> {
         ));
     }
 
-    /// What `. FILE` reads into a shell.
+    /// The path of the env file.
     fn env_file(&self) -> String {
         data_dir::env_file(self.data_dir).display().to_string()
     }
@@ -247,7 +246,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What may help where an address of this machine does not answer: it is left over from an earlier start.
+    /// The hint for an address on this machine that does not answer: it may be left over from an earlier start.
     fn hint(&self, url: &ServerUrl) -> Option<String> {
         let local = self.local.as_ref().ok().filter(|_| url.is_this_machine())?;
         Some(format!(
@@ -259,11 +258,11 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What makes DSNs and heartbeat addresses.
+/// Generates DSNs and heartbeat URLs.
 pub struct Issuer {
-    /// What their keys are made with.
+    /// The secret that keys are derived from.
     pub secret: DsnSecret,
-    /// Where they point to.
+    /// The server's address in them.
     pub address: String,
 }
 

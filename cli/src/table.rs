@@ -1,7 +1,7 @@
-//! Tables that fit the terminal, and are as wide as they need where standard output is none: one line for each row.
+//! Tables that fit the terminal, one line per row; unlimited width if standard output is no terminal.
 //!
-//! Columns that people copy from (ids, names) are always whole, so that a pipe into `grep` loses none of them; long texts end
-//! with an ellipsis; what matters least is left out first. `--json` has everything.
+//! IDs and names are never cut, so that they can be copied and piped; long texts are cut with an ellipsis; optional
+//! columns are left out by rank. `--json` has everything.
 
 use std::fmt;
 
@@ -9,40 +9,40 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Row, Width, presets};
 use shared::model::text::one_line;
 use terminal_size::terminal_size_of;
 
-/// A column: its heading, and what becomes of it where there is no room for all.
+/// A column: its heading, and how it shrinks on a narrow terminal.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     heading: &'static str,
     is_cut: bool,
-    /// Those of a higher rank are left out first; none = it always stays.
+    /// Higher ranks are left out first; none = always shown.
     rank: Option<u8>,
-    /// Whether it always stays where rows differ in it.
-    tells_apart: bool,
+    /// Whether it is always shown if rows differ in it.
+    stays_if_different: bool,
 }
 
 /// A column that is always shown whole.
 #[must_use]
 pub const fn whole(heading: &'static str) -> Column {
-    Column { heading, is_cut: false, rank: None, tells_apart: false }
+    Column { heading, is_cut: false, rank: None, stays_if_different: false }
 }
 
-/// A column whose texts are cut where there is no room.
+/// A column whose texts are cut on a narrow terminal.
 #[must_use]
 pub const fn cut(heading: &'static str) -> Column {
-    Column { heading, is_cut: true, rank: None, tells_apart: false }
+    Column { heading, is_cut: true, rank: None, stays_if_different: false }
 }
 
 impl Column {
-    /// Left out where there is no room, before those of a lower rank.
+    /// Left out on a narrow terminal, before lower ranks.
     #[must_use]
     pub const fn optional(self, rank: u8) -> Self {
         Self { rank: Some(rank), ..self }
     }
 
-    /// Part of what tells rows apart: left out only where all of them have the same there.
+    /// Left out on a narrow terminal, but only if all rows have the same value.
     #[must_use]
     pub const fn optional_if_same(self, rank: u8) -> Self {
-        Self { rank: Some(rank), tells_apart: true, ..self }
+        Self { rank: Some(rank), stays_if_different: true, ..self }
     }
 }
 
@@ -53,17 +53,17 @@ pub struct Table {
     width: u16,
 }
 
-/// As wide as standard output is: its terminal's columns; none where it is no terminal.
+/// The width of the terminal at standard output; none if it is no terminal.
 #[must_use]
 pub fn width() -> Option<u16> {
     terminal_size_of(std::io::stdout()).map(|(width, _)| width.0)
 }
 
-/// Columns are so far apart.
+/// The space between columns.
 const GAP: u16 = 2;
-/// Before a column becomes narrower than this by being cut, others are left out.
+/// Columns are left out before a cut column becomes narrower than this.
 const CUT: u16 = 20;
-/// It never becomes narrower than this.
+/// The least width of a cut column.
 const NARROWEST: u16 = 12;
 
 impl Table {
@@ -76,7 +76,7 @@ impl Table {
     fn with_width(columns: &[Column], rows: Vec<Vec<String>>, width: u16) -> Self {
         let differ = |place: usize| rows.windows(2).any(|pair| pair[0].get(place) != pair[1].get(place));
         let columns = columns.iter().enumerate().map(|(place, column)| {
-            let rank = column.rank.filter(|_| !(column.tells_apart && differ(place)));
+            let rank = column.rank.filter(|_| !(column.stays_if_different && differ(place)));
             Column { rank, ..*column }
         });
         let columns: Vec<Column> = columns.collect();
@@ -85,7 +85,7 @@ impl Table {
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(columns.iter().map(|column| column.heading));
         for row in rows {
-            // One line per row: what a log or a message smuggles in can't forge lines or move the cursor.
+            // One line per row: control characters in a message can't forge lines or move the cursor.
             let mut row = Row::from(row.iter().map(|cell| one_line(cell)).collect::<Vec<_>>());
             row.max_height(1);
             table.add_row(row);
@@ -95,7 +95,7 @@ impl Table {
         this
     }
 
-    /// Leaves out what there is no room for, and lets only long texts be cut.
+    /// Leaves out optional columns until the rest fits; only cut columns shrink.
     fn fit(&mut self) {
         let natural = self.table.column_max_content_widths();
         let needed = |column: &Column, width: u16| GAP + if column.is_cut { width.min(CUT) } else { width };
@@ -114,7 +114,7 @@ impl Table {
             self.table.column_iter_mut().zip(self.columns.iter().zip(&natural).zip(&shown))
         {
             column.set_padding((0, GAP));
-            // Cut where the room ends, and not after the last whole word.
+            // Cut at the width, and not after the last whole word.
             column.set_delimiter('\0');
             if !shown {
                 column.set_constraint(ColumnConstraint::Hidden);
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn every_line_fits_and_no_id_is_cut() {
-        let long = "Payment processing failed for an order that nobody remembers any more ".repeat(9);
+        let long = "Payment processing failed for an order that was placed a long time ago ".repeat(9);
         for (title, width) in
             [("short", 80), (&long, 80), (&long, 120), (&"x".repeat(500), 80), (&"漢字".repeat(90), 80)]
         {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_least_is_left_out_first() {
+    fn optional_columns_are_left_out_by_rank() {
         let text = |width| Table::with_width(&COLUMNS, rows("Payment processing failed"), width).to_string();
         assert!(text(120).contains("SINCE") && text(120).contains("Payment processing failed"));
         assert!(
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_rows_apart_stays_and_without_a_terminal_everything_does() {
+    fn a_column_in_which_rows_differ_stays_and_without_a_terminal_all_do() {
         let columns = [whole("SERVICE"), whole("ENVIRONMENT").optional_if_same(1), cut("REASON")];
         let text = |environments: [&str; 2], width| {
             let row = |environment: &str| vec!["s".repeat(60), environment.to_owned(), "x".repeat(300)];

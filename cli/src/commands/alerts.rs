@@ -1,4 +1,4 @@
-//! `watchkeeper alerts`: what somebody should know about services, as a table.
+//! `watchkeeper alerts`: the alerts about services, as a table.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `watchkeeper apply FILE.toml`: makes the services, and who is told of what, what the file says, all of it or nothing.
+//! `watchkeeper apply FILE.toml`: applies the services, routes and escalations of a file in one transaction.
 
 mod removal;
 mod report;
@@ -55,7 +55,7 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
         report.before();
     }
     if !apply.dry_run {
-        if !apply.yes && !Removal::of(changes, routing).is_agreed().await? {
+        if !apply.yes && !Removal::of(changes, routing).is_confirmed().await? {
             say("Nothing was changed.");
             return Ok(ExitCode::FAILURE);
         }
@@ -79,7 +79,7 @@ fn read_file(path: &Path, prune: bool) -> anyhow::Result<(ServicesFile, FileName
     Ok((file, name))
 }
 
-/// What is configured now.
+/// The configuration in the database.
 struct Stored {
     services: Vec<Configured>,
     routing: Routing,
@@ -91,7 +91,7 @@ struct Stored {
 type TokenHashes = BTreeMap<(String, String), String>;
 
 impl Stored {
-    /// A routing that makes no sense, whoever wrote it, is as good as none: it holds for nobody.
+    /// An invalid stored routing counts as none: notify ignores it, too.
     async fn read(store: &Store) -> anyhow::Result<Self> {
         let services = store.run(|client| async move { services::list_configured(&client).await });
         let services = services.await.context("read the services")?;
@@ -106,12 +106,13 @@ impl Stored {
     }
 }
 
-/// What will be there beside the file's services may be a parent too.
+/// Stored services that are not removed may be parents, too.
 fn check_parents(file: &ServicesFile, path: &Path, configured: &[Configured], changes: &Changes) -> anyhow::Result<()> {
-    let goes = |spec: &ServiceSpec| {
+    let is_removed = |spec: &ServiceSpec| {
         changes.removed.iter().any(|it| (&it.service, &it.environment) == (&spec.name, &spec.environment))
     };
-    let others: Vec<ServiceSpec> = configured.iter().map(|it| it.spec.clone()).filter(|spec| !goes(spec)).collect();
+    let others: Vec<ServiceSpec> =
+        configured.iter().map(|it| it.spec.clone()).filter(|spec| !is_removed(spec)).collect();
     file.check_parents(&others).map_err(|refusal| services_file::refused(path, &refusal))
 }
 
@@ -140,27 +141,27 @@ async fn write(
 /// The tokens of the services that are heartbeats, by their place in the file.
 struct Heartbeats {
     tokens: BTreeMap<usize, HeartbeatToken>,
-    /// Service, environment, and where its job reports.
+    /// Service, environment, and the URL for its job.
     urls: Vec<(String, String, String)>,
 }
 
 impl Heartbeats {
-    /// Asks for the server's secret only where there is a heartbeat.
+    /// Needs the server's secret only if there is a heartbeat.
     fn issuer(specs: &[ServiceSpec], target: &Target<'_>) -> anyhow::Result<Option<Issuer>> {
         let any = specs.iter().any(|spec| spec.kind == Kind::Heartbeat);
         Ok(if any { Some(target.issuer()?) } else { None })
     }
 
     fn of(specs: &[ServiceSpec], issuer: Option<Issuer>, stored: &TokenHashes) -> Self {
-        let mut told = Self { tokens: BTreeMap::new(), urls: Vec::new() };
-        let Some(Issuer { secret, address }) = issuer else { return told };
+        let mut all = Self { tokens: BTreeMap::new(), urls: Vec::new() };
+        let Some(Issuer { secret, address }) = issuer else { return all };
         let heartbeats = specs.iter().enumerate().filter(|(_, spec)| spec.kind == Kind::Heartbeat);
         for (place, spec) in heartbeats {
             let which = (spec.name.clone(), spec.environment.clone());
             let token = HeartbeatToken::in_force(&secret, spec, stored.get(&which).map(String::as_str));
-            told.urls.push((which.0, which.1, token.url(&address)));
-            told.tokens.insert(place, token);
+            all.urls.push((which.0, which.1, token.url(&address)));
+            all.tokens.insert(place, token);
         }
-        told
+        all
     }
 }

@@ -1,4 +1,4 @@
-//! `watchkeeper apps`: the applications that report with a DSN of ours.
+//! `watchkeeper apps`: applications and their DSNs.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ use crate::selection::{Issuer, Target};
 
 pub(super) async fn run(apps: &Apps, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
     let target = &Target::of(config, &global.data_dir)?;
-    // First what DSNs are made of: nothing is changed where they could not be shown.
+    // Reads the DSN secret first: nothing is changed if DSNs can't be shown.
     let keys = || Keys::of(target);
     let store =
         || -> anyhow::Result<Store> { Ok(Store::new(&target.database()?, "watchkeeper-cli", PoolSize::LAMBDA)?) };
@@ -35,21 +35,21 @@ pub(super) async fn run(apps: &Apps, global: &Global, config: &Config) -> anyhow
         Apps::RotateKey(named) => {
             let (keys, store) = (keys()?, store()?);
             match find(&store, named).await? {
-                Found::One(stored) => rotate_key(stored, &store, &keys, global).await,
-                Found::Several(which) => Ok(misused(which)),
+                ApplicationMatch::One(stored) => rotate_key(stored, &store, &keys, global).await,
+                ApplicationMatch::Several(which) => Ok(misused(which)),
             }
         }
         Apps::Remove(named) => {
             let store = store()?;
             match find(&store, named).await? {
-                Found::One(stored) => remove(&stored, &store, global).await,
-                Found::Several(which) => Ok(misused(which)),
+                ApplicationMatch::One(stored) => remove(&stored, &store, global).await,
+                ApplicationMatch::Several(which) => Ok(misused(which)),
             }
         }
     }
 }
 
-/// What DSNs are made of.
+/// Generates DSNs.
 struct Keys {
     secret: DsnSecret,
     address: String,
@@ -91,7 +91,7 @@ async fn add(wanted: &AddApp, store: &Store, keys: &Keys, global: &Global) -> an
             match (environment, same.as_slice()) {
                 (Some(_), _) | (None, []) => {
                     let (stored, created) = make(name, environment.as_ref(), wanted, store).await?;
-                    // Somebody may have made it meanwhile: then nothing is known of before.
+                    // Another process may have added it meanwhile: then the old settings are unknown.
                     (stored.clone(), if created { None } else { Some(same.pop().unwrap_or(stored)) })
                 }
                 (None, [only]) => (change(only.application.number, wanted, store).await?, same.pop()),
@@ -112,14 +112,14 @@ async fn add(wanted: &AddApp, store: &Store, keys: &Keys, global: &Global) -> an
         answer["created"] = before.is_none().into();
         say(answer);
     } else {
-        tell_added(&stored, before.as_ref());
+        print_added(&stored, before.as_ref());
         say(keys.dsn(&stored));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was made, or what changed of what was there.
-fn tell_added(stored: &StoredApplication, before: Option<&StoredApplication>) {
+/// Prints what was added or changed.
+fn print_added(stored: &StoredApplication, before: Option<&StoredApplication>) {
     let what = if before.is_none() { "added" } else { "was there already" };
     let name = one_line(&titled(&stored.application));
     say(format_args!("{name} {what} as application {}.", stored.application.number));
@@ -132,7 +132,7 @@ fn tell_added(stored: &StoredApplication, before: Option<&StoredApplication>) {
     }
 }
 
-/// What the flags set.
+/// The changes that the flags ask for.
 fn changes(wanted: &AddApp) -> ApplicationChanges {
     let (severity, new_incidents) = ApplicationChanges::BROWSER;
     let (browser_severity, browser_new) =
@@ -145,7 +145,7 @@ fn changes(wanted: &AddApp) -> ApplicationChanges {
     }
 }
 
-/// Makes the application of this name and environment, or changes it where somebody has made it meanwhile.
+/// Adds the application, or changes it if another process has added it meanwhile.
 async fn make(
     name: &ApplicationName,
     environment: Option<&ApplicationName>,
@@ -199,7 +199,7 @@ fn entry(usage: &Usage, keys: &Keys) -> Vec<String> {
     lines
 }
 
-/// What bounds an application's reports, each by its name.
+/// The limits of an application, by name.
 fn settings(stored: &StoredApplication) -> [(&'static str, Vec<String>); 6] {
     let quota = |quota| stored.limits.of(quota).map_or("any number of".to_owned(), |limit| format!("at most {limit}"));
     let severity = stored.max_severity.map_or("any".to_owned(), |severity| format!("at most {severity}"));
@@ -224,7 +224,7 @@ fn bounds(stored: &StoredApplication) -> Vec<String> {
     lines.collect()
 }
 
-/// What of it has become different, in lines.
+/// The settings that differ, in lines.
 fn differences(before: &StoredApplication, now: &StoredApplication) -> Vec<String> {
     let both = settings(before).into_iter().zip(settings(now)).filter(|(before, now)| before != now);
     both.map(|((name, before), (_, now))| format!("  {name:10}  {} → {}", before.join(", "), now.join(", "))).collect()
@@ -271,18 +271,18 @@ async fn remove(stored: &StoredApplication, store: &Store, global: &Global) -> a
     Ok(ExitCode::SUCCESS)
 }
 
-/// The application that somebody means.
-enum Found {
+/// The result of a lookup by name or number.
+enum ApplicationMatch {
     One(StoredApplication),
-    /// Which one can't be told; a sentence that lists them.
+    /// Ambiguous; a sentence that lists them.
     Several(String),
 }
 
-async fn find(store: &Store, named: &NamedApp) -> anyhow::Result<Found> {
+async fn find(store: &Store, named: &NamedApp) -> anyhow::Result<ApplicationMatch> {
     choose(candidates(store, named.name.trim()).await?, named)
 }
 
-/// The applications of this name or number that are there.
+/// The applications of this name or number, without removed ones.
 async fn candidates(store: &Store, name: &str) -> anyhow::Result<Vec<StoredApplication>> {
     let now = Utc::now();
     // No name is a number.
@@ -299,16 +299,16 @@ async fn candidates(store: &Store, name: &str) -> anyhow::Result<Vec<StoredAppli
     Ok(found.into_iter().map(|usage| usage.stored).filter(|stored| !stored.removed).collect())
 }
 
-/// The one that is meant: the only one of its name, or the only one in the environment that is named.
-fn choose(mut candidates: Vec<StoredApplication>, named: &NamedApp) -> anyhow::Result<Found> {
+/// The only application of this name, or the only one in the named environment.
+fn choose(mut candidates: Vec<StoredApplication>, named: &NamedApp) -> anyhow::Result<ApplicationMatch> {
     if let Some(environment) = &named.environment {
         candidates.retain(|stored| stored.application.environment.as_deref() == Some(environment.trim()));
     }
     if candidates.len() > 1 {
-        return Ok(Found::Several(which_of(&candidates)));
+        return Ok(ApplicationMatch::Several(which_of(&candidates)));
     }
     match candidates.pop() {
-        Some(stored) => Ok(Found::One(stored)),
+        Some(stored) => Ok(ApplicationMatch::One(stored)),
         None => {
             let place = named.environment.as_ref().map(|it| format!(" in environment {it}")).unwrap_or_default();
             bail!("there is no application {}{place}", named.name)
@@ -316,7 +316,7 @@ fn choose(mut candidates: Vec<StoredApplication>, named: &NamedApp) -> anyhow::R
     }
 }
 
-/// Asks which of them is meant.
+/// The error message that lists the candidates.
 fn which_of(candidates: &[StoredApplication]) -> String {
     let each: Vec<String> = candidates
         .iter()
@@ -366,8 +366,8 @@ mod tests {
         ] {
             let named = NamedApp { name: "shop".to_owned(), environment: environment.map(str::to_owned) };
             let found = match choose(candidates, &named) {
-                Ok(Found::One(stored)) => Ok(stored.application.number),
-                Ok(Found::Several(which)) => {
+                Ok(ApplicationMatch::One(stored)) => Ok(stored.application.number),
+                Ok(ApplicationMatch::Several(which)) => {
                     assert!(which.contains("1 shop, 2 shop (test), 3 shop (prod)"), "{which}");
                     Err("several")
                 }

@@ -1,4 +1,4 @@
-//! `watchkeeper check`: one probe round now, of every service.
+//! `watchkeeper check`: checks every service now.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::selection::Target;
 use crate::table::{Column, Table, cut, whole};
 
-/// Another round is waited for this long: its claims end by then, even where it died.
+/// How long to wait for the claims of another round; they expire within this time.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 const COLUMNS: [Column; 7] = [
@@ -60,11 +60,11 @@ pub(super) async fn run(global: &Global, config: Config) -> anyhow::Result<ExitC
             ));
         }
     }
-    let all_well = report.checked.iter().all(|checked| checked.passed && checked.state != ServiceState::Down);
-    Ok(if all_well && missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let all_healthy = report.checked.iter().all(|checked| checked.passed && checked.state != ServiceState::Down);
+    Ok(if all_healthy && missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What was found, one line per service, by environment.
+/// The results, one line per service, by environment.
 fn as_table(checked: &[Checked]) -> Table {
     let mut sorted: Vec<&Checked> = checked.iter().collect();
     sorted.sort_by(|a, b| (&a.environment, &a.service).cmp(&(&b.environment, &b.service)));
@@ -72,20 +72,20 @@ fn as_table(checked: &[Checked]) -> Table {
 }
 
 fn row(it: &Checked) -> Vec<String> {
-    /// More of a reason helps nobody in a table.
+    /// Longer reasons are cut.
     const REASON: usize = 200;
-    let held = it.held_by.as_ref().filter(|_| !it.passed).map(|by| format!("held: {by}"));
+    let muted = it.held_by.as_ref().filter(|_| !it.passed).map(|by| format!("muted: {by}"));
     let error = it.error.as_deref().map(|error| match it.reason {
         Some(reason) if !error.is_empty() => format!("{reason}: {error}"),
         _ => error.to_owned(),
     });
-    let reason: Vec<String> = held.into_iter().chain(error).collect();
+    let reason: Vec<String> = muted.into_iter().chain(error).collect();
     vec![
         it.service.clone(),
         it.environment.clone(),
         it.kind.to_string(),
         it.state.to_string(),
-        // Nobody answers: a job comes to us.
+        // A heartbeat has no latency: its job calls us.
         if it.kind == Kind::Heartbeat { "-".to_owned() } else { format!("{} ms", it.response_time_ms) },
         it.incident_id.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
         shortened(&reason.join(", "), REASON),

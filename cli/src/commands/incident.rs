@@ -1,4 +1,4 @@
-//! `watchkeeper incident ID`: one incident whole.
+//! `watchkeeper incident ID`: one incident in full.
 
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ pub(super) async fn run(wanted: &ShowIncident, global: &Global, config: &Config)
 /// Where the values of fields begin.
 const INDENT: usize = 14;
 
-/// All that is known of it, at most 80 columns wide.
+/// The whole incident, at most 80 columns wide.
 fn lines(incident: &Value) -> Vec<String> {
     let text = |name: &str| incident[name].as_str().unwrap_or_default();
     let mut lines = wrapped(&format!("{}  {}", text("incident_id"), text("title")), 0, 2);
@@ -37,7 +37,7 @@ fn lines(incident: &Value) -> Vec<String> {
         lines.extend(value);
     }
     for (name, key) in [("message", "error_message"), ("stack trace", "stack_trace")] {
-        // A message that is the title stands there already.
+        // The title is printed already.
         if !text(key).trim().is_empty() && text(key) != text("title") {
             lines.push(format!("{name}:"));
             lines.extend(wrapped(text(key), 2, 4));
@@ -52,7 +52,7 @@ fn lines(incident: &Value) -> Vec<String> {
     lines
 }
 
-/// Fields that say something, by the names that people know.
+/// The fields that have a value, with their labels.
 fn fields(incident: &Value) -> Vec<(&'static str, String)> {
     let instants = ["detected_at", "last_seen_at", "reopened_at", "resolved_at"];
     let all = [
@@ -80,8 +80,8 @@ fn fields(incident: &Value) -> Vec<(&'static str, String)> {
             _ if instants.contains(&key) && value.is_string() => local_instant(value),
             _ => plain(value),
         };
-        let says_nothing = shown.is_empty() || (matches!(key, "user_count" | "reopen_count") && shown == "0");
-        (!says_nothing).then_some((name, shown))
+        let is_empty = shown.is_empty() || (matches!(key, "user_count" | "reopen_count") && shown == "0");
+        (!is_empty).then_some((name, shown))
     };
     all.into_iter().filter_map(shown).collect()
 }
@@ -101,9 +101,9 @@ fn samples(incident: &Value) -> Vec<String> {
     }
     for sample in samples {
         let text = |name: &str| sample[name].as_str().unwrap_or_default();
-        let told = [text("severity"), text("environment"), text("release"), text("error_message")];
-        let told: Vec<&str> = told.into_iter().filter(|word| !word.is_empty()).collect();
-        lines.extend(wrapped(&format!("{}  {}", local_instant(&sample["received_at"]), told.join("  ")), 2, 4));
+        let words = [text("severity"), text("environment"), text("release"), text("error_message")];
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        lines.extend(wrapped(&format!("{}  {}", local_instant(&sample["received_at"]), words.join("  ")), 2, 4));
     }
     lines
 }
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_incident_is_told_whole_in_harmless_lines_of_80_columns() {
+    fn an_incident_is_printed_in_full_in_harmless_lines_of_80_columns() {
         let incident = json!({
             "incident_id": "INC-MWTIGJFU-L1J3P9C2", "title": "Payment \u{1b}[31mfailed", "status": "detected",
             "severity": "HIGH", "category": "backend", "application": "shop", "environment": "production",
@@ -157,7 +157,7 @@ mod tests {
             assert!(line.chars().count() <= 80, "{line}");
             assert!(!line.chars().any(|letter| letter.is_control() || letter == '\u{202e}'), "{line:?}");
         }
-        for told in [
+        for expected in [
             "INC-MWTIGJFU-L1J3P9C2  Payment",
             "  status      detected",
             "  severity    HIGH",
@@ -167,7 +167,7 @@ mod tests {
             "samples, newest first:",
             "intake incident_opened: Opened because",
         ] {
-            assert!(text.contains(told), "{told}: {text}");
+            assert!(text.contains(expected), "{expected}: {text}");
         }
         assert!(!text.contains("people"), "{text}");
     }

@@ -1,4 +1,4 @@
-//! `watchkeeper migrate`: brings the schema up to date.
+//! `watchkeeper migrate`: applies the pending migrations.
 
 use std::process::ExitCode;
 

@@ -27,17 +27,17 @@ use crate::output::{self, Misuse};
 /// Runs the command.
 ///
 /// # Errors
-/// Whatever stops it; printed by `main`, exit code 1.
+/// Why the command failed; printed by `main`, exit code 1.
 pub async fn run(arguments: Arguments, environment: Environment<'_>) -> anyhow::Result<ExitCode> {
     let config = match environment.read(Config::read) {
         Ok(config) => config,
         Err(error) => return Ok(output::misused(error)),
     };
-    // A stack outlives its terminal's output: what it says is kept in its logs.
+    // A stack may outlive its terminal; its logs have what was printed.
     let is_stack = matches!(arguments.command, Command::Start(_));
     let result = run_with(arguments, config).await;
     let result = result.and_then(|code| if is_stack { Ok(code) } else { output::check_written().map(|()| code) });
-    // What was wrong use is told as that, wherever it was noticed.
+    // Wrong use has its own exit code, wherever it was detected.
     match result {
         Err(error) => error.downcast::<Misuse>().map(output::misused),
         done => done,
@@ -59,8 +59,8 @@ async fn run_with(arguments: Arguments, config: Config) -> anyhow::Result<ExitCo
         Command::Incidents(incidents) => incidents::run(&incidents, global, &config).await,
         Command::Incident(wanted) => incident::run(&wanted, global, &config).await,
         Command::Alerts(wanted) => alerts::run(&wanted, global, &config).await,
-        Command::Ack(react) => react::run(react::Deed::Acknowledge, &react, global, &config).await,
-        Command::Resolve(react) => react::run(react::Deed::Resolve, &react, global, &config).await,
+        Command::Ack(react) => react::run(react::Action::Acknowledge, &react, global, &config).await,
+        Command::Resolve(react) => react::run(react::Action::Resolve, &react, global, &config).await,
         Command::Silence(silence) => silence::run(&silence, global, &config).await,
         Command::Notifications(wanted) => notifications::run(&wanted, global, &config).await,
         Command::SendTestError(error) => send_test_error::run(&error, global, &config).await,

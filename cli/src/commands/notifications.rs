@@ -1,4 +1,4 @@
-//! `watchkeeper notifications`: the messages that people were sent, and sending one again.
+//! `watchkeeper notifications`: lists notifications, and sends one again.
 
 use std::process::ExitCode;
 
@@ -40,34 +40,34 @@ async fn list(wanted: &Notifications, store: &Store, global: &Global) -> anyhow:
     let all = store
         .run(|client| async move { notifications::list(&client, filter, wanted.limit).await })
         .await
-        .context("read the messages")?;
+        .context("read the notifications")?;
     if global.json {
         say(json!({ "notifications": all }));
     } else if all.is_empty() {
-        say(if wanted.failed { "No message has failed." } else { "Nobody was sent a message yet." });
+        say(if wanted.failed { "No failed notifications." } else { "No notifications yet." });
     } else {
         say(Table::new(&COLUMNS, all.iter().map(row).collect()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(message: &Listed) -> Vec<String> {
-    let about = [message.incident_id.as_deref(), message.title.as_deref()];
+fn row(notification: &Listed) -> Vec<String> {
+    let about = [notification.incident_id.as_deref(), notification.title.as_deref()];
     let about: Vec<&str> = about.into_iter().flatten().collect();
-    let status = message.response_status.map(|status| format!("{status}"));
-    let error = [status.as_deref(), message.last_error.as_deref()];
+    let status = notification.response_status.map(|status| format!("{status}"));
+    let error = [status.as_deref(), notification.last_error.as_deref()];
     let error: Vec<&str> = error.into_iter().flatten().collect();
     vec![
-        message.id.to_string(),
-        message.status.clone(),
-        message.channel.clone(),
-        message.kind.clone(),
-        message.recipient.clone(),
-        message.attempts.to_string(),
-        local_time(message.created_at),
+        notification.id.to_string(),
+        notification.status.clone(),
+        notification.channel.clone(),
+        notification.kind.clone(),
+        notification.recipient.clone(),
+        notification.attempts.to_string(),
+        local_time(notification.created_at),
         about.join(" "),
-        // The status of what was taken is no news.
-        if message.last_error.is_some() { shortened(&error.join(" "), 200) } else { String::new() },
+        // The status of a successful delivery is left out.
+        if notification.last_error.is_some() { shortened(&error.join(" "), 200) } else { String::new() },
     ]
 }
 
@@ -76,8 +76,8 @@ async fn replay(id: Uuid, store: &Store, global: &Global) -> anyhow::Result<Exit
     let replayed = store
         .run(|client| async move { notifications::replay(&client, id, now).await })
         .await
-        .context("send the message again")?;
-    let (word, told) = match replayed {
+        .context("send the notification again")?;
+    let (word, text) = match replayed {
         Replay::Queued => ("queued", "is sent again with the next sweep (on Lambda within a minute)"),
         Replay::Waiting => ("waiting", "was waiting to be sent anyway, and is due now"),
         Replay::Unknown => bail!("there is no notification {id}: `watchkeeper notifications` lists them"),
@@ -85,7 +85,7 @@ async fn replay(id: Uuid, store: &Store, global: &Global) -> anyhow::Result<Exit
     if global.json {
         say(json!({ "id": id, "replay": word }));
     } else {
-        say(format_args!("Notification {id} {told}."));
+        say(format_args!("Notification {id} {text}."));
     }
     Ok(ExitCode::SUCCESS)
 }

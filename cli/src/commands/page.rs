@@ -1,11 +1,11 @@
-//! One page of a list that the server gives, for the commands that show it: `incidents`, `alerts`.
+//! One page of a list of the API, for `incidents` and `alerts`.
 
 use serde_json::Value;
 
 use crate::output::say;
 use crate::remote::Remote;
 
-/// The first page at this path: at most `limit` rows, and of those only the ones that pass the filters that are set.
+/// The first page at this path: at most `limit` rows that match the filters.
 ///
 /// # Errors
 /// When the server can't be reached or refuses.
@@ -21,7 +21,7 @@ pub(super) async fn get(
     server.get(path, &query).await
 }
 
-/// Says so where the list goes on after this page.
+/// Prints a note if there is another page.
 pub(super) fn say_whether_more(page: &Value) {
     if page["next_cursor"].is_string() {
         say("There are more: raise --limit, or filter.");

@@ -1,4 +1,4 @@
-//! `watchkeeper ack ID` and `watchkeeper resolve ID`: an incident or an alert is taken, or ended, by a person.
+//! `watchkeeper ack ID` and `watchkeeper resolve ID`: acknowledge or resolve an incident or an alert.
 
 use std::process::ExitCode;
 
@@ -11,15 +11,15 @@ use crate::config::Config;
 use crate::output::say;
 use crate::selection::{Purpose, Target};
 
-/// What is done.
+/// What to do with it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Deed {
+pub(super) enum Action {
     Acknowledge,
     Resolve,
 }
 
-impl Deed {
-    /// The end of the route.
+impl Action {
+    /// The last segment of the path.
     fn route(self) -> &'static str {
         match self {
             Self::Acknowledge => "acknowledge",
@@ -28,24 +28,24 @@ impl Deed {
     }
 }
 
-pub(super) async fn run(deed: Deed, react: &React, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(action: Action, react: &React, global: &Global, config: &Config) -> anyhow::Result<ExitCode> {
     let server = Target::of(config, &global.data_dir)?.server(Purpose::Change)?;
     let place = match &react.subject {
         Subject::Incident(id) => format!("incidents/{id}"),
         Subject::Alert(id) => format!("alerts/{id}"),
     };
     let body = json!({ "by": config.person(react.by.as_deref()), "comment": react.comment });
-    let row = server.post(&format!("/api/{place}/{}", deed.route()), &body).await?;
+    let row = server.post(&format!("/api/{place}/{}", action.route()), &body).await?;
     if global.json {
         say(&row);
     } else {
-        say(one_line(&told(&row)));
+        say(one_line(&summary(&row)));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// How it stands now, and by whom: who was faster is told too.
-fn told(row: &Value) -> String {
+/// The current status and assignee; another person may have been faster.
+fn summary(row: &Value) -> String {
     let text = |name: &str| row[name].as_str();
     let status = text("status").unwrap_or("-");
     match (text("title"), text("handled_by")) {
@@ -63,13 +63,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_now_is_told_of_incidents_and_alerts() {
+    fn the_summary_has_the_status_of_incidents_and_alerts() {
         let incident = json!({"incident_id": "INC-1", "title": "boom", "status": "acknowledged", "handled_by": "ann"});
-        assert_eq!(told(&incident), "INC-1 is acknowledged by ann: boom");
+        assert_eq!(summary(&incident), "INC-1 is acknowledged by ann: boom");
         let alert = json!({
             "id": "0", "incident_id": null, "service_name": "mail", "environment": "test", "status": "resolved",
             "message": "it is slow"
         });
-        assert_eq!(told(&alert), "the alert about mail (test) is resolved: it is slow");
+        assert_eq!(summary(&alert), "the alert about mail (test) is resolved: it is slow");
     }
 }

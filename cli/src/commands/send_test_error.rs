@@ -23,16 +23,16 @@ pub(super) async fn run(error: &SendTestError, global: &Global, config: &Config)
     if global.json {
         say(&answer);
     } else {
-        say(told(&answer));
+        say(summary(&answer));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What became of the report.
-fn told(answer: &Value) -> String {
+/// The incident of the report, or its ID if it was deferred.
+fn summary(answer: &Value) -> String {
     let text = |name: &str| answer[name].as_str().unwrap_or("-").to_owned();
     if answer["deferred"] == true {
-        return format!("kept for later as {}", text("report_id"));
+        return format!("deferred as {}", text("report_id"));
     }
     let what = if answer["created"] == true { "opened" } else { "counted in" };
     format!("{what} {} ({}, {})", text("incident_id"), text("severity"), text("category"))
@@ -43,14 +43,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_became_of_a_report_is_told_also_where_no_incident_is_known_yet() {
+    fn the_summary_names_the_incident_or_the_deferred_report() {
         let incident = |created: bool| json!({"incident_id": "INC-1", "created": created, "severity": "MEDIUM", "category": "unknown"});
         for (answer, expected) in [
             (incident(true), "opened INC-1 (MEDIUM, unknown)"),
             (incident(false), "counted in INC-1 (MEDIUM, unknown)"),
-            (json!({"deferred": true, "report_id": "api:01a20b57"}), "kept for later as api:01a20b57"),
+            (json!({"deferred": true, "report_id": "api:01a20b57"}), "deferred as api:01a20b57"),
         ] {
-            assert_eq!(told(&answer), expected);
+            assert_eq!(summary(&answer), expected);
         }
     }
 }

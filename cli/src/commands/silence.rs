@@ -1,4 +1,4 @@
-//! `watchkeeper silence add | list | end`: nobody is told of some problems for some time.
+//! `watchkeeper silence add | list | end`: suppresses notifications about some problems for some time.
 
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
     {
         return Ok(misused("which problems? Name an --application, --service or the like, or say --all"));
     }
-    // Reading silences takes the token that changes them, too.
+    // Silences are read with the admin token, too.
     let server = Target::of(config, &global.data_dir)?.server(Purpose::Change)?;
     let answer = match silence {
         Silence::Add(wanted) => add(wanted, &server, config).await?,
@@ -47,7 +47,10 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
     match silence {
         Silence::Add(_) => {
             let (id, until) = (answer["id"].as_str().unwrap_or("-"), local_instant(&answer["ends_at"]));
-            say(one_line(&format!("Nobody is told of {} until {until}. Silence {id}", meant(&answer["matchers"]))));
+            say(one_line(&format!(
+                "No notifications about {} until {until}. Silence {id}",
+                meant(&answer["matchers"])
+            )));
         }
         Silence::List => print(&answer),
         Silence::End(EndSilence { id, .. }) => say(format_args!("Silence {id} has ended.")),
@@ -66,7 +69,7 @@ async fn add(wanted: &AddSilence, server: &Remote, config: &Config) -> anyhow::R
     server.post(PATH, &body).await
 }
 
-/// What was named.
+/// The matchers of the options.
 fn matchers(wanted: &AddSilence) -> serde_json::Map<String, Value> {
     [
         ("severity", &wanted.severity),
@@ -102,7 +105,7 @@ fn print(answer: &Value) {
     say(Table::new(&COLUMNS, silences.iter().map(row).collect()));
 }
 
-/// The problems that are meant, in words.
+/// The matchers in words.
 fn meant(matchers: &Value) -> String {
     let mut words = Vec::new();
     for (name, named) in matchers.as_object().into_iter().flatten() {
@@ -111,7 +114,7 @@ fn meant(matchers: &Value) -> String {
             continue;
         }
         let each: Vec<&str> = named.iter().filter_map(Value::as_str).collect();
-        // A time is no word.
+        // `hours` has objects.
         words.push(if each.is_empty() { format!("some {name}") } else { format!("{name} {}", each.join(", ")) });
     }
     if words.is_empty() { "everything".to_owned() } else { words.join("; ") }
@@ -122,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_meant_is_told_in_words() {
+    fn matchers_are_printed_in_words() {
         for (matchers, words) in [
             (
                 json!({"application": ["shop", "blog"], "severity": ["LOW"], "tags": []}),

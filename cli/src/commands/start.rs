@@ -1,5 +1,4 @@
-//! `watchkeeper start`: the local stack, until Ctrl-C, SIGTERM or the end of its terminal; with `--demo`, until the demo is
-//! over.
+//! `watchkeeper start`: runs the local stack until a signal stops it; with `--demo`, until the demo ends.
 
 mod signals;
 
@@ -28,17 +27,17 @@ use crate::feed::Feed;
 use crate::output::{counted, note, say};
 use crate::{demo, logs};
 
-/// An error to try it with.
+/// The example request of the banner.
 const EXAMPLE: &str = r#"{"error": {"message": "Database connection failed"}}"#;
 
-/// Connections that the embedded server takes: the stack's own, and some for `psql` and Lambdas under test.
+/// The connection limit of the embedded server: the stack's own, and some for `psql` and Lambdas under test.
 const MAX_CONNECTIONS: u16 = 100;
 
 pub(super) async fn run(start: Start, global: &Global, config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let data_dir = DataDir::take(&global.data_dir)?;
     let listener = stack::listen(start.port.unwrap_or(config.port)).await?;
-    // A demo tells its own story, and JSON is for programs.
+    // The demo prints its own lines, and JSON is for programs.
     let feed = (!start.demo && !global.json).then(Feed::start).transpose().context("start the feed")?;
     logs::to_files(data_dir.path(), config.rust_log.as_deref(), feed.clone())?;
     // The database is started with the same limit.
@@ -48,7 +47,7 @@ pub(super) async fn run(start: Start, global: &Global, config: Config) -> anyhow
         say(concat!("watchkeeper ", env!("CARGO_PKG_VERSION")));
     }
     let database = tokio::select! {
-        database = Database::bring_up(&config, launch.data_dir.path()) => database?,
+        database = Database::start(&config, launch.data_dir.path()) => database?,
         () = signals.stop() => return Ok(ExitCode::SUCCESS),
     };
     let result = serve(&launch, config, &database, listener, &mut signals).await;
@@ -56,16 +55,16 @@ pub(super) async fn run(start: Start, global: &Global, config: Config) -> anyhow
     result
 }
 
-/// How this stack was started.
+/// The options of this start.
 struct Launch {
     data_dir: DataDir,
     demo: bool,
     json: bool,
-    /// What happens, as people watch it.
+    /// The live feed, if it is shown.
     feed: Option<Feed>,
 }
 
-/// Migrates, serves until it is told to stop (or the demo is over), and lets the last requests end.
+/// Migrates, serves until a signal or the end of the demo, and stops gracefully.
 async fn serve(
     launch: &Launch,
     config: Config,
@@ -81,7 +80,7 @@ async fn serve(
         tracing::warn!("left for a person to run, so that functions can log in as watchkeeper_agent: {statement}");
     }
     let sentry_secret = match config.sentry.client_secret {
-        // The demo plays Sentry, so it needs to know the secret.
+        // The demo signs its own Sentry webhook.
         None if launch.demo => Some(SecretString::from(uuid::Uuid::new_v4().to_string())),
         given => given,
     };
@@ -110,7 +109,7 @@ async fn serve(
         vendors: config.vendors,
         ticks: if launch.demo { Ticks::None } else { Ticks::EachMinute },
     };
-    // Before anything is answered: who finds the stack ready finds its file, too.
+    // Written before the stack listens: a client that finds it ready finds its env file, too.
     launch.write_env(database, &url, &dsn_secret, &access)?;
     let code = match Stack::start(listener, stack_config).await {
         Ok(stack) => run_stack(launch, stack, &store, database, applied.len(), &keys, signals).await,
@@ -120,7 +119,7 @@ async fn serve(
     code
 }
 
-/// Runs the stack until it is told to stop (or the demo is over), and stops it.
+/// Runs the stack until a signal or the end of the demo, and stops it.
 async fn run_stack(
     launch: &Launch,
     stack: Stack,
@@ -134,7 +133,7 @@ async fn run_stack(
     let now = Utc::now();
     let services =
         store.run(|client| async move { services::list(&client, now).await }).await.context("read the services")?;
-    launch.introduce(database, applied, services.len(), &stack.url(), keys.ingest.is_some());
+    launch.print_banner(database, applied, services.len(), &stack.url(), keys.ingest.is_some());
     let code = if launch.demo {
         tokio::select! {
             code = demo::run(&stack, store, keys, launch.json) => code,
@@ -144,10 +143,10 @@ async fn run_stack(
         signals.stop().await;
         Ok(ExitCode::SUCCESS)
     };
-    // Nobody is told of it any more.
+    // No command uses the stack from now on.
     launch.data_dir.remove_env();
     match &launch.feed {
-        // What does not read any more (a stopped terminal, a full pipe) holds up no stop.
+        // Has a timeout: a terminal or pipe that does not read must not block the stop.
         Some(feed) => feed.end("stopping".to_owned()),
         None if launch.json => {}
         None => say("stopping"),
@@ -157,11 +156,11 @@ async fn run_stack(
 }
 
 impl Launch {
-    /// The keys that were given; for reading and changing, else those of the data directory.
+    /// The configured keys; read and admin tokens default to those of the data directory.
     fn access(&self, given: AccessConfig) -> anyhow::Result<AccessConfig> {
-        let kept = |given: Option<SecretString>, name| given.map_or_else(|| self.data_dir.token(name), Ok);
-        let read_token = Some(kept(given.read_token, "read_token")?);
-        let admin_token = Some(kept(given.admin_token, "admin_token")?);
+        let token = |given: Option<SecretString>, name| given.map_or_else(|| self.data_dir.token(name), Ok);
+        let read_token = Some(token(given.read_token, "read_token")?);
+        let admin_token = Some(token(given.admin_token, "admin_token")?);
         Ok(AccessConfig { read_token, admin_token, ..given })
     }
 
@@ -186,8 +185,8 @@ impl Launch {
         self.data_dir.write_env(&variables)
     }
 
-    /// Tells what runs where.
-    fn introduce(&self, database: &Database, applied: usize, services: usize, url: &str, needs_key: bool) {
+    /// Prints the banner.
+    fn print_banner(&self, database: &Database, applied: usize, services: usize, url: &str, needs_key: bool) {
         let files = self.data_dir.path().display();
         if self.json {
             say(json!({
@@ -212,7 +211,7 @@ impl Launch {
         say("Ctrl-C stops it.");
     }
 
-    /// A command that reports an error. It takes the key from the `env` file, and shows it to nobody.
+    /// A command that reports an error. It reads the key from the `env` file, so that the banner shows no key.
     fn example(&self, url: &str, needs_key: bool) -> String {
         let curl = format!("curl {url}/api/autonomous/error -H 'Content-Type: application/json' -d '{EXAMPLE}'");
         if !needs_key {
@@ -228,13 +227,13 @@ struct Database {
     embedded: Option<EmbeddedPostgres>,
     queries: DatabaseConfig,
     migrations: DatabaseConfig,
-    /// For people: which one it is.
+    /// Its description for people.
     place: String,
 }
 
 impl Database {
-    /// The given database, or the embedded one, started.
-    async fn bring_up(config: &Config, data_dir: &Path) -> anyhow::Result<Self> {
+    /// Uses the given database, or starts the embedded one.
+    async fn start(config: &Config, data_dir: &Path) -> anyhow::Result<Self> {
         if let Some(url) = &config.database_url {
             let queries = config.database(url.clone());
             let place = |database: &DatabaseConfig, variable: &'static str| {
@@ -243,7 +242,7 @@ impl Database {
             };
             let named = place(&queries, "DATABASE_URL")?;
             let migrations = config.database(config.direct_url.as_ref().unwrap_or(url).clone());
-            // It may be exported for something else, and is migrated now.
+            // Printed because the variable may be exported for another program, and this database is migrated now.
             note(match &config.direct_url {
                 Some(_) => {
                     let direct = place(&migrations, "DIRECT_URL")?;
@@ -262,7 +261,7 @@ impl Database {
         .await
         .context("start the embedded Postgres")?;
         let migrations = config.database(SecretString::from(embedded.url()));
-        // Nothing stands in between.
+        // There is no pooler in between.
         let queries = DatabaseConfig { statements: Statements::Prepared, ..migrations.clone() };
         let place = format!("embedded Postgres in {}", data_dir.join("postgres").display());
         Ok(Self { embedded: Some(embedded), migrations, queries, place })

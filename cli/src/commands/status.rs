@@ -1,5 +1,5 @@
-//! `watchkeeper status`: how everything stands. Exit code 1 when something is down or degraded, or a CRITICAL or HIGH
-//! incident is open.
+//! `watchkeeper status`: service states, open incidents, failing receivers. Exit code 1 when something
+//! is down or degraded, or a CRITICAL or HIGH incident is open.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,8 +33,8 @@ pub(super) async fn run(global: &Global, config: &Config) -> anyhow::Result<Exit
     } else {
         print(&status, Utc::now());
     }
-    let well = matches!(status["status"].as_str(), Some("healthy" | "unknown"));
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let healthy = matches!(status["status"].as_str(), Some("healthy" | "unknown"));
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print(status: &Value, now: DateTime<Utc>) {
@@ -44,7 +44,7 @@ fn print(status: &Value, now: DateTime<Utc>) {
     if let Some(switch) = status["probing_stopped_by"].as_str() {
         say(format_args!("probing is stopped by {switch}"));
     }
-    for line in telling(status, now) {
+    for line in notification_problems(status, now) {
         say(line);
     }
     let mut rows = Vec::new();
@@ -58,9 +58,9 @@ fn print(status: &Value, now: DateTime<Utc>) {
     }
 }
 
-/// What an operator should know of the way from an incident to people, if it is not well.
-fn telling(status: &Value, now: DateTime<Utc>) -> Vec<String> {
-    /// As many characters of an error as fit a line.
+/// Problems of the outbox and of receivers: what delays or prevents notifications.
+fn notification_problems(status: &Value, now: DateTime<Utc>) -> Vec<String> {
+    /// Longer errors are cut, to fit a line.
     const ERROR: usize = 100;
     let error = |of: &Value| of["last_error"].as_str().map(|error| format!(": {}", shortened(error, ERROR)));
     let warnings = status["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -97,15 +97,15 @@ fn row(environment: &str, service: &Value, now: DateTime<Utc>) -> Vec<String> {
     ]
 }
 
-/// What an operator should know beside the state, most pressing first.
+/// Remarks beside the state, the most important first.
 fn remarks(service: &Value, now: DateTime<Utc>) -> String {
-    /// More of an error helps nobody in a table.
+    /// Longer errors are cut.
     const ERROR: usize = 200;
     /// Certificates that last longer than this need no remark.
     const DAYS: i64 = 30;
     let mut remarks = Vec::new();
     if let Some(by) = service["held_by"].as_str() {
-        remarks.push(format!("held: {by}"));
+        remarks.push(format!("muted: {by}"));
     }
     if service["flapping"] == true {
         remarks.push("flapping".to_owned());
@@ -115,12 +115,12 @@ fn remarks(service: &Value, now: DateTime<Utc>) -> String {
         let next = retry.map(|at| format!(", next try {}", local_time(at))).unwrap_or_default();
         remarks.push(format!("breaker {}{next}", state.replace('_', " ")));
     }
-    // A service that is well has no reason any more.
+    // A healthy service may have an old reason.
     if matches!(service["state"].as_str(), Some("down" | "degraded")) {
-        let told = [service["reason"].as_str(), service["error"].as_str()];
-        let told: Vec<&str> = told.into_iter().flatten().collect();
-        if !told.is_empty() {
-            remarks.push(shortened(&told.join(": "), ERROR));
+        let texts = [service["reason"].as_str(), service["error"].as_str()];
+        let texts: Vec<&str> = texts.into_iter().flatten().collect();
+        if !texts.is_empty() {
+            remarks.push(shortened(&texts.join(": "), ERROR));
         }
     }
     if let Some(days) = instant(&service["certificate_expires_at"]).map(|at| (at - now).num_days())
@@ -157,31 +157,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remarks_tell_what_matters_and_nothing_of_what_is_over() {
+    fn remarks_have_current_problems_only() {
         let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
-        let well = json!({"state": "healthy", "reason": "timeout", "error": "no answer", "breaker": {"state": "closed"},
+        let healthy = json!({"state": "healthy", "reason": "timeout", "error": "no answer", "breaker": {"state": "closed"},
             "certificate_expires_at": "2027-11-23T12:00:00Z"});
-        assert_eq!(remarks(&well, now), "");
-        let ill = json!({"state": "down", "reason": "status", "error": "expected 200, got 500", "flapping": true,
+        assert_eq!(remarks(&healthy, now), "");
+        let failing = json!({"state": "down", "reason": "status", "error": "expected 200, got 500", "flapping": true,
             "held_by": "parent database", "breaker": {"state": "half_open", "retry_at": null},
             "certificate_expires_at": "2026-11-30T12:00:00Z"});
         assert_eq!(
-            remarks(&ill, now),
-            "held: parent database; flapping; breaker half open; status: expected 200, got 500; certificate: 7 days left"
+            remarks(&failing, now),
+            "muted: parent database; flapping; breaker half open; status: expected 200, got 500; certificate: 7 days left"
         );
     }
 
     #[test]
-    fn what_keeps_people_from_being_told_is_told_and_nothing_of_what_is_well() {
+    fn problems_of_notifications_are_listed_and_healthy_parts_are_not() {
         let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
-        let well = json!({"warnings": [], "outbox": {"waiting": 2, "failing": 0, "lag_seconds": 0.4, "last_error": null},
+        let healthy = json!({"warnings": [], "outbox": {"waiting": 2, "failing": 0, "lag_seconds": 0.4, "last_error": null},
             "notifications": {"receivers": 1, "failing": []}});
-        assert_eq!(telling(&well, now), [""; 0]);
-        let ill = json!({"warnings": ["no channel is configured: no notifications are sent"],
+        assert_eq!(notification_problems(&healthy, now), [""; 0]);
+        let failing = json!({"warnings": ["no channel is configured: no notifications are sent"],
             "outbox": {"waiting": 2, "failing": 1, "lag_seconds": 90.4, "last_error": "ThrottlingException: slow"},
             "notifications": {"failing": [{"receiver": "slack", "since": "2026-11-23T11:00:00Z", "last_error": "503"}]}});
         assert_eq!(
-            telling(&ill, now),
+            notification_problems(&failing, now),
             [
                 "warning: no channel is configured: no notifications are sent",
                 "outbox: 2 waiting, for up to 1m 30s: ThrottlingException: slow",
@@ -193,10 +193,10 @@ mod tests {
     #[test]
     fn a_distance_has_two_units_at_most_and_is_never_negative() {
         let now: DateTime<Utc> = "2026-11-23T12:00:00Z".parse().unwrap();
-        for (at, told) in
+        for (at, expected) in
             [("2026-11-23T11:59:58Z", "2s"), ("2026-11-20T10:58:57Z", "3days 1h"), ("2026-11-23T12:00:09Z", "0s")]
         {
-            assert_eq!(distance(now, at.parse().unwrap()), told);
+            assert_eq!(distance(now, at.parse().unwrap()), expected);
         }
     }
 }

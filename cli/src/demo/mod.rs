@@ -1,7 +1,7 @@
-//! `watchkeeper start --demo`: the main job on real input, step by step, ending by itself.
+//! `watchkeeper start --demo`: reports errors, checks a demo service through an outage, prints the incidents, and ends.
 //!
-//! Errors go in over HTTP; a small demo service is probed while it is well, while it fails, and after it has
-//! recovered. The last step looks at the incidents, and the exit code tells whether they are as they should be.
+//! Errors are sent over HTTP; the demo service is checked while it is healthy, while it fails, and after it recovers. The
+//! exit code is 0 if the outage's incident was opened and resolved.
 
 mod target;
 
@@ -29,20 +29,20 @@ use target::Target;
 const SERVICE: &str = "demo-shop";
 const ENVIRONMENT: &str = "demo";
 
-/// What the demo presents to the stack.
+/// The keys that the demo uses.
 pub struct Keys {
     /// For reporting errors.
     pub ingest: Option<SecretString>,
     /// For reading.
     pub read: Option<SecretString>,
-    /// What Sentry signs with.
+    /// The secret of the Sentry webhook.
     pub sentry: Option<SecretString>,
 }
 
-/// Walks through the demo. Exit code 0 when everything became what it should.
+/// Runs the demo.
 ///
 /// # Errors
-/// When a step can't be taken, or the outcome is not as it should be.
+/// When a step fails, or has an unexpected outcome.
 pub async fn run(stack: &Stack, store: &Store, keys: &Keys, json: bool) -> anyhow::Result<ExitCode> {
     let url = ServerUrl::parse(&stack.url())?;
     let reporting = Remote::new(url.clone(), keys.ingest.clone())?;
@@ -64,7 +64,7 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    /// Tells a person; as JSON, only the outcome is printed.
+    /// Prints a line; with `--json`, only the outcome is printed.
     fn say(&self, line: impl std::fmt::Display) {
         if !self.json {
             output::say(line);
@@ -75,16 +75,16 @@ impl Demo<'_> {
         self.say("\n1. Errors come in over POST /api/autonomous/error");
         for error in errors() {
             let answer = self.reporting.post("/api/autonomous/error", &error).await?;
-            self.tell(error["error"]["message"].as_str().unwrap_or_default(), &answer);
+            self.print_report(error["error"]["message"].as_str().unwrap_or_default(), &answer);
         }
         match &self.keys.sentry {
-            Some(secret) => self.play_sentry(secret).await,
+            Some(secret) => self.send_as_sentry(secret).await,
             None => Ok(()),
         }
     }
 
     /// A webhook as Sentry sends it: a real event, signed over its bytes.
-    async fn play_sentry(&self, secret: &SecretString) -> anyhow::Result<()> {
+    async fn send_as_sentry(&self, secret: &SecretString) -> anyhow::Result<()> {
         self.say("   and from Sentry over POST /webhooks/sentry");
         let event_id = uuid::Uuid::new_v4().simple().to_string();
         let body = json!({
@@ -104,12 +104,12 @@ impl Demo<'_> {
         let signature = sign(secret, body.as_bytes());
         let headers = [("sentry-hook-resource", "error"), ("sentry-hook-signature", signature.as_str())];
         let answer = self.reporting.post_bytes("/webhooks/sentry", body, &headers).await?;
-        self.tell("ZeroDivisionError: division by zero", &answer);
+        self.print_report("ZeroDivisionError: division by zero", &answer);
         Ok(())
     }
 
-    /// One line for one report and what became of it.
-    fn tell(&self, message: &str, answer: &Value) {
+    /// Prints one line for a report and its incident.
+    fn print_report(&self, message: &str, answer: &Value) {
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         let what = if answer["created"] == true { "opens" } else { "one more of" };
         let (id, severity, category) = (text("incident_id"), text("severity"), text("category"));
@@ -120,7 +120,7 @@ impl Demo<'_> {
     async fn watch_a_service(&self) -> anyhow::Result<String> {
         let target = Target::start().await.context("start the demo service")?;
         self.store_service(service(&target.url())).await.context("store the demo service")?;
-        self.say(format_args!("\n2. {SERVICE} is probed while it is well, and then fails"));
+        self.say(format_args!("\n2. {SERVICE} is checked while it is healthy, and then fails"));
         let (state, _) = self.round().await?;
         ensure!(state == ServiceState::Healthy, "{SERVICE} should be healthy by now, not {state}");
         target.set_failing(true);
@@ -136,8 +136,8 @@ impl Demo<'_> {
         Ok(incident)
     }
 
-    /// Stores it as one that nobody knows: after a few demos it would be one that goes up and down all the time, and an
-    /// earlier one may have been cut off in the middle of its outage.
+    /// Removes and stores the service, so that it has no history: an earlier demo may have been interrupted, and
+    /// several would make it flap.
     async fn store_service(&self, service: ServiceSpec) -> Result<(), StoreError> {
         let removed = &[(service.name.clone(), service.environment.clone())];
         let (service, none) = (&[service], &BTreeMap::new());
@@ -150,7 +150,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// One round; what became of the demo service.
+    /// Checks the demo service; returns its state and incident.
     async fn round(&self) -> anyhow::Result<(ServiceState, Option<String>)> {
         let report = probe::check_now(self.stack.probe(), Duration::ZERO, &|_, _| {}).await?;
         if let Some(switch) = report.stopped_by {
@@ -163,12 +163,12 @@ impl Demo<'_> {
             .context("the demo service was not checked")?;
         let status = checked.http_status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
         let incident = checked.incident_id.as_ref().map(ToString::to_string);
-        let told = incident.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
-        self.say(format_args!("   {SERVICE}: {status} in {} ms, {}{told}", checked.response_time_ms, checked.state));
+        let suffix = incident.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
+        self.say(format_args!("   {SERVICE}: {status} in {} ms, {}{suffix}", checked.response_time_ms, checked.state));
         Ok((checked.state, incident))
     }
 
-    /// What an operator sees in the end.
+    /// Prints the incidents, and checks that the outage's is resolved.
     async fn show(&self, incident: &str) -> anyhow::Result<()> {
         self.say("\n4. What an operator sees: watchkeeper incidents");
         let page = self.reading.get("/api/incidents", &[("environment", ENVIRONMENT), ("limit", "20")]).await?;
@@ -179,12 +179,12 @@ impl Demo<'_> {
         }
         let ended = self.reading.get(&format!("/api/incidents/{incident}"), &[]).await?;
         ensure!(ended["status"] == "resolved", "{incident} should be resolved, but is {}", ended["status"]);
-        self.say(format_args!("\nThe outage of {SERVICE} was found, told and closed: {incident}."));
+        self.say(format_args!("\nThe outage of {SERVICE} was detected, reported and resolved: {incident}."));
         Ok(())
     }
 }
 
-/// Errors as applications report them; the second and third are the same one again.
+/// Errors as applications report them; the second and third have the same fingerprint.
 fn errors() -> [Value; 6] {
     let error = |message: &str, kind: &str, application: &str, endpoint: Option<&str>| {
         json!({

@@ -1,4 +1,4 @@
-//! The demo's own service: a real HTTP server that fails when told to.
+//! The demo's own service: an HTTP server that can be set to fail.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is said of what happened. Pure.
+//! The lines of the feed. Pure.
 
 use chrono::{DateTime, Local, Utc};
 use serde_json::Value;
@@ -6,31 +6,31 @@ use shared::model::text::one_line;
 
 use crate::output::shortened;
 
-/// What is said of one thing that happened.
+/// A line of the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
-    /// What kind of thing it is.
+pub(super) struct FeedLine {
+    /// The kind of event.
     word: String,
     /// The rest of the line.
     pub(super) text: String,
-    /// Whether the same may come again and again: it is said once a minute.
+    /// Whether it is deduplicated: the same text is shown once a minute.
     pub(super) repeats: bool,
 }
 
-/// More of an error helps nobody; the logs have all of it.
+/// Longer errors are cut; the logs have all of it.
 const ERROR_CHARS: usize = 200;
 
-impl Told {
+impl FeedLine {
     fn once(word: &str, text: String) -> Self {
         Self { word: word.to_owned(), text, repeats: false }
     }
 
-    fn again_and_again(word: &str, text: String) -> Self {
+    fn repeating(word: &str, text: String) -> Self {
         Self { word: word.to_owned(), text, repeats: true }
     }
 
-    /// The line, with the time that the clock here shows; errors may be longer than the terminal is wide.
-    pub(super) fn line(&self, now: DateTime<Utc>, width: u16) -> String {
+    /// The line with its local time, cut to the width; errors may be longer.
+    pub(super) fn format(&self, now: DateTime<Utc>, width: u16) -> String {
         let time = now.with_timezone(&Local).format("%H:%M:%S");
         let line = one_line(&format!("{time}  {:12}  {}", self.word, self.text));
         let chars = if self.repeats { ERROR_CHARS } else { usize::from(width.max(40)) };
@@ -39,55 +39,55 @@ impl Told {
     }
 }
 
-/// What is said of an event of the bus; none where people need not see it here.
-pub(super) fn of_event(detail_type: &str, detail: &str) -> Option<Told> {
+/// The line of an event of the bus; none for events that are not shown.
+pub(super) fn of_event(detail_type: &str, detail: &str) -> Option<FeedLine> {
     let detail: Value = serde_json::from_str(detail).ok()?;
     let text = |name: &str| detail[name].as_str().unwrap_or("-");
     let incident = |word: &str| {
         let whose = whose(text("application"), text("environment"));
-        Some(Told::once(word, format!("{} {whose}", text("incident_id"))))
+        Some(FeedLine::once(word, format!("{} {whose}", text("incident_id"))))
     };
     match detail_type {
         "IncidentOpened" => {
             let whose = whose(text("application"), text("environment"));
-            let told = format!("{} {} {whose}: {}", text("incident_id"), text("severity"), text("title"));
-            Some(Told::once("opened", told))
+            let text = format!("{} {} {whose}: {}", text("incident_id"), text("severity"), text("title"));
+            Some(FeedLine::once("opened", text))
         }
         "IncidentReopened" => incident("reopened"),
         "IncidentAcknowledged" => incident("acknowledged"),
         "IncidentResolved" => incident("resolved"),
         "ServiceStateChanged" => {
             let whose = whose(text("service"), text("environment"));
-            Some(Told::once(text("to"), format!("{whose}, was {}", text("from"))))
+            Some(FeedLine::once(text("to"), format!("{whose}, was {}", text("from"))))
         }
-        // That a service is down or degraded is its state's line.
+        // The line of `ServiceStateChanged` shows down and degraded.
         "AlertRaised" if detail["alert_type"] == "certificate_expiring" => {
             let whose = whose(text("service"), text("environment"));
-            Some(Told::once("alert", format!("{whose}: {}", text("message"))))
+            Some(FeedLine::once("alert", format!("{whose}: {}", text("message"))))
         }
         _ => None,
     }
 }
 
-/// What is said of a request that was refused.
-pub(super) fn of_refusal(kind: &str, source: &str, what: &str) -> Told {
+/// The line of a refused request.
+pub(super) fn of_refusal(kind: &str, source: &str, what: &str) -> FeedLine {
     let source = if source.is_empty() { "an unknown address" } else { source };
-    Told::again_and_again("refused", format!("{} from {source}: {what}", kind.replace('_', " ")))
+    FeedLine::repeating("refused", format!("{} from {source}: {what}", kind.replace('_', " ")))
 }
 
-/// What is said of the stack's database.
-pub(super) fn of_database(message: &str) -> Told {
-    Told::once("database", message.to_owned())
+/// The line about the stack's database.
+pub(super) fn of_database(message: &str) -> FeedLine {
+    FeedLine::once("database", message.to_owned())
 }
 
-/// What is said of an error.
-pub(super) fn of_error(message: &str, error: &str) -> Told {
+/// The line of an error.
+pub(super) fn of_error(message: &str, error: &str) -> FeedLine {
     let text =
         if error.is_empty() || message.contains(error) { message.to_owned() } else { format!("{message}: {error}") };
-    Told::again_and_again("error", text)
+    FeedLine::repeating("error", text)
 }
 
-/// `shop (test)`; production goes without saying.
+/// `shop (test)`; production is left out.
 fn whose(name: &str, environment: &str) -> String {
     if environment == "production" { name.to_owned() } else { format!("{name} ({environment})") }
 }
@@ -98,16 +98,16 @@ mod tests {
 
     use super::*;
 
-    fn said(detail_type: &str, detail: &Value) -> Option<String> {
+    fn formatted(detail_type: &str, detail: &Value) -> Option<String> {
         let now = "2026-11-30T12:00:00Z".parse().unwrap();
-        let line = of_event(detail_type, &detail.to_string())?.line(now, 80);
+        let line = of_event(detail_type, &detail.to_string())?.format(now, 80);
         assert!(line.chars().count() <= 80 && !line.chars().any(char::is_control), "{line}");
-        // After the time, which is the local one.
+        // Without the local time.
         Some(line[10..].to_owned())
     }
 
     #[test]
-    fn what_people_should_see_is_one_line_and_nothing_else_is() {
+    fn shown_events_are_one_line_and_others_have_none() {
         let opened = json!({"incident_id": "INC-MWTIGJFU-L1J3P9C2", "severity": "HIGH", "application": "shop",
             "environment": "production", "title": "Payment \u{1b}[2J\nfailed"});
         let incident = json!({"incident_id": "INC-1", "application": "shop", "environment": "test"});
@@ -124,7 +124,7 @@ mod tests {
             ("AlertRaised", &state, None),
             ("ReportDeferred", &json!({}), None),
         ] {
-            assert_eq!(said(detail_type, detail).as_deref(), expected, "{detail_type}");
+            assert_eq!(formatted(detail_type, detail).as_deref(), expected, "{detail_type}");
         }
         assert_eq!(of_event("IncidentOpened", "no JSON"), None);
     }
@@ -133,7 +133,7 @@ mod tests {
     fn a_long_line_ends_with_an_ellipsis_and_keeps_its_id() {
         let opened = json!({"incident_id": "INC-HEALTH-MWTIGJFU-L1J3P9C2", "severity": "CRITICAL", "application": "shop",
             "environment": "production", "title": "x".repeat(300)});
-        let line = said("IncidentOpened", &opened).unwrap();
+        let line = formatted("IncidentOpened", &opened).unwrap();
         assert!(line.contains("INC-HEALTH-MWTIGJFU-L1J3P9C2") && line.ends_with('…'), "{line}");
     }
 

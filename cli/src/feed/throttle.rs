@@ -1,8 +1,8 @@
-//! How many lines are shown in a second. Pure.
+//! The rate limit of the feed: lines per second. Pure.
 
 use std::time::{Duration, Instant};
 
-/// Counts the lines of each second.
+/// Limits the lines of each second.
 pub(super) struct Throttle {
     began: Instant,
     shown: u32,
@@ -11,20 +11,20 @@ pub(super) struct Throttle {
 
 impl Throttle {
     const SECOND: Duration = Duration::from_secs(1);
-    /// Lines that are shown in one second.
+    /// The rate limit.
     const LINES: u32 = 10;
 
     pub(super) fn new(now: Instant) -> Self {
         Self { began: now, shown: 0, hidden: 0 }
     }
 
-    /// How long this second lasts.
+    /// The rest of this second.
     pub(super) fn left(&self, now: Instant) -> Duration {
         (self.began + Self::SECOND).saturating_duration_since(now)
     }
 
-    /// Adds lines that came to nobody; begins the next second when this one is over, and then tells how many lines of it
-    /// were not shown, if any.
+    /// Adds dropped lines; starts the next second if this one has ended, and then returns how many lines of it were not
+    /// shown, if any.
     pub(super) fn roll(&mut self, now: Instant, missed: u64) -> Option<u64> {
         self.hidden += missed;
         if !self.left(now).is_zero() {

@@ -1,5 +1,5 @@
-//! The stack that runs in a data directory, as its `env` file tells of it. A file that a killed stack left is not believed:
-//! its address may be anybody's by now.
+//! The stack that runs in a data directory, read from its `env` file. The file of a killed stack is ignored: another
+//! process may have its port by now.
 
 use std::fs;
 use std::io;
@@ -22,7 +22,7 @@ pub(super) struct LocalStack {
     pub(super) tokens: Tokens,
 }
 
-/// Why nothing is known of a running stack.
+/// Why no running stack was found.
 pub(super) enum Missing {
     /// There is none.
     NotRunning,
@@ -35,7 +35,7 @@ impl LocalStack {
         match data_dir::is_taken(folder) {
             Ok(true) => {}
             Ok(false) => return Err(Missing::NotRunning),
-            Err(error) => return Err(Missing::Unreadable(format!("its lock can't be looked at: {error}"))),
+            Err(error) => return Err(Missing::Unreadable(format!("its lock can't be read: {error}"))),
         }
         let text = match fs::read_to_string(data_dir::env_file(folder)) {
             Ok(text) => text,
@@ -43,7 +43,7 @@ impl LocalStack {
             Err(error) => return Err(Missing::Unreadable(error.to_string())),
         };
         let find = |name: &str| data_dir::value(&text, name).filter(|value| !value.is_empty());
-        let get = |name: &str| find(name).ok_or_else(|| Missing::Unreadable(format!("it holds no {name}")));
+        let get = |name: &str| find(name).ok_or_else(|| Missing::Unreadable(format!("{name} is missing")));
         let unusable = |name: &str| Missing::Unreadable(format!("its {name} can't be used"));
         Ok(Self {
             url: ServerUrl::parse(&get("WATCHKEEPER_URL")?).map_err(|_| unusable("WATCHKEEPER_URL"))?,
@@ -61,7 +61,7 @@ impl LocalStack {
 }
 
 impl Missing {
-    /// The sentence about it; `or_set` are the variables that would do instead.
+    /// The error message; `or_set` names the variables that can be set instead.
     pub(super) fn error(&self, folder: &Path, or_set: &str) -> anyhow::Error {
         match self {
             Self::NotRunning => {
@@ -78,7 +78,7 @@ impl Missing {
     }
 }
 
-/// The tokens that a stack in this directory has made for itself.
+/// The tokens that a stack in this directory has generated.
 pub(super) fn made_tokens(folder: &Path) -> Vec<String> {
     let read = |name| fs::read_to_string(folder.join(name)).ok();
     let texts = ["read_token", "admin_token"].into_iter().filter_map(read);

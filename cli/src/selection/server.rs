@@ -1,4 +1,4 @@
-//! The address of a Watchkeeper's server, and what is presented to it.
+//! The address of a Watchkeeper's server, and the tokens for it.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use shared::address::is_this_machine;
 
 use crate::output::Misuse;
 
-/// What a command wants of the server.
+/// Why a command calls the server; selects the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Report errors.
     Report,
-    /// Read how things stand.
+    /// Read.
     Read,
-    /// Change something.
+    /// Change.
     Change,
 }
 
@@ -49,7 +49,7 @@ impl Tokens {
     }
 }
 
-/// Where a server listens: scheme, host, port, and the path that its routes stand under.
+/// The base URL of a server: scheme, host, port and path prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUrl(Url);
 
@@ -57,7 +57,7 @@ impl ServerUrl {
     /// Reads `WATCHKEEPER_URL`.
     ///
     /// # Errors
-    /// [`Misuse`] when it is not an http(s) address, or holds more than one.
+    /// [`Misuse`] when it is not an http(s) URL, or has a user, a query or a fragment.
     pub fn parse(text: &str) -> Result<Self, Misuse> {
         let refuse = |what: &str| Misuse(format!("WATCHKEEPER_URL {what}"));
         let is_not_one = || refuse("must be an address such as https://watchkeeper.example.com");
@@ -84,7 +84,7 @@ impl ServerUrl {
         url
     }
 
-    /// Whether what is sent there crosses no network.
+    /// Whether it is on this machine.
     #[must_use]
     pub fn is_this_machine(&self) -> bool {
         self.0.host().is_some_and(|host| is_this_machine(&host))
@@ -96,7 +96,7 @@ impl ServerUrl {
         self.0.scheme() == "https" || self.is_this_machine()
     }
 
-    /// Whether both are one; all names of this machine are the same.
+    /// Whether both are the same server; all names of this machine are equal.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
         let (one, two) = (&self.0, &other.0);

@@ -1,4 +1,4 @@
-//! The rule, over the combinations of what the environment names and what runs here.
+//! Selection, for combinations of the environment's variables and a running stack.
 
 use ::local::data_dir::DataDir;
 use shared::config::Environment;
@@ -44,8 +44,8 @@ fn config(variables: &[(&str, &str)]) -> Config {
     Environment::from_lookup(find).read(Config::read).unwrap()
 }
 
-/// A refusal's words, after `!` where it is wrong use.
-fn told(error: anyhow::Error) -> String {
+/// An error's text, after `!` if it is wrong use.
+fn error_text(error: anyhow::Error) -> String {
     match error.downcast::<Misuse>() {
         Ok(misuse) => format!("!{misuse}"),
         Err(error) => error.to_string(),
@@ -60,9 +60,9 @@ fn found(variables: &[(&str, &str)], folder: &Path) -> [String; 3] {
         Err(misuse) => return std::array::from_fn(|_| format!("!{misuse}")),
     };
     [
-        target.database().map_or_else(told, |database| database.url.expose_secret().to_owned()),
-        target.server(Purpose::Read).map_or_else(told, |server| server.url().to_string()),
-        target.issuer().map_or_else(told, |issuer| format!("{} {}", issuer.address, issuer.secret.expose())),
+        target.database().map_or_else(error_text, |database| database.url.expose_secret().to_owned()),
+        target.server(Purpose::Read).map_or_else(error_text, |server| server.url().to_string()),
+        target.issuer().map_or_else(error_text, |issuer| format!("{} {}", issuer.address, issuer.secret.expose())),
     ]
 }
 
@@ -108,8 +108,8 @@ fn a_command_uses_one_watchkeeper_or_none() {
     ] {
         for (found, expected) in found(variables, folder.path()).iter().zip(expected) {
             assert!(found.starts_with(expected), "{variables:?}: {found} is not {expected}");
-            let tells = found.starts_with('!') && ["-password", "s3cret"].iter().any(|secret| found.contains(secret));
-            assert!(!tells, "{found}");
+            let leaks = found.starts_with('!') && ["-password", "s3cret"].iter().any(|secret| found.contains(secret));
+            assert!(!leaks, "{found}");
         }
     }
 }
@@ -120,7 +120,7 @@ fn migrations_go_to_the_database_that_the_command_would_use_or_nowhere() {
     let migrated = |variables: &[(&str, &str)]| {
         let config = config(variables);
         let target = Target::of(&config, folder.path()).unwrap();
-        target.migrations().map_or_else(told, |database| database.url.expose_secret().to_owned())
+        target.migrations().map_or_else(error_text, |database| database.url.expose_secret().to_owned())
     };
     let direct = |url| ("DIRECT_URL", url);
     let (local, other) = (("DATABASE_URL", LOCAL_DATABASE), ("DATABASE_URL", OTHER_DATABASE));
@@ -131,7 +131,7 @@ fn migrations_go_to_the_database_that_the_command_would_use_or_nowhere() {
         (&[direct("postgresql://watchkeeper:old@localhost:15001/watchkeeper")], LOCAL_DATABASE),
         (&[direct(OTHER_DATABASE)], OTHER_DATABASE),
         (&[other, direct("postgresql://app:p@direct.example.com/app")], "postgresql://app:p@direct.example.com/app"),
-        // A tunnel, or a pooler on this machine: it is told.
+        // A tunnel, or a pooler on this machine: used, with a notice.
         (&[local, direct(beside)], beside),
         (&[local, direct(OTHER_DATABASE)], "!DATABASE_URL names the database of the stack in "),
         (&[("WATCHKEEPER_URL", OTHER_URL), local, direct(LOCAL_DATABASE)], "!WATCHKEEPER_URL names"),
@@ -145,8 +145,8 @@ fn migrations_go_to_the_database_that_the_command_would_use_or_nowhere() {
 fn without_a_running_stack_what_is_not_named_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let [database, server, issuer] = found(&[], folder.path());
-    for (told, variable) in [(database, "DATABASE_URL"), (server, "WATCHKEEPER_URL"), (issuer, "DSN_SECRET")] {
-        assert!(told.starts_with("no stack is running in") && told.contains(variable), "{told}");
+    for (text, variable) in [(database, "DATABASE_URL"), (server, "WATCHKEEPER_URL"), (issuer, "DSN_SECRET")] {
+        assert!(text.starts_with("no stack is running in") && text.contains(variable), "{text}");
     }
     let [database, server, _] = found(&[("DATABASE_URL", OTHER_DATABASE)], folder.path());
     assert_eq!(database, OTHER_DATABASE);
@@ -154,23 +154,23 @@ fn without_a_running_stack_what_is_not_named_is_missing() {
 }
 
 #[test]
-fn a_stack_that_was_killed_is_not_running_whatever_it_left() {
+fn a_stack_that_was_killed_is_not_running_even_if_its_files_remain() {
     let Running { folder, _stack: stack } = running();
     // As the system does it: the lock is released, the files stay.
     drop(stack);
     assert!(folder.path().join("env").exists());
-    for told in found(&[], folder.path()) {
-        assert!(told.starts_with("no stack is running in"), "{told}");
+    for text in found(&[], folder.path()) {
+        assert!(text.starts_with("no stack is running in"), "{text}");
     }
     assert_eq!(
-        token(&[], folder.path(), Purpose::Change).map_err(|told| told.contains("no stack is running")),
+        token(&[], folder.path(), Purpose::Change).map_err(|text| text.contains("no stack is running")),
         Err(true)
     );
     // With its env file read into the shell, its address gets none of its tokens.
     let exported = [("WATCHKEEPER_URL", LOCAL_URL), ("READ_TOKEN", "made-read-token-of-here")];
     assert_eq!(token(&exported, folder.path(), Purpose::Read), Ok(None));
     let again = DataDir::take(folder.path()).unwrap();
-    assert!(!folder.path().join("env").exists(), "while it starts, nobody is sent to the old address");
+    assert!(!folder.path().join("env").exists(), "while it starts, no command uses the old address");
     drop(again);
 }
 
@@ -209,7 +209,7 @@ fn tokens_of_the_stack_here_stay_here_and_none_crosses_a_network_in_the_clear() 
         let url = ("WATCHKEEPER_URL", url);
         let found = token(&[url, elsewhere], folder.path(), Purpose::Read);
         assert_eq!(found.is_err(), refused, "{url:?}: {found:?}");
-        assert!(!found.is_err_and(|told| told.contains("token-of-elsewhere")), "{url:?}");
+        assert!(!found.is_err_and(|text| text.contains("token-of-elsewhere")), "{url:?}");
         assert_eq!(token(&[url], folder.path(), Purpose::Read), Ok(None), "{url:?}");
     }
 }

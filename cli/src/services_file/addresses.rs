@@ -1,23 +1,23 @@
-//! Several addresses of one entry: a service each, in one group.
+//! Several addresses of one entry: one service per address, in one group.
 
 use std::collections::BTreeSet;
 
 use reqwest::Url;
 
-/// As many characters as a service's name may have.
+/// The most characters of a service's name.
 const NAME: usize = 100;
 
-/// A name for each address: `NAME (host/path)`, or `NAME 1`, `NAME 2` … where those are not different, or too long.
+/// A name for each address: `NAME (host/path)`, or `NAME 1`, `NAME 2` … if those are equal or too long.
 pub(super) fn names(name: &str, addresses: &[String]) -> Vec<String> {
-    let spoken: Vec<String> = addresses.iter().map(|address| format!("{name} ({})", short(address))).collect();
-    let different: BTreeSet<&String> = spoken.iter().collect();
-    if different.len() == spoken.len() && spoken.iter().all(|it| it.chars().count() <= NAME) {
-        return spoken;
+    let named: Vec<String> = addresses.iter().map(|address| format!("{name} ({})", short(address))).collect();
+    let different: BTreeSet<&String> = named.iter().collect();
+    if different.len() == named.len() && named.iter().all(|it| it.chars().count() <= NAME) {
+        return named;
     }
     (1..=addresses.len()).map(|number| format!("{name} {number}")).collect()
 }
 
-/// Host and path of an address; of what is none, the text.
+/// Host and path of an address; the text if it is no URL.
 fn short(address: &str) -> String {
     let Ok(url) = Url::parse(address) else { return address.to_owned() };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_apart_by_host_and_path_or_else_by_number() {
+    fn addresses_are_named_by_host_and_path_or_else_by_number() {
         let of = |addresses: &[&str]| {
             let addresses: Vec<String> = addresses.iter().map(|it| (*it).to_owned()).collect();
             names("shop", &addresses)

@@ -1,5 +1,4 @@
-//! What a file would change: pure, told before anything is done. There are no secrets in it: headers and bodies only name
-//! them.
+//! The service changes of a file, shown before they are applied. Pure. No secrets: headers and bodies only name them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::output::shortened;
 
 /// A service by name and environment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Which {
+pub struct ServiceKey {
     /// Its environment.
     pub environment: String,
     /// Its name.
@@ -23,80 +22,80 @@ pub struct Which {
 /// A setting that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// What it is called in the file.
+    /// Its name in the file.
     pub setting: String,
-    /// What it is now; none = it is not set.
+    /// The old value; none = not set.
     pub old: Option<String>,
-    /// What it will be; none = it will not be set.
+    /// The new value; none = not set.
     pub new: Option<String>,
 }
 
-/// A service that is new.
+/// A new service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Added {
-    /// Which.
+    /// The service.
     #[serde(flatten)]
-    pub which: Which,
-    /// What kind.
+    pub which: ServiceKey,
+    /// Its kind.
     pub kind: Kind,
-    /// What is checked.
+    /// Its target.
     pub target: String,
 }
 
-/// A service that changes.
+/// A changed service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
-    /// Which.
+    /// The service.
     #[serde(flatten)]
-    pub which: Which,
-    /// In what.
+    pub which: ServiceKey,
+    /// Its changed settings.
     pub settings: Vec<Setting>,
 }
 
-/// What a file would change.
+/// The service changes of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Changes {
-    /// What is new.
+    /// New services.
     pub added: Vec<Added>,
-    /// What is different.
+    /// Changed services.
     pub changed: Vec<Changed>,
-    /// What goes, because the file does not have it.
-    pub removed: Vec<Which>,
-    /// How many stay as they are.
+    /// Services that are removed, because they are no longer in the file.
+    pub removed: Vec<ServiceKey>,
+    /// The number of unchanged services.
     pub unchanged: usize,
-    /// What came from this file and stands in it no more: it stays, since it is not pruned.
-    pub kept: Vec<Which>,
-    /// What came from other files: it stays, whatever this one says.
+    /// Services of this file that are no longer in it, and are kept without `--prune`.
+    pub kept: Vec<ServiceKey>,
+    /// Services of other files; never removed.
     pub elsewhere: Vec<Elsewhere>,
-    /// What is in this file, and came from another one until now.
+    /// Services in this file that came from another one.
     pub taken_over: Vec<Elsewhere>,
 }
 
 /// A service of another file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Elsewhere {
-    /// Which.
+    /// The service.
     #[serde(flatten)]
-    pub which: Which,
-    /// The file that it came from; none = from no known one.
+    pub which: ServiceKey,
+    /// The file that it came from; none = unknown.
     pub file: Option<FileName>,
 }
 
-/// What becomes of what came from this file and stands in it no more.
+/// Whether services of this file that are no longer in it are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
-    /// They stay.
+    /// Keep them.
     Keep,
-    /// They go.
+    /// Remove them.
     Prune,
 }
 
 impl Changes {
-    /// What the file of this name changes about these services.
+    /// Compares the file of this name with the stored services.
     #[must_use]
     pub fn of(file: &FileName, wanted: &[ServiceSpec], configured: &[Configured], others: Others) -> Self {
         let mut changes = Self::default();
-        let known: BTreeMap<Which, &Configured> = configured.iter().map(|it| (which(&it.spec), it)).collect();
+        let known: BTreeMap<ServiceKey, &Configured> = configured.iter().map(|it| (which(&it.spec), it)).collect();
         let mut named = BTreeSet::new();
         for spec in wanted {
             let which = which(spec);
@@ -119,7 +118,7 @@ impl Changes {
         let (own, elsewhere): (Vec<_>, Vec<_>) = left.partition(|(_, it)| it.file.as_ref() == Some(file));
         changes.elsewhere =
             elsewhere.into_iter().map(|(which, it)| Elsewhere { which, file: it.file.clone() }).collect();
-        let left: Vec<Which> = own.into_iter().map(|(which, _)| which).collect();
+        let left: Vec<ServiceKey> = own.into_iter().map(|(which, _)| which).collect();
         match others {
             Others::Keep => changes.kept = left,
             Others::Prune => changes.removed = left,
@@ -129,7 +128,7 @@ impl Changes {
         changes
     }
 
-    /// The lines that a person reads, one for each service and each setting of it that changes.
+    /// The lines to print: one per service, and one per changed setting.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -144,14 +143,14 @@ impl Changes {
         lines
     }
 
-    /// All of it in a few words.
+    /// A summary with counts.
     #[must_use]
     pub fn summary(&self) -> String {
         counts(self.added.len(), self.changed.len(), self.removed.len(), self.unchanged).join(", ")
     }
 }
 
-/// `2 added`, `1 changed`: what there is any of.
+/// `2 added`, `1 changed`; zero counts are left out.
 pub(super) fn counts(added: usize, changed: usize, removed: usize, unchanged: usize) -> Vec<String> {
     [(added, "added"), (changed, "changed"), (removed, "removed"), (unchanged, "unchanged")]
         .into_iter()
@@ -167,14 +166,14 @@ impl std::fmt::Display for Setting {
     }
 }
 
-impl std::fmt::Display for Which {
+impl std::fmt::Display for ServiceKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} ({})", self.service, self.environment)
     }
 }
 
-fn which(spec: &ServiceSpec) -> Which {
-    Which { environment: spec.environment.clone(), service: spec.name.clone() }
+fn which(spec: &ServiceSpec) -> ServiceKey {
+    ServiceKey { environment: spec.environment.clone(), service: spec.name.clone() }
 }
 
 fn differences(configured: &Configured, wanted: &ServiceSpec, file: &FileName) -> Vec<Setting> {
@@ -184,7 +183,7 @@ fn differences(configured: &Configured, wanted: &ServiceSpec, file: &FileName) -
         old.insert("from".to_owned(), "the environment".to_owned());
         new.insert("from".to_owned(), "this file".to_owned());
     }
-    // A row of no known file is this file's from now on, which is no news.
+    // A row of an unknown file belongs to this one from now on, without a line.
     if let Some(other) = configured.file.as_ref().filter(|other| *other != file) {
         old.insert("file".to_owned(), other.to_string());
         new.insert("file".to_owned(), file.to_string());
@@ -202,9 +201,9 @@ pub(super) fn settings_between(old: &BTreeMap<String, String>, new: &BTreeMap<St
         .collect()
 }
 
-/// Every setting as the file would have it; those that are not set are left out.
+/// All settings that are set, as a file would have them.
 fn shown(spec: &ServiceSpec) -> BTreeMap<String, String> {
-    /// Bodies may be long: their beginning tells which it is, and their length that another is different.
+    /// Bodies are cut; their length shows a change behind the cut.
     const BODY: usize = 60;
     let time = |time: Duration| format_duration(time).to_string();
     let seconds = |seconds: u32| time(Duration::from_secs(seconds.into()));
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_from_another_file_stays_and_is_told_when_it_is_taken_over() {
+    fn services_of_another_file_stay_and_are_reported_when_taken_over() {
         let theirs = FileName::parse("theirs").unwrap();
         let of = |name: &str, file: Option<&FileName>| Configured {
             file: file.cloned(),

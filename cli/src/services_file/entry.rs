@@ -1,4 +1,4 @@
-//! One `[[services]]` entry, to the services that it means.
+//! Parses one `[[services]]` entry into its services.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use super::fields::{Fields, Value, boolean, list, text, texts, whole, wrong};
 use super::keys::EntryKind;
 use super::limits::limits;
 use super::maintenance::windows;
-use super::mend::validate;
 use super::problems::{Read, Wrong, suggestion};
 use super::statuses::statuses;
 use super::supabase::{self, Project};
 use super::times::{milliseconds, seconds, time};
+use super::validation::validate;
 use super::{addresses, secrets};
 
-/// What kind of entry it is; none if that can't be told.
+/// The kind of the entry; none if it is unknown.
 pub(super) fn kind(fields: &mut Fields<'_, '_>) -> Option<EntryKind> {
     if fields.find("kind").is_none() {
         return Some(EntryKind::Of(Kind::Http));
@@ -35,13 +35,13 @@ pub(super) fn kind(fields: &mut Fields<'_, '_>) -> Option<EntryKind> {
     })
 }
 
-/// The services of an entry, those of its problems aside that are noted.
+/// The services of an entry; problems are recorded.
 pub(super) fn services(fields: &mut Fields<'_, '_>, kind: EntryKind, environment: &str) -> Vec<ServiceSpec> {
     let name = fields.read("name", text);
     if name.is_none() && !fields.has("name") {
         fields.problems.note(fields.start, "name is missing");
     }
-    // What a problem leaves open is as good as anything: the file is refused anyway.
+    // A placeholder will do after a problem: the file is refused anyway.
     let mut base = ServiceSpec::http(name.as_deref().unwrap_or("unnamed"), environment, "");
     if let Some(application) = fields.read("application", text) {
         base.application = application;
@@ -50,7 +50,7 @@ pub(super) fn services(fields: &mut Fields<'_, '_>, kind: EntryKind, environment
     base.interval = fields.read("interval", time);
     base.policy = policy(fields);
     if !fields.has("parents") {
-        // A parent of all others is not its own.
+        // Default parents do not include the service itself.
         base.policy.parents.retain(|parent| *parent != base.name);
     }
     if kind.knows("timeout") {
@@ -133,7 +133,7 @@ fn http(fields: &mut Fields<'_, '_>, check: &mut CheckSettings) {
             .problems
             .note(fields.place("expected_statuses"), "expected_status is there already: one of them is enough");
     }
-    // Whichever the entry has itself counts before the other among the defaults.
+    // The entry's own setting wins over the other one of the defaults.
     let key = if fields.has("expected_status") || fields.find("expected_statuses").is_none() {
         "expected_status"
     } else {
@@ -147,10 +147,10 @@ fn http(fields: &mut Fields<'_, '_>, check: &mut CheckSettings) {
     }
 }
 
-/// The service at its address, or one at each of several.
+/// The service of its address, or one service per address.
 fn addressed(fields: &mut Fields<'_, '_>, base: ServiceSpec) -> Vec<ServiceSpec> {
-    let said: Vec<&str> = ["url", "target", "urls"].into_iter().filter(|key| fields.has(key)).collect();
-    match said.as_slice() {
+    let present: Vec<&str> = ["url", "target", "urls"].into_iter().filter(|key| fields.has(key)).collect();
+    match present.as_slice() {
         [] => fields.problems.note(fields.start, "url is missing"),
         ["urls"] => {
             let addresses = fields.read("urls", |value| match list(value, address)? {
@@ -175,7 +175,7 @@ fn addressed(fields: &mut Fields<'_, '_>, base: ServiceSpec) -> Vec<ServiceSpec>
 fn project(fields: &mut Fields<'_, '_>, base: &ServiceSpec) -> Vec<ServiceSpec> {
     let variable = |value: &Value<'_>| {
         let name = text(value)?;
-        // The variable's name is judged with the services that use it.
+        // The variable's name is validated with the services that use it.
         if name.starts_with("${") {
             Ok(name)
         } else {
@@ -221,7 +221,7 @@ fn function(value: &Value<'_>) -> Read<String> {
     if !name.is_empty() && name.bytes().all(plain) { Ok(name) } else { wrong(value, "is no function's name") }
 }
 
-/// A condition that the probe understands, and that a service of this kind can fulfil.
+/// A condition that is valid for services of this kind.
 fn condition(value: &Value<'_>, kind: Kind) -> Read<String> {
     let condition = text(value)?;
     let parsed = Conditions::parse(std::slice::from_ref(&condition)).and_then(|conditions| conditions.check_kind(kind));

@@ -1,4 +1,4 @@
-//! One `[[escalations]]` entry with its `[[escalations.steps]]`: whom to tell when nobody reacts.
+//! Parses one `[[escalations]]` entry with its `[[escalations.steps]]`: the receivers while nothing is acknowledged.
 
 use shared::model::{EscalationPolicy, EscalationStep, Receiver};
 
@@ -44,7 +44,7 @@ fn steps(fields: &mut Fields<'_, '_>) -> Vec<EscalationStep> {
     }
     let policy = EscalationPolicy { name: String::new(), steps: steps.clone() };
     if fields.problems.is_none() && judge_policy(value, "steps", policy).is_err() {
-        // All steps are good, so there are none, or too many.
+        // Each step is valid, so there are none or too many.
         fields.problems.note(fields.start, "an escalation has 1 to 20 steps");
     }
     steps
@@ -55,8 +55,8 @@ fn after(value: &Value<'_>, last: Option<u32>) -> Read<u32> {
     if last.is_some_and(|last| after_seconds <= last) {
         return wrong(value, "each step comes after the one before it");
     }
-    let someone = Receiver::default_of(shared::model::Channel::Slack);
-    let step = EscalationStep { after_seconds, channels: vec![someone] };
+    let receiver = Receiver::default_of(shared::model::Channel::Slack);
+    let step = EscalationStep { after_seconds, channels: vec![receiver] };
     judge_policy(value, "after", EscalationPolicy { name: String::new(), steps: vec![step] }).map(|()| after_seconds)
 }
 

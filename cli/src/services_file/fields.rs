@@ -1,18 +1,17 @@
-//! The values of an entry, found in the entry itself, in its environment's table or among the defaults, and read as what
-//! they are meant to be.
+//! The values of an entry: looked up in the entry, its environment's table and the defaults, and converted.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problems::{Problems, Read, Wrong, suggestion};
 
-/// A value of the file, with its place.
+/// A value of the file, with its position.
 pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 /// The values of one entry.
 pub(super) struct Fields<'a, 'p> {
     own: &'a DeTable<'a>,
-    /// Where a value is looked for that the entry lacks, in this order.
+    /// The tables to look up values that the entry lacks, in this order.
     fallbacks: Vec<&'a DeTable<'a>>,
     /// Where the entry begins.
     pub(super) start: usize,
@@ -29,7 +28,7 @@ impl<'a, 'p> Fields<'a, 'p> {
         Self { own, fallbacks, start, problems }
     }
 
-    /// The value as it stands in the file.
+    /// The value in the file.
     pub(super) fn find(&self, key: &str) -> Option<&'a Value<'a>> {
         std::iter::once(self.own).chain(self.fallbacks.iter().copied()).find_map(|table| get(table, key))
     }
@@ -44,7 +43,7 @@ impl<'a, 'p> Fields<'a, 'p> {
         get(self.own, key).is_some()
     }
 
-    /// The value, if it is there and can be used; otherwise why not is noted.
+    /// The converted value; if that fails, the problem is recorded.
     pub(super) fn read<T>(&mut self, key: &str, convert: impl FnOnce(&'a Value<'a>) -> Read<T>) -> Option<T> {
         let value = self.find(key)?;
         match convert(value) {
@@ -58,7 +57,7 @@ impl<'a, 'p> Fields<'a, 'p> {
         }
     }
 
-    /// Where a value stands, or the entry.
+    /// The position of a value, else of the entry.
     pub(super) fn place(&self, key: &str) -> usize {
         self.find(key).map_or(self.start, |value| value.span().start)
     }
@@ -69,7 +68,7 @@ pub(super) fn get<'a>(table: &'a DeTable<'a>, key: &str) -> Option<&'a Value<'a>
     table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
 }
 
-/// Notes each key that is not among these.
+/// Records each key that is not among these as a problem.
 pub(super) fn refuse_unknown(table: &DeTable<'_>, known: &[&str], problems: &mut Problems<'_>) {
     for key in table.keys() {
         let name = key.get_ref().as_ref();
@@ -80,7 +79,7 @@ pub(super) fn refuse_unknown(table: &DeTable<'_>, known: &[&str], problems: &mut
     }
 }
 
-/// The one problem of a value.
+/// A single problem of a value.
 pub(super) fn wrong<T>(value: &Value<'_>, why: impl Into<String>) -> Read<T> {
     Err(vec![Wrong { at: value.span().start, why: why.into() }])
 }
@@ -95,7 +94,7 @@ pub(super) fn boolean(value: &Value<'_>) -> Read<bool> {
     value.get_ref().as_bool().map_or_else(|| wrong(value, "must be true or false"), Ok)
 }
 
-/// A whole number that this type holds.
+/// A whole number in the range of this type.
 pub(super) fn whole<T: TryFrom<i64>>(value: &Value<'_>) -> Read<T> {
     let number = value.get_ref().as_integer().and_then(|it| i64::from_str_radix(it.as_str(), it.radix()).ok());
     match number.and_then(|number| T::try_from(number).ok()) {
@@ -114,7 +113,7 @@ pub(super) fn number(value: &Value<'_>) -> Read<f64> {
     text.parse().or_else(|_| wrong(value, "must be a number"))
 }
 
-/// A list, each of whose elements is read like this; all that is wrong is told.
+/// A list, with this conversion for each element; returns the problems of all elements.
 pub(super) fn list<'a, T>(value: &'a Value<'a>, each: impl Fn(&'a Value<'a>) -> Read<T>) -> Read<Vec<T>> {
     let Some(array) = value.get_ref().as_array() else { return wrong(value, "must be a list") };
     let (mut read, mut all) = (Vec::with_capacity(array.len()), Vec::new());

@@ -1,11 +1,11 @@
-//! What may be said of a service: each setting, and the kinds that know it.
+//! The settings of a service, and the kinds that have them.
 
 use shared::model::Kind;
 use toml::de::DeTable;
 
 use super::problems::{Problems, suggestion};
 
-/// What an entry may be.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryKind {
     /// One service, or several addresses of one.
@@ -61,7 +61,7 @@ impl EntryKind {
     }
 }
 
-/// What every entry may have.
+/// Settings of all kinds.
 const COMMON: [&str; 13] = [
     "name",
     "environment",
@@ -78,10 +78,10 @@ const COMMON: [&str; 13] = [
     "maintenance",
 ];
 
-/// What everything has that is asked, and does not come to us.
+/// Settings of all kinds that we check actively, which a heartbeat is not.
 const CHECKED: [&str; 2] = ["timeout", "degraded_above"];
 
-/// What belongs to some kinds only.
+/// Settings of some kinds.
 const SPECIAL: [&str; 19] = [
     "target",
     "url",
@@ -104,19 +104,19 @@ const SPECIAL: [&str; 19] = [
     "functions",
 ];
 
-/// What says which service it is, and therefore holds for one entry only.
+/// Settings that identify a service, and therefore have no defaults.
 const OWN: [&str; 8] = ["name", "target", "url", "urls", "project", "anon_key", "functions", "database"];
 
 fn all() -> impl Iterator<Item = &'static str> {
     COMMON.into_iter().chain(CHECKED).chain(SPECIAL).chain(["database"])
 }
 
-/// What `[defaults]` and the tables of environments may have.
+/// The settings of `[defaults]` and of environment tables.
 pub(super) fn of_defaults() -> Vec<&'static str> {
     all().filter(|key| !OWN.contains(key)).collect()
 }
 
-/// Notes each setting that an entry of this kind can't have.
+/// Records each setting that an entry of this kind can't have as a problem.
 pub(super) fn refuse_foreign(table: &DeTable<'_>, kind: EntryKind, problems: &mut Problems<'_>) {
     for key in table.keys() {
         let name = key.get_ref().as_ref();

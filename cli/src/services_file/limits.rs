@@ -1,4 +1,4 @@
-//! `limits` of a Postgres: what is not well any more. `false` = never for this reason.
+//! `limits` of a Postgres: the thresholds at which it is degraded. `false` = no threshold.
 
 use shared::model::PostgresLimits;
 use toml::de::DeValue;
@@ -10,7 +10,7 @@ use super::times::seconds;
 const KEYS: [&str; 6] =
     ["connections_ratio", "transaction", "blocked_backends", "deadlocks", "cache_hit_ratio", "size_bytes"];
 
-/// The limits of a table; what it does not name is as by default.
+/// The limits of a table; others have their defaults.
 pub(super) fn limits(value: &Value<'_>) -> Read<PostgresLimits> {
     let Some(table) = value.get_ref().as_table() else {
         return wrong(value, "must be a table such as { connections_ratio = 0.8 }");

@@ -58,7 +58,7 @@ fn collect<T>(read: Read<T>, all: &mut Vec<Wrong>) -> Option<T> {
     read.map_err(|wrong| all.extend(wrong)).ok()
 }
 
-/// A part that must be there.
+/// A required part.
 fn part<'a, T>(
     window: &Value<'_>,
     table: &'a DeTable<'a>,

@@ -1,4 +1,4 @@
-//! `match` of a route: which problems are meant. Each of its lists may also be one value.
+//! `match` of a route. Each of its lists may also be one value.
 
 use shared::model::{Category, Matchers, Severity};
 use toml::de::DeValue;
@@ -10,7 +10,7 @@ use super::routes::judge_matchers;
 
 const KEYS: [&str; 7] = ["severity", "category", "application", "environment", "service", "tags", "hours"];
 
-/// The problems that a table means.
+/// The matchers of a table.
 pub(super) fn matchers(value: &Value<'_>) -> Read<Matchers> {
     let Some(table) = value.get_ref().as_table() else {
         return wrong(value, "must be a table such as { severity = [\"CRITICAL\"] }");

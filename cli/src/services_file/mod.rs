@@ -1,9 +1,9 @@
-//! Services, and who is told of what, as code: the TOML file of `watchkeeper apply`. A wrong file is refused whole, with line
-//! and reason for each problem in it.
+//! Services, routes and escalations as code: the TOML file of `watchkeeper apply`. An invalid file is refused as a
+//! whole, with line and reason of each problem.
 //!
-//! Reading goes from the text to tables with places ([`toml::de`]), from each entry to its services (`entry`, which may be
-//! several: `addresses`, `supabase`), and ends with what only all of them together tell (names, `parents`).
-//! Routes and escalations are read by `routing`. What would change is told by [`changes`] and [`routing_changes`].
+//! Steps: text → tables with positions ([`toml::de`]) → services of each entry (`entry`; several with `addresses` and
+//! `supabase`) → checks across services (unique names, `parents`). `routing` parses routes and escalations;
+//! [`changes`] and [`routing_changes`] compare with what is stored.
 
 mod addresses;
 pub mod changes;
@@ -14,7 +14,6 @@ mod keys;
 mod limits;
 mod maintenance;
 mod matchers;
-mod mend;
 mod parents;
 mod problems;
 mod routes;
@@ -24,6 +23,7 @@ mod secrets;
 mod statuses;
 mod supabase;
 mod times;
+mod validation;
 
 #[cfg(test)]
 mod routing_tests;
@@ -39,20 +39,20 @@ use toml::de::DeTable;
 
 use self::fields::{Fields, get, refuse_unknown, text};
 use self::keys::{of_defaults, refuse_foreign};
+pub use self::problems::FileRefusal;
 use self::problems::Problems;
-pub use self::problems::Refusal;
 
-/// What a file says.
+/// A parsed file.
 #[derive(Debug)]
 pub struct ServicesFile {
     /// `name = "…"` at its top.
     name: Option<FileName>,
     services: Vec<Placed>,
-    /// Who is told of what; none = it says nothing about that.
+    /// Routes and escalations; none = the file has neither.
     pub routing: Option<Routing>,
 }
 
-/// A service, and where it stands in the file.
+/// A service, and its lines in the file.
 #[derive(Debug)]
 struct Placed {
     spec: ServiceSpec,
@@ -63,15 +63,15 @@ struct Placed {
 /// Reads the file.
 ///
 /// # Errors
-/// With file, lines and reasons: not TOML, unknown or missing settings, values out of their range, a service named twice.
+/// With file, lines and reasons: invalid TOML, unknown or missing settings, values out of range, duplicate services.
 pub fn read(path: &Path) -> anyhow::Result<ServicesFile> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     parse(&text).map_err(|refusal| refused(path, &refusal))
 }
 
-/// The sentence about a file that can't be used.
+/// The error message for a file that is refused.
 #[must_use]
-pub fn refused(path: &Path, refusal: &Refusal) -> anyhow::Error {
+pub fn refused(path: &Path, refusal: &FileRefusal) -> anyhow::Error {
     anyhow::anyhow!("{} is refused, nothing was changed:\n{refusal}", path.display())
 }
 
@@ -79,7 +79,7 @@ impl ServicesFile {
     /// Its name: the one at its top, else its path's last part without the ending.
     ///
     /// # Errors
-    /// When there is none at its top, and its path's can't be one.
+    /// When there is none at its top, and the path has no valid one.
     pub fn name(&self, path: &Path) -> anyhow::Result<FileName> {
         match &self.name {
             Some(name) => Ok(name.clone()),
@@ -88,7 +88,7 @@ impl ServicesFile {
         }
     }
 
-    /// Whether it has a name that means this file the next time, too. The path of a pipe names whatever is in it.
+    /// Whether its name is stable: given at its top, or from a path that is no pipe.
     #[must_use]
     pub fn has_name(&self, path: &Path) -> bool {
         self.name.is_some() || !["/dev", "/proc"].iter().any(|streams| path.starts_with(streams))
@@ -100,22 +100,22 @@ impl ServicesFile {
         self.services.iter().map(|placed| placed.spec.clone()).collect()
     }
 
-    /// Checks what the services need of each other, and of these others that will be there beside them.
+    /// Checks that parents exist, among these services or the others, and form no cycle.
     ///
     /// # Errors
-    /// Each parent that does not exist, and each circle, with its line.
-    pub fn check_parents(&self, others: &[ServiceSpec]) -> Result<(), Refusal> {
+    /// Each missing parent, and each cycle, with its line.
+    pub fn check_parents(&self, others: &[ServiceSpec]) -> Result<(), FileRefusal> {
         parents::check(&self.services, others)
     }
 }
 
-fn parse(text: &str) -> Result<ServicesFile, Refusal> {
+fn parse(text: &str) -> Result<ServicesFile, FileRefusal> {
     let mut problems = Problems::of(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         problems.note(error.span().map_or(0, |span| span.start), error.message().trim());
     }
-    // What can't be read as TOML makes no sense in any other way either.
+    // Invalid TOML is not analysed any further.
     if !problems.is_none() {
         return Err(problems.refusal());
     }
@@ -125,7 +125,7 @@ fn parse(text: &str) -> Result<ServicesFile, Refusal> {
     let name = read_name(document, &mut problems);
     let layers = Layers::read(document, &mut problems);
     let services = read_services(document, &layers, &mut problems);
-    refuse_twins(&services, &mut problems);
+    refuse_duplicates(&services, &mut problems);
     let routing = routing::read(document, &mut problems);
     if problems.is_none() { Ok(ServicesFile { name, services, routing }) } else { Err(problems.refusal()) }
 }
@@ -136,7 +136,7 @@ fn read_name(document: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<File
     name.map_err(|why| problems.note(value.span().start, format_args!("name {why}"))).ok()
 }
 
-/// Where an entry finds what it does not say itself.
+/// The fallback tables of entries.
 struct Layers<'a> {
     defaults: Option<&'a DeTable<'a>>,
     environments: Vec<(&'a str, &'a DeTable<'a>)>,
@@ -163,7 +163,7 @@ impl<'a> Layers<'a> {
         Self { defaults, environments }
     }
 
-    /// Those of an environment, the nearest first.
+    /// The tables of an environment, in lookup order.
     fn of(&self, environment: &str) -> Vec<&'a DeTable<'a>> {
         let own = self.environments.iter().find(|(name, _)| *name == environment).map(|(_, table)| *table);
         own.into_iter().chain(self.defaults).collect()
@@ -212,7 +212,7 @@ fn read_services<'a>(document: &'a DeTable<'a>, layers: &Layers<'a>, problems: &
     services
 }
 
-fn refuse_twins(services: &[Placed], problems: &mut Problems<'_>) {
+fn refuse_duplicates(services: &[Placed], problems: &mut Problems<'_>) {
     let mut seen = HashMap::new();
     for Placed { spec, line, .. } in services {
         if let Some(first) = seen.insert((&spec.name, &spec.environment), *line) {

@@ -1,14 +1,14 @@
-//! Parents: services of the same environment, which need each other in no circle.
+//! Parents: services of the same environment, without cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::model::ServiceSpec;
 
 use super::Placed;
-use super::problems::{Refusal, suggestion};
+use super::problems::{FileRefusal, suggestion};
 
-/// What is wrong with the parents of the file's services, beside these others that are there already.
-pub(super) fn check(services: &[Placed], others: &[ServiceSpec]) -> Result<(), Refusal> {
+/// Checks the parents of the file's services; others are stored already.
+pub(super) fn check(services: &[Placed], others: &[ServiceSpec]) -> Result<(), FileRefusal> {
     let graph: BTreeMap<(&str, &str), &[String]> = others
         .iter()
         .chain(services.iter().map(|placed| &placed.spec))
@@ -25,27 +25,27 @@ pub(super) fn check(services: &[Placed], others: &[ServiceSpec]) -> Result<(), R
                 problems.insert((*parents_line, what));
             }
         }
-        if let Some(circle) = circle_from(&graph, environment, &spec.name) {
-            problems.insert((*parents_line, format!("parents: a circle: {}", circle.join(" → "))));
+        if let Some(cycle) = cycle_from(&graph, environment, &spec.name) {
+            problems.insert((*parents_line, format!("parents: a cycle: {}", cycle.join(" → "))));
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(Refusal(problems.into_iter().collect())) }
+    if problems.is_empty() { Ok(()) } else { Err(FileRefusal(problems.into_iter().collect())) }
 }
 
-/// The way from a service over its parents back to itself, if there is one.
-fn circle_from(graph: &BTreeMap<(&str, &str), &[String]>, environment: &str, start: &str) -> Option<Vec<String>> {
+/// The path from a service over its parents back to itself, if there is one.
+fn cycle_from(graph: &BTreeMap<(&str, &str), &[String]>, environment: &str, start: &str) -> Option<Vec<String>> {
     let mut seen = BTreeSet::new();
-    let mut ways = vec![vec![start.to_owned()]];
-    while let Some(way) = ways.pop() {
-        let last = way.last().map(String::as_str).unwrap_or_default();
+    let mut paths = vec![vec![start.to_owned()]];
+    while let Some(path) = paths.pop() {
+        let last = path.last().map(String::as_str).unwrap_or_default();
         for parent in graph.get(&(environment, last)).copied().unwrap_or_default() {
-            let mut longer = way.clone();
+            let mut longer = path.clone();
             longer.push(parent.clone());
             if parent == start {
                 return Some(longer);
             }
             if seen.insert(parent.clone()) {
-                ways.push(longer);
+                paths.push(longer);
             }
         }
     }

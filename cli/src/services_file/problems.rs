@@ -1,9 +1,9 @@
-//! What is wrong with a file: all of it, each with its line.
+//! All problems of a file, each with its line.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What was found wrong so far.
+/// The problems found so far.
 #[derive(Debug)]
 pub(super) struct Problems<'a> {
     text: &'a str,
@@ -12,9 +12,9 @@ pub(super) struct Problems<'a> {
 
 /// Why a file is refused: each problem with its line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Refusal(pub(super) Vec<(usize, String)>);
+pub struct FileRefusal(pub(super) Vec<(usize, String)>);
 
-impl fmt::Display for Refusal {
+impl fmt::Display for FileRefusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (line, what)) in self.0.iter().enumerate() {
             let end = if index == 0 { "" } else { "\n" };
@@ -24,14 +24,14 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A value that can't be used: where it stands, in bytes, and why.
+/// A problem of a value: its byte offset, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
     pub(super) at: usize,
     pub(super) why: String,
 }
 
-/// A value, or everything that is wrong with it.
+/// A value, or all its problems.
 pub(super) type Read<T> = Result<T, Vec<Wrong>>;
 
 impl<'a> Problems<'a> {
@@ -39,17 +39,17 @@ impl<'a> Problems<'a> {
         Self { text, found: BTreeSet::new() }
     }
 
-    /// Notes a problem at this byte. The same one is noted once, such as a default's that each entry meets.
+    /// Records a problem at this byte offset. Deduplicates, since all entries share the problems of a default.
     pub(super) fn note(&mut self, at: usize, what: impl fmt::Display) {
         self.note_line(self.line(at), what);
     }
 
-    /// Notes a problem in this line.
+    /// Records a problem in this line.
     pub(super) fn note_line(&mut self, line: usize, what: impl fmt::Display) {
         self.found.insert((line, what.to_string()));
     }
 
-    /// The line of this byte, from 1.
+    /// The line of this byte offset, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
     }
@@ -59,12 +59,12 @@ impl<'a> Problems<'a> {
     }
 
     /// Why the file is refused.
-    pub(super) fn refusal(self) -> Refusal {
-        Refusal(self.found.into_iter().collect())
+    pub(super) fn refusal(self) -> FileRefusal {
+        FileRefusal(self.found.into_iter().collect())
     }
 }
 
-/// `, did you mean "…"?`, where one of the known words is near.
+/// `, did you mean "…"?`, if one of the known words is similar.
 pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     known
         .into_iter()
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_are_told_by_line_and_each_once() {
+    fn problems_are_sorted_by_line_and_deduplicated() {
         let mut problems = Problems::of("a\nb\nc");
         for (at, what) in [(4, "third"), (0, "first"), (4, "third"), (99, "the end")] {
             problems.note(at, what);

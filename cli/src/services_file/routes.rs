@@ -24,7 +24,7 @@ const KEYS: [&str; 9] = [
 pub(super) fn read(fields: &mut Fields<'_, '_>, escalations: &[String]) -> Route {
     refuse_unknown(fields.own(), &KEYS, fields.problems);
     if !fields.has("channels") {
-        fields.problems.note(fields.start, "channels is missing: [] = nobody is told");
+        fields.problems.note(fields.start, "channels is missing: [] = no notifications");
     }
     Route {
         name: name(fields),
@@ -57,7 +57,7 @@ fn channels(fields: &mut Fields<'_, '_>) -> Vec<shared::model::Receiver> {
     read.unwrap_or_default()
 }
 
-/// A time that such a route may have.
+/// A time of a route, if it is in its range.
 fn time(fields: &mut Fields<'_, '_>, key: &str, route: impl FnOnce(u32) -> Route) -> Option<u32> {
     fields.read(key, |value| {
         let seconds = seconds(value)?;
@@ -86,7 +86,7 @@ fn labels(value: &Value<'_>) -> Read<Vec<GroupLabel>> {
     judge(value, "group_by", Route { group_by: group_by.clone(), ..Route::default() }).map(|()| group_by)
 }
 
-/// Whether a route may have these.
+/// Checks matchers as those of a route.
 pub(super) fn judge_matchers(value: &Value<'_>, key: &str, matchers: Matchers) -> Read<()> {
     judge(value, key, Route { matchers, ..Route::default() })
 }

@@ -1,4 +1,4 @@
-//! Who is told of what: `[[routes]]` and `[[escalations]]`. A file that has any of them says all of it; their order counts.
+//! `[[routes]]` and `[[escalations]]`. A file that has any of them replaces all of them; the order of routes matters.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use super::fields::{Fields, Value, get, list, text, wrong};
 use super::problems::{Problems, Read, suggestion};
 use super::routes;
 
-/// Whether the file says anything about it.
+/// Whether the file has routes or escalations.
 pub(super) fn is_there(document: &DeTable<'_>) -> bool {
     ["routes", "escalations"].iter().any(|key| get(document, key).is_some())
 }
 
-/// What the file says, if it says anything.
+/// The routing of the file, if it has any.
 pub(super) fn read<'a>(document: &'a DeTable<'a>, problems: &mut Problems<'a>) -> Option<Routing> {
     if !is_there(document) {
         return None;
@@ -26,7 +26,7 @@ pub(super) fn read<'a>(document: &'a DeTable<'a>, problems: &mut Problems<'a>) -
     let mut routes = Vec::new();
     for_each(document, "routes", problems, |fields| routes.push(routes::read(fields, &names)));
     let routing = Routing { routes, escalations };
-    // What is wrong with one of them is told in its line; this is about all of them.
+    // Problems of single entries have their own lines; this checks all of them together.
     if problems.is_none()
         && let Err(why) = routing.validate()
     {
@@ -35,7 +35,7 @@ pub(super) fn read<'a>(document: &'a DeTable<'a>, problems: &mut Problems<'a>) -
     Some(routing)
 }
 
-/// Reads each table of this list; one with the name of another is noted.
+/// Reads each table of this list; duplicate names are problems.
 fn for_each<'a>(
     document: &'a DeTable<'a>,
     key: &str,
@@ -66,7 +66,7 @@ fn for_each<'a>(
     }
 }
 
-/// The name, which must be there.
+/// The name, which is required.
 pub(super) fn name(fields: &mut Fields<'_, '_>) -> String {
     if !fields.has("name") {
         fields.problems.note(fields.start, "name is missing");
@@ -78,7 +78,7 @@ pub(super) fn name(fields: &mut Fields<'_, '_>) -> String {
     name.unwrap_or_default()
 }
 
-/// Whom a list names; each once.
+/// The receivers of a list, without duplicates.
 pub(super) fn receivers(value: &Value<'_>) -> Read<Vec<Receiver>> {
     let mut seen = Vec::new();
     let read = list(value, receiver)?;
@@ -104,20 +104,20 @@ fn receiver(value: &Value<'_>) -> Read<Receiver> {
     })
 }
 
-/// Whether a route may be like this, which has nothing but this setting.
+/// Validates a route that has this setting only.
 pub(super) fn judge(value: &Value<'_>, key: &str, route: Route) -> Read<()> {
     let route = if route.name.is_empty() && key != "name" { Route { name: "a".to_owned(), ..route } } else { route };
-    told(value, key, &Routing { routes: vec![route], escalations: Vec::new() })
+    check_routing(value, key, &Routing { routes: vec![route], escalations: Vec::new() })
 }
 
-/// Whether a policy may be like this.
+/// Validates a policy.
 pub(super) fn judge_policy(value: &Value<'_>, key: &str, policy: EscalationPolicy) -> Read<()> {
     let policy = EscalationPolicy { name: "a".to_owned(), ..policy };
-    told(value, key, &Routing { routes: Vec::new(), escalations: vec![policy] })
+    check_routing(value, key, &Routing { routes: Vec::new(), escalations: vec![policy] })
 }
 
-/// What is wrong with it, without what the line tells already: whose setting it is, and which.
-fn told(value: &Value<'_>, key: &str, routing: &Routing) -> Read<()> {
+/// The validation error, without the name and the setting, which the line shows already.
+fn check_routing(value: &Value<'_>, key: &str, routing: &Routing) -> Read<()> {
     let Err(why) = routing.validate() else { return Ok(()) };
     let why = why.split_once("\": ").map_or(why.as_str(), |(_, why)| why);
     let why = why.strip_prefix(key).map_or(why, |why| why.trim_start_matches([':', ' ']));

@@ -1,4 +1,4 @@
-//! What a file would change of who is told of what: pure, told before anything is done.
+//! The route and escalation changes of a file, shown before they are applied. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,48 +9,48 @@ use shared::model::{EscalationPolicy, FileName, GroupLabel, Matchers, Receiver, 
 
 use super::changes::{Others, Setting, counts, settings_between};
 
-/// Something that changes, by its name.
+/// A changed route or escalation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Named {
     /// Its name.
     pub name: String,
-    /// In what.
+    /// Its changed settings.
     pub settings: Vec<Setting>,
 }
 
-/// What a file would change of one kind of thing: of routes, or of escalations.
+/// The changes of routes, or of escalations.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ListChanges {
-    /// What is new.
+    /// New ones.
     pub added: Vec<String>,
-    /// What is different.
+    /// Changed ones.
     pub changed: Vec<Named>,
-    /// What goes.
+    /// Removed ones.
     pub removed: Vec<String>,
-    /// How many stay as they are.
+    /// The number of unchanged ones.
     pub unchanged: usize,
-    /// What came from this file, which says nothing about it any more: it stays, since it is not pruned.
+    /// Those of this file that are no longer in it, and are kept without `--prune`.
     pub kept: Vec<String>,
-    /// Whether those that stay come in another order.
+    /// Whether the order of the remaining ones changes.
     pub reordered: bool,
 }
 
-/// What a file would change of who is told of what.
+/// The changes of the routing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoutingChanges {
     /// Of routes.
     pub routes: ListChanges,
     /// Of escalations.
     pub escalations: ListChanges,
-    /// What is to be stored; none = it stays as it is.
+    /// The routing to store; none = unchanged.
     pub wanted: Option<Routing>,
-    /// The other file that all of it came from until now, and that this one takes it from.
+    /// The other file that the routing came from until now.
     pub taken_from: Option<FileName>,
 }
 
 impl RoutingChanges {
-    /// What the file of this name, that says this, changes about what is stored and came from `owner`. What one file says
-    /// of it is all there is; a file that says nothing removes at most what came from itself.
+    /// Compares the file of this name with the stored routing, which came from `owner`. A file with routing replaces
+    /// all of it; one without removes it only if it came from the same file.
     #[must_use]
     pub fn of(
         file: &FileName,
@@ -85,7 +85,7 @@ impl RoutingChanges {
         }
     }
 
-    /// The lines that a person reads.
+    /// The lines to print.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -103,7 +103,7 @@ impl RoutingChanges {
         lines
     }
 
-    /// All of it in a few words; none where the file says nothing of it.
+    /// Summaries with counts; none if the file has no routing.
     #[must_use]
     pub fn summary(&self) -> Vec<String> {
         [("routes", &self.routes), ("escalations", &self.escalations)]
@@ -114,7 +114,7 @@ impl RoutingChanges {
 }
 
 impl ListChanges {
-    /// Both in their order, with the settings of each.
+    /// Compares two lists of names with settings, in their order.
     fn of(wanted: &[(&str, Settings)], stored: &[(&str, Settings)]) -> Self {
         let mut changes = Self::default();
         let known: BTreeMap<&str, &Settings> = stored.iter().map(|(name, settings)| (*name, settings)).collect();
@@ -148,7 +148,7 @@ impl ListChanges {
 
 type Settings = BTreeMap<String, String>;
 
-/// Every setting of a route as the file would have it; those that are not set are left out.
+/// All settings of a route that are set, as a file would have them.
 fn shown(route: &Route) -> Settings {
     let labels = route.group_by.iter().map(|label| GroupLabel::as_str(*label).to_owned());
     let settings: [(&str, Option<String>); 7] = [
@@ -180,7 +180,7 @@ fn matched(matchers: &Matchers) -> impl Iterator<Item = (String, String)> {
     .filter_map(|(name, value)| Some((format!("match.{name}"), value?)))
 }
 
-/// Each step of a policy by its time.
+/// The steps of a policy by time.
 fn steps(policy: &EscalationPolicy) -> Settings {
     let step = |after: u32| format!("after {}", time(after));
     policy.steps.iter().map(|it| (step(it.after_seconds), receivers(&it.channels))).collect()
@@ -211,7 +211,7 @@ mod tests {
         FileName::parse(name).unwrap()
     }
 
-    /// What the file `mine` changes about what came from it.
+    /// The changes of the file `mine`, which owns what is stored.
     fn changes(wanted: Option<&Routing>, stored: &Routing, others: Others) -> RoutingChanges {
         RoutingChanges::of(&file("mine"), wanted, stored, Some(&file("mine")), others)
     }
@@ -223,7 +223,7 @@ mod tests {
         "escalations": [{"name": "all", "steps": [{"after_seconds": 600, "channels": ["sms"]}]}]}"#;
 
     #[test]
-    fn what_is_new_different_gone_or_elsewhere_is_told_by_name() {
+    fn added_changed_and_removed_routes_are_listed_by_name() {
         let wanted = routing(
             r#"{"routes": [
                 {"name": "rest", "channels": ["slack", "email:ops@example.com"], "match": {"severity": ["LOW", "MEDIUM"]}},
@@ -246,13 +246,14 @@ mod tests {
                 "~ routes in another order",
             ]
         );
-        let told = ["routes: 1 added, 1 changed, 1 removed, 1 unchanged, in another order", "escalations: 1 changed"];
-        assert_eq!(changes.summary(), told);
+        let expected =
+            ["routes: 1 added, 1 changed, 1 removed, 1 unchanged, in another order", "escalations: 1 changed"];
+        assert_eq!(changes.summary(), expected);
         assert_eq!(changes.wanted, Some(wanted));
     }
 
     #[test]
-    fn a_file_that_says_nothing_of_it_leaves_it_unless_it_is_pruned() {
+    fn a_file_without_routing_keeps_it_unless_it_is_pruned() {
         let stored = routing(STORED);
         let kept = changes(None, &stored, Others::Keep);
         assert_eq!((kept.lines().len(), kept.summary().len(), &kept.wanted), (0, 0, &None));

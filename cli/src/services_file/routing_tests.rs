@@ -1,4 +1,4 @@
-//! Routes and escalations in files, good and bad.
+//! Routes and escalations in valid and invalid files.
 
 use shared::model::{Category, GroupLabel, Labels, Severity};
 
@@ -8,11 +8,11 @@ const EVERYTHING: &str = include_str!("everything.toml");
 
 fn routing(text: &str) -> Routing {
     let file = parse(text).unwrap_or_else(|refusal| panic!("{refusal}\n{text}"));
-    file.routing.unwrap_or_else(|| panic!("{text} says who is told"))
+    file.routing.unwrap_or_else(|| panic!("{text} has no routing"))
 }
 
 #[test]
-fn a_file_that_says_everything_becomes_routes_and_escalations() {
+fn a_file_with_all_settings_becomes_routes_and_escalations() {
     let routing = routing(EVERYTHING);
     assert_eq!(routing.validate(), Ok(()));
     let names: Vec<&str> = routing.routes.iter().map(|route| route.name.as_str()).collect();
@@ -53,12 +53,12 @@ fn a_file_may_have_only_routes_only_services_or_both() {
     assert_eq!((both.specs().len(), both.routing.map(|it| it.routes.len())), (1, Some(1)));
     let only = parse(route).unwrap();
     assert_eq!((only.specs().len(), only.routing.map(|it| it.routes.len())), (0, Some(1)));
-    let ladder = "[[escalations]]\nname = \"a\"\nsteps = [{ after = 60, channels = [\"sms\"] }]\n";
-    assert_eq!(routing(ladder).escalations.len(), 1);
+    let escalation = "[[escalations]]\nname = \"a\"\nsteps = [{ after = 60, channels = [\"sms\"] }]\n";
+    assert_eq!(routing(escalation).escalations.len(), 1);
     assert!(parse("").unwrap_err().to_string().contains("[[routes]]"));
 }
 
-/// Wrong in one setting of a route, which stands in line 4.
+/// Invalid settings of a route, in line 4, with a part of the error text.
 const ROUTE: [(&str, &str); 33] = [
     ("chanels = []", "\"chanels\" is no setting here, did you mean \"channels\"?"),
     (
@@ -109,20 +109,20 @@ const ROUTE: [(&str, &str); 33] = [
 
 #[test]
 fn each_wrong_setting_of_a_route_is_refused_with_its_line_and_reason() {
-    let ladder = "[[escalations]]\nname = \"night\"\nsteps = [{ after = 60, channels = [\"sms\"] }]\n";
-    for (setting, told) in ROUTE {
-        let text = format!("[[routes]]\nname = \"all\"\nchannels = [\"slack\"]\n{setting}\n{ladder}");
+    let escalation = "[[escalations]]\nname = \"night\"\nsteps = [{ after = 60, channels = [\"sms\"] }]\n";
+    for (setting, expected) in ROUTE {
+        let text = format!("[[routes]]\nname = \"all\"\nchannels = [\"slack\"]\n{setting}\n{escalation}");
         let refusal = parse(&text).unwrap_err();
         let (line, _) = refusal.0.first().unwrap();
         let after = setting.contains('\n');
         assert!(*line == 4 || (after && *line == 5), "{setting}\n→ {refusal}");
-        assert!(refusal.to_string().contains(told), "{setting}\n→ {refusal}");
+        assert!(refusal.to_string().contains(expected), "{setting}\n→ {refusal}");
     }
 }
 
 #[test]
-fn each_receiver_that_can_t_be_reached_is_refused_with_what_is_wanted() {
-    for (receiver, told) in [
+fn each_invalid_receiver_is_refused_with_a_reason() {
+    for (receiver, expected) in [
         (
             "\"slak:#ops\"",
             "\"slak\" is no channel: slack, discord, email, sms, pagerduty or webhook, did you mean \"slack\"?",
@@ -135,7 +135,7 @@ fn each_receiver_that_can_t_be_reached_is_refused_with_what_is_wanted() {
     ] {
         let text = format!("[[routes]]\nname = \"all\"\nchannels = [{receiver}]\n");
         let refusal = parse(&text).unwrap_err().to_string();
-        assert!(refusal.starts_with("  line 3: channels: ") && refusal.contains(told), "{receiver}\n→ {refusal}");
+        assert!(refusal.starts_with("  line 3: channels: ") && refusal.contains(expected), "{receiver}\n→ {refusal}");
     }
     let many: Vec<String> = (0..21).map(|number| format!("\"webhook:N{number}\"")).collect();
     let text = format!("[[routes]]\nname = \"all\"\nchannels = [{}]\n", many.join(", "));
@@ -143,24 +143,24 @@ fn each_receiver_that_can_t_be_reached_is_refused_with_what_is_wanted() {
 }
 
 #[test]
-fn what_is_missing_of_a_route_is_told_where_it_begins() {
-    for (text, told) in [
+fn missing_settings_of_a_route_are_reported_at_its_first_line() {
+    for (text, expected) in [
         ("[[routes]]\nchannels = [\"slack\"]\n", "line 1: name is missing"),
-        ("[[routes]]\nname = \"a\"\n", "line 1: channels is missing: [] = nobody is told"),
+        ("[[routes]]\nname = \"a\"\n", "line 1: channels is missing: [] = no notifications"),
         ("[[routes]]\nname = \"\"\nchannels = []\n", "line 2: name: a name has 1 to 60"),
         ("[routes]\nname = \"a\"\n", "line 1: routes must be tables: [[routes]]"),
         ("routes = [3]\n", "line 1: routes must be tables: [[routes]]"),
         ("[[route]]\nname = \"a\"\n", "line 1: \"route\" is no setting here, did you mean \"routes\"?"),
     ] {
         let refusal = parse(text).unwrap_err().to_string();
-        assert!(refusal.contains(told), "{text}\n→ {refusal}");
+        assert!(refusal.contains(expected), "{text}\n→ {refusal}");
     }
 }
 
 #[test]
 fn each_wrong_escalation_is_refused_with_its_line_and_reason() {
     let step = |more: &str| format!("[[escalations]]\nname = \"a\"\n[[escalations.steps]]\n{more}\n");
-    for (text, told) in [
+    for (text, expected) in [
         ("[[escalations]]\nname = \"a\"\n".to_owned(), "line 1: there is no step: [[escalations.steps]]"),
         ("[[escalations]]\nname = \"a\"\nsteps = []\n".to_owned(), "line 1: an escalation has 1 to 20 steps"),
         ("[[escalations]]\nname = \"a\"\nsteps = 3\n".to_owned(), "line 3: steps must be tables"),
@@ -183,12 +183,12 @@ fn each_wrong_escalation_is_refused_with_its_line_and_reason() {
         (format!("{0}{0}", step("after = 60\nchannels = [\"sms\"]")), "line 7: name: \"a\" stands in line 2 already"),
     ] {
         let refusal = parse(&text).unwrap_err().to_string();
-        assert!(refusal.contains(told), "{text}\n→ {refusal}");
+        assert!(refusal.contains(expected), "{text}\n→ {refusal}");
     }
 }
 
 #[test]
-fn problems_of_services_and_routes_are_told_together() {
+fn problems_of_services_and_routes_are_reported_together() {
     let text = "[[routes]]\nname = \"a\"\nchannels = [\"fax\"]\ngroup_wait = \"2h\"\n\
                 [[services]]\nname = \"a\"\nurl = \"ftp://x\"\n[[escalations]]\nname = \"n\"\n";
     let refusal = parse(text).unwrap_err();

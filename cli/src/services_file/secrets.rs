@@ -1,31 +1,31 @@
-//! What must not stand in a file that is shown, kept and passed on: secrets. They are named (`${PROBE_SECRET_…}`), and the
-//! probe finds them in its own environment.
+//! Refuses secrets in a file: it is shown, stored and shared. Secrets are referenced (`${PROBE_SECRET_…}`); the probe
+//! reads them from its environment.
 
 use reqwest::Url;
 use shared::model::{CheckSettings, variables};
 use shared::redact::Redactor;
 
-/// Why this header's value may not stand here.
+/// Refuses a header value that looks like a secret.
 pub(super) fn in_header(name: &str, value: &str) -> Result<(), String> {
     let references = variables(value).map_err(|error| format!("{name}: {error}"))?;
     let name_lower = name.to_ascii_lowercase();
-    let opens = ["authorization", "cookie", "token", "secret", "password", "key", "auth", "session"]
+    let is_credential = ["authorization", "cookie", "token", "secret", "password", "key", "auth", "session"]
         .iter()
         .any(|word| name_lower.split(['-', '_']).any(|part| part == *word || part.ends_with(word)));
-    if references.is_empty() && (opens || holds_one(value)) { Err(refused(name)) } else { Ok(()) }
+    if references.is_empty() && (is_credential || has_secret(value)) { Err(refused(name)) } else { Ok(()) }
 }
 
-/// Why this body may not stand here.
+/// Refuses a body that looks like it contains a secret.
 pub(super) fn in_body(body: &str) -> Result<(), String> {
     variables(body)?;
-    if holds_one(&without_references(body)) { Err(refused("the body")) } else { Ok(()) }
+    if has_secret(&without_references(body)) { Err(refused("the body")) } else { Ok(()) }
 }
 
-/// Why this address may not stand here.
+/// Refuses an address with credentials.
 pub(super) fn in_address(address: &str) -> Result<(), String> {
     let Ok(url) = Url::parse(address) else { return Ok(()) };
-    let query_tells = url.query_pairs().any(|(name, value)| holds_one(&format!("{name}={value}")));
-    if !url.username().is_empty() || url.password().is_some() || query_tells {
+    let query_leaks = url.query_pairs().any(|(name, value)| has_secret(&format!("{name}={value}")));
+    if !url.username().is_empty() || url.password().is_some() || query_leaks {
         return Err("an address must hold no secret: send it in a header".to_owned());
     }
     Ok(())
@@ -48,8 +48,8 @@ fn without_references(text: &str) -> String {
     clean + rest
 }
 
-/// Whether something would be taken out of it that opens something: addresses of people and machines open nothing.
-fn holds_one(text: &str) -> bool {
+/// Whether redaction finds a credential; email and IP addresses are none.
+fn has_secret(text: &str) -> bool {
     let words = |text: &str| -> usize {
         ["[jwt]", "[token]", "[password]", "[cookie]", "[private_key]", "[redacted]"]
             .iter()
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_named_and_not_written() {
+    fn headers_with_secrets_are_refused() {
         for (name, value) in [
             ("accept", "application/json"),
             ("x-request-source", "watchkeeper"),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_and_addresses_hold_none() {
+    fn bodies_and_addresses_with_secrets_are_refused() {
         assert_eq!(in_body(r#"{"query": "{ shop { open } }", "token": "${PROBE_SECRET_T}"}"#), Ok(()));
         assert!(in_body(r#"{"password": "hunter2"}"#).is_err());
         assert_eq!(in_address("https://shop.example/health?deep=true"), Ok(()));

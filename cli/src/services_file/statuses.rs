@@ -1,4 +1,4 @@
-//! Statuses of HTTP: `200`, `"2xx"`, `"200-299"`, or a list of such.
+//! HTTP statuses: `200`, `"2xx"`, `"200-299"`, or a list of such.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::fields::{Value, list, whole, wrong};
 use super::problems::Read;
 
-/// All the statuses that this value means.
+/// The statuses of this value.
 pub(super) fn statuses(value: &Value<'_>) -> Read<Statuses> {
     let ranges = match value.get_ref() {
         DeValue::Array(array) if array.is_empty() => return wrong(value, "must be at least one status"),

@@ -1,28 +1,28 @@
-//! `kind = "supabase"`: a project, as the services that it is made of.
+//! `kind = "supabase"`: expands a project to its services.
 //!
-//! What is asked, and why:
-//! - auth: `/auth/v1/health` answers 200 to who has a key.
-//! - rest: a table that need not exist. The root tells its schema to no public key any more; of an unknown table `PostgREST`
-//!   itself says 404, once it has read the schema, and 503 while it can't reach the database.
+//! The requests, and why:
+//! - auth: `/auth/v1/health` answers 200 to requests with a key.
+//! - rest: a table that need not exist. The root is closed to public keys; for an unknown table `PostgREST`
+//!   answers 404 once it has read the schema, and 503 while it can't reach the database.
 //! - storage: `/storage/v1/status` answers 200.
-//! - functions: the preflight of each that is named, which runs no job of it; 404 = it is not there. Without a name,
-//!   anything but an error of the server's.
-//! - database: as any other Postgres, if a variable holds its connection string.
+//! - functions: the preflight of each that is named, which does not run it; 404 = it does not exist. Without a name,
+//!   any status below 500.
+//! - database: like any other Postgres, if a variable has its connection string.
 
 use shared::model::{Kind, PostgresLimits, ServiceSpec, Statuses};
 
-/// What is known of a project.
+/// The settings of a project.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Project {
     /// Its address, without a slash at the end.
     pub(super) url: String,
     /// The public key, as `${PROBE_SECRET_…}`.
     pub(super) key: String,
-    /// The functions that are asked by name.
+    /// The functions to check by name.
     pub(super) functions: Vec<String>,
     /// The variable with the connection string, as `${…}`.
     pub(super) database: Option<String>,
-    /// What is not well in the database.
+    /// The limits of the database.
     pub(super) limits: PostgresLimits,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn address(project: &str) -> Option<String> {
     plain.then(|| project.trim_end_matches('/').to_owned())
 }
 
-/// The services of a project, made like this one: its name, environment and policy.
+/// The services of a project, with name, environment and policy of `base`.
 pub(super) fn expand(base: &ServiceSpec, project: &Project) -> Vec<ServiceSpec> {
     let part = |part: &str, path: &str| {
         let mut spec = base.clone();
@@ -59,7 +59,7 @@ pub(super) fn expand(base: &ServiceSpec, project: &Project) -> Vec<ServiceSpec> 
         database.kind = Kind::Postgres;
         database.target.clone_from(variable);
         database.check.postgres = project.limits;
-        // Those three ask the database, so they fail with it.
+        // These three depend on the database.
         for service in &mut services {
             service.policy.parents.push(database.name.clone());
         }
@@ -98,10 +98,10 @@ mod tests {
     #[test]
     fn a_project_is_its_parts_and_those_that_need_the_database_say_so() {
         let services = project(Some("${SHOP_DATABASE}"), &["pay"]);
-        let told: Vec<_> = services.iter().map(|it| (it.name.as_str(), it.policy.parents.as_slice())).collect();
+        let parents: Vec<_> = services.iter().map(|it| (it.name.as_str(), it.policy.parents.as_slice())).collect();
         let parent = &["shop (database)".to_owned()][..];
         assert_eq!(
-            told,
+            parents,
             [
                 ("shop (auth)", parent),
                 ("shop (storage)", parent),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_variable_there_is_no_database_and_nobody_s_parent() {
+    fn without_a_variable_there_is_no_database_and_no_parent() {
         let services = project(None, &[]);
         assert!(services.iter().all(|it| it.kind == Kind::Http && it.policy.parents.is_empty()));
         assert_eq!(services.last().unwrap().name, "shop (functions)");

@@ -1,4 +1,4 @@
-//! Files, good and bad.
+//! Valid and invalid files.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use shared::model::{DnsRecord, Kind, MaintenanceWindow};
 
 use super::*;
 
-/// A file that says everything that can be said.
+/// A file with all settings.
 const EVERYTHING: &str = include_str!("everything.toml");
 
 fn service<'a>(file: &'a ServicesFile, name: &str) -> &'a ServiceSpec {
@@ -14,7 +14,7 @@ fn service<'a>(file: &'a ServicesFile, name: &str) -> &'a ServiceSpec {
 }
 
 #[test]
-fn a_file_that_says_everything_becomes_services() {
+fn a_file_with_all_settings_becomes_services() {
     let file = parse(EVERYTHING).unwrap_or_else(|refusal| panic!("{refusal}"));
     file.check_parents(&[]).unwrap();
     let names: Vec<&str> = file.services.iter().map(|placed| placed.spec.name.as_str()).collect();
@@ -71,13 +71,13 @@ fn a_file_that_says_everything_becomes_services() {
 }
 
 #[test]
-fn the_least_that_can_be_said_is_a_name_and_an_address() {
+fn a_name_and_an_address_are_enough() {
     let file = parse("[[services]]\nname = \"api\"\nurl = \"https://api.example.com/health\"\n").unwrap();
     let expected = ServiceSpec::http("api", "production", "https://api.example.com/health");
     assert_eq!(file.specs(), [expected]);
 }
 
-/// Files that are refused, each after what is told of it.
+/// Files that are refused, each after a part of its error text.
 const REFUSALS: &str = include_str!("refusals.txt");
 
 #[test]
@@ -85,15 +85,15 @@ fn each_wrong_setting_is_refused_with_its_line_and_reason() {
     let cases: Vec<(&str, &str)> =
         REFUSALS.split("\n### ").skip(1).map(|case| case.split_once('\n').unwrap_or((case, ""))).collect();
     assert!(cases.len() > 40, "{}", cases.len());
-    for (told, text) in cases {
+    for (expected, text) in cases {
         let refusal = parse(text).err().map(|refusal| refusal.to_string()).unwrap_or_default();
-        assert!(refusal.contains(told), "{text}\n→ {refusal}\nwithout {told}");
+        assert!(refusal.contains(expected), "{text}\n→ {refusal}\nwithout {expected}");
     }
 }
 
 #[test]
 fn each_wrong_window_is_refused_with_its_line_and_reason() {
-    for (window, told) in [
+    for (window, expected) in [
         ("7", "each window must be a table"),
         ("{ }", "start is missing"),
         ("{ start = \"22:00\" }", "end is missing"),
@@ -108,12 +108,12 @@ fn each_wrong_window_is_refused_with_its_line_and_reason() {
     ] {
         let text = format!("[[services]]\nname = \"a\"\nurl = \"http://x\"\nmaintenance = [{window}]\n");
         let refusal = parse(&text).unwrap_err().to_string();
-        assert!(refusal.contains("line 4: maintenance") && refusal.contains(told), "{window}\n→ {refusal}");
+        assert!(refusal.contains("line 4: maintenance") && refusal.contains(expected), "{window}\n→ {refusal}");
     }
 }
 
 #[test]
-fn all_problems_of_a_file_are_told_at_once_in_order() {
+fn all_problems_of_a_file_are_reported_at_once_in_order() {
     let text = "[[services]]\nname = \"a\"\nurl = \"x\"\ntimeout = \"1h\"\nmethod = \"X\"\nquorum = 0\n\
                 [[services]]\nname = \"b\"\ncolour = 3\nexpected_statuses = [\n  42,\n  \"x\",\n]\n\
                 [[services]]\nname = \"a\"\nurl = \"http://y\"\n";
@@ -138,17 +138,17 @@ fn an_entry_comes_before_its_environment_and_that_before_the_defaults() {
                 [[services]]\nname = \"b\"\nurl = \"http://x\"\nexpected_status = 201\npage_after = 30\n\
                 [[services]]\nname = \"c\"\nurl = \"http://x\"\nenvironment = \"production\"\nparents = []\n";
     let file = parse(text).unwrap();
-    let told: Vec<_> = file
+    let read: Vec<_> = file
         .specs()
         .into_iter()
         .map(|it| (it.check.expected_statuses.to_string(), it.policy.page_after_seconds, it.policy.parents.len()))
         .collect();
-    let told: Vec<_> = told.iter().map(|(statuses, after, parents)| (statuses.as_str(), *after, *parents)).collect();
-    assert_eq!(told, [("204", Some(20), 0), ("201", Some(30), 1), ("204", Some(10), 0)]);
+    let read: Vec<_> = read.iter().map(|(statuses, after, parents)| (statuses.as_str(), *after, *parents)).collect();
+    assert_eq!(read, [("204", Some(20), 0), ("201", Some(30), 1), ("204", Some(10), 0)]);
 }
 
 #[test]
-fn parents_exist_in_the_same_environment_and_make_no_circle() {
+fn parents_exist_in_the_same_environment_and_form_no_cycle() {
     let text = "[[services]]\nname = \"a\"\nurl = \"http://x\"\nparents = [\"databse\"]\n\
                 [[services]]\nname = \"b\"\nurl = \"http://x\"\nparents = [\"c\"]\n\
                 [[services]]\nname = \"c\"\nurl = \"http://x\"\nparents = [\"stored\"]\n\
@@ -161,8 +161,8 @@ fn parents_exist_in_the_same_environment_and_make_no_circle() {
     assert_eq!(
         refusal,
         "  line 4: parents: there is no service \"databse\" in environment \"production\", did you mean \"database\"?\n  \
-         line 8: parents: a circle: b → c → stored → b\n  \
-         line 12: parents: a circle: c → stored → b → c\n  \
+         line 8: parents: a cycle: b → c → stored → b\n  \
+         line 12: parents: a cycle: c → stored → b → c\n  \
          line 17: parents: there is no service \"stored\" in environment \"test\""
     );
 }

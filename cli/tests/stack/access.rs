@@ -1,4 +1,4 @@
-//! Who may do what on a local stack that was given no keys, or some.
+//! Tokens of a local stack, with and without configured keys.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -74,7 +74,7 @@ async fn short_tokens_are_refused_at_the_start_all_at_once() {
     assert!(ended.stderr.contains("at least 16") && !ended.said().contains("changeme"), "{ended:?}");
 }
 
-/// Runs what the banner proposes, in a shell.
+/// Runs the example of the banner in a shell.
 async fn tried(stack: &Stack) -> Ended {
     let said = stack.stdout();
     let line = said.lines().find_map(|line| line.trim_start().strip_prefix("try ")).unwrap().trim();
@@ -83,7 +83,7 @@ async fn tried(stack: &Stack) -> Ended {
 }
 
 #[tokio::test]
-async fn what_the_banner_proposes_works_with_and_without_a_key_and_shows_none() {
+async fn the_example_of_the_banner_works_with_and_without_a_key_and_shows_none() {
     const KEY: &str = "it's-a-$HOME-key";
     let scratch = Scratch::new();
     for key in ["", KEY] {

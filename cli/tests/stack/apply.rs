@@ -1,4 +1,4 @@
-//! `watchkeeper apply`: what it shows, what it changes, what it refuses.
+//! `watchkeeper apply`: what it prints, changes and refuses.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn apply_with(stack: &Stack, options: &[&str], file: &Path) -> Ended {
     stack.command(&arguments).await
 }
 
-/// Everything that is stored of services; different after any change.
+/// All rows of services as text; differs after any change.
 async fn stored(database: &Database) -> String {
     database.value("SELECT coalesce(string_agg(services::text, E'\\n' ORDER BY name), '') FROM services").await
 }
@@ -37,9 +37,9 @@ async fn the_changes_are_shown_and_made_and_the_same_file_again_changes_nothing(
     let (stack, database) = stack(&scratch).await;
     let services = file(&scratch, TWO);
     let first = apply(&stack, &services).await.with_code(0);
-    let told: Vec<&str> = first.stdout.lines().collect();
-    assert_eq!(told[..2], ["+ a (production)  http http://127.0.0.1:1/", "+ b (test)  http http://127.0.0.1:1/"]);
-    assert!(told[2].ends_with("services.toml: 2 added.") && told.len() == 3, "{first:?}");
+    let lines: Vec<&str> = first.stdout.lines().collect();
+    assert_eq!(lines[..2], ["+ a (production)  http http://127.0.0.1:1/", "+ b (test)  http http://127.0.0.1:1/"]);
+    assert!(lines[2].ends_with("services.toml: 2 added.") && lines.len() == 3, "{first:?}");
     let before = stored(&database).await;
     let second = apply(&stack, &services).await.with_code(0);
     assert!(second.stdout.ends_with("services.toml: 2 unchanged.\n"), "{second:?}");
@@ -68,14 +68,14 @@ async fn a_dry_run_shows_the_same_and_changes_nothing() {
     let before = stored(&database).await;
     file(&scratch, "[[services]]\nname = \"a\"\nurl = \"http://127.0.0.1:2/\"\n");
     let dry = apply_with(&stack, &["--dry-run", "--prune"], &services).await.with_code(0);
-    for told in ["    target: http://127.0.0.1:1/ → http://127.0.0.1:2/", "- b (test)", "1 changed, 1 removed"] {
-        assert!(dry.stdout.contains(told), "{told}: {dry:?}");
+    for expected in ["    target: http://127.0.0.1:1/ → http://127.0.0.1:2/", "- b (test)", "1 changed, 1 removed"] {
+        assert!(dry.stdout.contains(expected), "{expected}: {dry:?}");
     }
     assert_eq!(stored(&database).await, before);
 }
 
 #[tokio::test]
-async fn what_a_file_has_no_more_stays_until_it_is_pruned_and_what_was_open_about_it_ends() {
+async fn a_service_that_is_no_longer_in_a_file_stays_until_it_is_pruned_and_then_its_incident_is_resolved() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let target = Target::start(Behaviour::Status(500)).await;
@@ -107,7 +107,7 @@ async fn what_a_file_has_no_more_stays_until_it_is_pruned_and_what_was_open_abou
 }
 
 #[tokio::test]
-async fn a_changed_service_keeps_what_is_known_of_it() {
+async fn a_changed_service_keeps_its_state() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let target = Target::start(Behaviour::Status(500)).await;
@@ -130,16 +130,16 @@ async fn a_changed_service_keeps_what_is_known_of_it() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_s_address_is_told_and_takes_its_beats() {
+async fn a_heartbeat_s_address_is_printed_and_accepts_beats() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let services =
         file(&scratch, "[[services]]\nname = \"nightly\"\nkind = \"heartbeat\"\ninterval = \"1h\"\ngrace = \"5m\"\n");
-    let told = apply(&stack, &services).await.with_code(0);
+    let applied = apply(&stack, &services).await.with_code(0);
     let again = apply_with(&stack, &["--json"], &services).await.with_code(0).json();
     assert_eq!(again["unchanged"], 1);
     let url = again["heartbeats"][0]["url"].as_str().unwrap();
-    assert!(told.stdout.contains(&format!("curl --retry 5 --retry-all-errors -fsS -X POST {url}")), "{told:?}");
+    assert!(applied.stdout.contains(&format!("curl --retry 5 --retry-all-errors -fsS -X POST {url}")), "{applied:?}");
     assert!(url.starts_with(&stack.url()), "{url}");
     let answer = stack.client.post(url).send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -147,15 +147,15 @@ async fn a_heartbeat_s_address_is_told_and_takes_its_beats() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_s_token_is_rotated_by_its_version_and_one_of_the_first_shape_holds_until_then() {
+async fn a_heartbeat_s_token_is_rotated_by_its_version_and_one_of_the_first_format_is_valid_until_then() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let entry = |rest: &str| {
         format!("[[services]]\nname = \"a/b\"\nenvironment = \"c\"\nkind = \"heartbeat\"\ninterval = \"1h\"\n{rest}")
     };
     let url = async |text: &str| {
-        let told = apply_with(&stack, &["--json"], &file(&scratch, text)).await.with_code(0).json();
-        told["heartbeats"][0]["url"].as_str().unwrap().to_owned()
+        let applied = apply_with(&stack, &["--json"], &file(&scratch, text)).await.with_code(0).json();
+        applied["heartbeats"][0]["url"].as_str().unwrap().to_owned()
     };
     let beat = async |url: &str| stack.client.post(url).send().await.unwrap().status().as_u16();
     let first = url(&entry("")).await;
@@ -165,19 +165,19 @@ async fn a_heartbeat_s_token_is_rotated_by_its_version_and_one_of_the_first_shap
     assert_eq!(url(&entry("token_version = 2\n")).await, second);
     let refused = apply(&stack, &file(&scratch, &entry("token_version = 0\n"))).await.with_code(2);
     assert!(refused.stderr.contains("token_version: must be a whole number from 1"), "{refused:?}");
-    // What an earlier version of the tool has handed out: jobs in the field have it.
+    // A token of an earlier version stays valid: jobs use it.
     let secret = std::fs::read_to_string(scratch.path().join("data/dsn_secret")).unwrap();
     let former = HeartbeatToken::former(&DsnSecret::new(secret.trim().into()).unwrap(), "a/b", "c");
     let hash = former.hash();
     database.execute(&format!("UPDATE service_heartbeats SET token_hash = '{hash}'")).await;
-    let told = url(&entry("")).await;
-    assert!(told == former.url(&stack.url()) && beat(&told).await == 200, "{told}");
+    let kept = url(&entry("")).await;
+    assert!(kept == former.url(&stack.url()) && beat(&kept).await == 200, "{kept}");
     assert_eq!(database.count(&format!("service_heartbeats WHERE token_hash = '{hash}'")).await, 1);
     assert_eq!(url(&entry("token_version = 2\n")).await, second);
-    assert_eq!(beat(&told).await, 404);
+    assert_eq!(beat(&kept).await, 404);
 }
 
-/// Answers as a project of Supabase does to who has its public key.
+/// Answers like a project of Supabase, with its public key.
 async fn supabase() -> String {
     let asked = |request: Request| async move {
         let has_key = request.headers().get("apikey").is_some_and(|key| key == "the-key");
@@ -198,7 +198,7 @@ async fn supabase() -> String {
 }
 
 #[tokio::test]
-async fn a_project_of_supabase_is_asked_part_by_part_with_its_key() {
+async fn each_part_of_a_supabase_project_is_checked_with_its_key() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let text = format!(
@@ -233,11 +233,11 @@ async fn a_project_of_supabase_is_asked_part_by_part_with_its_key() {
 }
 
 #[tokio::test]
-async fn a_wrong_file_is_refused_whole_with_each_line() {
+async fn an_invalid_file_is_refused_as_a_whole_with_each_line() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let good = "[[services]]\nname = \"good\"\nurl = \"http://127.0.0.1:1/\"\n";
-    for (bad, told) in [
+    for (bad, expected) in [
         ("[[services]]\nname = \"bad\"\nurl = \"ftp://x/\"\n", &["line 6: url"][..]),
         (
             "[[services]]\nname = \"bad\"\nurl = \"http://x/\"\ntimeuot = 3\nquorum = 0\n",
@@ -250,8 +250,8 @@ async fn a_wrong_file_is_refused_whole_with_each_line() {
     ] {
         let services = file(&scratch, &format!("{good}{bad}"));
         let ended = apply(&stack, &services).await.with_code(2);
-        for told in told {
-            assert!(ended.stderr.contains(told), "{told} is missing: {}", ended.stderr);
+        for expected in expected {
+            assert!(ended.stderr.contains(expected), "{expected} is missing: {}", ended.stderr);
         }
         assert!(ended.stderr.contains("services.toml is refused, nothing was changed"), "{ended:?}");
         assert_eq!((ended.stdout.as_str(), database.count("services").await), ("", 0));
@@ -278,7 +278,7 @@ const ROUTES: &str = "[[routes]]\nname = \"night\"\nchannels = [\"pagerduty\"]\n
     [[routes]]\nname = \"rest\"\nchannels = [\"slack:#ops\"]\n\
     [[escalations]]\nname = \"all\"\n[[escalations.steps]]\nafter = \"10m\"\nchannels = [\"sms\"]\n";
 
-/// Who is told of what, as it is stored; null where nobody has decided.
+/// The stored routing; null if there is none.
 async fn routing(database: &Database) -> Value {
     database
         .value("SELECT coalesce((SELECT value FROM system_config WHERE key = 'notification_routing'), 'null')")
@@ -291,9 +291,10 @@ async fn routes_are_shown_and_stored_with_the_services() {
     let (stack, database) = stack(&scratch).await;
     let both = file(&scratch, &format!("{ROUTES}{TWO}"));
     let dry = apply_with(&stack, &["--dry-run"], &both).await.with_code(0);
-    for told in ["+ route night", "+ route rest", "+ escalation all", "2 added; routes: 2 added; escalations: 1 added"]
+    for expected in
+        ["+ route night", "+ route rest", "+ escalation all", "2 added; routes: 2 added; escalations: 1 added"]
     {
-        assert!(dry.stdout.contains(told), "{told}: {dry:?}");
+        assert!(dry.stdout.contains(expected), "{expected}: {dry:?}");
     }
     assert_eq!(routing(&database).await, Value::Null);
     apply(&stack, &both).await.with_code(0);
@@ -305,13 +306,13 @@ async fn routes_are_shown_and_stored_with_the_services() {
     assert_eq!((&again["unchanged"], &again["routes"]["unchanged"]), (&json!(2), &json!(2)));
     file(&scratch, &ROUTES.replace("pagerduty", "sms").replace("10m", "20m"));
     let changed = apply(&stack, &both).await.with_code(0);
-    for told in [
+    for expected in [
         "~ route night\n    channels: pagerduty → sms",
         "~ escalation all\n    after 10m: sms → -\n    after 20m: - → sms",
         "services.toml: routes: 1 changed, 1 unchanged; escalations: 1 changed.",
         "kept (--prune removes them): a (production), b (test)",
     ] {
-        assert!(changed.stdout.contains(told), "{told}: {changed:?}");
+        assert!(changed.stdout.contains(expected), "{expected}: {changed:?}");
     }
     assert_eq!(database.count("services").await, 2, "a file of routes leaves the services");
 }
@@ -343,15 +344,15 @@ async fn a_file_with_a_wrong_route_changes_nothing() {
     let (stack, database) = stack(&scratch).await;
     let wrong = ROUTES.replace("escalation = \"all\"", "escalation = \"al\"").replace("slack:#ops", "slak:#ops");
     let ended = apply(&stack, &file(&scratch, &format!("{wrong}{TWO}"))).await.with_code(2);
-    for told in [
+    for expected in [
         "line 4: escalation: there is no [[escalations]] \"al\"",
         "\"all\"?",
         "line 8: channels: \"slak\" is no channel",
     ] {
-        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+        assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");
     }
     assert_eq!((routing(&database).await, database.count("services").await), (Value::Null, 0));
-    // What somebody else has written there that makes no sense is replaced.
+    // Invalid stored routing is replaced.
     database.execute("INSERT INTO system_config (key, value) VALUES ('notification_routing', '[7]')").await;
     let replaced = apply(&stack, &file(&scratch, ROUTES)).await.with_code(0);
     assert!(replaced.stdout.contains("routes: 2 added"), "{replaced:?}");

@@ -1,4 +1,4 @@
-//! `watchkeeper apps`: applications and their DSNs, as their operators meet them.
+//! `watchkeeper apps`: applications and their DSNs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -64,9 +64,9 @@ async fn quotas_are_set_when_they_are_named_and_stay_otherwise() {
     assert_eq!(second["quotas"], json!({"burst": 5, "hour": 0, "month": 100}));
     for named in [&["shop"][..], &["1"], &["shop", "--environment", "test"]] {
         let third = stack.command(&[&["apps", "add"], named, &["--burst", "7"]].concat()).await.with_code(0).stdout;
-        let told = "shop (test) was there already as application 1.\n\
+        let expected = "shop (test) was there already as application 1.\n\
             \x20 burst       at most 5 events in five minutes → at most 7 events in five minutes\n";
-        assert!(third.starts_with(told), "{third}");
+        assert!(third.starts_with(expected), "{third}");
         assert_eq!(third.lines().count(), 3, "{third}");
         let same = stack.command(&[&["apps", "add"], named, &["--burst", "7"]].concat()).await.with_code(0).stdout;
         assert_eq!(same.lines().count(), 2, "{same}");
@@ -96,7 +96,7 @@ async fn the_list_shows_who_sent_what() {
     assert_eq!(list[1]["this_month"], json!({"accepted": 1234, "refused": 56}));
     assert_eq!(list[2]["this_month"], json!({"accepted": 0, "refused": 0}));
     let text = stack.command(&["apps", "list"]).await.with_code(0).stdout;
-    for told in [
+    for expected in [
         "1 shop\n",
         "2 shop (test)\n",
         "1234 events, 56 refused",
@@ -109,7 +109,7 @@ async fn the_list_shows_who_sent_what() {
         "origins     any\n",
         list[1]["dsn"].as_str().unwrap(),
     ] {
-        assert!(text.contains(told), "{told}: {text}");
+        assert!(text.contains(expected), "{expected}: {text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 }
@@ -143,8 +143,8 @@ async fn a_name_that_one_application_has_means_that_one_whatever_its_environment
     let test = add(&["shop", "--environment", "test"]).await;
     assert_eq!((&test["number"], &test["created"]), (&json!(2), &json!(true)));
     let ended = stack.command(&["apps", "add", "shop"]).await.with_code(2);
-    for told in ["--environment", "1 shop (production)", "2 shop (test)"] {
-        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+    for expected in ["--environment", "1 shop (production)", "2 shop (test)"] {
+        assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");
     }
     assert_eq!(add(&["1", "--burst", "8"]).await["quotas"]["burst"], 8);
     let ended = stack.command(&["apps", "add", "3"]).await.with_code(1);
@@ -156,7 +156,7 @@ async fn a_name_that_one_application_has_means_that_one_whatever_its_environment
 }
 
 #[tokio::test]
-async fn many_who_add_the_same_application_at_once_get_one() {
+async fn concurrent_adds_of_the_same_application_are_idempotent() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let add = ["apps", "add", "shop", "--json"];
@@ -168,7 +168,7 @@ async fn many_who_add_the_same_application_at_once_get_one() {
 }
 
 #[tokio::test]
-async fn what_bounds_an_application_is_set_by_name_and_taken_away_by_name() {
+async fn limits_of_an_application_are_set_and_removed_by_option() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;
     for (arguments, severity, new, origins) in [
@@ -238,8 +238,8 @@ async fn a_name_that_several_have_needs_its_environment() {
         stack.command(&["apps", "add", "shop", "--environment", environment]).await.with_code(0);
     }
     let ended = stack.command(&["apps", "remove", "shop"]).await.with_code(2);
-    for told in ["--environment", "1 shop (test)", "2 shop (production)"] {
-        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+    for expected in ["--environment", "1 shop (test)", "2 shop (production)"] {
+        assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");
     }
     let ended = stack.command(&["apps", "remove", "shop", "--environment", "stage"]).await.with_code(1);
     assert!(ended.stderr.contains("environment stage"), "{ended:?}");
@@ -260,7 +260,7 @@ async fn dsns_outlive_a_restart_and_their_secret_is_its_owner_s() {
     let ended = stack.stop().await;
     assert!(!ended.said().contains(&secret), "{ended:?}");
     for entry in fs::read_dir(stack.file("logs")).unwrap() {
-        assert!(!fs::read_to_string(entry.unwrap().path()).unwrap().contains(&secret), "the log holds the secret");
+        assert!(!fs::read_to_string(entry.unwrap().path()).unwrap().contains(&secret), "the log contains the secret");
     }
     let stack = start().ready().await;
     let second = stack.command(&["apps", "add", "shop", "--json"]).await.with_code(0).json();
@@ -276,7 +276,7 @@ async fn a_given_secret_is_used_and_leaves_no_file() {
     let start = Start::on(&scratch).variable("DATABASE_URL", &database.url()).variable("DSN_SECRET", given);
     let stack = start.ready().await;
     assert!(!stack.file("dsn_secret").exists());
-    // With a command's own environment, a stack elsewhere: its database, its address, its secret.
+    // A remote Watchkeeper, named by the environment: its database, its address, its secret.
     let mut command = watchkeeper(&["apps", "add", "shop", "--json", "--data-dir"]);
     command.arg(scratch.path().join("none")).env("DATABASE_URL", database.url()).env("DSN_SECRET", given);
     let added = run(command.env("WATCHKEEPER_URL", "https://watch.example.com/")).await.with_code(0).json();

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::process::{Ended, Stack, Start, eventually, run, watchkeeper};
 use harness::scratch::Scratch;
 
-/// A stack on a database of its own: serves within a moment.
+/// A stack on a database of its own.
 pub(crate) async fn stack(scratch: &Scratch) -> (Stack, Database) {
     let database = Database::migrated().await;
     (Start::on(scratch).variable("DATABASE_URL", &database.url()).ready().await, database)
@@ -65,14 +65,14 @@ async fn without_a_stack_each_command_says_how_to_start_one() {
 }
 
 #[tokio::test]
-async fn a_stack_that_has_gone_is_told_with_its_directory() {
+async fn without_a_running_stack_the_error_names_the_directory() {
     let scratch = Scratch::new();
     let (mut stack, _database) = stack(&scratch).await;
     stack.kill().await;
     for command in ["status", "incidents", "send-test-error"] {
         let ended = stack.command(&[command]).await.with_code(1);
-        let told = format!("no stack is running in {}", stack.file("").display().to_string().trim_end_matches('/'));
-        assert!(ended.stderr.contains(&told) && ended.stderr.lines().count() == 1, "{ended:?}");
+        let expected = format!("no stack is running in {}", stack.file("").display().to_string().trim_end_matches('/'));
+        assert!(ended.stderr.contains(&expected) && ended.stderr.lines().count() == 1, "{ended:?}");
     }
 }
 
@@ -139,7 +139,7 @@ async fn help_and_version_are_no_misuse() {
 }
 
 #[tokio::test]
-async fn what_every_command_takes_may_stand_on_either_side_of_it() {
+async fn global_options_may_precede_or_follow_the_command() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;
     let data = stack.file("");
@@ -188,7 +188,7 @@ async fn migrate_says_what_is_left_for_a_person_to_run() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_unhealthy_and_its_password_is_not_told() {
+async fn an_unavailable_database_is_an_error_that_does_not_contain_the_password() {
     let scratch = Scratch::new();
     let services = file(&scratch, "[[services]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\n");
     for command in [&["migrate"][..], &["check"], &["apply", services.to_str().unwrap()]] {
@@ -213,8 +213,8 @@ async fn check_is_unhealthy_while_a_service_fails_and_healthy_after() {
     apply(&stack, &services).await.with_code(0);
 
     let ended = stack.command(&["check"]).await.with_code(1);
-    for told in ["SERVICE", "shop", "production", "down", "status: ", "INC-HEALTH-"] {
-        assert!(ended.stdout.contains(told), "{told}: {ended:?}");
+    for expected in ["SERVICE", "shop", "production", "down", "status: ", "INC-HEALTH-"] {
+        assert!(ended.stdout.contains(expected), "{expected}: {ended:?}");
     }
     assert!(!ended.stdout.contains('…'), "in a pipe nothing is cut: {ended:?}");
     assert_eq!(ended.stderr, "", "a failing service is no failure of ours");
@@ -233,7 +233,7 @@ async fn check_is_unhealthy_while_a_service_fails_and_healthy_after() {
 }
 
 #[tokio::test]
-async fn check_waits_for_a_round_that_is_under_way_and_shows_what_is_found() {
+async fn check_waits_for_the_claims_of_another_round_and_shows_its_results() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;
     let target = Target::start(Behaviour::Slow(Duration::from_secs(2))).await;
@@ -260,8 +260,8 @@ async fn status_is_unhealthy_while_a_service_is_down() {
     apply(&stack, &services).await.with_code(0);
     stack.command(&["check"]).await.with_code(1);
     let ended = stack.command(&["status"]).await.with_code(1);
-    for told in ["down (score 0)", "1 CRITICAL", "shop", "production", "status: ", "0.00 %"] {
-        assert!(ended.stdout.contains(told), "{told}: {ended:?}");
+    for expected in ["down (score 0)", "1 CRITICAL", "shop", "production", "status: ", "0.00 %"] {
+        assert!(ended.stdout.contains(expected), "{expected}: {ended:?}");
     }
     let status = stack.command(&["status", "--json"]).await.with_code(1).json();
     assert_eq!((&status["status"], &status["score"]), (&json!("down"), &json!(0.0)));

@@ -1,4 +1,4 @@
-//! A database that dies under load costs nobody a report: what it does not take waits in the journal.
+//! A database that is killed under load loses no report: reports are deferred to the journal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,36 +10,36 @@ use serde_json::json;
 
 use crate::process::{Stack, Start, eventually};
 
-const MESSAGE: &str = "told in the thick of it";
+const MESSAGE: &str = "reported under load";
 
-/// What became of the reports of one sender.
+/// The answers that a sender received.
 #[derive(Debug, Default)]
-struct Told {
+struct Answers {
     stored: i64,
     deferred: i64,
     /// May be stored or not.
     refused: i64,
 }
 
-/// Reports until it is told to stop. A stack that has died answers no more.
-async fn sender(client: reqwest::Client, url: String, stop: Arc<AtomicBool>) -> Told {
-    let mut told = Told::default();
+/// Reports until it is stopped. A killed stack does not answer.
+async fn sender(client: reqwest::Client, url: String, stop: Arc<AtomicBool>) -> Answers {
+    let mut answers = Answers::default();
     while !stop.load(Ordering::SeqCst) {
         let request = client.post(format!("{url}/api/autonomous/error")).json(&json!({"error": {"message": MESSAGE}}));
         match request.send().await.map(|answer| answer.status().as_u16()) {
-            Ok(200) => told.stored += 1,
-            Ok(202) => told.deferred += 1,
-            Ok(503) | Err(_) => told.refused += 1,
+            Ok(200) => answers.stored += 1,
+            Ok(202) => answers.deferred += 1,
+            Ok(503) | Err(_) => answers.refused += 1,
             Ok(other) => panic!("{other}"),
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    told
+    answers
 }
 
 struct Load {
     stop: Arc<AtomicBool>,
-    senders: Vec<tokio::task::JoinHandle<Told>>,
+    senders: Vec<tokio::task::JoinHandle<Answers>>,
 }
 
 impl Load {
@@ -54,14 +54,14 @@ impl Load {
         load
     }
 
-    async fn end(self) -> Told {
+    async fn end(self) -> Answers {
         self.stop.store(true, Ordering::SeqCst);
-        let mut all = Told::default();
+        let mut all = Answers::default();
         for sender in self.senders {
-            let told = sender.await.unwrap();
-            all.stored += told.stored;
-            all.deferred += told.deferred;
-            all.refused += told.refused;
+            let answers = sender.await.unwrap();
+            all.stored += answers.stored;
+            all.deferred += answers.deferred;
+            all.refused += answers.refused;
         }
         eprintln!("{all:?}");
         all
@@ -70,14 +70,14 @@ impl Load {
 
 async fn deferring(stack: &Stack) {
     eventually("reports are deferred", Duration::from_secs(10), async || {
-        let (status, _) = stack.report(json!({"error": {"message": "is it away?"}})).await;
+        let (status, _) = stack.report(json!({"error": {"message": "is it unavailable?"}})).await;
         (status == 202).then_some(())
     })
     .await;
 }
 
-/// Everything that was accepted is there once it is all stored, and nothing is there twice.
-async fn accounted_for(stack: &Stack, told: &Told) {
+/// Checks that every accepted report is stored exactly once.
+async fn accounted_for(stack: &Stack, answers: &Answers) {
     eventually("the journal is empty", Duration::from_secs(30), async || {
         // The segment that events are appended to is emptied, not deleted.
         let files = std::fs::read_dir(stack.file("journal")).unwrap();
@@ -85,17 +85,17 @@ async fn accounted_for(stack: &Stack, told: &Told) {
         (empty && stack.get("/ready").await.0 == 200).then_some(())
     })
     .await;
-    let accepted = told.stored + told.deferred;
+    let accepted = answers.stored + answers.deferred;
     eventually("all counts are folded", Duration::from_secs(5), async || {
         (stack.occurrences_of(MESSAGE).await >= accepted).then_some(())
     })
     .await;
     let counted = stack.occurrences_of(MESSAGE).await;
-    assert!((accepted..=accepted + told.refused).contains(&counted), "{told:?}: {counted}");
+    assert!((accepted..=accepted + answers.refused).contains(&counted), "{answers:?}: {counted}");
 }
 
 #[tokio::test]
-async fn a_database_killed_under_load_costs_no_report() {
+async fn a_database_killed_under_load_loses_no_report() {
     let scratch = Scratch::new();
     let stack = Start::on(&scratch).production_budget().ready().await;
     let load = Load::on(&stack).await;
@@ -108,9 +108,9 @@ async fn a_database_killed_under_load_costs_no_report() {
         })
         .await;
     }
-    let told = load.end().await;
-    assert!(told.deferred > 0 && told.refused == 0, "{told:?}");
-    accounted_for(&stack, &told).await;
+    let answers = load.end().await;
+    assert!(answers.deferred > 0 && answers.refused == 0, "{answers:?}");
+    accounted_for(&stack, &answers).await;
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn stack_and_database_killed_under_load_lose_nothing_that_was_accepted() {
     kill(stack.postmaster(), Signal::SIGKILL).unwrap();
     deferring(&stack).await;
     stack.kill().await;
-    let told = load.end().await;
+    let answers = load.end().await;
     let stack = Start::on(&scratch).production_budget().ready().await;
-    accounted_for(&stack, &told).await;
+    accounted_for(&stack, &answers).await;
 }

@@ -15,7 +15,7 @@ fn mode(path: &std::path::Path) -> u32 {
 }
 
 #[tokio::test]
-async fn psql_gets_in_with_the_env_file_which_only_its_owner_can_read() {
+async fn psql_connects_with_the_env_file_which_only_its_owner_can_read() {
     let scratch = Scratch::new();
     let stack = Start::on(&scratch).ready().await;
     assert_eq!(mode(&stack.file("env")), 0o600);
@@ -54,7 +54,7 @@ async fn postgres_pid_names_the_process_that_serves() {
     let process = processes.iter().find(|process| process.pid == pid).unwrap();
     assert!(process.command.contains("/postgres -D "), "{process:?}");
     let password = stack.password();
-    assert!(processes.iter().all(|process| !process.command.contains(&password)), "everybody can read that");
+    assert!(processes.iter().all(|process| !process.command.contains(&password)), "all users can read command lines");
     if nix::unistd::geteuid().is_root() {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
@@ -63,19 +63,19 @@ async fn postgres_pid_names_the_process_that_serves() {
 }
 
 #[tokio::test]
-async fn the_log_is_json_lines_and_holds_no_secret() {
+async fn the_log_is_json_lines_without_secrets() {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).variable("RUST_LOG", "trace").ready().await;
     stack.report_message("Database connection failed").await;
     stack.get("/ready").await;
     stack.command(&["silence", "list"]).await.with_code(0);
     let secrets = [stack.password(), stack.env("READ_TOKEN"), stack.env("ADMIN_TOKEN"), stack.env("DSN_SECRET")];
-    let tells = |text: &str| secrets.iter().any(|secret| text.contains(secret));
+    let leaks = |text: &str| secrets.iter().any(|secret| text.contains(secret));
     let ended = stack.stop().await;
     let mut lines = 0;
     for entry in fs::read_dir(stack.file("logs")).unwrap() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-        assert!(!tells(&text), "the log holds a secret");
+        assert!(!leaks(&text), "the log contains a secret");
         for line in text.lines() {
             let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
             assert!(
@@ -86,11 +86,11 @@ async fn the_log_is_json_lines_and_holds_no_secret() {
         }
     }
     assert!(lines > 0, "nothing was logged");
-    assert!(!tells(&ended.said()), "{ended:?}");
+    assert!(!leaks(&ended.said()), "{ended:?}");
 }
 
 #[tokio::test]
-async fn neither_log_nor_output_tells_a_given_database_s_password() {
+async fn neither_log_nor_output_contains_a_given_database_s_password() {
     let (scratch, database) = (Scratch::new(), Database::empty().await);
     let start = Start::on(&scratch).variable("DATABASE_URL", &database.url()).variable("RUST_LOG", "trace");
     let mut stack = start.ready().await;
@@ -99,6 +99,9 @@ async fn neither_log_nor_output_tells_a_given_database_s_password() {
     let ended = stack.stop().await;
     assert!(!ended.said().contains(&password), "{ended:?}");
     for entry in fs::read_dir(stack.file("logs")).unwrap() {
-        assert!(!fs::read_to_string(entry.unwrap().path()).unwrap().contains(&password), "the log holds the password");
+        assert!(
+            !fs::read_to_string(entry.unwrap().path()).unwrap().contains(&password),
+            "the log contains the password"
+        );
     }
 }

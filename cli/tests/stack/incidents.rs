@@ -1,4 +1,4 @@
-//! `incidents` and `send-test-error`: what goes in comes out, filtered, and harmless to a terminal.
+//! `incidents` and `send-test-error`: filters, and output without control characters.
 
 use std::process::Stdio;
 
@@ -86,25 +86,25 @@ async fn incidents_are_filtered_and_listed_open_first_and_the_newest_change_firs
         assert_eq!(titles(&ended), expected, "{filter:?}");
     }
     let table = stack.command(&["incidents", "--limit", "2"]).await.with_code(0).stdout;
-    for told in ["INCIDENT", "SEVERITY", "api timeout", "HIGH", "Database connect", "There are more"] {
-        assert!(table.contains(told), "{told}: {table}");
+    for expected in ["INCIDENT", "SEVERITY", "api timeout", "HIGH", "Database connect", "There are more"] {
+        assert!(table.contains(expected), "{expected}: {table}");
     }
     assert!(!table.contains("missing image") && !table.contains('…'), "in a pipe nothing is cut: {table}");
 }
 
 #[tokio::test]
-async fn a_filter_that_can_not_be_is_wrong_use() {
+async fn an_invalid_filter_is_wrong_use() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;
-    for (filter, told) in [(["--status", "open"], "detected"), (["--severity", "awful"], "CRITICAL")] {
+    for (filter, expected) in [(["--status", "open"], "detected"), (["--severity", "awful"], "CRITICAL")] {
         let ended = stack.command(&[&["incidents"][..], &filter].concat()).await;
-        assert!(ended.stderr.contains(told), "{ended:?}");
+        assert!(ended.stderr.contains(expected), "{ended:?}");
         ended.with_code(2);
     }
 }
 
 #[tokio::test]
-async fn a_reader_that_has_gone_is_no_reason_to_panic() {
+async fn a_closed_pipe_causes_no_panic() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;
     report_three(&stack).await;
@@ -157,7 +157,7 @@ fn is_harmless(ended: &Ended) {
 }
 
 #[tokio::test]
-async fn what_an_error_smuggles_in_does_not_reach_the_terminal() {
+async fn control_characters_of_an_error_do_not_reach_the_terminal() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let context = json!({"application": HOSTILE, "environment": HOSTILE, "endpoint": HOSTILE});
@@ -177,7 +177,7 @@ async fn what_an_error_smuggles_in_does_not_reach_the_terminal() {
 }
 
 #[tokio::test]
-async fn what_a_service_s_name_smuggles_in_does_not_reach_the_terminal() {
+async fn control_characters_of_a_service_name_do_not_reach_the_terminal() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;
     let file = scratch.path().join("services.toml");

@@ -1,4 +1,4 @@
-//! What waits in the journal outlives the process: a start stores it, and a kill in the middle changes nothing.
+//! The journal survives the process: a start replays it, and a kill during the replay loses and duplicates nothing.
 
 use std::fs;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::process::{Stack, Start, eventually};
 use harness::scratch::Scratch;
 
 /// All of them are occurrences of one error.
-const MESSAGE: &str = "met a database that was away";
+const MESSAGE: &str = "reported during an outage";
 
 /// Fills the journal of the data directory, as a stack does while its database is unavailable.
 async fn deferred(scratch: &Scratch, count: i64) {
@@ -50,7 +50,7 @@ async fn all_stored(stack: &Stack, count: i64) {
 }
 
 #[tokio::test]
-async fn a_start_stores_what_waits() {
+async fn a_start_replays_the_journal() {
     let scratch = Scratch::new();
     deferred(&scratch, 3).await;
     let stack = Start::on(&scratch).ready().await;

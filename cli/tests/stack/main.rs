@@ -1,7 +1,7 @@
-//! The binary `watchkeeper` as its operators meet it: real processes, real signals, a data directory for each test.
+//! Tests of the binary `watchkeeper`: real processes, real signals, a data directory for each test.
 //!
-//! - [`process`]: starts the binary and looks at it from outside.
-//! - one file for each thing that is asked of it; [`commands`] and its neighbours for those that end by themselves.
+//! - [`process`]: starts the binary and observes it from outside.
+//! - one file per feature; [`commands`] for commands that end by themselves.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![expect(clippy::print_stderr, reason = "a test says how long things took")]
 
@@ -23,7 +23,7 @@ mod process;
 mod prune;
 mod recovery;
 mod refusals;
+mod slack;
 mod slow_clients;
 mod start_stop;
-mod told;
 mod watching;

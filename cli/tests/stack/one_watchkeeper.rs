@@ -1,4 +1,4 @@
-//! One shell, one Watchkeeper: what the environment names, what runs here, and that both are never mixed.
+//! A command uses either the Watchkeeper that the environment names or the local stack, and never parts of both.
 
 use std::sync::{Arc, Mutex};
 
@@ -39,8 +39,8 @@ async fn with_another_database_exported_no_command_mixes_it_with_the_stack_here(
         &["apps", "list"],
     ] {
         let refused = with(&stack, &exported, arguments).await.with_code(2);
-        for told in ["DATABASE_URL", "WATCHKEEPER_URL", "unset"] {
-            assert!(refused.stderr.contains(told), "{arguments:?} {told}: {refused:?}");
+        for expected in ["DATABASE_URL", "WATCHKEEPER_URL", "unset"] {
+            assert!(refused.stderr.contains(expected), "{arguments:?} {expected}: {refused:?}");
         }
         assert!(refused.stdout.is_empty() && refused.stderr.lines().count() == 1, "{refused:?}");
     }
@@ -58,7 +58,7 @@ async fn with_another_database_exported_no_command_mixes_it_with_the_stack_here(
 }
 
 #[tokio::test]
-async fn with_another_server_named_its_database_is_asked_for() {
+async fn with_another_server_named_its_database_is_required() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let services = file(&scratch, SERVICE);
@@ -71,19 +71,19 @@ async fn with_another_server_named_its_database_is_asked_for() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_to_who_has_the_port_of_a_stack_that_was_killed() {
+async fn nothing_is_sent_to_another_process_on_the_port_of_a_killed_stack() {
     let scratch = Scratch::new();
     let (mut stack, _database) = stack(&scratch).await;
     let place = stack.url().strip_prefix("http://").unwrap().to_owned();
     stack.kill().await;
-    let stranger = TcpListener::bind(&place).await.unwrap();
-    assert!(stack.file("env").exists(), "nobody was there to remove it");
+    let other_process = TcpListener::bind(&place).await.unwrap();
+    assert!(stack.file("env").exists(), "a killed stack leaves its env file");
     for arguments in [&["status"][..], &["ack", "INC-1"], &["check"], &["apps", "add", "shop"]] {
         let ended = stack.command(arguments).await.with_code(1);
         assert!(ended.stderr.starts_with("watchkeeper: no stack is running in "), "{arguments:?}: {ended:?}");
     }
-    let heard = tokio::time::timeout(std::time::Duration::from_millis(200), stranger.accept()).await;
-    assert!(heard.is_err(), "{heard:?}");
+    let connection = tokio::time::timeout(std::time::Duration::from_millis(200), other_process.accept()).await;
+    assert!(connection.is_err(), "{connection:?}");
 }
 
 #[tokio::test]
@@ -99,24 +99,25 @@ async fn a_start_on_a_database_that_is_exported_names_it_before_it_is_migrated()
 }
 
 #[tokio::test]
-async fn an_address_that_is_left_over_from_an_earlier_start_is_told_as_that() {
+async fn an_address_left_over_from_an_earlier_start_gets_a_hint() {
     let scratch = Scratch::new();
     let (stack, _database) = stack(&scratch).await;
     let ended = with(&stack, &[("WATCHKEEPER_URL", "http://127.0.0.1:1")], &["status"]).await.with_code(1);
-    for told in ["using the Watchkeeper at http://127.0.0.1:1 (WATCHKEEPER_URL)", &stack.url(), "unset WATCHKEEPER_URL"]
+    for expected in
+        ["using the Watchkeeper at http://127.0.0.1:1 (WATCHKEEPER_URL)", &stack.url(), "unset WATCHKEEPER_URL"]
     {
-        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+        assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");
     }
 }
 
 #[tokio::test]
-async fn a_token_is_not_sent_in_the_clear_nor_where_a_redirect_leads() {
-    let (heard, to) = (Arc::<Mutex<Vec<String>>>::default(), "http://127.0.0.1:9/elsewhere");
+async fn a_token_is_not_sent_unencrypted_nor_to_a_redirect() {
+    let (paths, to) = (Arc::<Mutex<Vec<String>>>::default(), "http://127.0.0.1:9/elsewhere");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let hears = Arc::clone(&heard);
+    let received = Arc::clone(&paths);
     let answer = move |request: Request| {
-        hears.lock().unwrap().push(request.uri().path().to_owned());
+        received.lock().unwrap().push(request.uri().path().to_owned());
         async move { (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]) }
     };
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
@@ -129,7 +130,7 @@ async fn a_token_is_not_sent_in_the_clear_nor_where_a_redirect_leads() {
     };
     let redirected = command(&url).await.with_code(1);
     assert!(redirected.stderr.contains("307") && redirected.stderr.contains(to), "{redirected:?}");
-    assert_eq!(*heard.lock().unwrap(), ["/status"], "it was asked once, and nothing was followed");
+    assert_eq!(*paths.lock().unwrap(), ["/status"], "one request, and no redirect was followed");
     let refused = command("http://watchkeeper.example.com").await.with_code(2);
     assert!(refused.stderr.contains("https://") && !refused.said().contains(token), "{refused:?}");
 }

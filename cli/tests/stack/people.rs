@@ -1,4 +1,4 @@
-//! `ack`, `resolve`, `silence`, `notifications`: what people do, by hand.
+//! `ack`, `resolve`, `silence` and `notifications`.
 
 use harness::Database;
 use serde_json::{Value, json};
@@ -16,14 +16,14 @@ async fn incident(stack: &Stack) -> String {
 }
 
 #[tokio::test]
-async fn an_incident_is_taken_and_ended_by_a_person() {
+async fn an_incident_is_acknowledged_and_resolved_by_a_person() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let id = incident(&stack).await;
-    let taken = stack.command(&["ack", &id, "--by", "ann", "--comment", "looking into it"]).await.with_code(0);
+    let taken = stack.command(&["ack", &id, "--by", "ann", "--comment", "investigating"]).await.with_code(0);
     assert_eq!(taken.stdout, format!("{id} is acknowledged by ann: boom\n"));
     let again = stack.command(&["ack", &id, "--by", "bob"]).await.with_code(0);
-    assert_eq!(again.stdout, taken.stdout, "who was faster is told");
+    assert_eq!(again.stdout, taken.stdout, "the assignee stays");
     let over = stack.command(&["resolve", &id, "--by", "bob", "--json"]).await.with_code(0).json();
     assert_eq!((&over["status"], &over["handled_by"]), (&json!("resolved"), &json!("bob")));
     let late = stack.command(&["ack", &id]).await.with_code(1);
@@ -31,11 +31,11 @@ async fn an_incident_is_taken_and_ended_by_a_person() {
     let words = "SELECT string_agg(action_description, '; ' ORDER BY timestamp) FROM agent_actions
         WHERE action_type LIKE 'incident_%' AND agent_id = 'admin'";
     let words: String = database.value(words).await;
-    assert_eq!(words, "Acknowledged by ann: looking into it; Resolved by bob");
+    assert_eq!(words, "Acknowledged by ann: investigating; Resolved by bob");
 }
 
 #[tokio::test]
-async fn an_alert_is_taken_by_its_id() {
+async fn an_alert_is_acknowledged_by_its_id() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let sql = "INSERT INTO alert_events (service_name, alert_type, status, message)
@@ -77,13 +77,15 @@ async fn a_silence_is_added_listed_and_ended() {
         ])
         .await
         .with_code(0);
-    assert!(added.stdout.starts_with("Nobody is told of application shop, blog-*; severity LOW; tags external until "));
+    assert!(
+        added.stdout.starts_with("No notifications about application shop, blog-*; severity LOW; tags external until ")
+    );
     let matchers: Value = database.value("SELECT matchers FROM silences").await;
     assert_eq!((&matchers["application"], &matchers["severity"]), (&json!(["shop", "blog-*"]), &json!(["LOW"])));
     let listed = stack.command(&["silence", "list"]).await.with_code(0);
     let id: Uuid = database.rows("SELECT id FROM silences", &[]).await[0].get(0);
-    for told in ["SILENCE", "UNTIL", "application s", &id.to_string()] {
-        assert!(listed.stdout.contains(told), "{told}: {listed:?}");
+    for expected in ["SILENCE", "UNTIL", "application s", &id.to_string()] {
+        assert!(listed.stdout.contains(expected), "{expected}: {listed:?}");
     }
     let all = ["silence", "add", "--for", "30days", "--comment", "moving", "--all", "--json"];
     let all = stack.command(&all).await.with_code(0).json();
@@ -101,11 +103,11 @@ async fn a_silence_is_added_listed_and_ended() {
 }
 
 #[tokio::test]
-async fn what_can_t_be_meant_is_wrong_use() {
+async fn invalid_arguments_are_wrong_use() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let add = ["silence", "add", "--for", "2h", "--comment", "x"];
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (&["ack"][..], "ID"),
         (&["ack", "7"], "INC-"),
         (&["resolve", "INC 1"], "INC-"),
@@ -122,9 +124,9 @@ async fn what_can_t_be_meant_is_wrong_use() {
         (&["notifications", "nonsense"], "nonsense"),
     ] {
         let ended = stack.command(arguments).await.with_code(2);
-        assert!(ended.stdout.is_empty() && ended.stderr.contains(told), "{arguments:?}: {ended:?}");
+        assert!(ended.stdout.is_empty() && ended.stderr.contains(expected), "{arguments:?}: {ended:?}");
     }
-    // What only the server judges is a failure.
+    // An error of the server is a failure.
     let long = ["silence", "add", "--for", "31days", "--comment", "x", "--all"];
     let ended = stack.command(&long).await.with_code(1);
     assert!(ended.stderr.contains("30 days"), "{ended:?}");
@@ -132,23 +134,23 @@ async fn what_can_t_be_meant_is_wrong_use() {
 }
 
 #[tokio::test]
-async fn messages_are_listed_and_sent_again() {
+async fn notifications_are_listed_and_replayed() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let none = stack.command(&["notifications"]).await.with_code(0);
-    assert_eq!(none.stdout, "Nobody was sent a message yet.\n");
-    assert_eq!(stack.command(&["notifications", "--failed"]).await.stdout, "No message has failed.\n");
+    assert_eq!(none.stdout, "No notifications yet.\n");
+    assert_eq!(stack.command(&["notifications", "--failed"]).await.stdout, "No failed notifications.\n");
     let (sent, failed) = (insert(&database, "sent").await, insert(&database, "failed").await);
     let listed = stack.command(&["notifications"]).await.with_code(0);
-    for told in ["NOTIFICATION", "slack", "sent", "failed", "404 no such chan"] {
-        assert!(listed.stdout.contains(told), "{told}: {listed:?}");
+    for expected in ["NOTIFICATION", "slack", "sent", "failed", "404 no such chan"] {
+        assert!(listed.stdout.contains(expected), "{expected}: {listed:?}");
     }
     assert_eq!(listed.stdout.lines().count(), 3);
     let json = stack.command(&["notifications", "--failed", "--json", "--limit", "1"]).await.with_code(0).json();
     let ids: Vec<&str> =
         json["notifications"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
     assert_eq!(ids, [failed.to_string()]);
-    // Nobody sends it meanwhile: the stack that would is gone.
+    // The stack is stopped, so that it does not send it meanwhile.
     let database_url = database.url();
     drop(stack);
     let replay = |id: Uuid| {
@@ -166,7 +168,7 @@ async fn messages_are_listed_and_sent_again() {
     assert!(unknown.stderr.contains("there is no notification"), "{unknown:?}");
 }
 
-/// A message of this status to a channel that nobody here has.
+/// A notification of this status to a channel that is not configured.
 async fn insert(database: &Database, status: &str) -> Uuid {
     let sql =
         "INSERT INTO notifications (id, event_id, channel, recipient, kind, group_key, dedup_key, content, status,
@@ -180,7 +182,7 @@ async fn insert(database: &Database, status: &str) -> Uuid {
 }
 
 #[tokio::test]
-async fn the_tool_shows_the_admin_token() {
+async fn the_admin_token_is_sent() {
     const TOKEN: &str = "token-for-changing";
     let scratch = Scratch::new();
     let database = Database::migrated().await;

@@ -63,7 +63,7 @@ async fn a_given_database_is_used_and_no_other_is_started() {
 #[tokio::test]
 async fn migrations_go_over_the_direct_connection_where_one_is_given() {
     let (scratch, database) = (Scratch::new(), Database::empty().await);
-    // A transaction pooler, as far as its address tells: it can't run migrations.
+    // A transaction pooler, by its address: it can't run migrations.
     let pooler = format!("{}&pgbouncer=true", database.url());
     let refused = Start::on(&scratch).variable("DATABASE_URL", &pooler).run().await.with_code(1);
     assert!(refused.stderr.contains("DIRECT_URL"), "{refused:?}");
@@ -74,7 +74,7 @@ async fn migrations_go_over_the_direct_connection_where_one_is_given() {
 }
 
 #[tokio::test]
-async fn the_data_directory_is_dot_local_of_the_current_one_unless_told_otherwise() {
+async fn the_data_directory_is_dot_local_of_the_current_one_by_default() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let mut command = watchkeeper(&["start", "--port", "0"]);
     command.env("DATABASE_URL", database.url()).current_dir(scratch.path());

@@ -1,4 +1,4 @@
-//! The binary, started as a process: a command that ends by itself, or a stack that runs until it is told to stop.
+//! The binary, started as a process: a command that ends by itself, or a stack that runs until it is stopped.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ pub(crate) fn watchkeeper<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command
     command
 }
 
-/// Takes our environment away from a command, and lets it end with the test. The database gets more time than in production:
-/// on a busy machine a report would be deferred, and only tests of outages are about that ([`Start::production_budget`]).
+/// Clears the environment of a command, and kills it with the test. The database has a longer deadline than in
+/// production: on a busy machine reports would be deferred, which only tests of outages want ([`Start::production_budget`]).
 pub(crate) fn clear(command: &mut Command) -> &mut Command {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("STORE_BUDGET_MS", "5000");
     command.stdin(Stdio::null()).kill_on_drop(true)
@@ -72,7 +72,7 @@ pub(crate) async fn run(command: &mut Command) -> Ended {
     }
 }
 
-/// Looks again and again until there is something, but no longer than this.
+/// Polls until there is a result, or fails after this time.
 pub(crate) async fn eventually<T>(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
@@ -289,7 +289,7 @@ impl Stack {
         Ended { code: status.code(), stdout: self.stdout(), stderr: self.stderr(), took: began.elapsed() }
     }
 
-    /// Tells it to stop, and checks that it does.
+    /// Stops it, and checks its exit code.
     pub(crate) async fn stop(&mut self) -> Ended {
         self.signal(Signal::SIGTERM);
         self.ended().await.with_code(0)

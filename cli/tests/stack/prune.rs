@@ -1,4 +1,4 @@
-//! `watchkeeper apply --prune`: what it may remove, and that nothing goes unasked.
+//! `watchkeeper apply --prune`: what it may remove, and the confirmation.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ const ROUTES: &str = "[[routes]]\nname = \"all\"\nchannels = [\"slack\"]\n";
 const STEP: &str = "steps = [{ after = \"10m\", channels = [\"sms\"] }]\n";
 
 #[tokio::test]
-async fn what_goes_is_named_and_goes_only_when_somebody_agrees() {
+async fn a_removal_lists_names_and_needs_a_confirmation() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     apply(&stack, &file(&scratch, "shop.toml", &["a", "b", "c"], ROUTES), &[]).await.with_code(0);
@@ -41,8 +41,8 @@ async fn what_goes_is_named_and_goes_only_when_somebody_agrees() {
     for json in [false, true] {
         let options: &[&str] = if json { &["--prune", "--json"] } else { &["--prune"] };
         let refused = apply(&stack, &shorter, options).await.with_code(2);
-        for told in ["b (production)", "c (production)", "route all", "nothing was changed", "--yes"] {
-            assert!(refused.stderr.contains(told), "{told}: {refused:?}");
+        for expected in ["b (production)", "c (production)", "route all", "nothing was changed", "--yes"] {
+            assert!(refused.stderr.contains(expected), "{expected}: {refused:?}");
         }
     }
     assert_eq!(services(&database).await, "a:shop b:shop c:shop");
@@ -50,7 +50,7 @@ async fn what_goes_is_named_and_goes_only_when_somebody_agrees() {
     let done = apply(&stack, &shorter, &["--prune", "--yes", "--json"]).await.with_code(0).json();
     assert_eq!((done["removed"].as_array().unwrap().len(), &done["routes"]["removed"]), (2, &json!(["all"])));
     assert_eq!(services(&database).await, "a:shop");
-    // With nothing to remove, nobody is asked.
+    // Without removals there is no question.
     apply(&stack, &shorter, &["--prune"]).await.with_code(0);
 }
 
@@ -72,7 +72,7 @@ async fn a_file_of_routes_removes_no_service_of_another_file_and_a_file_of_servi
 }
 
 #[tokio::test]
-async fn two_files_that_have_the_same_service_are_told_of_each_other() {
+async fn a_service_that_moves_between_files_causes_a_warning() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let one = file(&scratch, "one.toml", &["a", "both"], "");
@@ -80,10 +80,10 @@ async fn two_files_that_have_the_same_service_are_told_of_each_other() {
     let two = file(&scratch, "services.toml", &["both"], "name = \"two\"");
     apply(&stack, &one, &[]).await.with_code(0);
     let taken = apply(&stack, &two, &["--prune"]).await.with_code(0);
-    for told in
+    for expected in
         ["~ both (production)", "file: one → two", "warning: both (production) came from the file one until now"]
     {
-        assert!(taken.stdout.contains(told), "{told}: {taken:?}");
+        assert!(taken.stdout.contains(expected), "{expected}: {taken:?}");
     }
     assert_eq!(services(&database).await, "a:one both:two");
     let back = apply(&stack, &one, &["--json"]).await.with_code(0).json();
@@ -102,8 +102,8 @@ async fn another_file_of_the_same_name_may_not_prune_until_it_has_one_of_its_own
     let mail = file(&scratch, "mail/services.toml", &["c"], "");
     for options in [&["--prune"][..], &["--prune", "--json"]] {
         let refused = apply(&stack, &mail, options).await.with_code(2);
-        for told in ["another file named `services` was applied to this database", "name = …", "--yes"] {
-            assert!(refused.stderr.contains(told), "{told}: {refused:?}");
+        for expected in ["another file named `services` was applied to this database", "name = …", "--yes"] {
+            assert!(refused.stderr.contains(expected), "{expected}: {refused:?}");
         }
         assert_eq!(refused.stdout, "");
     }
@@ -126,7 +126,7 @@ async fn another_file_of_the_same_name_may_not_prune_until_it_has_one_of_its_own
 }
 
 #[tokio::test]
-async fn what_comes_through_a_pipe_has_no_name_that_would_prune() {
+async fn a_pipe_needs_a_name_to_prune() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let piped = async |file: &Path, options: &[&str]| {
@@ -145,7 +145,7 @@ async fn what_comes_through_a_pipe_has_no_name_that_would_prune() {
 }
 
 #[tokio::test]
-async fn routes_of_another_file_go_only_when_somebody_agrees() {
+async fn replacing_the_routes_of_another_file_needs_a_confirmation() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let all = format!("{ROUTES}escalation = \"people\"\n[[escalations]]\nname = \"people\"\n{STEP}");
@@ -153,8 +153,8 @@ async fn routes_of_another_file_go_only_when_somebody_agrees() {
     let other = file(&scratch, "shop.toml", &["a"], "[[routes]]\nname = \"mine\"\nchannels = [\"slack\"]\n");
     for options in [&[][..], &["--json"]] {
         let refused = apply(&stack, &other, options).await.with_code(2);
-        for told in ["route all", "escalation people", "nothing was changed", "--yes"] {
-            assert!(refused.stderr.contains(told), "{told}: {refused:?}");
+        for expected in ["route all", "escalation people", "nothing was changed", "--yes"] {
+            assert!(refused.stderr.contains(expected), "{expected}: {refused:?}");
         }
     }
     assert_eq!(services(&database).await, "");

@@ -1,4 +1,4 @@
-//! What is killed comes back: the stack by its next start, the database by itself.
+//! Recovery after a kill: the stack with its next start, the database by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ struct Sample {
     wrote: bool,
 }
 
-/// Sends requests until it is told to stop, reading and writing in turn.
+/// Sends requests until it is stopped, reading and writing in turn.
 async fn traffic(client: reqwest::Client, url: String, message: &'static str, stop: Arc<AtomicBool>) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut wrote = false;
@@ -54,20 +54,22 @@ async fn kill_database(stack: &Stack) -> Duration {
 }
 
 #[tokio::test]
-async fn a_killed_database_comes_back_within_seconds_and_reports_meanwhile_wait() {
+async fn a_killed_database_restarts_within_seconds_and_reports_are_deferred_meanwhile() {
     let scratch = Scratch::new();
     let stack = Start::on(&scratch).production_budget().ready().await;
     let (url, database) = (stack.url(), stack.env("DATABASE_URL"));
     let stop = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(traffic(stack.client.clone(), url.clone(), "in the thick of it", Arc::clone(&stop))))
+        .map(|_| {
+            tokio::spawn(traffic(stack.client.clone(), url.clone(), "reported during the outage", Arc::clone(&stop)))
+        })
         .collect();
     eventually("there is traffic", Duration::from_secs(5), async || {
-        (stack.occurrences_of("in the thick of it").await > 0).then_some(())
+        (stack.occurrences_of("reported during the outage").await > 0).then_some(())
     })
     .await;
-    let away = kill_database(&stack).await;
-    // A moment after the server is back every connection is, too.
+    let outage = kill_database(&stack).await;
+    // Connections recover shortly after the server.
     eventually("reports are stored", Duration::from_secs(5), async || {
         let (status, _) = stack.report(serde_json::json!({"error": {"message": "right afterwards"}})).await;
         (status == 200).then_some(())
@@ -80,32 +82,32 @@ async fn a_killed_database_comes_back_within_seconds_and_reports_meanwhile_wait(
     }
     let longest = samples.iter().map(|sample| sample.took).max().unwrap();
     let refused = samples.iter().filter(|sample| sample.status == 503).count();
-    eprintln!("back after {away:?}; {} requests, {refused} refused, the longest took {longest:?}", samples.len());
-    assert!(away < Duration::from_secs(10), "{away:?}");
+    eprintln!("back after {outage:?}; {} requests, {refused} refused, the longest took {longest:?}", samples.len());
+    assert!(outage < Duration::from_secs(10), "{outage:?}");
     assert!(longest < Duration::from_millis(5_500), "{longest:?}");
     for sample in &samples {
-        // A report waits for the database; who wants to read is told to come again.
+        // Reports are deferred; readers get 503 with Retry-After.
         assert!(matches!(sample.status, 200 | 202 | 503), "{}", sample.status);
         assert_eq!(sample.says_when_to_retry, sample.status == 503);
     }
     let written = |status: u16| samples.iter().filter(|it| it.wrote && it.status == status).count();
-    assert!(written(202) > 0, "no report met the outage");
+    assert!(written(202) > 0, "no report was sent during the outage");
     assert_eq!(written(503), 0, "a report was refused");
-    // What was accepted is there, or will be.
+    // No accepted report is lost.
     let accepted = i64::try_from(written(200) + written(202)).unwrap();
     eventually("every accepted report is stored", Duration::from_secs(20), async || {
-        (stack.occurrences_of("in the thick of it").await == accepted).then_some(())
+        (stack.occurrences_of("reported during the outage").await == accepted).then_some(())
     })
     .await;
     assert_eq!((stack.url(), stack.env("DATABASE_URL")), (url, database));
     let shown = stack.stdout();
-    for told in [
+    for expected in [
         "the database server died; starting it again",
         "the database is unavailable: reports are deferred",
         "the database server is back",
         "the database is back: nothing deferred waits any more",
     ] {
-        assert!(shown.contains(&format!("  database      {told}\n")), "{told}: {shown}");
+        assert!(shown.contains(&format!("  database      {expected}\n")), "{expected}: {shown}");
     }
 }
 
@@ -131,7 +133,7 @@ async fn a_stop_while_the_database_is_dead_takes_under_three_seconds() {
     kill(stack.postmaster(), Signal::SIGKILL).unwrap();
     let ended = stack.stop().await;
     assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
-    // What a killed postmaster leaves notices its death a moment later.
+    // Children of a killed postmaster exit shortly after it.
     let nothing = async || server.processes().is_empty().then_some(());
     eventually("nothing runs any more", Duration::from_secs(3), nothing).await;
     assert!(!stack.file("postgres.pid").exists());
@@ -141,7 +143,7 @@ async fn a_stop_while_the_database_is_dead_takes_under_three_seconds() {
 async fn after_a_sigkill_the_next_start_takes_over_and_finds_the_data() {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).ready().await;
-    stack.report_message("told before the end").await;
+    stack.report_message("reported before the kill").await;
     let (database, orphan) = (stack.env("DATABASE_URL"), stack.postmaster());
     stack.kill().await;
     assert!(scratch.processes().iter().any(|process| process.pid == orphan), "the database outlives its stack");
@@ -150,9 +152,9 @@ async fn after_a_sigkill_the_next_start_takes_over_and_finds_the_data() {
     eprintln!("serving {:?} after the start", stack.began.elapsed());
     assert_ne!(stack.postmaster(), orphan);
     assert_eq!(stack.env("DATABASE_URL"), database);
-    assert_eq!(stack.occurrences_of("told before the end").await, 1);
-    stack.report_message("told before the end").await;
-    assert_eq!(stack.occurrences_of("told before the end").await, 2);
+    assert_eq!(stack.occurrences_of("reported before the kill").await, 1);
+    stack.report_message("reported before the kill").await;
+    assert_eq!(stack.occurrences_of("reported before the kill").await, 2);
     stack.stop().await;
     assert!(scratch.processes().is_empty(), "{:?}", scratch.processes());
 }
@@ -161,13 +163,13 @@ async fn after_a_sigkill_the_next_start_takes_over_and_finds_the_data() {
 async fn after_a_sigkill_of_stack_and_database_the_next_start_finds_the_data() {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).ready().await;
-    stack.report_message("told before the end").await;
+    stack.report_message("reported before the kill").await;
     let postmaster = stack.postmaster();
     stack.kill().await;
     kill(postmaster, Signal::SIGKILL).unwrap();
 
     let stack = Start::on(&scratch).ready().await;
-    assert_eq!(stack.occurrences_of("told before the end").await, 1);
+    assert_eq!(stack.occurrences_of("reported before the kill").await, 1);
 }
 
 /// Kills a first start as soon as this file of its data directory is there, and starts again.

@@ -1,4 +1,4 @@
-//! A start that can't be: it says why in one sentence, exits, and leaves nothing.
+//! Starts that fail: they print one sentence, exit, and leave nothing behind.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -79,12 +79,12 @@ async fn a_taken_port_is_refused_before_anything_is_started() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_told_with_its_place_and_without_its_password() {
+async fn an_unavailable_database_is_named_without_its_password() {
     let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for place in [refusing, silent.local_addr().unwrap()] {
         let scratch = Scratch::new();
-        let url = format!("postgresql://somebody:s3cret@{place}/app?sslmode=disable");
+        let url = format!("postgresql://user:s3cret@{place}/app?sslmode=disable");
         let ended = Start::on(&scratch).variable("DATABASE_URL", &url).run().await.with_code(1);
         eprintln!("given up after {:?}", ended.took);
         assert!(ended.took < Duration::from_secs(6), "{:?}", ended.took);
@@ -102,7 +102,7 @@ fn assert_logs_hide(folder: &Path, secret: &str) {
 }
 
 #[tokio::test]
-async fn a_database_that_refuses_the_login_is_told_without_the_password() {
+async fn a_refused_login_is_reported_without_the_password() {
     let (scratch, database) = (Scratch::new(), Database::empty().await);
     let url = database.url().replace(&password(&database.url()), "s3cret");
     let ended = Start::on(&scratch).variable("DATABASE_URL", &url).run().await.with_code(1);
@@ -110,7 +110,7 @@ async fn a_database_that_refuses_the_login_is_told_without_the_password() {
 }
 
 #[tokio::test]
-async fn a_connection_string_that_can_not_be_used_is_told_without_its_password() {
+async fn an_invalid_connection_string_is_reported_without_its_password() {
     for url in ["mysql://u:s3cret@127.0.0.1/x", "postgresql://u:s3cret@127.0.0.1:port/x", "u:s3cret@127.0.0.1"] {
         let scratch = Scratch::new();
         let ended = Start::on(&scratch).variable("DATABASE_URL", url).run().await;
@@ -120,7 +120,7 @@ async fn a_connection_string_that_can_not_be_used_is_told_without_its_password()
 }
 
 #[tokio::test]
-async fn a_data_directory_that_can_not_be_one_is_named() {
+async fn an_unusable_data_directory_is_named() {
     let scratch = Scratch::new();
     let file = scratch.path().join("data");
     std::fs::write(&file, "a file").unwrap();
@@ -129,7 +129,7 @@ async fn a_data_directory_that_can_not_be_one_is_named() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_none_is_wrong_use() {
+async fn an_invalid_port_is_wrong_use() {
     let scratch = Scratch::new();
     let ended = Start::on(&scratch).variable("PORT", "eighty").run().await.with_code(2);
     assert!(ended.stderr.contains("PORT") && ended.stderr.contains("eighty"), "{ended:?}");
@@ -139,9 +139,9 @@ async fn a_port_that_is_none_is_wrong_use() {
 }
 
 #[tokio::test]
-async fn a_missing_embedded_postgres_is_told_with_what_to_do() {
+async fn a_missing_embedded_postgres_is_reported_with_a_remedy() {
     let scratch = Scratch::new();
-    // Away from the project's folder, its tools are not found.
+    // Outside of the project's folder, its tools are not found.
     let program = scratch.path().join("watchkeeper");
     std::fs::copy(PROGRAM, &program).unwrap();
     let mut command = tokio::process::Command::new(&program);

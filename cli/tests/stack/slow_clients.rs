@@ -24,7 +24,7 @@ fn hang(stack: &Stack, count: usize, begun: &[u8]) -> Vec<TcpStream> {
     (0..count).map(connect).collect()
 }
 
-/// The first line of the answer of `/health`, on a connection of its own: one that is kept and idle makes room like any other.
+/// The first line of the answer of `/health`, on a connection of its own: an idle one may be closed to accept others.
 fn health(stack: &Stack) -> String {
     let mut stream = hang(stack, 1, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").remove(0);
     let mut answer = String::new();
@@ -55,7 +55,7 @@ async fn health_answers_with_256_descriptors_while_thousands_of_clients_hang() {
 }
 
 #[tokio::test]
-async fn that_no_descriptor_is_left_is_said_with_what_to_do_and_health_answers() {
+async fn exhausted_descriptors_are_logged_with_a_remedy_and_health_answers() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let stack = Start::on(&scratch).variable("DATABASE_URL", &database.url()).ready().await;
     let open = fs::read_dir(format!("/proc/{}/fd", stack.pid())).unwrap().count();

@@ -1,4 +1,4 @@
-//! Starting, and stopping: quickly, all of it, whatever is going on.
+//! Starts and stops within their time limits, also under load and in the middle of a start.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -43,7 +43,7 @@ async fn sigterm_ends_everything_in_under_three_seconds() {
 async fn ctrl_c_ends_everything_in_under_three_seconds() {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).own_group().ready().await;
-    // A terminal tells the whole process group.
+    // A terminal signals the whole process group.
     ends_with_everything(&scratch, &mut stack, |stack| killpg(stack.pid(), Signal::SIGINT).unwrap()).await;
 }
 
@@ -55,7 +55,7 @@ async fn the_end_of_its_terminal_ends_everything_in_under_three_seconds() {
 }
 
 #[tokio::test]
-async fn open_sessions_and_unanswered_requests_do_not_hold_up_a_stop() {
+async fn open_sessions_and_unanswered_requests_do_not_delay_a_stop() {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).ready().await;
     let address = stack.url().strip_prefix("http://").unwrap().to_owned();
@@ -95,11 +95,11 @@ async fn stopped_at(file: &str) {
     let scratch = Scratch::new();
     let mut stack = Start::on(&scratch).spawn();
     stack.until_there(file).await;
-    let told = Instant::now();
+    let signalled = Instant::now();
     stack.signal(Signal::SIGTERM);
     let ended = stack.ended().await.with_code(0);
     assert!(ended.took < STOP, "{:?}", ended.took);
-    let left = STOP.saturating_sub(told.elapsed());
+    let left = STOP.saturating_sub(signalled.elapsed());
     eventually("nothing runs any more", left, async || scratch.processes().is_empty().then_some(())).await;
     assert!(!stack.file("postgres.pid").exists(), "it names a process that has ended");
     assert!(!stack.file("env").exists());
@@ -155,7 +155,7 @@ async fn start_twice() -> (Duration, Duration) {
     let stack = Start::on(&scratch).ready().await;
     let second = stack.began.elapsed();
     eprintln!("serving {first:?} after the first start, {second:?} after the second");
-    assert_eq!(stack.env("DATABASE_URL"), database, "what a script has noted stays true");
+    assert_eq!(stack.env("DATABASE_URL"), database, "the port and the password stay the same");
     assert_eq!(stack.occurrences_of("Database connection failed").await, 1);
     assert!(stack.stdout().contains("up to date"), "{}", stack.stdout());
     (first, second)

@@ -1,4 +1,4 @@
-//! What a running stack shows of what happens, and how it ends when nobody watches any more.
+//! The live feed of a running stack, and how the stack stops when its terminal is closed.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -44,7 +44,7 @@ async fn a_report_of_another_page_is_shown_as_refused() {
 }
 
 #[tokio::test]
-async fn what_happens_is_shown_as_it_comes_in_one_line_each() {
+async fn each_event_is_shown_in_one_line() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let key = "the-ingest-key-of-this-test";
     let start = Start::on(&scratch).variable("DATABASE_URL", &database.url()).variable("INGEST_API_KEY", key);
@@ -102,7 +102,7 @@ async fn an_error_of_ours_is_shown_and_json_shows_nothing() {
 }
 
 #[tokio::test]
-async fn a_storm_shows_a_few_lines_a_second_and_how_many_more_there_were() {
+async fn the_feed_is_rate_limited_and_counts_the_hidden_lines() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let mut stack = Start::on(&scratch).variable("DATABASE_URL", &database.url()).ready().await;
     let began = std::time::Instant::now();
@@ -132,7 +132,7 @@ fn pid(child: &tokio::process::Child) -> Pid {
 }
 
 #[tokio::test]
-async fn a_terminal_that_has_gone_ends_everything_cleanly() {
+async fn a_closed_terminal_stops_everything_cleanly() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     for signal in [Signal::SIGHUP, Signal::SIGQUIT] {
         let (mut reader, writer) = std::io::pipe().unwrap();
@@ -167,7 +167,7 @@ async fn a_stack_that_should_outlive_its_terminal_does() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_stopped_reading_holds_up_no_stop() {
+async fn a_reader_that_has_stopped_reading_does_not_block_the_stop() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut full = writer.try_clone().unwrap();
@@ -187,7 +187,7 @@ async fn a_reader_that_has_stopped_reading_holds_up_no_stop() {
 }
 
 #[tokio::test]
-async fn what_tells_where_the_stack_is_is_complete_before_it_is_ready() {
+async fn the_env_file_is_complete_before_the_stack_is_ready() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let start = Start::on(&scratch).variable("DATABASE_URL", &database.url()).variable("PORT", &port);
@@ -230,7 +230,7 @@ async fn logs_are_their_owner_s_alone_also_those_of_earlier_versions() {
 }
 
 #[tokio::test]
-async fn a_machine_that_lacks_something_is_told_before_anything_is_compiled() {
+async fn missing_prerequisites_are_reported_before_anything_is_compiled() {
     let scratch = Scratch::new();
     let tools = scratch.path().join("bin");
     std::fs::create_dir(&tools).unwrap();
@@ -243,8 +243,8 @@ async fn a_machine_that_lacks_something_is_told_before_anything_is_compiled() {
     command.args(["--no-print-directory", "-C", concat!(env!("CARGO_MANIFEST_DIR"), "/.."), "prerequisites"]);
     command.env_clear().env("PATH", &tools).env("CARGO_TARGET_DIR", scratch.path().join("none"));
     let ended = run(&mut command).await.with_code(2);
-    for told in ["this machine lacks:", "Rust", "C compiler", "Python 3"] {
-        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+    for expected in ["this machine lacks:", "Rust", "C compiler", "Python 3"] {
+        assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");
     }
     let mut command = Command::new(find("make").expect("make"));
     command.args(["--no-print-directory", "-C", concat!(env!("CARGO_MANIFEST_DIR"), "/.."), "prerequisites"]);

@@ -1,4 +1,4 @@
-//! What `watchkeeper apply` removes: somebody agrees to it, by name.
+//! Confirmation before `watchkeeper apply` removes something.
 
 use std::io::{BufRead as _, IsTerminal as _};
 
@@ -13,31 +13,31 @@ use crate::services_file::ServicesFile;
 use crate::services_file::changes::Changes;
 use crate::services_file::routing_changes::RoutingChanges;
 
-/// Notices a file in which nothing stands of what came from one of its name: it is another one. It may not prune; without
-/// that nothing is lost, so it is only told.
+/// Detects another file of the same name: it has nothing of what was applied under its name. It may not prune without
+/// `--yes`; without `--prune` it only causes a warning.
 ///
 /// # Errors
-/// [`Misuse`] where nobody has said yes.
+/// [`Misuse`] when it would prune.
 pub(super) fn notice_another(
     file: &ServicesFile,
     apply: &Apply,
     name: &FileName,
     stored: &Stored,
 ) -> Result<(), Misuse> {
-    // Any stream may say anything; it owns nothing that would be removed.
+    // A stream has no name, so nothing is removed for it.
     if apply.yes || !file.has_name(&apply.file) || !is_another(file, name, stored) {
         return Ok(());
     }
     let path = apply.file.display();
-    let told = format!(
+    let warning = format!(
         "another file named `{name}` was applied to this database: nothing of it stands in {path}; give this file a \
          `name = …` of its own, or say --yes if it replaces that one"
     );
     if apply.dry_run || !apply.prune {
-        note(told);
+        note(warning);
         return Ok(());
     }
-    Err(Misuse(format!("{told}. Nothing was changed")))
+    Err(Misuse(format!("{warning}. Nothing was changed")))
 }
 
 /// Whether something came from a file of this name, and none of it stands in this one.
@@ -56,11 +56,11 @@ fn is_another(file: &ServicesFile, name: &FileName, stored: &Stored) -> bool {
     !own.is_empty() && !own.contains(&true)
 }
 
-/// What goes, by name.
+/// The names of what is removed.
 pub(super) struct Removal(Vec<String>);
 
 impl Removal {
-    /// As many are named in a question.
+    /// The most names in a question.
     const NAMED: usize = 20;
 
     pub(super) fn of(changes: &Changes, routing: &RoutingChanges) -> Self {
@@ -70,11 +70,11 @@ impl Removal {
         Self(names)
     }
 
-    /// Whether somebody agrees that these go; nobody needs to where there are none.
+    /// Asks the user to confirm the removal; true if there is nothing to remove.
     ///
     /// # Errors
-    /// [`Misuse`] when there is nobody at a terminal to ask.
-    pub(super) async fn is_agreed(&self) -> anyhow::Result<bool> {
+    /// [`Misuse`] when there is no terminal to ask on.
+    pub(super) async fn is_confirmed(&self) -> anyhow::Result<bool> {
         if self.0.is_empty() {
             return Ok(true);
         }

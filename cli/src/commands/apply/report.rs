@@ -1,4 +1,4 @@
-//! What `watchkeeper apply` tells of a file: its changes, and what it leaves alone.
+//! What `watchkeeper apply` prints: the changes of a file, and what it does not change.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,13 +11,13 @@ use crate::output::{counted, say};
 use crate::services_file::changes::Changes;
 use crate::services_file::routing_changes::RoutingChanges;
 
-/// What is told of a file.
+/// The result of applying a file.
 pub(super) struct Report<'a> {
     pub(super) path: &'a Path,
     pub(super) file: &'a FileName,
     pub(super) changes: &'a Changes,
     pub(super) routing: &'a RoutingChanges,
-    /// Service, environment, and where its job reports.
+    /// Service, environment, and the URL for its job.
     pub(super) heartbeats: &'a [(String, String, String)],
     pub(super) dry_run: bool,
 }
@@ -57,7 +57,7 @@ impl Report<'_> {
         }
     }
 
-    /// Two files that say the same thing each take it from the other.
+    /// Warnings about services and routes that were taken over from another file.
     fn taken_over(&self) -> Vec<String> {
         let taken = self.changes.taken_over.iter().filter_map(|it| Some((it.which.to_string(), it.file.as_ref()?)));
         let routes = self.routing.taken_from.iter().map(|file| ("all routes and escalations".to_owned(), file));
@@ -73,7 +73,7 @@ impl Report<'_> {
             .collect()
     }
 
-    /// What other files have, in one line for each.
+    /// One line for each other file.
     fn elsewhere(&self) -> Vec<String> {
         let mut counts: BTreeMap<Option<&FileName>, usize> = BTreeMap::new();
         for it in &self.changes.elsewhere {

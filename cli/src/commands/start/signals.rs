@@ -1,5 +1,5 @@
-//! What tells the stack to stop: Ctrl-C, SIGTERM, the end of its terminal (SIGHUP) and Ctrl-\ (SIGQUIT). Each stops it
-//! cleanly, since the database is a process of its own that would be left behind.
+//! The signals that stop the stack: Ctrl-C, SIGTERM, SIGHUP (its terminal is closed) and Ctrl-\ (SIGQUIT). Each stops
+//! it cleanly, since the database is a process of its own that would keep running.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -8,7 +8,7 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     quit: Signal,
-    /// None where whoever started it wants it to outlive its terminal (`nohup`).
+    /// None if it was started with SIGHUP ignored (`nohup`).
     hang_up: Option<Signal>,
 }
 

@@ -1,34 +1,34 @@
-//! Everything that is out of its range in one service. The specification tells the first; that is noted and put right, and
-//! so on, until nothing is left.
+//! Reports all invalid settings of a service. `validated` returns the first error only, so each reported setting is
+//! replaced by a valid one, and the service is validated again, a bounded number of times.
 
 use shared::model::{AlertPolicy, CheckSettings, Kind, ServiceSpec};
 
 use super::fields::Fields;
 
-/// As many problems as one service may have before we stop.
+/// The most problems reported of one service.
 const PROBLEMS: usize = 20;
 
-/// The service; what is wrong with it is noted.
+/// Records the problems of the service, and returns it unchanged.
 pub(super) fn validate(fields: &mut Fields<'_, '_>, spec: ServiceSpec) -> ServiceSpec {
-    let mut mended = spec.clone();
+    let mut fixed = spec.clone();
     for _ in 0..PROBLEMS {
-        let Err(error) = mended.clone().validated() else { break };
-        let told = error.to_string();
-        let word = told.split([' ', ':', '.']).next().unwrap_or_default();
+        let Err(error) = fixed.clone().validated() else { break };
+        let message = error.to_string();
+        let word = message.split([' ', ':', '.']).next().unwrap_or_default();
         let key = key_of(fields, word);
         let place = fields.place(key);
-        match told.strip_prefix("target") {
+        match message.strip_prefix("target") {
             Some(why) => fields.problems.note(place, format_args!("{key}{why}")),
-            None => fields.problems.note(place, &told),
+            None => fields.problems.note(place, &message),
         }
-        if !put_right(&mut mended, word) {
+        if !reset(&mut fixed, word) {
             break;
         }
     }
     spec
 }
 
-/// The setting that is spoken of, as the file calls it.
+/// The setting that an error names first, as the file calls it.
 fn key_of<'k>(fields: &Fields<'_, '_>, word: &'k str) -> &'k str {
     let first = |keys: &[&'static str]| keys.iter().copied().find(|key| fields.find(key).is_some());
     match word {
@@ -42,8 +42,8 @@ fn key_of<'k>(fields: &Fields<'_, '_>, word: &'k str) -> &'k str {
     }
 }
 
-/// Gives this setting a value that is in its range; false if there is no such setting.
-fn put_right(spec: &mut ServiceSpec, word: &str) -> bool {
+/// Sets a valid value; false if there is no such setting.
+fn reset(spec: &mut ServiceSpec, word: &str) -> bool {
     let (check, policy) = (CheckSettings::default(), AlertPolicy::default());
     match word {
         "name" => "name".clone_into(&mut spec.name),
