@@ -268,7 +268,7 @@ async fn ten_thousand_events_arrive_once_each_in_batches_of_ten_at_most() {
 }
 
 #[tokio::test]
-async fn a_stack_with_the_local_bus_tells_what_happens() {
+async fn a_stack_with_the_local_bus_publishes_events() {
     let stack = TestStack::builder().local_bus().start(harness::Database::migrated().await).await;
     stack.report_ok(json!({"error": {"message": "boom"}})).await;
     let published = "SELECT count(*) = 1 FROM event_outbox WHERE published_at IS NOT NULL AND attempts = 1";

@@ -218,7 +218,7 @@ async fn a_step_whose_incident_is_never_known_waits_for_its_report_and_is_kept_i
 }
 
 #[tokio::test]
-async fn a_metric_alert_s_step_brings_its_report_along() {
+async fn a_metric_alert_s_step_is_deferred_with_its_report() {
     let fixture = include_str!("../../../functions/sentry-webhook/fixtures/metric-alert-critical.json");
     let mut alert: Value = serde_json::from_str(fixture).unwrap();
     let detected = Utc::now() - TimeDelta::minutes(1);

@@ -102,7 +102,7 @@ async fn killed_between_sending_and_recording_it_comes_again_as_the_same() {
 #[tokio::test]
 async fn a_channel_that_was_unavailable_for_an_hour_gets_everything_in_order() {
     let inbox = Inbox::open().await;
-    // Nobody listens there.
+    // Connections there are refused.
     let notifier = Notifier::with(&[
         ("NOTIFY_WEBHOOK_URL", "http://127.0.0.1:1/".to_owned()),
         ("NOTIFY_WEBHOOK_SECRET", super::WEBHOOK_SECRET.to_owned()),
