@@ -114,9 +114,7 @@ impl Worker {
         }
         match self.hand_over(&readable).await {
             Some(not_taken) => self.settle(readable, &not_taken).await,
-            None => {
-                self.retry_all(readable.into_iter().map(|(message, _)| message).collect(), Failure::Silent).await
-            }
+            None => self.retry_all(readable.into_iter().map(|(message, _)| message).collect(), Failure::Silent).await,
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The stack needs a real Postgres without asking a user to install one. Its programs come
 //! from a Python wheel; this module makes a cluster in the data directory, runs the server as a
-//! child process (under root as an unprivileged user: Postgres refuses root), restarts it when it dies and
-//! ends it with the stack.
+//! child process (under root as an unprivileged user: Postgres refuses root), restarts it
+//! when it dies and ends it with the stack.
 //!
 //! Invariants: the server listens on 127.0.0.1 alone and asks for a password; its URL stays the
 //! same from [`EmbeddedPostgres::start`] to [`EmbeddedPostgres::stop`]; nothing is written to a
@@ -36,7 +36,7 @@ use home::Home;
 use reach::{Account, Outside};
 use server::Server;
 
-/// The target of what is logged about the stack's database, embedded or not, that people should see however severe it is.
+/// The log target of the stack's database, embedded or not: shown to the operator at every level.
 pub const LOG_TARGET: &str = "watchkeeper::database";
 
 /// The superuser's name.
