@@ -1,4 +1,4 @@
-//! The data directory: one stack at a time, and the `env` file from which scripts and other commands learn where it is.
+//! The data directory: its lock (one stack at a time), and the `env` file with the stack's addresses for scripts and commands.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use shared::config::token_problem;
 use shared::dsn::DsnSecret;
 
-/// The file that a running stack leaves for `psql` and scripts: `DATABASE_URL=…`, `WATCHKEEPER_URL=…`, `DSN_SECRET=…`, and its
+/// The file that a running stack writes for `psql` and scripts: `DATABASE_URL=…`, `WATCHKEEPER_URL=…`, `DSN_SECRET=…`, and its
 /// tokens.
 #[must_use]
 pub fn env_file(data_dir: &Path) -> PathBuf {
@@ -24,7 +24,7 @@ pub fn value(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(unquoted)
 }
 
-/// The value, as a shell reads it: in single quotes, where there is anything in it that a shell would not take as it stands.
+/// The value for a shell: in single quotes where it needs them.
 #[must_use]
 pub fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~:/?=@%,+[]".contains(c);
@@ -38,17 +38,17 @@ fn unquoted(value: &str) -> String {
     }
 }
 
-/// Whether a stack runs in this directory: a process holds its lock, which the system releases however that process ends.
+/// Whether a stack runs in this directory: a process has its lock, which the system releases when the process ends.
 ///
 /// # Errors
-/// When the lock can't be looked at.
+/// When the lock can't be read.
 pub fn is_taken(data_dir: &Path) -> std::io::Result<bool> {
     let lock = match File::open(data_dir.join("lock")) {
         Ok(lock) => lock,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    // Shared: those who look don't see each other.
+    // Shared: concurrent checks do not block each other.
     match lock.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -56,7 +56,7 @@ pub fn is_taken(data_dir: &Path) -> std::io::Result<bool> {
     }
 }
 
-/// Takes the lock. Who only looks whether it is taken ([`is_taken`]) holds it for a moment, which is waited for.
+/// Takes the lock, with retries: [`is_taken`] has it for a moment.
 fn take_lock(lock: &File) -> Result<(), TryLockError> {
     const ATTEMPTS: u32 = 10;
     for _ in 1..ATTEMPTS {
@@ -75,7 +75,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory if there is none, and takes it. No `env` file is in it then.
+    /// Creates the directory if absent, takes its lock, and removes an old `env` file.
     ///
     /// # Errors
     /// When another stack has it, or it can't be written to.
@@ -99,7 +99,7 @@ impl DataDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
-                // Only for the message: an empty pid is still a clear sentence.
+                // Only for the message, which is clear without a pid, too.
                 let _ = lock.read_to_string(&mut pid);
                 bail!(
                     "another watchkeeper (process {}) is running on {}: stop it, or choose another --data-dir",
@@ -115,7 +115,7 @@ impl DataDir {
         lock.rewind()?;
         write!(lock, "{}", std::process::id())?;
         let this = Self { path, _lock: lock };
-        // What a stack left that was killed names an address that another process may have by now.
+        // The file of a killed stack names an address that another process may have by now.
         this.remove_env();
         Ok(this)
     }
@@ -126,7 +126,7 @@ impl DataDir {
         &self.path
     }
 
-    /// The secret of this directory's DSN keys, made at the first start: DSNs outlive restarts.
+    /// The secret of this directory's DSN keys, generated at the first start: DSNs survive restarts.
     ///
     /// # Errors
     /// When its file can't be read or written, or holds no secret.
@@ -136,7 +136,7 @@ impl DataDir {
             .with_context(|| format!("{} is damaged; without it a new one is made, and DSNs change", file.display()))
     }
 
-    /// A token of this directory's stack, in the file of this name, made at the first start: what was noted stays true.
+    /// A token of this directory's stack, in the file of this name, generated at the first start: it survives restarts.
     ///
     /// # Errors
     /// When its file can't be read or written, or holds no token.
@@ -165,7 +165,7 @@ impl DataDir {
         Ok((file, text))
     }
 
-    /// Writes for scripts and other commands where the stack is, and which tokens it takes.
+    /// Writes the stack's addresses and tokens for scripts and other commands.
     ///
     /// # Errors
     /// When it can't be written.
@@ -174,7 +174,7 @@ impl DataDir {
         self.write_private("env", &lines)
     }
 
-    /// A file that only its owner can read, since it holds secrets: there whole, or not at all.
+    /// Writes a file of secrets atomically, readable by its owner only.
     fn write_private(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let file = self.path.join(name);
         let new = self.path.join(format!("{name}.new"));
@@ -190,7 +190,7 @@ impl DataDir {
         write().with_context(|| format!("write {}", file.display()))
     }
 
-    /// Takes back what [`Self::write_env`] wrote: nothing is there any more.
+    /// Removes the file of [`Self::write_env`].
     pub fn remove_env(&self) {
         if let Err(error) = std::fs::remove_file(env_file(&self.path)) {
             tracing::debug!(%error, "no env file to remove");
@@ -198,8 +198,8 @@ impl DataDir {
     }
 }
 
-/// Closes a file of a secret to other users of the machine: one that they can read becomes private, one that they
-/// could have written is refused.
+/// Protects the file of a secret from other users of the machine: one that they can read becomes private, one that they can
+/// write is refused.
 fn keep_private(file: &Path) -> anyhow::Result<()> {
     let metadata = match std::fs::metadata(file) {
         Ok(metadata) => metadata,

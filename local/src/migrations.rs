@@ -1,6 +1,6 @@
 //! Applies `migrations/*.sql` over a direct connection, under an advisory lock: any number of runs, at any time, by
-//! any user, leave the same schema. All pending files are one transaction, which does not wait for a lock for long: what it
-//! has locked already stops the intake of errors meanwhile.
+//! any user, leave the same schema (idempotent). All pending files are one transaction with a short lock timeout: the locks
+//! that it has already block the intake of errors meanwhile.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use shared::config::DatabaseConfig;
 use shared::store::{ConnectionSettings, Pooling, agent_role};
 use tokio_postgres::error::{DbError, SqlState};
 
-/// Where refinery keeps its history.
+/// The table with refinery's history.
 const HISTORY_TABLE: &str = "public.watchkeeper_migrations";
 
 /// The advisory lock's key: "watchkpr" in ASCII.
 const LOCK: i64 = 0x7761_7463_686b_7072;
 
-/// How long a statement waits for a lock that another session holds (a `pg_dump`, say), and how often all is tried.
+/// How long a statement waits for another session's lock (such as of `pg_dump`), and how often the transaction is tried.
 const LOCK_TIMEOUT: &str = "5s";
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ macro_rules! migration {
         ($name, include_str!(concat!("../../migrations/", $name, ".sql")))
     };
 }
-/// The files, oldest first. A test holds this list against the folder.
+/// The files, oldest first. A test compares this list with the folder.
 pub const FILES: [(&str, &str); 25] = [
     migration!("20261101000000_enable_extensions"),
     migration!("20261101000100_create_required_tables"),
@@ -108,8 +108,8 @@ pub async fn apply_files(database: &DatabaseConfig, files: &[(&str, &str)]) -> a
         .collect())
 }
 
-/// Gives the role that the functions log in as what it lacks, and returns the statements that are left for a person to run:
-/// the owner of the tables may not be allowed to make roles.
+/// Grants the functions' role what it lacks, and returns the statements that an operator has to run: the owner of the tables
+/// may not be allowed to create roles.
 ///
 /// # Errors
 /// When the database can't be reached, its schema is not up to date, or this is not the owner of the tables.
@@ -117,12 +117,12 @@ pub async fn grant_agent(database: &DatabaseConfig) -> anyhow::Result<Vec<String
     let settings = ConnectionSettings::parse(database, "watchkeeper-migrate")?;
     let client =
         settings.connect().await.with_context(|| format!("can't reach the database at {}", settings.place()))?;
-    // As `apply`: grants that are made at once get in each other's way.
+    // As `apply`: concurrent grants conflict.
     client.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")).await.context("take the migration lock")?;
     agent_role::grant(&client).await.context("grant the role watchkeeper_agent what it needs")
 }
 
-/// refinery makes its history before the transaction that secures it: a first run that was refused takes it back.
+/// refinery creates its history table before the transaction: a first run that was refused drops it.
 async fn forget_empty_history(client: &tokio_postgres::Client) {
     let sql = format!(
         "DO $$ BEGIN
@@ -131,7 +131,7 @@ async fn forget_empty_history(client: &tokio_postgres::Client) {
         END $$"
     );
     if let Err(error) = client.batch_execute(&sql).await {
-        tracing::warn!(error = %shared::store::chain(&error), "{HISTORY_TABLE} could not be taken back");
+        tracing::warn!(error = %shared::store::chain(&error), "{HISTORY_TABLE} could not be dropped");
     }
 }
 
@@ -140,12 +140,12 @@ fn refinery_name(name: &str) -> String {
     format!("V{}", name.replacen('_', "__", 1))
 }
 
-/// Whether it gave up waiting for another session's lock.
+/// Whether the lock timeout expired.
 fn is_locked_out(error: &refinery::Error) -> bool {
     refusal(error).is_some_and(|refusal| *refusal.code() == SqlState::LOCK_NOT_AVAILABLE)
 }
 
-/// Who holds a lock on one of our tables: of several the one that has begun first.
+/// The session that has a lock on one of our tables: of several the oldest.
 async fn holder(client: &tokio_postgres::Client) -> String {
     let sql = "
         SELECT format('%I.%I (process %s %s)', space.nspname, locked.relname, lock.pid, session.application_name)
@@ -161,7 +161,7 @@ async fn holder(client: &tokio_postgres::Client) -> String {
     found.and_then(|row| row.try_get(0).ok()).unwrap_or_else(|| "a table".to_owned())
 }
 
-/// What Postgres itself says.
+/// Postgres's own error.
 fn refusal(error: &refinery::Error) -> Option<&DbError> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
@@ -173,11 +173,11 @@ fn refusal(error: &refinery::Error) -> Option<&DbError> {
     None
 }
 
-/// What Postgres itself says, instead of the wrappings around it.
+/// Postgres's own error without its wrappers, with a hint.
 fn refused(error: refinery::Error, holder: Option<String>) -> anyhow::Error {
     if let Some(holder) = holder {
         return anyhow::anyhow!(
-            "migration refused, nothing was changed: another session holds a lock on {holder}: try again when it has ended"
+            "migration refused, nothing was changed: another session holds a lock on {holder}: retry when it has ended"
         );
     }
     let Some(refusal) = refusal(&error) else { return anyhow::Error::new(error).context("migrate") };

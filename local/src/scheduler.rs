@@ -1,4 +1,4 @@
-//! The minute's tick, on the wall-clock minute, as EventBridge fires it in AWS; and each second's count.
+//! The schedules of the local stack: on each wall-clock minute, as in AWS, and the sweeps of each second.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::ticker::{Now, Ticker};
 
-/// A maintenance run begins nothing after this time: the next one starts after ten minutes.
+/// The time budget of a maintenance run: the next one starts after ten minutes.
 const MAINTENANCE: Duration = Duration::from_secs(300);
 
 /// Fires until the stack stops. A round that takes long does not delay the next tick.
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     while !*stopped.borrow() {
         let tick = next(&mut ticker).await;
         let (probe, dispatch, intake) = (probe.clone(), dispatch.clone(), intake.clone());
-        // Each by itself: a round may last into the next minute.
+        // In separate tasks: a round may last into the next minute.
         tokio::spawn(async move {
             if let Err(error) = probe::handle(&probe, tick).await {
                 tracing::error!(%tick, error = %chain(error.as_ref()), "the minute's round failed");
@@ -50,12 +50,11 @@ async fn maintain_once(maintain: maintain::App, tick: DateTime<Utc>) {
     }
 }
 
-/// What can't wait for the minute, each second: what was left beside the incidents in a storm is counted, alerts whose time
-/// has come, steps of escalations and events that the bus has not taken are published, messages that are due are sent, and what
-/// applications have sent is written down. Ends with its task.
+/// The urgent work, each second: folds occurrences, publishes due alerts, escalation steps and unpublished events, sends due
+/// notifications, and stores the applications' counters. Ends with its task.
 pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::App, directory: Directory) {
     let app = || dispatch.clone();
-    // Beside each other: a channel or a bus that hangs holds up nothing else.
+    // Concurrently: a channel or a bus that hangs does not block the rest.
     tokio::join!(
         each_second(
             "counts stay beside the incidents",
@@ -83,7 +82,7 @@ pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
             "messages wait",
             || notify.clone(),
             |app, now| async move {
-                send_beside(app, now);
+                spawn_send(app, now);
                 Ok(())
             }
         ),
@@ -96,8 +95,8 @@ pub(crate) async fn sweep_each_second(dispatch: dispatch::App, notify: notify::A
     );
 }
 
-/// Sends messages that are due, and does not wait for it: a channel that hangs holds up no other.
-pub(crate) fn send_beside(app: notify::App, now: DateTime<Utc>) {
+/// Sends due notifications in a separate task: a channel that hangs does not block the others.
+pub(crate) fn spawn_send(app: notify::App, now: DateTime<Utc>) {
     tokio::spawn(async move {
         if let Err(error) = notify::send_waiting(&app, now).await {
             tracing::debug!(error = %chain(error.as_ref()), "messages wait for another second");
@@ -105,7 +104,7 @@ pub(crate) fn send_beside(app: notify::App, now: DateTime<Utc>) {
     });
 }
 
-/// Does this each second; what fails is done in the next one.
+/// Does this each second; the next second retries a failure.
 async fn each_second<App, Done>(otherwise: &str, app: impl Fn() -> App, work: impl Fn(App, DateTime<Utc>) -> Done)
 where
     Done: Future<Output = anyhow::Result<()>>,
@@ -134,7 +133,7 @@ async fn each<App, Done>(
 /// Waits for the next minute, and returns it.
 async fn next(ticker: &mut Ticker) -> DateTime<Utc> {
     loop {
-        match ticker.look(Utc::now()) {
+        match ticker.poll(Utc::now()) {
             Now::Fire(tick) => return tick,
             Now::Wait(wait) => tokio::time::sleep(wait).await,
         }

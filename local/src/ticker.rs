@@ -1,44 +1,44 @@
-//! When the minute's tick fires: at each minute of the wall clock once, and within a second of its beginning. Pure: it is
-//! given the time, and returns how long to wait before it is given it again.
+//! When the minute's tick fires: once for each minute of the wall clock, within a second of its beginning. Pure: from the
+//! time, it computes how long to wait before the next call.
 //!
-//! - The clock is looked at every half second, because a sleeping task knows nothing of a clock that was set, or of a
-//!   laptop that slept: what has passed meanwhile is skipped, and the minute that is now fires at once.
-//! - A clock that was set back a little reaches its minutes for a second time: those have fired. One that was set back by
-//!   more than [`SET_BACK`] was wrong before: its minutes count anew, from the next one.
+//! - The clock is read every half second, because a sleeping task does not notice that the clock was set, or that the machine
+//!   was suspended: missed minutes are skipped, and the current minute fires at once.
+//! - After the clock was set back a little, minutes that have fired do not fire again. If it was set back by more than
+//!   [`SET_BACK`], it was wrong before: its minutes fire again, from the next one.
 
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 
-/// The clock is looked at this often.
-const LOOK: Duration = Duration::from_millis(500);
+/// The clock is read this often.
+const POLL: Duration = Duration::from_millis(500);
 
-/// A clock that is set back by less than this is waited for.
+/// A clock that is set back by no more than this has to catch up.
 const SET_BACK: TimeDelta = TimeDelta::minutes(5);
 
-/// What is to be done now.
+/// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Now {
     /// This minute has begun.
     Fire(DateTime<Utc>),
-    /// Nothing, for so long; then look again.
+    /// Nothing, for so long; then poll again.
     Wait(Duration),
 }
 
-/// Knows which minute was the last.
+/// The last minute that fired.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     last: DateTime<Utc>,
 }
 
 impl Ticker {
-    /// Of a process that starts now: the minute that has begun is not its own.
+    /// For a process that starts now: the current minute does not fire.
     pub(crate) fn starting(now: DateTime<Utc>) -> Self {
         Self { last: minute(now) }
     }
 
-    /// What is to be done at this time.
-    pub(crate) fn look(&mut self, now: DateTime<Utc>) -> Now {
+    /// What to do at this time.
+    pub(crate) fn poll(&mut self, now: DateTime<Utc>) -> Now {
         let present = minute(now);
         if present > self.last {
             self.last = present;
@@ -48,7 +48,7 @@ impl Ticker {
             self.last = present;
         }
         let left = (present + TimeDelta::minutes(1) - now).to_std().unwrap_or_default();
-        Now::Wait(left.min(LOOK))
+        Now::Wait(left.min(POLL))
     }
 }
 
@@ -102,15 +102,15 @@ mod tests {
         DateTime::from_timestamp_millis(wall).unwrap()
     }
 
-    /// Runs a ticker for so long of its own time. Each event comes when the process has lived so long; `late` is how
-    /// much later than asked for each wait ends, again and again.
+    /// Runs a ticker for so long of its own time. Each event happens at a time of the process; `late` is by how much each wait
+    /// is too long, in a cycle.
     fn live(length: i64, events: &[(i64, Event)], late: &[i64]) -> Day {
         let mut ticker = Ticker::starting(utc(START));
         let mut day = Day { fired: Vec::new(), stretches: vec![Stretch { wall: START, own: 0, length: 0 }] };
         let (mut events, mut late) = (events.iter().peekable(), late.iter().cycle());
         while day.now().0 < length {
             let (own, wall) = day.now();
-            match ticker.look(utc(wall)) {
+            match ticker.poll(utc(wall)) {
                 Now::Fire(tick) => day.fired.push(Fired { tick: tick.timestamp_millis(), wall, own }),
                 Now::Wait(wait) => {
                     // A timer never ends early, and counts whole milliseconds.
@@ -145,7 +145,7 @@ mod tests {
             self.fired.iter().map(|fired| fired.tick).collect()
         }
 
-        /// No minute twice, none that is not now, and each that was there for a second within that second.
+        /// No minute fires twice, or outside of itself; each that lasted for a second fires within that second.
         fn check(&self) -> Result<(), TestCaseError> {
             prop_assert!(self.fired.windows(2).all(|two| two[0].tick < two[1].tick), "doubled");
             prop_assert!(self.fired.iter().all(|fired| fired.wall.div_euclid(MINUTE) * MINUTE == fired.tick));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_with_a_nap_and_a_clock_that_is_set_misses_only_what_it_slept() {
+    fn a_suspended_machine_and_a_set_clock_miss_only_the_suspended_minutes() {
         let events = [
             // By a time server: a second, over the edge of a minute and back (the process began 17.25 s after one).
             (HOUR - 17_750, Event::Set(SECOND)),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_far_ahead_does_not_silence_us() {
+    fn a_clock_that_was_far_ahead_does_not_stop_the_ticks() {
         let events = [(HOUR, Event::Set(48 * HOUR)), (2 * HOUR, Event::Set(-48 * HOUR))];
         let day = live(3 * HOUR, &events, &[1]);
         let after: Vec<&Fired> = day.fired.iter().filter(|fired| fired.own > 2 * HOUR).collect();
@@ -240,7 +240,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn no_minute_is_missed_or_doubled_whatever_is_done_to_the_clock(
+        fn no_minute_is_missed_or_doubled_when_the_clock_is_set(
             events in events(), late in prop::collection::vec(0..480_i64, 1..20),
         ) {
             live(24 * HOUR, &events, &late).check()?;

@@ -1,4 +1,4 @@
-//! The local bus: what it has taken reaches its function, whatever happens in between.
+//! The local bus: an accepted event reaches its function, also after failures, crashes and restarts.
 
 #![expect(clippy::print_stderr, reason = "what was measured")]
 
@@ -17,27 +17,27 @@ use serde_json::{Value, json};
 use shared::bus::{Entry, Transport as _};
 use tempfile::TempDir;
 
-/// A function that remembers what it got, and fails as a test asks it to.
+/// A function that records its events, and fails as the test sets it.
 #[derive(Default)]
-struct Remembering {
+struct RecordingFunction {
     got: Mutex<Vec<Value>>,
     batches: Mutex<Vec<usize>>,
-    mood: Mutex<Mood>,
+    mode: Mutex<Mode>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
-enum Mood {
+enum Mode {
     #[default]
-    Well,
+    Up,
     /// Takes nothing.
     Down,
-    /// Does not take what is called poison.
-    Squeamish,
-    /// Is killed by it.
-    Fragile,
+    /// Refuses poison.
+    RefusesPoison,
+    /// Panics on poison.
+    CrashesOnPoison,
 }
 
-impl Remembering {
+impl RecordingFunction {
     fn got(&self) -> Vec<Value> {
         self.got.lock().unwrap().clone()
     }
@@ -47,20 +47,20 @@ impl Remembering {
         self.got().iter().filter_map(|event| event["detail"]["number"].as_i64()).collect()
     }
 
-    fn set(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+    fn set(&self, mode: Mode) {
+        *self.mode.lock().unwrap() = mode;
     }
 
     fn take(&self, batch: SqsEvent) -> SqsBatchResponse {
-        let (mut response, mood) = (SqsBatchResponse::default(), *self.mood.lock().unwrap());
+        let (mut response, mode) = (SqsBatchResponse::default(), *self.mode.lock().unwrap());
         self.batches.lock().unwrap().push(batch.records.len());
         for message in batch.records {
             let event: Value = serde_json::from_str(message.body.as_deref().unwrap()).unwrap();
             let is_poison = event["detail"]["poison"] == true;
-            if mood == Mood::Fragile && is_poison {
+            if mode == Mode::CrashesOnPoison && is_poison {
                 unreachable!("poison kills it");
             }
-            if mood == Mood::Down || (mood == Mood::Squeamish && is_poison) {
+            if mode == Mode::Down || (mode == Mode::RefusesPoison && is_poison) {
                 let mut failure = BatchItemFailure::default();
                 failure.item_identifier = message.message_id.unwrap();
                 response.batch_item_failures.push(failure);
@@ -72,8 +72,8 @@ impl Remembering {
     }
 }
 
-/// As the bus asks for it.
-struct Function(Arc<Remembering>);
+/// As the consumer that the bus calls.
+struct Function(Arc<RecordingFunction>);
 
 impl Consumer for Function {
     fn consume(&self, batch: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
@@ -84,26 +84,26 @@ impl Consumer for Function {
 /// A bus on a journal, and the functions that read its queues.
 struct Running {
     bus: LocalBus,
-    notify: Arc<Remembering>,
-    dispatch: Arc<Remembering>,
-    replay: Arc<Remembering>,
+    notify: Arc<RecordingFunction>,
+    dispatch: Arc<RecordingFunction>,
+    replay: Arc<RecordingFunction>,
     delivery: Delivery,
     journal: Arc<Journal>,
 }
 
 /// Starts a bus, as the stack does.
 fn run(folder: &Path) -> Running {
-    run_in(folder, Mood::Well)
+    run_in(folder, Mode::Up)
 }
 
-fn run_in(folder: &Path, mood: Mood) -> Running {
+fn run_in(folder: &Path, mode: Mode) -> Running {
     let journal = Journal::open(folder).unwrap();
     let bus = LocalBus::new(Arc::clone(&journal)).unwrap();
-    let [notify, dispatch, replay] = std::array::from_fn(|_| Arc::new(Remembering::default()));
+    let [notify, dispatch, replay] = std::array::from_fn(|_| Arc::new(RecordingFunction::default()));
     for it in [&notify, &replay] {
-        it.set(mood);
+        it.set(mode);
     }
-    let function = |it: &Arc<Remembering>| Arc::new(Function(Arc::clone(it))) as Arc<dyn Consumer>;
+    let function = |it: &Arc<RecordingFunction>| Arc::new(Function(Arc::clone(it))) as Arc<dyn Consumer>;
     let consumers = BTreeMap::from([
         ("NotifyFunction", function(&notify)),
         ("DispatchFunction", function(&dispatch)),
@@ -121,7 +121,7 @@ impl Running {
         }
     }
 
-    async fn until(&self, what: impl Fn(&Remembering) -> bool) {
+    async fn until(&self, what: impl Fn(&RecordingFunction) -> bool) {
         wait(|| what(&self.notify)).await;
     }
 }
@@ -170,7 +170,7 @@ async fn an_event_reaches_its_function_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn an_event_goes_where_the_template_s_rules_say_and_no_further() {
+async fn an_event_goes_only_to_the_queues_of_the_template_s_rules() {
     let (_folder, place) = place();
     let running = run(&place);
     let change = |to: &str| entry("ServiceStateChanged", json!({"to": to}));
@@ -186,16 +186,16 @@ async fn an_event_goes_where_the_template_s_rules_say_and_no_further() {
 }
 
 #[tokio::test]
-async fn what_was_not_delivered_at_a_stop_or_a_crash_is_delivered_after_the_restart() {
+async fn undelivered_events_of_a_stop_or_a_crash_are_delivered_after_the_restart() {
     let (_folder, place) = place();
     let events: Vec<Entry> = (0..300).map(opened).collect();
-    let failing = run_in(&place, Mood::Down);
+    let failing = run_in(&place, Mode::Down);
     failing.put(&events[..150]).await;
     failing.until(|notify| !notify.batches.lock().unwrap().is_empty()).await;
     failing.delivery.stop().await;
     drop((failing.bus, failing.journal));
-    // This one ends without a word.
-    let killed = run_in(&place, Mood::Down);
+    // This one is dropped without a stop.
+    let killed = run_in(&place, Mode::Down);
     killed.put(&events[150..]).await;
     drop(killed);
 
@@ -217,18 +217,18 @@ async fn a_change_that_waited_for_its_delay_is_delivered_at_once_after_a_restart
 }
 
 #[tokio::test]
-async fn deferred_records_come_in_their_order_however_often_they_fail_and_across_a_restart() {
+async fn deferred_records_keep_their_order_across_retries_and_a_restart() {
     let (_folder, place) = place();
     let deferred = |number: i64| entry("ReportDeferred", json!({"number": number}));
-    let failing = run_in(&place, Mood::Down);
+    let failing = run_in(&place, Mode::Down);
     failing.put(&(0..150).map(deferred).collect::<Vec<_>>()).await;
     wait(|| !failing.replay.batches.lock().unwrap().is_empty()).await;
     failing.delivery.stop().await;
     drop((failing.bus, failing.journal));
-    let running = run_in(&place, Mood::Down);
+    let running = run_in(&place, Mode::Down);
     running.put(&(150..300).map(deferred).collect::<Vec<_>>()).await;
     wait(|| running.replay.batches.lock().unwrap().len() > 1).await;
-    running.replay.set(Mood::Well);
+    running.replay.set(Mode::Up);
     wait(|| running.replay.got().len() == 300).await;
     let numbers: Vec<i64> = running.replay.got().iter().filter_map(|it| it["detail"]["number"].as_i64()).collect();
     assert_eq!(numbers, Vec::from_iter(0..300));
@@ -237,16 +237,16 @@ async fn deferred_records_come_in_their_order_however_often_they_fail_and_across
 }
 
 #[tokio::test]
-async fn poison_delays_no_other_event_and_comes_again_until_it_is_taken() {
-    for mood in [Mood::Squeamish, Mood::Fragile] {
+async fn poison_does_not_block_other_events_and_is_retried_until_it_is_taken() {
+    for mode in [Mode::RefusesPoison, Mode::CrashesOnPoison] {
         let (_folder, place) = place();
-        let running = run_in(&place, mood);
+        let running = run_in(&place, mode);
         let mut events: Vec<Entry> = (0..25).map(opened).collect();
         events.insert(3, entry("IncidentOpened", json!({"poison": true, "number": 99})));
         running.put(&events).await;
         running.until(|notify| notify.numbers().len() == 25).await;
         assert!(bytes(&place) > 0, "the poison is still there");
-        running.notify.set(Mood::Well);
+        running.notify.set(Mode::Up);
         running.until(|notify| notify.numbers().contains(&99)).await;
         wait(|| bytes(&place) == 0).await;
     }
@@ -268,7 +268,7 @@ async fn ten_thousand_events_arrive_once_each_in_batches_of_ten_at_most() {
 }
 
 #[tokio::test]
-async fn a_stack_with_the_local_bus_tells_what_happens() {
+async fn a_stack_with_the_local_bus_publishes_events() {
     let stack = TestStack::builder().local_bus().start(harness::Database::migrated().await).await;
     stack.report_ok(json!({"error": {"message": "boom"}})).await;
     let published = "SELECT count(*) = 1 FROM event_outbox WHERE published_at IS NOT NULL AND attempts = 1";

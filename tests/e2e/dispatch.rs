@@ -1,4 +1,4 @@
-//! The minute's sweep: counts that were left beside incidents; and the queue of changes.
+//! The minute's sweep folds occurrences; the queue of delayed alerts.
 
 use chrono::Utc;
 use dispatch::{Sweep, handle};
@@ -13,7 +13,7 @@ fn app(database: &Database) -> dispatch::App {
     dispatch::App::new(store.clone(), Publisher::new(store, BusConfig::default()))
 }
 
-/// A database with so many incidents, beside each of which so many rows of so many occurrences wait.
+/// A database with incidents, each with rows of unfolded occurrences.
 async fn storm(incidents: u32, occurrences: u32, rows: u32) -> Database {
     let database = Database::migrated().await;
     database
@@ -28,7 +28,7 @@ async fn storm(incidents: u32, occurrences: u32, rows: u32) -> Database {
 }
 
 #[tokio::test]
-async fn a_sweep_counts_what_was_left_beside_the_incidents() {
+async fn a_sweep_folds_the_occurrences_of_incidents() {
     let database = storm(1_500, 2, 3).await;
     let app = app(&database);
     assert_eq!(handle(&app, Utc::now()).await.unwrap(), Sweep { folded: 1_500, ..Sweep::default() });
@@ -37,20 +37,20 @@ async fn a_sweep_counts_what_was_left_beside_the_incidents() {
 }
 
 #[tokio::test]
-async fn two_sweeps_at_once_share_the_work() {
+async fn two_concurrent_sweeps_share_the_work() {
     let database = storm(200, 1, 20).await;
     let app = app(&database);
     let (one, two) = tokio::join!(handle(&app, Utc::now()), handle(&app, Utc::now()));
     one.unwrap();
     two.unwrap();
-    // What one had locked meanwhile is counted by the next one.
+    // Rows that one had locked are left to the next sweep.
     handle(&app, Utc::now()).await.unwrap();
     assert_eq!(database.count("incidents WHERE occurrences = 21").await, 200);
     assert_eq!(database.count("incident_occurrences").await, 0);
 }
 
 #[tokio::test]
-async fn the_local_stack_counts_within_a_second() {
+async fn the_local_stack_folds_within_a_second() {
     let stack = TestStack::start().await;
     stack.report_ok(json!({"error": {"message": "boom"}})).await;
     stack
@@ -78,7 +78,7 @@ async fn the_lambda_takes_the_minute_and_the_messages_of_its_queue() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_unavailable_the_messages_come_again() {
+async fn while_the_database_is_unavailable_the_messages_are_retried() {
     let nowhere = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
     let lambda = Lambda::start("dispatch", &[("DATABASE_URL", nowhere)]).await;
     let messages = super::deferral::batch(&[("m1", "{}".to_owned()), ("m2", "{}".to_owned())]);

@@ -1,4 +1,4 @@
-//! Escalations: an event for each step, once, until all is acknowledged.
+//! Escalations: an event for each step, once, until everything is acknowledged.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ async fn each_step_is_taken_once_at_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_sweeps_at_once_take_each_step_once() {
+async fn two_concurrent_sweeps_take_each_step_once() {
     let database = Database::migrated().await;
     let start = escalation(&database).await;
     database
@@ -107,7 +107,7 @@ async fn two_sweeps_at_once_take_each_step_once() {
 }
 
 #[tokio::test]
-async fn an_escalation_ends_when_everything_is_acknowledged_and_names_by_whom() {
+async fn an_escalation_ends_when_everything_is_acknowledged_and_names_the_assignee() {
     for (change, by) in [
         ("UPDATE incidents SET status = 'acknowledged', handled_by = 'slack:ada', updated_at = now()", "slack:ada"),
         ("UPDATE incidents SET status = 'resolved', handled_by = 'operator', updated_at = now()", "operator"),
@@ -126,7 +126,7 @@ async fn an_escalation_ends_when_everything_is_acknowledged_and_names_by_whom() 
 }
 
 #[tokio::test]
-async fn who_has_taken_an_alert_without_an_incident_is_named_too() {
+async fn the_assignee_of_an_alert_without_an_incident_is_named_too() {
     let database = Database::migrated().await;
     let start = escalation(&database).await;
     database
@@ -153,7 +153,7 @@ async fn an_escalation_waits_during_a_silence() {
 }
 
 #[tokio::test]
-async fn after_a_long_silence_the_steps_keep_their_distance() {
+async fn after_a_long_silence_the_steps_keep_their_interval() {
     let database = Database::migrated().await;
     let start = escalation(&database).await;
     assert_eq!(escalate(&database, start + minutes(120)).await, 1, "one step, not all that lie in the past");
@@ -165,7 +165,7 @@ async fn after_a_long_silence_the_steps_keep_their_distance() {
 }
 
 #[tokio::test]
-async fn escalations_that_only_end_block_no_other() {
+async fn escalations_that_only_end_do_not_block_others() {
     let database = Database::migrated().await;
     let start = escalation(&database).await;
     database
@@ -182,7 +182,7 @@ async fn escalations_that_only_end_block_no_other() {
 }
 
 #[tokio::test]
-async fn the_local_stack_climbs_within_a_second_or_so() {
+async fn the_local_stack_takes_a_due_step_within_seconds() {
     let stack = TestStack::builder().local_bus().start(Database::migrated().await).await;
     escalation(&stack.database).await;
     stack.database.execute("UPDATE escalations SET next_at = now()").await;

@@ -79,7 +79,7 @@ async fn folded_occurrences_reopen() {
 }
 
 #[tokio::test]
-async fn a_raised_severity_escalates_whoever_raises_it() {
+async fn a_severity_that_is_raised_in_sql_escalates() {
     let stack = reported().await;
     published(&stack.database).await;
     stack.database.execute("UPDATE incidents SET severity = 'CRITICAL'").await;
@@ -293,7 +293,7 @@ async fn a_burst_of_refusals_opens() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_deleted_incident_is_published_by_nobody_and_holds_up_no_other() {
+async fn an_event_of_a_deleted_incident_is_not_published_and_does_not_block_others() {
     let database = Database::migrated().await;
     let sql = "INSERT INTO event_outbox (id, detail_type, detail, created_at) VALUES
         (gen_random_uuid(), 'IncidentOpened', '{\"incident_id\": \"INC-0\"}', now() - interval '1 min'),

@@ -1,4 +1,5 @@
-//! What the bus has not taken: it waits in the outbox, is offered again, shows when it keeps failing, and is never dropped.
+//! Events that the bus refuses: they wait in the outbox, are retried with a back-off, are shown as failing, and are never
+//! dropped.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,29 +13,29 @@ use serde_json::{Value, json};
 use shared::bus::{Bus, BusError, Entry, Taken, Transport};
 use shared::publish::{Published, Publisher};
 
-/// A bus that remembers what it took, and how large each request was.
+/// A bus that records the events it accepted, and the size of each request.
 #[derive(Clone, Default)]
-struct Remembering(Arc<Inner>);
+struct RecordingBus(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     took: Mutex<Vec<Value>>,
     puts: Mutex<Vec<(usize, usize)>>,
-    mood: Mutex<Mood>,
+    mode: Mutex<Mode>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq)]
-enum Mood {
+enum Mode {
     #[default]
-    Well,
+    Up,
     Down,
-    /// Refuses each entry whose detail holds `"poison":true`.
-    Squeamish,
+    /// Refuses each entry whose service is `poison`.
+    RefusesPoison,
 }
 
-impl Remembering {
-    fn set(&self, mood: Mood) {
-        *self.0.mood.lock().unwrap() = mood;
+impl RecordingBus {
+    fn set(&self, mode: Mode) {
+        *self.0.mode.lock().unwrap() = mode;
     }
 
     fn numbers(&self) -> Vec<i64> {
@@ -45,22 +46,22 @@ impl Remembering {
     }
 }
 
-impl Transport for Remembering {
+impl Transport for RecordingBus {
     fn put<'a>(
         &'a self,
         entries: &'a [Entry],
     ) -> Pin<Box<dyn Future<Output = Result<Vec<Taken>, BusError>> + Send + 'a>> {
         Box::pin(async move {
-            // Others have a turn, as with a real one.
+            // Concurrent requests interleave, as at a real bus.
             tokio::task::yield_now().await;
-            let mood = *self.0.mood.lock().unwrap();
+            let mode = *self.0.mode.lock().unwrap();
             self.0.puts.lock().unwrap().push((entries.len(), entries.iter().map(Entry::bytes).sum()));
-            if mood == Mood::Down {
+            if mode == Mode::Down {
                 return Err(BusError::Refused("connection refused".to_owned()));
             }
             let taken = entries.iter().map(|entry| {
                 let detail: Value = serde_json::from_str(&entry.detail).unwrap();
-                if mood == Mood::Squeamish && detail["service"] == "poison" {
+                if mode == Mode::RefusesPoison && detail["service"] == "poison" {
                     return Err("InternalFailure: no".to_owned());
                 }
                 self.0.took.lock().unwrap().push(detail);
@@ -75,13 +76,13 @@ impl Transport for Remembering {
     }
 }
 
-fn dispatch(database: &Database, bus: &Remembering) -> dispatch::App {
+fn dispatch(database: &Database, bus: &RecordingBus) -> dispatch::App {
     let store = database.store();
     let publisher = Publisher::over(store.clone(), Bus::over(bus.clone()), Duration::from_secs(5));
     dispatch::App::new(store, publisher)
 }
 
-/// The facts of a change of a service's state, in SQL.
+/// The detail of a `ServiceStateChanged`, in SQL.
 fn changed(service: &str, to: &str) -> String {
     format!(
         "jsonb_build_object('service', {service}, 'environment', 'production', 'from', 'unknown', 'to', {to},
@@ -106,19 +107,19 @@ async fn publish(app: &dispatch::App, now: DateTime<Utc>) -> Published {
 }
 
 #[tokio::test]
-async fn a_bus_that_is_down_for_ten_minutes_loses_nothing_and_is_told_all_within_a_minute_of_its_return() {
-    let (database, bus) = (Database::migrated().await, Remembering::default());
+async fn after_ten_minutes_without_a_bus_every_event_is_published_once_within_a_minute() {
+    let (database, bus) = (Database::migrated().await, RecordingBus::default());
     let (app, start) = (dispatch(&database, &bus), Utc::now());
-    bus.set(Mood::Down);
+    bus.set(Mode::Down);
     events(&database, 1, 250).await;
     for minute in 0..10 {
         let now = start + TimeDelta::minutes(minute);
         let published = publish(&app, now).await;
         assert_eq!(published.taken, 0);
-        assert!(published.refused <= 100, "it is not asked for ever while it takes nothing: {published:?}");
+        assert!(published.refused <= 100, "a sweep ends early while the bus refuses everything: {published:?}");
     }
     assert_eq!(database.count(WAITING).await, 250);
-    bus.set(Mood::Well);
+    bus.set(Mode::Up);
     let back = start + TimeDelta::minutes(11);
     assert_eq!(publish(&app, back).await, Published { taken: 250, refused: 0 });
     assert_eq!(bus.numbers(), (1..=250).collect::<Vec<i64>>());
@@ -127,8 +128,8 @@ async fn a_bus_that_is_down_for_ten_minutes_loses_nothing_and_is_told_all_within
 }
 
 #[tokio::test]
-async fn what_could_not_be_told_at_once_is_told_by_the_next_sweep() {
-    let (database, bus) = (Database::migrated().await, Remembering::default());
+async fn the_next_sweep_retries_a_refused_event() {
+    let (database, bus) = (Database::migrated().await, RecordingBus::default());
     let (app, publisher) = {
         let store = database.store();
         let publisher = Publisher::over(store.clone(), Bus::over(bus.clone()), Duration::from_secs(5));
@@ -136,17 +137,17 @@ async fn what_could_not_be_told_at_once_is_told_by_the_next_sweep() {
     };
     events(&database, 1, 1).await;
     let id = database.value("SELECT id FROM event_outbox").await;
-    bus.set(Mood::Down);
+    bus.set(Mode::Down);
     publisher.publish(&[id]).await;
     let error: String = database.value("SELECT last_error FROM event_outbox WHERE attempts = 1").await;
     assert!(error.contains("connection refused"), "{error}");
-    bus.set(Mood::Well);
-    assert_eq!(publish(&app, Utc::now()).await.taken, 1, "at once: a minute at most after it happened");
+    bus.set(Mode::Up);
+    assert_eq!(publish(&app, Utc::now()).await.taken, 1, "without a back-off: a minute at most after it happened");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_dispatches_at_once_and_whoever_wrote_it_publish_each_event_once() {
-    let (database, bus) = (Database::migrated().await, Remembering::default());
+async fn two_concurrent_sweeps_and_the_writer_publish_each_event_once() {
+    let (database, bus) = (Database::migrated().await, RecordingBus::default());
     events(&database, 1, 700).await;
     let rows = database.rows("SELECT id FROM event_outbox LIMIT 50", &[]).await;
     let ids: Vec<uuid::Uuid> = rows.iter().map(|row| row.get(0)).collect();
@@ -161,15 +162,15 @@ async fn two_dispatches_at_once_and_whoever_wrote_it_publish_each_event_once() {
     );
     let shares = (one.unwrap().taken, two.unwrap().taken);
     assert!(shares.0 > 0 && shares.1 > 0, "they share the work: {shares:?}");
-    // What one held while the others looked is whoever's comes next.
+    // Rows that one had locked while the others claimed are left to the next sweep.
     publish(&dispatch(&database, &bus), now).await;
     assert_eq!(bus.numbers(), (1..=700).collect::<Vec<i64>>());
     assert_eq!(database.count("event_outbox WHERE attempts = 1 AND claimed_until IS NULL").await, 700);
 }
 
 #[tokio::test]
-async fn an_event_that_was_claimed_by_who_has_died_is_told_when_the_claim_ends() {
-    let (database, bus) = (Database::migrated().await, Remembering::default());
+async fn an_event_whose_claimant_died_is_published_when_the_claim_ends() {
+    let (database, bus) = (Database::migrated().await, RecordingBus::default());
     events(&database, 1, 1).await;
     let now = Utc::now();
     database.execute("UPDATE event_outbox SET claimed_until = now() + interval '30 s'").await;
@@ -179,10 +180,10 @@ async fn an_event_that_was_claimed_by_who_has_died_is_told_when_the_claim_ends()
 }
 
 #[tokio::test]
-async fn one_that_is_always_refused_waits_longer_each_time_shows_and_holds_up_no_other() {
+async fn an_event_that_is_always_refused_backs_off_is_shown_and_does_not_block_others() {
     let stack = TestStack::start().await;
-    let bus = Remembering::default();
-    bus.set(Mood::Squeamish);
+    let bus = RecordingBus::default();
+    bus.set(Mode::RefusesPoison);
     let (app, mut now) = (dispatch(&stack.database, &bus), Utc::now());
     stack
         .database
@@ -211,18 +212,18 @@ async fn one_that_is_always_refused_waits_longer_each_time_shows_and_holds_up_no
     let ready = stack.get("/ready").await;
     assert_eq!(ready.status, 200);
     assert_eq!((&ready.body["outbox"]["waiting"], &ready.body["outbox"]["failing"]), (&json!(1), &json!(1)));
-    assert_eq!(ready.body["outbox"]["last_error"], "InternalFailure", "anybody may ask");
+    assert_eq!(ready.body["outbox"]["last_error"], "InternalFailure", "an unauthenticated client gets the code only");
     assert!(ready.body["warnings"].to_string().contains("1 event is refused by the bus"), "{}", ready.body);
     assert!(ready.body["outbox_lag_seconds"].as_f64().unwrap() > 59.0);
     let status = stack.get("/status").await.body;
     assert_eq!(status["outbox"]["last_error"], "InternalFailure: no");
-    bus.set(Mood::Well);
+    bus.set(Mode::Up);
     assert_eq!(publish(&app, now + TimeDelta::minutes(15)).await.taken, 1, "it is never dropped");
 }
 
 #[tokio::test]
-async fn requests_stay_below_256_kb_and_what_is_larger_stays_and_says_so() {
-    let (database, bus) = (Database::migrated().await, Remembering::default());
+async fn requests_stay_below_256_kb_and_a_larger_event_stays_with_an_error() {
+    let (database, bus) = (Database::migrated().await, RecordingBus::default());
     database
         .execute(&format!(
             "INSERT INTO event_outbox (id, detail_type, detail, created_at)
@@ -243,7 +244,7 @@ async fn requests_stay_below_256_kb_and_what_is_larger_stays_and_says_so() {
 }
 
 #[tokio::test]
-async fn each_entry_s_own_answer_counts_and_the_rest_of_its_request_is_published() {
+async fn each_entry_is_published_or_refused_by_its_own_answer() {
     let database = Database::migrated().await;
     events(&database, 1, 3).await;
     let failing = json!({
@@ -261,7 +262,7 @@ async fn each_entry_s_own_answer_counts_and_the_rest_of_its_request_is_published
 }
 
 #[tokio::test]
-async fn aws_s_own_client_puts_events_where_the_template_s_patterns_say() {
+async fn the_aws_client_s_events_match_the_template_s_patterns() {
     let (database, moto) = (Database::migrated().await, Moto::start().await);
     let rules = harness::template::rules();
     assert!(rules.len() >= 3, "{rules:?}");

@@ -1,4 +1,4 @@
-//! New incidents and changed services are told to the bus before the caller has its answer.
+//! Events of new incidents and changed services are published before the caller has its answer.
 
 use axum::Router;
 use axum::routing::post;
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 const ROUTE: &str = "/api/autonomous/error";
 const ERROR: &str = r#"{"error": {"message": "data loss"}}"#;
 
-/// A function with a bus behind this address, which has the time that a busy machine may take.
+/// A function with the bus at this address, and a publish budget that is enough on a busy machine.
 async fn lambda(function: &str, database: &Database, endpoint: &str) -> Lambda {
     lambda_within(function, database, endpoint, "5000").await
 }
@@ -33,7 +33,7 @@ async fn lambda_within(function: &str, database: &Database, endpoint: &str, budg
     .await
 }
 
-/// What the outbox holds of the one event: published, attempts, error.
+/// The one event in the outbox: published, attempts, error.
 async fn outbox(database: &Database) -> (bool, i32, Option<String>) {
     let rows = database.rows("SELECT published_at IS NOT NULL, attempts, last_error FROM event_outbox", &[]).await;
     assert_eq!(rows.len(), 1);
@@ -41,7 +41,7 @@ async fn outbox(database: &Database) -> (bool, i32, Option<String>) {
 }
 
 #[tokio::test]
-async fn a_new_incident_is_told_once_and_the_outbox_knows() {
+async fn a_new_incident_is_published_once_and_marked_in_the_outbox() {
     let (database, moto) = (Database::migrated().await, Moto::start().await);
     let lambda = lambda("report-error", &database, moto.url()).await;
     let (status, answer) = lambda.request("POST", ROUTE, Some(ERROR), false).await;
@@ -57,20 +57,20 @@ async fn a_new_incident_is_told_once_and_the_outbox_knows() {
 }
 
 #[tokio::test]
-async fn an_outage_is_told_as_a_change_an_incident_and_an_alert() {
+async fn an_outage_is_published_as_a_change_an_incident_and_an_alert() {
     let (target, moto) = (Target::start(Behaviour::Status(500)).await, Moto::start().await);
     let stack = TestStack::start().await;
     stack.apply(&[target.spec("shop", "production")]).await;
     let lambda = lambda("probe", &stack.database, moto.url()).await;
     lambda.invoke(super::lambda::scheduled_event()).await.unwrap();
-    let mut told: Vec<String> =
+    let mut published: Vec<String> =
         moto.events().await.iter().map(|event| event["detail-type"].as_str().unwrap().to_owned()).collect();
-    told.sort();
-    assert_eq!(told, ["AlertRaised", "IncidentOpened", "ServiceStateChanged"]);
+    published.sort();
+    assert_eq!(published, ["AlertRaised", "IncidentOpened", "ServiceStateChanged"]);
     assert_eq!(stack.database.count("event_outbox WHERE published_at IS NULL").await, 0);
 }
 
-/// A bus that answers every request like this.
+/// A bus that gives every request this answer.
 pub(crate) async fn bus(answer: Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -80,7 +80,7 @@ pub(crate) async fn bus(answer: Value) -> String {
 }
 
 #[tokio::test]
-async fn an_entry_that_the_bus_did_not_take_stays_in_the_outbox_with_its_reason() {
+async fn an_entry_that_the_bus_refuses_stays_in_the_outbox_with_its_error() {
     let database = Database::migrated().await;
     let failing = json!({
         "FailedEntryCount": 1,
@@ -92,7 +92,7 @@ async fn an_entry_that_the_bus_did_not_take_stays_in_the_outbox_with_its_reason(
 }
 
 #[tokio::test]
-async fn a_bus_that_is_down_or_hangs_costs_no_incident() {
+async fn a_bus_that_is_down_or_hangs_loses_no_incident() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hanging = format!("http://{}", silent.local_addr().unwrap());
     for endpoint in ["http://127.0.0.1:9".to_owned(), hanging] {

@@ -1,4 +1,4 @@
-//! Steps in an incident's life: each counts once, in whatever order and however many at once they come.
+//! An incident's lifecycle steps: each counts once, in any order and under concurrency.
 
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
@@ -10,7 +10,7 @@ use shared::model::{DeliveryKey, IncidentId, IncidentStatus, UpstreamGroup};
 use shared::store::lifecycle::{self, Agent, Arrival, Step, Taken, Target, Touched, change_incidents, find_earlier};
 use tokio::task::JoinSet;
 
-/// Minutes after an instant that has no meaning.
+/// Minutes after an arbitrary instant.
 fn at(minutes: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(minutes)
 }
@@ -28,8 +28,8 @@ fn step(key: &str) -> Step {
         as_of: None,
         action_type: "test_step".to_owned(),
         description: format!("step {key}"),
-        details: Map::from_iter([("told".to_owned(), json!(key))]),
-        note: Some(json!({"told": key})),
+        details: Map::from_iter([("key".to_owned(), json!(key))]),
+        note: Some(json!({"key": key})),
         keep_unknown: true,
         received_at: at(60),
     }
@@ -81,7 +81,7 @@ async fn status(database: &Database) -> String {
 }
 
 #[tokio::test]
-async fn a_resolved_incident_tells_by_whom_and_how_long_it_took() {
+async fn a_resolved_incident_records_who_resolved_it_and_how_long_it_took() {
     let database = with_incident("detected").await;
     assert!(changed(&database, Change::Resolve, &step("1")).await);
     let sql = "SELECT status::text, handled_by::text, resolved_at, extract(epoch FROM time_to_resolution)::float8,
@@ -94,7 +94,7 @@ async fn a_resolved_incident_tells_by_whom_and_how_long_it_took() {
     let audit: Value = database.value("SELECT to_jsonb(a) FROM agent_actions a").await;
     assert_eq!((&audit["agent_id"], &audit["agent_type"]), (&json!("test"), &json!("intake")));
     assert_eq!((&audit["action_type"], &audit["action_description"]), (&json!("test_step"), &json!("step 1")));
-    assert_eq!(audit["action_details"], json!({"told": "1", "changed": true, "stale": false, "to": "resolved"}));
+    assert_eq!(audit["action_details"], json!({"key": "1", "changed": true, "stale": false, "to": "resolved"}));
     let event: Value = database.value("SELECT to_jsonb(e) FROM event_outbox e").await;
     assert_eq!(
         (&event["detail_type"], &event["detail"]),
@@ -104,11 +104,11 @@ async fn a_resolved_incident_tells_by_whom_and_how_long_it_took() {
     let Event::IncidentResolved(resolved) = &events[0].event else { panic!("{events:?}") };
     assert_eq!((resolved.incident.application.as_str(), resolved.resolved_at), ("shop-INC-1", at(60)));
     let delivery: Value = database.value("SELECT to_jsonb(d) FROM inbound_deliveries d").await;
-    assert_eq!((&delivery["action_id"], &delivery["note"]), (&audit["id"], &json!({"told": "1"})));
+    assert_eq!((&delivery["action_id"], &delivery["note"]), (&audit["id"], &json!({"key": "1"})));
 }
 
 #[tokio::test]
-async fn each_status_goes_where_the_step_says_and_nowhere_else() {
+async fn each_step_makes_only_its_own_status_transition() {
     for (before, change, after, event) in [
         ("detected", Change::Resolve, "resolved", Some("IncidentResolved")),
         ("acknowledged", Change::Resolve, "resolved", Some("IncidentResolved")),
@@ -125,8 +125,8 @@ async fn each_status_goes_where_the_step_says_and_nowhere_else() {
         let database = with_incident(before).await;
         assert_eq!(changed(&database, change, &step("1")).await, event.is_some(), "{before} {change:?}");
         assert_eq!(status(&database).await, after, "{before} {change:?}");
-        let told = database.rows("SELECT detail_type FROM event_outbox", &[]).await;
-        assert_eq!(told.first().map(|row| row.get::<_, String>(0)).as_deref(), event, "{before} {change:?}");
+        let events = database.rows("SELECT detail_type FROM event_outbox", &[]).await;
+        assert_eq!(events.first().map(|row| row.get::<_, String>(0)).as_deref(), event, "{before} {change:?}");
         assert_eq!(database.count("agent_actions").await, 1, "noted on the timeline: {before} {change:?}");
     }
 }
@@ -162,23 +162,22 @@ async fn the_same_delivery_counts_once_and_the_first_answer_is_found_again() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_the_newest_word_changes_nothing() {
+async fn a_step_that_is_older_than_the_newest_changes_nothing() {
     let database = with_incident("detected").await;
-    let told_at = |key: &str, minute: i64| Step { as_of: Some(at(minute)), ..step(key) };
-    // It came back at 20, which was heard first, while it was open; the end at 10 belongs to the time before.
-    assert!(!changed(&database, Change::Reopen, &told_at("back", 20)).await);
-    let late = take(&database, Change::Resolve, &told_at("end", 10)).await.unwrap();
+    let as_of = |key: &str, minute: i64| Step { as_of: Some(at(minute)), ..step(key) };
+    // The reopening at 20 was received first, while it was open; the end at 10 is older, so stale.
+    assert!(!changed(&database, Change::Reopen, &as_of("back", 20)).await);
+    let late = take(&database, Change::Resolve, &as_of("end", 10)).await.unwrap();
     assert_eq!((late[0].changed, late[0].stale, status(&database).await.as_str()), (false, true, "detected"));
-    assert!(changed(&database, Change::Resolve, &told_at("end of the same instant", 20)).await);
-    assert!(!changed(&database, Change::Acknowledge, &told_at("late", 5)).await);
-    assert!(!changed(&database, Change::Reopen, &told_at("late too", 19)).await);
+    assert!(changed(&database, Change::Resolve, &as_of("end of the same instant", 20)).await);
+    assert!(!changed(&database, Change::Acknowledge, &as_of("late", 5)).await);
+    assert!(!changed(&database, Change::Reopen, &as_of("late too", 19)).await);
     assert!(changed(&database, Change::Reopen, &step("without a time")).await, "is always the newest");
-    let heard: DateTime<Utc> = database.value("SELECT upstream_changed_at FROM incidents").await;
-    assert_eq!(heard, at(20));
+    let newest: DateTime<Utc> = database.value("SELECT upstream_changed_at FROM incidents").await;
+    assert_eq!(newest, at(20));
 }
 
-/// What a step of the sixtieth minute does that was deferred and is stored now: whether it changed the incident, and
-/// whether it was stale.
+/// Replays a deferred step of the sixtieth minute: whether it changed the incident, and whether it was stale.
 async fn replay(database: &Database, change: lifecycle::Change, step: &Step) -> (bool, bool) {
     let store = database.store();
     let taken = store
@@ -191,7 +190,7 @@ async fn replay(database: &Database, change: lifecycle::Change, step: &Step) -> 
 
 #[tokio::test]
 async fn a_deferred_step_does_not_undo_the_step_that_came_after_it() {
-    // Both tell of one instant: that of the last error.
+    // Both steps are as of one instant: that of the last error.
     let of = |key: &str, received_at| Step { as_of: Some(at(50)), received_at, ..step(key) };
     for (newer, at_minute, replayed) in [
         (Change::Reopen, 61, (false, true)),
@@ -215,7 +214,7 @@ async fn a_deferred_step_does_not_undo_the_step_that_came_after_it() {
 }
 
 #[tokio::test]
-async fn a_deferred_end_does_not_close_what_came_again_after_it() {
+async fn a_deferred_resolution_does_not_close_an_incident_with_later_occurrences() {
     let seen = "UPDATE incidents SET last_seen_at = $1";
     let waiting = "INSERT INTO incident_occurrences (incident, occurrences, new_users, last_seen_at)
         SELECT id, 1, 0, $1 FROM incidents";
@@ -230,7 +229,7 @@ async fn a_deferred_end_does_not_close_what_came_again_after_it() {
         let database = with_incident("detected").await;
         database.rows(sql, &[&at(62)]).await;
         let kept = replay(&database, lifecycle::Change::Acknowledge, &step("deferred")).await;
-        assert_eq!(kept, (true, false), "somebody has seen it all the same");
+        assert_eq!(kept, (true, false), "an acknowledgement is not stale");
         assert!(changed(&database, Change::Resolve, &step("live")).await, "the clocks of two machines may differ");
     }
 }

@@ -66,7 +66,7 @@ async fn a_run_that_meets_a_lock_of_another_session_names_it_and_changes_nothing
         error.contains("nothing was changed: another session holds a lock on public.incidents (process"),
         "{error}"
     );
-    assert!(error.ends_with("try again when it has ended"), "{error}");
+    assert!(error.ends_with("retry when it has ended"), "{error}");
     database.execute("COMMIT").await;
     assert_eq!(snapshot(database.client()).await, before);
     assert_eq!(apply(&database.config()).await.unwrap(), all_files());

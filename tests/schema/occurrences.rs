@@ -1,4 +1,4 @@
-//! One incident, many occurrences: what is counted while its row is held, its samples, its people, and its coming back.
+//! One incident, many occurrences: counting while its row is locked, its samples, its users, and its reopening.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ async fn occurrences(database: &Database) -> i64 {
 }
 
 #[tokio::test]
-async fn while_somebody_holds_the_incident_its_repetitions_do_not_wait_and_are_counted_later() {
+async fn occurrences_of_a_locked_incident_do_not_wait_and_are_folded_later() {
     let database = Database::migrated().await;
     let store = database.store();
     write(&store, &[nth(0)]).await;
@@ -27,14 +27,14 @@ async fn while_somebody_holds_the_incident_its_repetitions_do_not_wait_and_are_c
         assert_eq!(write(&store, &[nth(number)]).await.len(), 1);
     }
     assert_eq!((occurrences(&database).await, database.count("incident_occurrences").await), (1, 5));
-    // Who reads the incident meanwhile is told of them too.
+    // Readers of the incident see them before they are folded.
     let incidents = store
         .run(|client| async move { shared::store::incidents::list(&client, &Default::default(), None, 10).await })
         .await
         .unwrap();
     let first = &incidents[0].summary;
     assert_eq!((first.occurrences, first.last_seen_at), (6, noon() + Duration::seconds(5)));
-    // A round that meets the holder leaves the incident alone.
+    // Folding skips a locked incident.
     fold(&store).await;
     assert_eq!(occurrences(&database).await, 1);
     database.execute("ROLLBACK").await;
@@ -44,7 +44,7 @@ async fn while_somebody_holds_the_incident_its_repetitions_do_not_wait_and_are_c
 }
 
 #[tokio::test]
-async fn the_next_report_that_gets_hold_of_the_incident_counts_what_was_left_beside_it() {
+async fn the_next_report_that_locks_the_incident_folds_the_waiting_occurrences() {
     let database = Database::migrated().await;
     let store = database.store();
     write(&store, &[nth(0)]).await;
@@ -59,7 +59,7 @@ async fn the_next_report_that_gets_hold_of_the_incident_counts_what_was_left_bes
 }
 
 #[tokio::test]
-async fn a_worse_report_waits_for_the_incident_so_that_its_severity_is_right_at_once() {
+async fn a_more_severe_report_waits_for_the_lock_and_raises_the_severity_at_once() {
     let database = Database::migrated().await;
     let store = database.store();
     write(&store, &[nth(0)]).await;
@@ -171,7 +171,7 @@ async fn many_at_once_open_an_incident_again_once() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_an_incident_goes_with_it() {
+async fn deleting_an_incident_deletes_its_rows() {
     let database = Database::migrated().await;
     let store = database.store();
     let mut first = nth(0);
@@ -189,7 +189,7 @@ async fn what_belongs_to_an_incident_goes_with_it() {
 }
 
 #[tokio::test]
-async fn what_was_left_beside_an_incident_that_was_being_resolved_opens_it_again() {
+async fn an_occurrence_that_was_counted_beside_a_resolution_reopens_the_incident() {
     let database = Database::migrated().await;
     let store = database.store();
     write(&store, &[nth(0)]).await;
@@ -201,7 +201,7 @@ async fn what_was_left_beside_an_incident_that_was_being_resolved_opens_it_again
     assert_eq!(database.count("incidents WHERE status = 'detected' AND occurrences = 2 AND reopen_count = 1").await, 1);
     assert_eq!(database.count("event_outbox WHERE detail_type = 'IncidentReopened'").await, 1);
     assert_eq!(database.count("agent_actions WHERE action_type = 'incident_reopened'").await, 1);
-    // What happened before the end does not.
+    // An occurrence before the resolution does not.
     let at = (noon() + Duration::seconds(60)).to_rfc3339();
     database.execute(&format!("BEGIN; UPDATE incidents SET status = 'resolved', resolved_at = '{at}'")).await;
     write(&store, &[nth(20)]).await;
@@ -211,7 +211,7 @@ async fn what_was_left_beside_an_incident_that_was_being_resolved_opens_it_again
 }
 
 #[tokio::test]
-async fn of_two_that_could_come_back_as_one_only_one_does_and_the_rest_is_counted() {
+async fn of_incidents_with_one_fingerprint_one_is_reopened_and_the_rest_are_counted() {
     let database = Database::migrated().await;
     let store = database.store();
     database
@@ -232,7 +232,7 @@ async fn of_two_that_could_come_back_as_one_only_one_does_and_the_rest_is_counte
 }
 
 #[tokio::test]
-async fn a_delivery_that_an_older_version_took_is_known() {
+async fn a_delivery_key_of_an_older_version_is_known() {
     let database = Database::migrated().await;
     let store = database.store();
     let first = nth(0);
@@ -250,7 +250,7 @@ async fn a_delivery_that_an_older_version_took_is_known() {
 }
 
 #[tokio::test]
-async fn the_first_sample_is_the_first_also_of_a_batch() {
+async fn the_first_sample_is_the_first_report_of_a_batch() {
     let database = Database::migrated().await;
     let batch: Vec<ClassifiedReport> = (0..100).map(nth).collect();
     write(&database.store(), &batch).await;
@@ -258,10 +258,10 @@ async fn the_first_sample_is_the_first_also_of_a_batch() {
 }
 
 #[tokio::test]
-async fn the_plans_that_are_kept_do_not_read_all_incidents_of_an_application() {
+async fn cached_plans_do_not_read_all_incidents_of_an_application() {
     let database = Database::migrated().await;
     let store = database.store();
-    // The first calls make the plans, on tables that are all but empty and were never looked at.
+    // The first calls make the plans, on almost empty tables without statistics.
     write(&store, &[nth(0)]).await;
     database
         .execute(
@@ -274,7 +274,7 @@ async fn the_plans_that_are_kept_do_not_read_all_incidents_of_an_application() {
     for number in 1..=20 {
         write(&store, &[nth(number)]).await;
     }
-    // A server process tells its statistics when it ends.
+    // A server process reports its statistics when it ends.
     store.close();
     let gone = "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()";
     database.wait_until(gone).await;

@@ -1,4 +1,4 @@
-//! What follows from what people do: the alerts of an incident, and what a silence muted.
+//! The effects of an operator's actions: on the alerts of an incident, and on notifications that a silence muted.
 
 use chrono::{DateTime, Duration, Utc};
 use harness::Database;
@@ -9,12 +9,12 @@ use shared::store::lifecycle::{Agent, Arrival, Step, Target, change_incidents};
 use shared::store::{silences, subjects};
 use uuid::Uuid;
 
-/// Minutes after an instant that has no meaning.
+/// Minutes after an arbitrary instant.
 fn at(minutes: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::minutes(minutes)
 }
 
-/// One incident of Sentry's group 4711 with an alert of each status, which of no other incident.
+/// Incidents of Sentry's groups 4711 and 4712, each with an alert of each status.
 async fn with_alerts() -> Database {
     let database = Database::migrated().await;
     let sql = "
@@ -63,7 +63,7 @@ async fn take(database: &Database, change: Change, minute: i64) {
     assert!(taken.await.unwrap().is_some());
 }
 
-/// Each alert's status, and whether it is to be told later; by name.
+/// Each alert's status, and whether its announcement is delayed; by name.
 async fn alerts(database: &Database, incident: &str) -> Vec<(String, bool)> {
     let sql = "SELECT status, announced_at IS NULL AND announce_at IS NOT NULL AND status = 'active' FROM alert_events
         WHERE service_name LIKE '% of ' || $1 ORDER BY service_name COLLATE \"C\"";
@@ -75,7 +75,7 @@ fn expected(all: [(&str, bool); 3]) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn the_alerts_of_an_incident_are_taken_and_end_with_it() {
+async fn the_alerts_of_an_incident_are_acknowledged_and_resolved_with_it() {
     let database = with_alerts().await;
     take(&database, Change::Note, 1).await;
     let before = expected([("acknowledged", false), ("active", true), ("resolved", false)]);
@@ -89,9 +89,9 @@ async fn the_alerts_of_an_incident_are_taken_and_end_with_it() {
     let times: i64 = database.count("alert_events WHERE service_name = 'active of INC-1' AND acknowledged_at = '2024-10-04 00:02Z' AND resolved_at = '2024-10-04 00:03Z'").await;
     assert_eq!(times, 1);
     take(&database, Change::Reopen, 4).await;
-    assert_eq!(alerts(&database, "INC-1").await, over, "whoever raises it again raises another");
+    assert_eq!(alerts(&database, "INC-1").await, over, "a reopened incident raises new alerts");
     assert_eq!(alerts(&database, "INC-2").await, before, "of another incident");
-    assert_eq!(database.count("event_outbox").await, 3, "the incident's own events tell it");
+    assert_eq!(database.count("event_outbox").await, 3, "only the incident's own events");
 }
 
 fn silence(from: i64, until: i64) -> Silence {
@@ -107,7 +107,7 @@ fn silence(from: i64, until: i64) -> Silence {
 }
 
 #[tokio::test]
-async fn what_a_silence_muted_is_due_when_it_is_ended_and_nothing_else_is() {
+async fn ending_a_silence_makes_only_its_muted_groups_due() {
     let database = Database::migrated().await;
     let store = database.store();
     let (now, coming) = (silence(0, 60), silence(30, 60));
@@ -147,7 +147,7 @@ async fn what_a_silence_muted_is_due_when_it_is_ended_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn a_key_leads_to_all_that_was_told_under_it() {
+async fn a_dedup_key_finds_every_subject_that_was_notified_under_it() {
     let database = Database::migrated().await;
     let alert = Uuid::new_v4();
     let sql = format!(
@@ -157,7 +157,7 @@ async fn a_key_leads_to_all_that_was_told_under_it() {
         SELECT key, subject, 'firing', told, '{{}}', now() - age * interval '1 minute', now()
         FROM (VALUES ('one', 'incident:INC-1', 'firing', 9), ('one', 'alert:{alert}', 'acknowledged', 9),
             ('one', 'incident:INC-3', NULL, 9), ('one', 'incident:INC-4', 'firing', 1),
-            ('two', 'incident:INC-2', 'firing', 9)) AS told (key, subject, told, age);
+            ('two', 'incident:INC-2', 'firing', 9)) AS member (key, subject, told, age);
         INSERT INTO notifications (id, event_id, channel, recipient, kind, group_key, dedup_key, content, next_attempt_at,
             created_at)
         SELECT gen_random_uuid(), gen_random_uuid(), 'pagerduty', 'default', 'firing', key, 'key ' || key, '{{}}', now(), now()
@@ -173,7 +173,7 @@ async fn a_key_leads_to_all_that_was_told_under_it() {
             found.iter().map(Subject::to_string).collect::<Vec<_>>()
         }
     };
-    // Not what nobody was told of, nor what began later.
+    // Neither a subject without a notification, nor one that began later.
     let then = Some(Utc::now() - Duration::minutes(5));
     let alert = format!("alert:{alert}");
     assert_eq!(found(&["key one"], then).await, [&alert, "incident:INC-1"]);

@@ -31,7 +31,7 @@ impl Numbers {
     }
 }
 
-/// One of fifty errors, told apart by letters: a fingerprint takes no notice of numbers.
+/// One of fifty errors that differ in letters: a fingerprint ignores numbers.
 fn message(number: usize) -> String {
     let letter = |number: usize| char::from(b'a' + u8::try_from(number).unwrap());
     format!("no {}{} in stock", letter(number / 10), letter(number % 10))
@@ -87,7 +87,7 @@ async fn eight_writers_over_the_same_fifty_errors_lose_nothing_and_count_nothing
     fold(&database.store()).await;
     let [deliveries, incidents, actions, events] = count_of_each_table(&database).await;
     assert_eq!((deliveries, incidents), (reports, 50));
-    // Each was opened once; what was told besides is that it became worse, each time that it did.
+    // Each was opened once; every other event is a raised severity.
     assert_eq!(database.count("event_outbox WHERE detail_type = 'IncidentOpened'").await, 50);
     assert_eq!(database.count("event_outbox WHERE detail_type = 'AlertEscalated'").await, events - 50);
     assert_eq!(database.count("agent_actions WHERE action_type = 'severity_raised'").await, events - 50);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::counters::{minute, refusals, refuse};
 
-/// Refusals of one kind in a minute, each from a network of its own; numbers tell the networks apart.
+/// Refusals of one kind in a minute, each from another network.
 fn scan(kind: &'static str, networks: Range<u16>, at: i64) -> Vec<Refusals> {
     let each = |number: u16| {
         let [high, low] = number.to_be_bytes();

@@ -8,7 +8,7 @@ use shared::store::{PoolSize, Store};
 /// The function's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What is swept.
+    /// The database that is swept.
     pub database: DatabaseConfig,
     /// Where events are published.
     pub bus: BusConfig,
@@ -40,13 +40,13 @@ impl App {
         Ok(Self::new(store, publisher))
     }
 
-    /// An App on a store and a publisher that are there already.
+    /// An App on this store and publisher.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher) -> Self {
         Self { store, publisher }
     }
 
-    /// Hangs up politely: the process is about to end.
+    /// Closes the connections: the process is about to end.
     pub fn close(&self) {
         self.store.close();
     }

@@ -1,12 +1,12 @@
-//! `dispatch`: what has to be caught up with, each minute.
+//! `dispatch`: retries and delayed work, each minute.
 //!
-//! - Trigger: EventBridge schedule `cron(* * * * ? *)`; the local stack does each second what can't wait. And an SQS queue
-//!   whose messages come 30 s after a service has changed ([`announce_for`]).
-//! - Guarantees: within a minute of its time an alert is announced that was kept back for a while, unless it is over by
-//!   then; the next step of an escalation is published, unless a person has reacted; an event that the bus did not take is published again;
-//!   counts that were left beside incidents in a storm are in them.
-//! - Idempotency key: none is needed. What one run has claimed, moved or deleted, another does not find; two at once share
-//!   the work. An event that is published twice (after a crash) has the same id.
+//! - Trigger: EventBridge schedule `cron(* * * * ? *)`; the local stack does the urgent part each second. And an SQS queue
+//!   whose messages arrive 30 s after a service has changed ([`announce_for`]).
+//! - Guarantees, within a minute: a delayed alert is announced when its time comes, unless it is resolved by then; the next
+//!   step of an escalation is published, unless it is acknowledged; an event that the bus refused is retried; occurrences
+//!   that were counted beside a locked incident are folded into it.
+//! - Idempotency key: none is needed. Each row is claimed, moved or deleted once; concurrent runs share the work. An event
+//!   that is published twice (after a crash) has the same id.
 
 pub mod app;
 
@@ -14,12 +14,12 @@ use anyhow::Context as _;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, Utc};
 use shared::publish::Published;
-use shared::store::escalations::Climbed;
+use shared::store::escalations::ClaimedEscalations;
 use shared::store::{alerts, chain, escalations, incidents};
 
 pub use app::App;
 
-/// A sweep works in pieces; this many at most, so that it ends well before the next one begins.
+/// The most batches of a sweep, so that it ends well before the next one begins.
 const FOLDS: usize = 50;
 const ESCALATIONS: usize = 20;
 
@@ -32,7 +32,7 @@ pub struct Sweep {
     pub announced: usize,
     /// Steps of escalations that were published.
     pub escalated: usize,
-    /// What became of the events that the bus had not taken.
+    /// The unpublished events: published now, or refused again.
     pub published: Published,
 }
 
@@ -41,12 +41,12 @@ pub struct Sweep {
 /// # Errors
 /// When the database can't be used; the next sweep does the rest.
 pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
-    // One that fails keeps no other from being done.
+    // A failed task does not prevent the others.
     let announced = announce(app, now).await;
     let escalated = escalate(app, now).await;
-    // Folding may find that an incident is back, or worse.
+    // Folding may reopen an incident, or raise its severity: before publishing.
     let folded = fold(app).await;
-    // As of now: what was refused a moment ago is due at once.
+    // As of now: an event that was refused a moment ago is due at once.
     let published = publish(app, Utc::now().max(now)).await;
     let sweep = Sweep { announced: announced?, escalated: escalated?, published: published?, folded: folded? };
     let Sweep { folded, announced, escalated, published } = sweep;
@@ -54,7 +54,7 @@ pub async fn handle(app: &App, now: DateTime<Utc>) -> anyhow::Result<Sweep> {
     Ok(sweep)
 }
 
-/// Counts what was left beside the incidents; returns how many incidents changed.
+/// Folds the occurrences that were counted beside locked incidents; returns how many incidents changed.
 ///
 /// # Errors
 /// When the database can't be used.
@@ -62,9 +62,9 @@ pub async fn fold(app: &App) -> anyhow::Result<u64> {
     let mut folded = 0;
     for _ in 0..FOLDS {
         let piece = app.store.run(|client| async move { incidents::fold_occurrences(&client).await });
-        let some = piece.await.context("count what was left beside the incidents")?;
+        let some = piece.await.context("fold occurrences")?;
         folded += some;
-        // What comes meanwhile in a storm is the next second's.
+        // Occurrences that arrive meanwhile are left to the next sweep.
         if some < incidents::FOLD_LIMIT {
             break;
         }
@@ -72,8 +72,8 @@ pub async fn fold(app: &App) -> anyhow::Result<u64> {
     Ok(folded)
 }
 
-/// Announces the alerts whose time has come: these messages, each about a service that has changed, say that there may be
-/// one. When it can't be done they come again.
+/// Announces the due alerts: each message, about a service that has changed, says that there may be one. After a failure the
+/// queue retries the messages.
 pub async fn announce_for(app: &App, batch: SqsEvent, now: DateTime<Utc>) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
     if let Err(error) = announce(app, now).await {
@@ -83,7 +83,7 @@ pub async fn announce_for(app: &App, batch: SqsEvent, now: DateTime<Utc>) -> Sqs
     response
 }
 
-/// Announces the alerts whose time has come; returns how many.
+/// Announces the due alerts; returns how many.
 ///
 /// # Errors
 /// When the database can't be used.
@@ -108,21 +108,21 @@ pub async fn escalate(app: &App, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let mut escalated = 0;
     for _ in 0..ESCALATIONS {
         let piece = app.store.run(|client| async move { escalations::claim_due(&client, now).await });
-        let Climbed { looked, told } = piece.await.context("escalate")?;
-        app.publisher.publish(&told).await;
-        escalated += told.len();
-        // Those that only ended, or wait, are no sign that no other is due.
-        if looked < escalations::CLAIM_LIMIT {
+        let ClaimedEscalations { due, events } = piece.await.context("escalate")?;
+        app.publisher.publish(&events).await;
+        escalated += events.len();
+        // Due escalations that only ended, or wait, count too: there may be more.
+        if due < escalations::CLAIM_LIMIT {
             break;
         }
     }
     Ok(escalated)
 }
 
-/// Publishes what the bus has not taken so far; returns what came of it.
+/// Publishes the unpublished events of the outbox.
 ///
 /// # Errors
 /// When the database can't be used.
 pub async fn publish(app: &App, now: DateTime<Utc>) -> anyhow::Result<Published> {
-    app.publisher.sweep(now).await.context("publish what the bus has not taken")
+    app.publisher.sweep(now).await.context("publish the outbox")
 }

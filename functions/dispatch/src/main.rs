@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| handle(app, event.payload).await)).await
 }
 
-/// A queue's messages, or the minute.
+/// Handles a batch of the queue, or the minute's schedule.
 async fn handle(app: &App, event: Value) -> Result<Value, Diagnostic> {
     if event.get("Records").is_some() {
         let batch: SqsEvent = serde_json::from_value(event).map_err(|error| failed("UnknownEvent", error.into()))?;

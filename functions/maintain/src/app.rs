@@ -35,7 +35,7 @@ impl App {
         Ok(Self::new(store))
     }
 
-    /// An App on a store that is open already.
+    /// An App on this store.
     #[must_use]
     pub fn new(store: Store) -> Self {
         Self { store }

@@ -1,7 +1,7 @@
 //! How long rows are kept. Pure.
 //!
 //! Operators decide in `system_config`, as `{"value": DAYS}`. A value that is no whole number of days, or out of its
-//! bounds, is ignored with a warning: the default holds.
+//! bounds, is ignored with a warning: the default applies.
 //!
 //! | Key | Days | At least | What |
 //! |---|---|---|---|
@@ -10,12 +10,12 @@
 //! | `security_event_retention_days` | 90 | 1 | requests that were refused |
 //! | `report_key_retention_days` | 30 | 30 | delivery keys of reports |
 //! | `step_key_retention_days` | 90 | 90 | delivery keys of steps |
-//! | `published_event_retention_days` | 30 | 1 | events that are on the bus |
-//! | `notification_retention_days` | 90 | 30 | notifications that are over, and their groups |
+//! | `published_event_retention_days` | 30 | 1 | published events |
+//! | `notification_retention_days` | 90 | 30 | notifications without an open problem, and their groups |
 //! | `silence_retention_days` | 90 | 1 | silences that have ended |
 //! | `check_in_retention_days` | 400 | 1 | the last check-in of a job |
-//! | `intake_counter_retention_days` | 90 | 1 | what came in, by hour |
-//! | `quota_counter_retention_days` | 40 | 32 | what applications sent, by quota |
+//! | `intake_counter_retention_days` | 90 | 1 | intake counters, by hour |
+//! | `quota_counter_retention_days` | 40 | 32 | quota counters of applications |
 
 use std::collections::BTreeMap;
 
@@ -23,15 +23,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use shared::store::deliveries::{KEEP_REPORTS, KEEP_STEPS};
 
-/// Longer than that is for ever.
+/// The upper bound: practically for ever.
 const MOST_DAYS: i64 = 10_000;
 
 /// How long the rows of a task are kept.
 #[derive(Debug, Clone, Copy)]
 pub enum Keep {
-    /// As long as this setting says.
+    /// For the days of this setting.
     As(&'static Setting),
-    /// This long.
+    /// For a fixed time.
     For(TimeDelta),
 }
 
@@ -40,9 +40,9 @@ pub enum Keep {
 pub struct Setting {
     /// Its key.
     pub key: &'static str,
-    /// The days that hold where no operator has decided.
+    /// The default in days.
     pub default: i64,
-    /// No fewer days than these: something needs the rows until then.
+    /// The lower bound in days: something needs the rows until then.
     pub least: i64,
 }
 
@@ -58,22 +58,22 @@ pub const CHECKS: Setting = Setting::new("check_retention_days", 30, 1);
 pub const ROLLUPS: Setting = Setting::new("rollup_retention_days", 400, 1);
 /// Requests that were refused.
 pub const SECURITY_EVENTS: Setting = Setting::new("security_event_retention_days", 90, 1);
-/// Keys of reports: a sender may send a report again for as long, and it must count once.
+/// Delivery keys of reports: a sender may retry a report for as long, and it must count once.
 pub const REPORT_KEYS: Setting =
     Setting::new("report_key_retention_days", KEEP_REPORTS.num_days(), KEEP_REPORTS.num_days());
-/// Keys of steps: likewise.
+/// Delivery keys of steps: likewise.
 pub const STEP_KEYS: Setting = Setting::new("step_key_retention_days", KEEP_STEPS.num_days(), KEEP_STEPS.num_days());
-/// Events that are on the bus.
+/// Published events.
 pub const PUBLISHED_EVENTS: Setting = Setting::new("published_event_retention_days", 30, 1);
-/// Notifications: an event is known by them for as long as a queue and its dead letters may deliver it, 28 days.
+/// Notifications: they deduplicate an event for as long as a queue and its dead letters may deliver it, 28 days.
 pub const NOTIFICATIONS: Setting = Setting::new("notification_retention_days", 90, 30);
 /// Silences that have ended.
 pub const SILENCES: Setting = Setting::new("silence_retention_days", 90, 1);
 /// Jobs that send no check-ins any more. Some jobs run once a year.
 pub const CHECK_INS: Setting = Setting::new("check_in_retention_days", 400, 1);
-/// What came in, by hour.
+/// Intake counters, by hour.
 pub const INTAKE_COUNTERS: Setting = Setting::new("intake_counter_retention_days", 90, 1);
-/// What applications sent: the month's quota is counted from the first day of the month.
+/// Quota counters: the month's quota is counted from the first day of the month.
 pub const QUOTA_COUNTERS: Setting = Setting::new("quota_counter_retention_days", 40, 32);
 
 const ALL: [&Setting; 11] = [
@@ -96,7 +96,7 @@ pub fn keys() -> [&'static str; ALL.len()] {
     ALL.map(|setting| setting.key)
 }
 
-/// What operators have decided, where it is valid.
+/// The operators' valid settings.
 #[derive(Debug, Default)]
 pub struct KeepTimes(BTreeMap<&'static str, i64>);
 
@@ -114,7 +114,7 @@ impl KeepTimes {
                 }
                 None => tracing::warn!(
                     key,
-                    "{key} in system_config is not {{\"value\": DAYS}} with {} to {MOST_DAYS} days: {} days hold",
+                    "{key} in system_config is not {{\"value\": DAYS}} with {} to {MOST_DAYS} days: {} days apply",
                     setting.least,
                     setting.default
                 ),
@@ -123,7 +123,7 @@ impl KeepTimes {
         Self(days)
     }
 
-    /// What is older than this instant is deleted.
+    /// Rows that are older than this instant are deleted.
     #[must_use]
     pub fn before(&self, keep: Keep, now: DateTime<Utc>) -> DateTime<Utc> {
         now - match keep {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_decides_within_the_bounds_and_the_default_holds_otherwise() {
+    fn a_setting_within_the_bounds_overrides_the_default() {
         for (setting, value, days) in [
             (&CHECKS, json!({"value": 7}), 7),
             (&CHECKS, json!({"value": 10_000}), 10_000),

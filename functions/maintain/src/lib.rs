@@ -1,10 +1,9 @@
-//! `maintain`: deletes what has been kept long enough. The one home of retention: no other function deletes by age.
+//! `maintain`: retention. Deletes rows by age; no other function does.
 //!
 //! - Trigger: EventBridge schedule, each ten minutes ([`is_due`]). Without parameters.
-//! - Guarantees: a run deletes in batches of [`BATCH`] rows, in turn for each task, and begins none after its deadline;
-//!   what it does not reach is the next run's. A task that fails stops no other. While `agent_kill_switch` is on, nothing
-//!   is deleted.
-//! - Idempotency key: none is needed. Two runs at once share the work: each skips what the other has locked.
+//! - Guarantees: a run deletes in batches of [`BATCH`] rows, in turn for each task, and begins none after its deadline; the
+//!   next run continues. A failed task does not stop the others. While `agent_kill_switch` is on, nothing is deleted.
+//! - Idempotency key: none is needed. Concurrent runs share the work: each skips the rows that the other has locked.
 //!
 //! Steps: [`keep`] (how long: `system_config`, pure) → `tasks` (what: one file per task) → `shared::store::retention` (SQL).
 
@@ -46,7 +45,7 @@ pub fn is_due(tick: DateTime<Utc>) -> bool {
 /// One run, which begins no batch after `until`.
 ///
 /// # Errors
-/// When a task failed, or the database can't be used; the next run does the rest. The other tasks are done all the same.
+/// When a task failed, or the database can't be used; the next run retries. The other tasks still run.
 pub async fn handle(app: &App, now: DateTime<Utc>, until: Instant) -> anyhow::Result<Run> {
     let switch = app.store.run(|client| async move { settings::find_stopping_switch(&client).await });
     if switch.await.context("read the switches")?.as_deref() == Some(KILL_SWITCH) {
@@ -57,14 +56,14 @@ pub async fn handle(app: &App, now: DateTime<Utc>, until: Instant) -> anyhow::Re
     let keep_times = KeepTimes::read(found.await.context("read how long rows are kept")?);
     let mut run = Run::default();
     let failed = delete_in_turn(app, &keep_times, (now, until), &mut run).await;
-    tracing::info!(deleted = ?run.deleted, is_done = run.is_done, "deleted what has been kept long enough");
+    tracing::info!(deleted = ?run.deleted, is_done = run.is_done, "deleted expired rows");
     if let Some((task, error)) = failed.into_iter().next() {
         return Err(error).with_context(|| format!("task {task}"));
     }
     Ok(run)
 }
 
-/// A batch of each task in turn, until none is left or the time is over; so no task waits for another's backlog.
+/// Deletes a batch of each task in turn, until nothing is left or the deadline; so no task waits for another's backlog.
 async fn delete_in_turn(
     app: &App,
     keep_times: &KeepTimes,

@@ -10,10 +10,10 @@ use serde_json::Value;
 use shared::config::Environment;
 use shared::telemetry;
 
-/// No batch begins in the last part of an invocation: one takes 5 s at most, and is tried once more on a fresh connection.
+/// No batch begins in the last part of an invocation: one takes 5 s at most, and is retried once on a fresh connection.
 const RESERVE: Duration = Duration::from_secs(15);
 
-/// How long a run takes where the runtime names no deadline (`cargo lambda watch`).
+/// The time budget of a run where the runtime gives no deadline (`cargo lambda watch`).
 const WITHOUT_DEADLINE: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]

@@ -88,10 +88,10 @@ pub fn of(ended: Ended<'_>) -> CheckRecord {
         certificate: certificate.filter(|_| !maintenance),
         renewed,
         state_changed: decision.as_ref().filter(|it| it.changed).map(|it| state_changed(service, it, at)),
-        standing: decision.map(|Decision { after, held_by, .. }| StandingRecord {
+        standing: decision.map(|Decision { after, suppressed_by, .. }| StandingRecord {
             after,
             decided_slot: decided.and_then(|(slot, _)| slot),
-            held_by,
+            held_by: suppressed_by,
         }),
     }
 }

@@ -43,18 +43,18 @@ impl App {
         let store = Store::new(&config.database, "watchkeeper-replay", PoolSize::LAMBDA)
             .context("DATABASE_URL can't be used")?;
         let publisher = Publisher::new(store.clone(), config.bus);
-        // Without a place of deferral: what can't be stored now stays in the queue.
+        // Without deferral: what can't be stored now stays in the queue.
         let intake = Intake::new(store, publisher, IntakeConfig::default());
         Ok(Self { intake, wait_for_report: Self::WAIT_FOR_REPORT })
     }
 
-    /// An App on an intake without a place of deferral, for a queue that keeps its order: no report comes after its step.
+    /// An App on an intake without deferral, for an ordered queue: no report arrives after its step.
     #[must_use]
     pub fn in_order(intake: Intake) -> Self {
         Self { intake, wait_for_report: TimeDelta::zero() }
     }
 
-    /// Hangs up politely: the process is about to end.
+    /// Closes the connections: the process is about to end.
     pub fn close(&self) {
         self.intake.close();
     }

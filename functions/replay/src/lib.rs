@@ -2,11 +2,12 @@
 //!
 //! - Trigger: the SQS queue that the bus puts `ReportDeferred` into, in batches.
 //! - Guarantees: a message leaves the queue only when all of its records are stored. While the database is unavailable they are
-//!   tried each two seconds until the invocation ends, and then all messages come again; one that can never be stored fails alone, and SQS puts it aside when it has come too often.
-//! - Idempotency key: each record's own (a delivery key; of signs of life the later one holds): a message that comes
-//!   twice counts once.
-//! - Order: that of the times at which records came, within a batch. A step that comes before the report of its incident
-//!   waits for it for 23 hours ([`App::WAIT_FOR_REPORT`]), and is then kept without an incident.
+//!   retried each two seconds until the invocation ends; then the queue retries all messages. A message that can never be stored
+//!   fails alone, and SQS moves it to the dead letters after its last retry.
+//! - Idempotency key: each record's own (a delivery key; of check-ins and heartbeats the later one wins): a message that is
+//!   delivered twice counts once.
+//! - Order: by the records' times of arrival, within a batch. A step whose incident is not known yet is retried for 23 hours
+//!   ([`App::WAIT_FOR_REPORT`]), and is then kept without an incident.
 //!
 //! Steps: [`app`] → [`message`] (a body to records, pure) → `shared::defer::settle` (the write) → the failures.
 
@@ -26,20 +27,20 @@ pub use app::App;
 /// No statement is begun in the last part of an invocation: one may take 10 s (5 s and one retry), and a batch ends.
 const RESERVE: Duration = Duration::from_secs(20);
 
-/// How long what has to wait is left alone within an invocation. Outside it the queue delivers it again after six minutes.
+/// The pause between retries within an invocation. Afterwards the queue retries each six minutes.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The messages of a batch that were not stored, by their ids.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// They have to come again: the database did not take all of their records.
+    /// To be retried: the database did not store all of their records.
     pub waiting: Vec<String>,
     /// They can never be stored.
     pub refused: Vec<String>,
 }
 
-/// Stores the records of a batch by this deadline, and names the messages that SQS delivers again: those that wait, and
-/// those that can never be stored, which it sets aside in the end.
+/// Stores the records of a batch by this deadline, and names the failed messages, which SQS retries: also those that can
+/// never be stored, which it moves to the dead letters in the end.
 pub async fn handle(app: &App, batch: SqsEvent, deadline: SystemTime) -> SqsBatchResponse {
     let Failed { waiting, refused } = replay(app, batch, deadline).await;
     let mut response = SqsBatchResponse::default();
@@ -47,7 +48,7 @@ pub async fn handle(app: &App, batch: SqsEvent, deadline: SystemTime) -> SqsBatc
     response
 }
 
-/// As [`handle`], for a queue that separates the two.
+/// As [`handle`], for a queue that treats the two differently.
 pub async fn replay(app: &App, batch: SqsEvent, deadline: SystemTime) -> Failed {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let until = Instant::now() + left.saturating_sub(RESERVE);
@@ -67,14 +68,14 @@ pub async fn replay(app: &App, batch: SqsEvent, deadline: SystemTime) -> Failed 
             }
         }
     }
-    let settled = settle_patiently(app, &records, until).await;
+    let settled = settle_with_retries(app, &records, until).await;
     let now = Utc::now();
     let mut settled = records.iter().zip(settled).map(|(record, settled)| app.in_time(record, settled, now));
     let mut waiting = 0_usize;
     for (id, count) in messages {
-        let (later, refused) = look_at(&id, settled.by_ref().take(count));
+        let (later, refused) = count_unsettled(&id, settled.by_ref().take(count));
         waiting += later;
-        // One that waits comes again in any case, and is refused when all others of its records are stored.
+        // A message with a waiting record is retried; it is refused once its other records are stored.
         match (later, refused) {
             (0, 0) => {}
             (0, _) => failed.refused.push(id),
@@ -86,13 +87,13 @@ pub async fn replay(app: &App, batch: SqsEvent, deadline: SystemTime) -> Failed 
         taken,
         waiting,
         failed = count,
-        "{taken} deferred records came, {waiting} wait on; {count} messages failed"
+        "received {taken} deferred records, {waiting} of them still wait; {count} messages failed"
     );
     failed
 }
 
-/// Stores the records, again and again while the database is unavailable: most outages are shorter than an invocation.
-async fn settle_patiently(app: &App, records: &[Deferred], until: Instant) -> Vec<Settled> {
+/// Stores the records, with retries while the database is unavailable: most outages are shorter than an invocation.
+async fn settle_with_retries(app: &App, records: &[Deferred], until: Instant) -> Vec<Settled> {
     let mut settled = settle(&app.intake, records, until, app.wait_for_report).await;
     while settled.iter().any(Settled::is_later) && Instant::now() + PAUSE < until {
         tokio::time::sleep(PAUSE).await;
@@ -102,7 +103,7 @@ async fn settle_patiently(app: &App, records: &[Deferred], until: Instant) -> Ve
 }
 
 impl App {
-    /// What became of a record, after a step that may have come before its report was made to wait.
+    /// The result for a record: a step whose report may still arrive is retried.
     fn in_time(&self, record: &Deferred, settled: Settled, now: DateTime<Utc>) -> Settled {
         match settled {
             Settled::Unknown if now - record.received_at() < self.wait_for_report => Settled::Later(None),
@@ -112,8 +113,8 @@ impl App {
     }
 }
 
-/// How many of a message's records have to wait, and how many will never be stored. Logs why.
-fn look_at(id: &str, settled: impl Iterator<Item = Settled>) -> (usize, usize) {
+/// How many of a message's records are retried, and how many can never be stored. Logs why.
+fn count_unsettled(id: &str, settled: impl Iterator<Item = Settled>) -> (usize, usize) {
     let (mut later, mut refused) = (0, 0);
     for settled in settled {
         match settled {
@@ -121,7 +122,7 @@ fn look_at(id: &str, settled: impl Iterator<Item = Settled>) -> (usize, usize) {
             Settled::Later(reason) => {
                 later += 1;
                 if let (1, Some(error)) = (later, reason) {
-                    tracing::warn!(message.id = id, error = %chain(&error), "message {id} has to come again");
+                    tracing::warn!(message.id = id, error = %chain(&error), "message {id} is retried later");
                 }
             }
             Settled::Refused(error) => {

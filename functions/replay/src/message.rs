@@ -5,10 +5,10 @@ use shared::defer::Deferred;
 use shared::defer::json::{self, Unreadable};
 use shared::defer::packing::{self, UnpackError};
 
-/// The one event that belongs into our queue.
+/// The only event in this queue.
 const DETAIL_TYPE: &str = "ReportDeferred";
 
-/// Why a message can't be understood: never to be tried again.
+/// Why a message can't be parsed: a retry is pointless.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// Its body is no event.
@@ -17,7 +17,7 @@ pub enum MessageError {
     /// It is another event.
     #[error("the message is not {DETAIL_TYPE}")]
     OtherEvent,
-    /// It holds no records that we can read.
+    /// Its records can't be parsed.
     #[error("the event can't be read")]
     Detail(#[from] UnpackError),
 }
@@ -42,7 +42,7 @@ mod tests {
     const EVENT: &str = include_str!("../fixtures/report-deferred.json");
 
     #[test]
-    fn the_event_of_the_bus_gives_its_reports() {
+    fn the_event_s_reports_are_parsed() {
         let records = records(EVENT).unwrap();
         let [Deferred::Report(first), Deferred::Report(second)] = records.as_slice() else { panic!("{records:?}") };
         assert_eq!([&first.message, &second.message], ["Database connection failed", "cut \u{FFFD}"]);
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_messages_are_refused() {
         for (body, why) in [
             (String::new(), "no event"),
             ("nonsense".into(), "no event"),

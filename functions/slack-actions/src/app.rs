@@ -16,7 +16,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where changes are published.
     pub bus: BusConfig,
-    /// `SLACK_SIGNING_SECRET`: what Slack signs with; without it the route is closed.
+    /// `SLACK_SIGNING_SECRET`: verifies Slack's signature; without it the route is closed.
     pub signing_secret: Option<SecretString>,
 }
 
@@ -38,7 +38,7 @@ pub struct App {
     pub(crate) publisher: Publisher,
     pub(crate) watch: Watch,
     pub(crate) signing_secret: Option<SecretString>,
-    /// How long the database gets.
+    /// The time budget of the database.
     pub(crate) patience: Duration,
 }
 
@@ -58,19 +58,19 @@ impl App {
         Ok(Self::new(store, publisher, watch, config.signing_secret))
     }
 
-    /// An App with means that are there already.
+    /// An App on these dependencies.
     #[must_use]
     pub fn new(store: Store, publisher: Publisher, watch: Watch, signing_secret: Option<SecretString>) -> Self {
         Self { store, publisher, watch, signing_secret, patience: Self::PATIENCE }
     }
 
-    /// The same with at least this time for the database.
+    /// The same with at least this budget for the database.
     #[must_use]
     pub fn with_store_budget(self, budget: Duration) -> Self {
         Self { patience: self.patience.max(budget), ..self }
     }
 
-    /// Writes down what is left and hangs up politely: the process is about to end.
+    /// Flushes the counters and closes the connections: the process is about to end.
     pub async fn close(&self) {
         self.watch.flush().await;
         self.store.close();

@@ -1,11 +1,11 @@
 //! `slack-actions`: the buttons of our Slack messages.
 //!
 //! - Trigger: `POST /webhooks/slack`, the app's request URL for interactivity (API Gateway's HTTP API, or the local stack).
-//! - Guarantees: nothing is parsed before Slack's signature over the raw bytes is verified; what was answered with 200 is
-//!   committed; a click counts once. The message itself is changed by `notify`, on the event of the change.
-//! - Idempotency key: from signed content: the click's time, its button, what it is about, and whose it is.
+//! - Guarantees: nothing is parsed before Slack's signature over the raw bytes is verified; a click that is answered with 200
+//!   is committed, and counts once. `notify` updates the message, on the event of the change.
+//! - Idempotency key: from signed content: the click's time, button, subject and user.
 //!
-//! Slack waits for three seconds, and shows the person a failure for any other answer than 200.
+//! Slack waits for three seconds, and shows the user a failure for any other answer than 200.
 //!
 //! Steps: [`signature`] → [`payload`] (a form to clicks) → `shared::store::reactions` → answer.
 
@@ -42,7 +42,7 @@ async fn receive(State(app): State<App>, request: Request) -> Result<StatusCode,
 }
 
 impl App {
-    /// The body, if Slack has signed it. What is refused is noted.
+    /// The body, if Slack's signature is valid. A refusal is recorded.
     async fn authentic(&self, parts: &Parts, body: Body, now: DateTime<Utc>) -> Result<Bytes, ApiError> {
         let Some(secret) = &self.signing_secret else {
             tracing::error!("refused a click: SLACK_SIGNING_SECRET is not set, so nothing can be verified");
@@ -52,7 +52,7 @@ impl App {
         self.watch.authentic("Slack's clicks", parts, body, verify, now).await
     }
 
-    /// Does what the button says, and publishes the event.
+    /// Acknowledges or resolves the subject, and publishes the event.
     async fn take(&self, click: Click, now: DateTime<Utc>) -> Result<(), ApiError> {
         let Click { delivery_key, action, subject, by } = click;
         let agent = Agent::new("slack-actions", "operator");
@@ -68,7 +68,7 @@ impl App {
                 tracing::info!(%subject, by, ?action, changed = event.is_some(), "{action:?} of {subject} by {by}");
                 self.publisher.publish(event.as_slice()).await;
             }
-            Reacted::Over => tracing::info!(%subject, by, "{subject} is over already"),
+            Reacted::Over => tracing::info!(%subject, by, "{subject} is already resolved"),
             Reacted::Unknown => tracing::warn!(%subject, by, "{subject} is not known"),
         }
         Ok(())

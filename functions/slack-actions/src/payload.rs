@@ -1,5 +1,5 @@
-//! From a form to clicks: the field `payload` holds JSON of type `block_actions`. Whatever else Slack sends (a shortcut, a
-//! check of the certificate) holds none; any field may be missing or of another type.
+//! From a form to clicks: the field `payload` holds JSON of type `block_actions`. Other payloads of Slack's (a shortcut, a
+//! certificate check) are ignored; any field may be missing or of another type.
 
 use serde_json::{Value, json};
 use shared::http::{ApiError, read_json};
@@ -14,11 +14,11 @@ const CLICKS: usize = 20;
 /// A click on one of our buttons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Click {
-    /// Tells it from every other.
+    /// Makes it idempotent.
     pub delivery_key: DeliveryKey,
     /// What the button does.
     pub action: Action,
-    /// To what.
+    /// The incident or alert.
     pub subject: Subject,
     /// `slack:ann`.
     pub by: String,
@@ -61,7 +61,7 @@ fn click(button: &Value, user: &Value) -> Option<Click> {
 
 fn name_of(user: &Value) -> &str {
     let names = ["username", "name", "id"].iter().filter_map(|key| user[*key].as_str());
-    names.map(str::trim).find(|name| !name.is_empty()).unwrap_or("somebody")
+    names.map(str::trim).find(|name| !name.is_empty()).unwrap_or("unknown")
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_click_is_read_with_who_made_it() {
+    fn a_click_is_parsed_with_its_person() {
         let clicks = clicks(&form(&payload())).unwrap();
         assert_eq!(clicks.len(), 1);
         assert_eq!((clicks[0].action, clicks[0].by.as_str()), (Action::Acknowledge, "slack:ann"));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn each_click_has_a_key_of_its_own() {
+    fn each_click_has_its_own_delivery_key() {
         let key = |change: &dyn Fn(&mut Value)| {
             let mut payload = payload();
             change(&mut payload);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_click_on_our_buttons_is_passed_over() {
+    fn other_payloads_are_ignored() {
         for change in [
             &(|payload: &mut Value| payload["type"] = "shortcut".into()) as &dyn Fn(&mut Value),
             &|payload| payload["actions"] = Value::Null,
@@ -138,7 +138,7 @@ mod tests {
         for (user, name) in [
             (json!({"id": "U0CA5", "username": " "}), "U0CA5"),
             (json!({"name": "ann.b"}), "ann.b"),
-            (json!(null), "somebody"),
+            (json!(null), "unknown"),
         ] {
             assert_eq!(name_of(&user), name);
         }

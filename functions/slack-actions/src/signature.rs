@@ -8,14 +8,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 pub use shared::signature::SignatureError;
 
-/// A request that is older than this, or younger, is refused.
+/// The most that a request's timestamp may differ from now.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 const VERSION: &str = "v0";
 
-/// Verifies the request's signature, in constant time, and then that it is of now.
+/// Verifies the request's signature, in constant time, and then its timestamp.
 ///
 /// # Errors
-/// When there is none, it is not of this body and time, or the time is not now.
+/// When it is missing, does not match the body and timestamp, or the timestamp is stale.
 pub fn verify(
     secret: &SecretString,
     headers: &HeaderMap,
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn slack_s_own_example_is_verified() {
+    fn slack_s_documented_example_is_verified() {
         assert_eq!(sign(&SecretString::from(SECRET), TIMESTAMP, BODY.as_bytes()), SIGNATURE);
         for later in [0, 300, -300] {
             assert_eq!(check(Some(SIGNATURE), Some(TIMESTAMP), BODY, later), Ok(()), "{later}");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn invalid_and_stale_signatures_are_refused() {
         let bare = &SIGNATURE[3..];
         for (signature, timestamp, body, later, refused) in [
             (None, Some(TIMESTAMP), BODY, 0, SignatureError::Missing),

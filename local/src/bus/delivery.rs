@@ -1,5 +1,5 @@
-//! Hands messages to their functions: so many at a time for each queue as its function takes, each batch as Lambda would
-//! hand it over. What a run before has left comes first.
+//! Delivers messages to their functions: with each queue's concurrency and batch size, in the form that Lambda uses. Events of
+//! an earlier run are delivered first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use super::queue::{Failure, Message, Next, Queue};
 use super::{Consumer, LocalBus, NotTaken};
 use crate::journal::Journal;
 
-/// After a batch of a queue that keeps its order has failed, its next turn comes after this time.
+/// The pause of an ordered queue after a failed batch.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Running deliveries. Dropping them stops them at once; what was under way comes again after the next start.
+/// The running workers. Dropping them stops them at once; unfinished events are delivered again after the next start.
 pub struct Delivery {
     stop: watch::Sender<bool>,
     workers: JoinSet<()>,
 }
 
 impl Delivery {
-    /// What is being delivered when the stack stops gets this long.
+    /// The time budget of running deliveries when the stack stops.
     const LAST: Duration = Duration::from_millis(500);
 
     pub(super) fn start(bus: &LocalBus, consumers: &BTreeMap<&str, Arc<dyn Consumer>>) -> anyhow::Result<Self> {
@@ -56,13 +56,13 @@ impl Delivery {
         Ok(Self { stop, workers })
     }
 
-    /// Begins nothing new, lets end what is being delivered, and keeps the rest for the next start.
+    /// Starts no delivery, waits for the running ones, and keeps the rest for the next start.
     pub async fn stop(mut self) {
         // Fails only when everything has ended already.
         let _ = self.stop.send(true);
         let all = async { while self.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(Self::LAST, all).await.is_err() {
-            tracing::warn!("an event was still being delivered; it comes again after the next start");
+            tracing::warn!("an event was still being delivered; it is delivered again after the next start");
         }
     }
 }
@@ -95,14 +95,14 @@ impl Worker {
         }
     }
 
-    /// Whether a message of the batch has to come again.
+    /// Delivers a batch; whether a message of it is retried.
     async fn deliver(&self, batch: Vec<Message>) -> bool {
         let places: Vec<_> = batch.iter().map(|message| &message.kept).collect();
         let events = match self.journal.read(&places).await {
             Ok(events) => events,
             Err(error) => {
-                tracing::error!(%error, "the journal can't be read; its events come again: {error}");
-                return self.push_all_back(batch, Failure::Named).await;
+                tracing::error!(%error, "the journal can't be read; its events are retried: {error}");
+                return self.retry_all(batch, Failure::Named).await;
             }
         };
         let mut readable = Vec::new();
@@ -114,9 +114,7 @@ impl Worker {
         }
         match self.hand_over(&readable).await {
             Some(not_taken) => self.settle(readable, &not_taken).await,
-            None => {
-                self.push_all_back(readable.into_iter().map(|(message, _)| message).collect(), Failure::Silent).await
-            }
+            None => self.retry_all(readable.into_iter().map(|(message, _)| message).collect(), Failure::Silent).await,
         }
     }
 
@@ -136,14 +134,14 @@ impl Worker {
             self.journal.delivered(segment, events).await;
             self.queue.taken(events);
         }
-        self.push_all_back(again, Failure::Named).await
+        self.retry_all(again, Failure::Named).await
     }
 
-    /// Whether there was one.
-    async fn push_all_back(&self, batch: Vec<Message>, failure: Failure) -> bool {
+    /// Retries these messages, with a back-off; whether there was one.
+    async fn retry_all(&self, batch: Vec<Message>, failure: Failure) -> bool {
         let has_failed = !batch.is_empty();
         for message in batch {
-            if let Next::Over(message) = self.queue.push_back(message, failure) {
+            if let Next::Over(message) = self.queue.retry(message, failure) {
                 let events = self.journal.read(&[&message.kept]).await;
                 let event = events.ok().and_then(|events| events.into_iter().next()?.ok()).unwrap_or_default();
                 self.set_aside(&message, &event, &format!("{} did not take it", self.queue.settings.function)).await;
@@ -157,31 +155,31 @@ impl Worker {
         self.queue.taken(1);
     }
 
-    /// The messages that were not taken; none = there was no answer that makes sense.
+    /// The messages that were not taken; none = there was no valid answer.
     async fn hand_over(&self, batch: &[(Message, Value)]) -> Option<NotTaken> {
         let mut event = SqsEvent::default();
         event.records = batch.iter().map(|(message, event)| message.as_sqs(event)).collect();
         let (consumer, timeout) = (Arc::clone(&self.consumer), self.queue.settings.timeout);
         let deadline = SystemTime::now() + timeout;
-        // A task of its own, so that a panic in it is no end of ours. It ends with this set.
+        // In its own task, which isolates a panic. It ends with this set.
         let mut task = JoinSet::new();
         task.spawn(async move { consumer.consume(event, deadline).await });
         let function = &self.queue.settings.function;
         let not_taken = match tokio::time::timeout(timeout, task.join_next()).await {
             Ok(Some(Ok(not_taken))) => not_taken,
             Ok(_) => {
-                tracing::error!(function, "{function} crashed; its events come again");
+                tracing::error!(function, "{function} crashed; its events are retried");
                 return None;
             }
             Err(_) => {
-                tracing::error!(function, "{function} ran out of time; its events come again");
+                tracing::error!(function, "{function} exceeded its timeout; its events are retried");
                 return None;
             }
         };
-        // As AWS reads it: an answer that names a message that was not there is no answer.
+        // As in AWS: an answer that names a message outside the batch is invalid.
         let is_known = |id: &String| batch.iter().any(|(message, _)| message.id.to_string() == *id);
-        let makes_sense = not_taken.again.iter().chain(&not_taken.refused).all(is_known);
-        makes_sense.then_some(not_taken)
+        let is_valid = not_taken.again.iter().chain(&not_taken.refused).all(is_known);
+        is_valid.then_some(not_taken)
     }
 }
 
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_function_takes_for_too_long_is_set_aside_for_people() {
+    async fn an_event_that_fails_for_too_long_is_set_aside_for_an_operator() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path()).unwrap();
         let mut routes = Routes::ours().unwrap();
@@ -237,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_function_that_is_missing_is_named_at_the_start() {
+    async fn a_missing_function_is_an_error_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         let bus = LocalBus::new(Journal::open(folder.path()).unwrap()).unwrap();
         let Err(error) = bus.serve(&BTreeMap::new()) else { unreachable!("it should fail") };

@@ -1,13 +1,13 @@
 //! The local bus: takes events as EventBridge does, routes them by the rules of `template.yaml`, and hands them to the
 //! functions as their queues would, in batches whose messages fail one by one.
 //!
-//! - `pattern`: which events a rule matches (pure). `template`: rules, queues and functions, as they are deployed (pure).
-//! - `queue`: what waits for a function: where it stands in the journal. `delivery`: hands it over until it is taken.
+//! - `pattern`: which events a rule matches (pure). `template`: the deployed rules, queues and functions (pure).
+//! - `queue`: the messages that wait for a function. `delivery`: delivers and retries them.
 //!
-//! Invariants: an event is taken only when it is safe in the journal; it leaves the journal only when its function has
-//! taken it, or after as long as AWS would try (then it is set aside for an operator). So it may come twice after a crash:
-//! every consumer knows an event by its id. Deferred records wait for the database however long it is unavailable, and are
-//! handed over in the order in which they came.
+//! Invariants: an event is accepted only when it is safe in the journal; it leaves the journal only when its function has
+//! taken it, or after as long as AWS would retry (then it is set aside for an operator). Delivery is at least once: every
+//! consumer is idempotent by the event's id. Deferred records wait for the database without a limit, and are delivered in
+//! their order of arrival.
 //!
 //! Users: the local stack.
 
@@ -36,12 +36,12 @@ pub use delivery::Delivery;
 use queue::Queue;
 use template::Routes;
 
-/// The messages of a batch that a function has not taken, by their ids.
+/// The messages of a batch that a function did not take, by their ids.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct NotTaken {
-    /// They come again.
+    /// To be retried.
     pub again: BTreeSet<String>,
-    /// They are set aside for an operator.
+    /// To be set aside for an operator.
     pub refused: BTreeSet<String>,
 }
 
@@ -52,9 +52,9 @@ impl From<SqsBatchResponse> for NotTaken {
     }
 }
 
-/// A function of ours that reads a queue.
+/// A function that reads a queue.
 pub trait Consumer: Send + Sync {
-    /// Handles these messages by this deadline, and names those that it has not taken.
+    /// Handles these messages by this deadline, and names those that it did not take.
     fn consume(&self, batch: SqsEvent, deadline: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>>;
 }
 
@@ -62,8 +62,8 @@ impl Consumer for notify::App {
     fn consume(&self, batch: SqsEvent, _: SystemTime) -> Pin<Box<dyn Future<Output = NotTaken> + Send + '_>> {
         Box::pin(async {
             let response = notify::receive(self, batch).await;
-            // The next events are received meanwhile, also while a channel hangs.
-            scheduler::send_beside(self.clone(), Utc::now());
+            // In the background: a channel that hangs does not delay the next events.
+            scheduler::spawn_send(self.clone(), Utc::now());
             response.into()
         })
     }
@@ -95,13 +95,13 @@ struct Inner {
 }
 
 impl LocalBus {
-    /// Its queue keeps the order: a step must not be stored before the report of its incident.
+    /// Its queue is ordered: a step must not be stored before the report of its incident.
     const IN_ORDER: &str = "ReplayFunction";
 
-    /// A bus with the rules of the template. What it takes waits until [`LocalBus::serve`].
+    /// A bus with the rules of the template. Its events wait until [`LocalBus::serve`].
     ///
     /// # Errors
-    /// When the template has a rule that is not understood.
+    /// When the template has a rule that the local bus does not support.
     pub fn new(journal: Arc<Journal>) -> anyhow::Result<Self> {
         Ok(Self::with_routes(journal, Routes::ours()?))
     }
@@ -114,7 +114,7 @@ impl LocalBus {
         Self(Arc::new(Inner { queues: routes.queues.iter().map(queue).collect(), journal, routes }))
     }
 
-    /// Hands what was taken, and what a run before has left, to these functions, each by its name in the template.
+    /// Delivers events, also those of an earlier run, to these functions, each by its name in the template.
     ///
     /// # Errors
     /// When a function is missing.
@@ -122,7 +122,7 @@ impl LocalBus {
         Delivery::start(self, consumers)
     }
 
-    /// Keeps events for their queues, and puts them there.
+    /// Stores events in the journal, then adds them to their queues.
     async fn take(self, queued: Vec<QueuedEvent>) -> Result<(), BusError> {
         let kept = self.0.journal.keep(&queued).await.map_err(|error| BusError::Refused(chain(&error)))?;
         for kept in kept {
@@ -134,7 +134,7 @@ impl LocalBus {
         Ok(())
     }
 
-    /// Puts what a run before has left into its queues.
+    /// Adds the events of an earlier run to their queues.
     async fn enqueue_left(&self) {
         let mut without_queue = Vec::new();
         let hand_on = |kept: Kept| match self.0.queues.get(&kept.queue) {
@@ -144,12 +144,12 @@ impl LocalBus {
         self.0.journal.find_left(hand_on).await;
         for kept in without_queue {
             let event = self.0.journal.read(&[&kept]).await.ok().and_then(|events| events.into_iter().next()?.ok());
-            // Left by a run whose template had another queue.
+            // Of a run whose template had another queue.
             self.0.journal.refuse(&kept, &event.unwrap_or_default(), "there is no such queue any more").await;
         }
     }
 
-    /// This entry for each queue that it goes to; or why it is refused.
+    /// This entry for each queue that it matches; or why it is refused.
     fn route(&self, entry: &Entry, now: DateTime<Utc>) -> Result<Vec<QueuedEvent>, String> {
         let event = event_of(entry, now)?;
         let queues = self.0.routes.of(&event).into_iter();
@@ -163,7 +163,7 @@ impl LocalBus {
             tracing::debug!(target: HAPPENED, detail_type = &*entry.detail_type, detail = &*entry.detail, "taken by the bus");
             taken.push(self.route(entry, now).map(|events| queued.extend(events)));
         }
-        // In a task of its own: a publisher that gives up must not leave half of it undone.
+        // In its own task, which completes although the publisher gives up.
         match tokio::spawn(self.clone().take(queued)).await {
             Ok(kept) => kept.map(|()| taken),
             Err(_) => Err(BusError::Refused("the bus has ended".to_owned())),
@@ -171,11 +171,11 @@ impl LocalBus {
     }
 }
 
-/// Since when an event lies in its queue.
+/// When an event was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Arrival {
     Now,
-    /// A run before has taken it.
+    /// In an earlier run.
     Before,
 }
 
@@ -192,7 +192,7 @@ impl Transport for LocalBus {
     }
 }
 
-/// The event as EventBridge hands it on.
+/// The event in EventBridge's form.
 fn event_of(entry: &Entry, now: DateTime<Utc>) -> Result<Value, String> {
     let detail: Value = serde_json::from_str(&entry.detail).map_err(|_| "MalformedDetail: it is no JSON".to_owned())?;
     if !detail.is_object() {

@@ -2,8 +2,8 @@
 //!
 //! A pattern is an object whose fields the event must all have; a list names the values that a field may have. Values are
 //! compared as JSON (300 is not 300.0), upper and lower case count, and of a list in the event one element is enough. Every
-//! operator (`prefix`, `anything-but`, `$or` and others) is refused at the start: a rule that we would read differently
-//! from AWS must not pass for one that works.
+//! operator (`prefix`, `anything-but`, `$or` and others) is refused at the start: no rule may match here differently from
+//! AWS.
 
 use serde_json::{Map, Value};
 

@@ -1,5 +1,5 @@
-//! What waits for a function: where each event stands in the journal. A message that failed waits longer each time, beside
-//! the others, which it delays no more than that. Where the order counts, it comes again before them.
+//! A function's queue: each message is the place of an event in the journal. A failed message is retried with an exponential
+//! back-off and does not block the others; in an ordered queue it stays the first.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,28 +14,28 @@ use uuid::Uuid;
 use super::{Arrival, Kept, template};
 use crate::postgres::LOG_TARGET;
 
-/// A message comes again after this time at first, and after this one at last.
+/// The first and the longest back-off.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A queue of the template.
 pub(super) struct Queue {
     pub(super) settings: template::Queue,
-    /// Whether messages are handed over in the order in which they came: those that defer records for the database.
+    /// Whether messages are delivered in their order of arrival: those that defer records for the database.
     pub(super) keeps_order: bool,
     opened: Instant,
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
 
-/// When a message is due, then its place among others.
+/// When a message is due, then its place in the order.
 type Turn = (Instant, (u64, u64));
 
 #[derive(Default)]
 struct Waiting {
     messages: BTreeMap<Turn, Message>,
     pushed: u64,
-    /// Messages that are not taken yet: those that wait here, and those that are being handed over.
+    /// Messages that are not taken yet: waiting ones, and those in delivery.
     untaken: usize,
 }
 
@@ -44,29 +44,29 @@ struct Waiting {
 pub(super) struct Message {
     pub(super) id: Uuid,
     pub(super) kept: Kept,
-    /// How often it was handed out.
+    /// How often it was delivered.
     receives: u32,
     /// Since when it fails.
     failing_since: Option<Instant>,
-    /// A batch with it ended in no answer at all: it comes alone.
+    /// A batch with it had no valid answer: it is delivered alone.
     is_suspect: bool,
 }
 
-/// Why a message comes again.
+/// Why a message is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Its function says so.
+    /// Its function named it.
     Named,
-    /// There was no answer, or none that makes sense.
+    /// There was no valid answer.
     Silent,
 }
 
-/// What becomes of a message that failed.
+/// What happens to a failed message.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// It waits for its next turn.
+    /// It waits for its retry.
     Waits,
-    /// It had turns enough.
+    /// It had its last retry.
     Over(Message),
 }
 
@@ -76,7 +76,7 @@ impl Queue {
         Self { settings, keeps_order, opened, waiting, arrived }
     }
 
-    /// A new message; the queue's delay begins now, or has passed.
+    /// Adds a message; the queue's delay begins now, or has passed.
     pub(super) fn push(&self, kept: Kept, arrival: Arrival) {
         let delay = if arrival == Arrival::Now { self.settings.delay } else { Duration::ZERO };
         let message = Message { id: Uuid::new_v4(), kept, receives: 0, failing_since: None, is_suspect: false };
@@ -86,8 +86,8 @@ impl Queue {
         }
     }
 
-    /// A message that has failed. Deferred records wait for the database as long as it takes.
-    pub(super) fn push_back(&self, mut message: Message, failure: Failure) -> Next {
+    /// Retries a failed message. Deferred records wait for the database without a limit.
+    pub(super) fn retry(&self, mut message: Message, failure: Failure) -> Next {
         let now = Instant::now();
         let since = *message.failing_since.get_or_insert(now);
         let waits_for_ever = self.keeps_order && failure == Failure::Named;
@@ -96,13 +96,13 @@ impl Queue {
         }
         message.is_suspect |= failure == Failure::Silent;
         let wait = FIRST_WAIT.saturating_mul(1 << message.receives.saturating_sub(1).min(10)).min(LONGEST_WAIT);
-        // Between a half and all of it, so that what failed together does not come together for ever.
+        // Jitter, between a half and all of it: messages that failed together are not retried together.
         let spread = f64::from(message.id.as_bytes()[0]) / 510.0;
         self.insert(message, now + wait.mul_f64(0.5 + spread), 0);
         Next::Waits
     }
 
-    /// So many messages are taken, or set aside.
+    /// Counts messages that are taken, or set aside.
     pub(super) fn taken(&self, messages: usize) {
         let mut waiting = self.waiting();
         waiting.untaken = waiting.untaken.saturating_sub(messages);
@@ -117,7 +117,7 @@ impl Queue {
         let is_first = waiting.untaken == 0;
         waiting.untaken += new;
         waiting.pushed += 1;
-        // By its place in the journal, at once: the first one is the first one again after it has failed.
+        // Ordered: by the place in the journal, due at once, so a failed message stays the first.
         let turn = if self.keeps_order { (self.opened, message.kept.position()) } else { (due, (waiting.pushed, 0)) };
         waiting.messages.insert(turn, message);
         drop(waiting);
@@ -135,7 +135,7 @@ impl Queue {
                 let next = waiting.messages.first_key_value().map(|((due, _), _)| *due);
                 if !batch.is_empty() {
                     if next.is_some() {
-                        // For another worker.
+                        // Wake another worker.
                         self.arrived.notify_one();
                     }
                     return batch;

@@ -1,5 +1,5 @@
-//! The ways of events, as `template.yaml` lays them: rule, queue, function. Read from the same file that is deployed, so
-//! that nothing here can differ from it. Pure.
+//! The routes of events in `template.yaml`: rule, queue, function. Parsed from the deployed file, so that the local bus can't
+//! differ from it. Pure.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use serde_norway::Value as Yaml;
 
 use super::pattern::Pattern;
 
-/// What is deployed.
+/// The deployed template.
 const TEMPLATE: &str = include_str!("../../../template.yaml");
 
-/// What the bus does with an event.
+/// The rules of the bus.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Routes {
     pub(crate) rules: Vec<Rule>,
     pub(crate) queues: Vec<Queue>,
 }
 
-/// Which events go where.
+/// The rules and the queues.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rule {
     pub(crate) pattern: Pattern,
@@ -27,18 +27,18 @@ pub(crate) struct Rule {
     pub(crate) queues: Vec<String>,
 }
 
-/// A queue, and who reads it.
+/// A queue, and the function that reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Queue {
     /// Its name in the template.
     pub(crate) name: String,
     /// The function's name in the template.
     pub(crate) function: String,
-    /// How long a message lies there before it is read.
+    /// The delay before a message is delivered.
     pub(crate) delay: Duration,
-    /// A message that has failed for this long is set aside: as often as AWS would hand it out, at its intervals.
+    /// A message that has failed for this long is set aside: the receive count of AWS, times its interval.
     pub(crate) patience: Duration,
-    /// What the function gets at most, at once, how often at the same time, and for how long.
+    /// The function's batch size, concurrency and timeout.
     pub(crate) batch: usize,
     pub(crate) concurrency: usize,
     pub(crate) timeout: Duration,
@@ -48,7 +48,7 @@ impl Routes {
     /// Those of our own template.
     ///
     /// # Errors
-    /// When it has a rule that we don't understand.
+    /// When it has a rule that the local bus does not support.
     pub(crate) fn ours() -> anyhow::Result<Self> {
         Self::parse(TEMPLATE).context("template.yaml")
     }
@@ -69,7 +69,7 @@ impl Routes {
         Ok(routes)
     }
 
-    /// Each queue once that this event goes to.
+    /// The queues that this event goes to, each once.
     pub(crate) fn of<'a>(&'a self, event: &Value) -> Vec<&'a str> {
         let rules = self.rules.iter().filter(|rule| rule.pattern.matches(event));
         let mut queues: Vec<&str> = rules.flat_map(|rule| rule.queues.iter().map(String::as_str)).collect();
@@ -94,7 +94,7 @@ impl Rule {
 }
 
 impl Queue {
-    /// What the function gets at once where the template names no number.
+    /// The batch size where the template has none.
     const BATCH: u64 = 10;
 
     fn read(template: &Value, name: &str) -> anyhow::Result<Self> {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_that_we_can_not_follow_is_an_error() {
+    fn an_unsupported_rule_is_an_error() {
         let rule = "Resources: {R: {Type: 'AWS::Events::Rule', Properties: {EventPattern: {source: [a]}, Targets: ";
         for (targets, problem) in [
             ("[{Arn: !GetAtt Q.Arn}]", "rule R, queue Q"),

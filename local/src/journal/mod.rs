@@ -1,12 +1,12 @@
-//! The journal: the bus's memory on this machine's disk. An event is safe (`fsync`) before its publisher has an answer, and
-//! survives a crash of this process and of the machine, until its function has taken it.
+//! The journal: the bus's storage on disk. An event is synced (`fsync`) before its publisher gets an answer, and survives a
+//! crash of the process and of the machine, until its function has taken it.
 //!
 //! - `record`: one line per event, with its checksum (pure). `segments`: the files.
-//! - `writer`: appends, one `fsync` for all callers that wait. `state`: how many events wait in which segment.
+//! - `writer`: appends; one `fsync` for a batch of callers. `state`: how many events wait in which segment.
 //!
 //! Invariants: a segment is deleted only when each of its events is delivered, or set aside in `refused.jsonl`; nothing is
-//! appended to a segment of another run. What was delivered may be delivered again after a crash, since only whole segments
-//! are deleted. One process at a time: the data directory's lock sees to that.
+//! appended to a segment of another run. Delivery is at least once: only whole segments are deleted, so events may be delivered
+//! again after a crash. One process at a time: the data directory's lock guarantees it.
 //!
 //! Users: the local bus.
 
@@ -31,12 +31,12 @@ use segments::{Chunk, Folder, Line};
 use state::State;
 use writer::{Append, Command, Place, Writer};
 
-/// How large the journal may become.
+/// The size limits of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// All of its files together; beyond that nothing is taken.
+    /// Of all files together; beyond that events are refused.
     pub total_bytes: u64,
-    /// A segment that has reached this is followed by another.
+    /// Of a segment; after that a new one is begun.
     pub segment_bytes: u64,
 }
 
@@ -46,16 +46,16 @@ impl Default for Limits {
     }
 }
 
-/// A journal in a folder of its own. Dropping it ends its writer; what it holds stays.
+/// A journal in its own folder. Dropping it ends its writer; its files stay.
 pub struct Journal {
     folder: Folder,
     state: Arc<State>,
     commands: mpsc::Sender<Command>,
-    /// Segments of another run, until they are read.
+    /// Segments of an earlier run, until they are read.
     left: Mutex<BTreeSet<u64>>,
 }
 
-/// An event that is safe: where it stands, and the queue that it goes to.
+/// A synced event: its place in the journal, and its queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) segment: u64,
@@ -64,17 +64,17 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Its place among all events of the journal, in the order in which they were taken.
+    /// Its position in the journal's order of arrival.
     pub(crate) fn position(&self) -> (u64, u64) {
         (self.segment, self.line.at)
     }
 }
 
-/// Why the journal does not take something.
+/// Why the journal refuses events.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum JournalError {
     #[error(
-        "the journal (the data directory's `journal`) is full: it holds {bytes} bytes, and is emptied once the database is back"
+        "the journal (the data directory's `journal`) is full: it holds {bytes} bytes, and is emptied once the database is available"
     )]
     Full { bytes: u64 },
     #[error(
@@ -86,10 +86,10 @@ pub(crate) enum JournalError {
 }
 
 impl Journal {
-    /// Callers that wait beyond the group that is being written; further ones wait for their turn here.
+    /// The most callers that wait for the next batch; further ones block.
     const WAITING: usize = 1_024;
 
-    /// Opens the journal in this folder, which is made if there is none. What a run before has left waits to be found.
+    /// Opens the journal in this folder, which is created if absent. [`Self::find_left`] returns the events of an earlier run.
     ///
     /// # Errors
     /// When the folder can't be used.
@@ -97,14 +97,14 @@ impl Journal {
         Self::open_within(folder, Limits::default())
     }
 
-    /// The same, of another size.
+    /// The same, with other limits.
     ///
     /// # Errors
     /// When the folder can't be used.
     pub fn open_within(folder: &Path, limits: Limits) -> anyhow::Result<Arc<Self>> {
         let problem = || format!("open the journal {}", folder.display());
         let folder = Folder::make(folder).with_context(problem)?;
-        let (left, bytes) = folder.look().with_context(problem)?;
+        let (left, bytes) = folder.scan().with_context(problem)?;
         let next_number = left.last().map_or(1, |last| last.saturating_add(1));
         if !left.is_empty() {
             tracing::warn!(bytes, "events of the last run wait in the journal");
@@ -115,14 +115,14 @@ impl Journal {
         Ok(Arc::new(Self { folder, state, commands, left: Mutex::new(left) }))
     }
 
-    /// Where events are kept for an operator that no function takes.
+    /// The file with the events that no function takes, for an operator.
     #[must_use]
     pub fn refused(&self) -> PathBuf {
         self.folder.refused()
     }
 
-    /// Returns when the events are safe: from now on they are delivered, be it after a restart. Not to be given up
-    /// half-way: what was written then would wait for the next start.
+    /// Returns when the events are synced: then they are delivered, if necessary after a restart. Not cancel-safe: the events of a
+    /// dropped call would wait for the next start.
     pub(crate) async fn keep(&self, events: &[QueuedEvent]) -> Result<Vec<Kept>, JournalError> {
         if events.is_empty() {
             return Ok(Vec::new());
@@ -149,7 +149,7 @@ impl Journal {
         }
     }
 
-    /// These events, each as its consumer reads it.
+    /// Reads these events, in their consumer's form.
     pub(crate) async fn read(&self, kept: &[&Kept]) -> io::Result<Vec<Result<Value, LineError>>> {
         let (folder, places) = (self.folder.clone(), kept.iter().map(|it| (it.segment, it.line)).collect::<Vec<_>>());
         let events = blocking(move || {
@@ -163,14 +163,14 @@ impl Journal {
         Ok(events.await?.into_iter().map(|event| event.map(|queued| queued.event)).collect())
     }
 
-    /// Hands on, once, each event that a run before has left, in the order in which they were taken.
+    /// Passes on each event of an earlier run, once, in the order of arrival.
     pub(crate) async fn find_left(&self, mut hand_on: impl FnMut(Kept)) {
         let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
         for segment in left {
             match self.find_in(segment, &mut hand_on).await {
                 Ok(()) if self.state.is_over(segment) => self.tidy(segment).await,
                 Ok(()) => {}
-                // A file that can't be read must not hold up the others.
+                // An unreadable file does not block the others.
                 Err(error) => {
                     tracing::error!(segment, %error, "segment {segment} of the journal can't be read: {error}")
                 }
@@ -197,7 +197,7 @@ impl Journal {
         }
     }
 
-    /// So many events of this segment are delivered.
+    /// Counts delivered events of this segment.
     pub(crate) async fn delivered(&self, segment: u64, events: usize) {
         if self.state.delivered(segment, events) {
             self.tidy(segment).await;
@@ -205,16 +205,16 @@ impl Journal {
     }
 
     async fn tidy(&self, segment: u64) {
-        // When the writer has ended, what is left is delivered again after the next start, which is harmless.
+        // When the writer has ended, the segment is delivered again after the next start: idempotent.
         let _ = self.commands.send(Command::Tidy(segment)).await;
     }
 
-    /// Keeps an event for an operator that can't be delivered.
+    /// Sets aside, for an operator, an event that can't be delivered.
     pub(crate) async fn refuse(&self, kept: &Kept, event: &Value, reason: &str) {
         let line = json!({ "at": Utc::now(), "reason": reason, "queue": kept.queue, "event": event });
         match self.set_aside(vec![line.to_string()]).await {
             Ok(()) => self.delivered(kept.segment, 1).await,
-            // It stays where it is, and comes again after the next start.
+            // It stays in its segment, and is delivered again after the next start.
             Err(error) => tracing::error!(%error, "an event can't be set aside: {error}"),
         }
     }

@@ -1,7 +1,7 @@
 //! A line of the journal: the checksum of a JSON document, and the document. Pure.
 //!
 //! `89abcdef {"kind":"event","queue":"Notices","event":{…}}`: eight hexadecimal digits of the CRC-32 of what follows the
-//! space. Versions before the bus carried deferred records wrote those as lines of their own
+//! space. Earlier versions wrote deferred records as separate lines
 //! (`{"kind":"report_deferred","report":{…}}`, or `step`, `check_in`, `beat`): such a line is read as the event
 //! `ReportDeferred` that holds the record.
 
@@ -22,7 +22,7 @@ const DEFERRED_QUEUE: &str = "DeferredReports";
 /// Checksum and space.
 const HEAD_BYTES: usize = 9;
 
-/// An event that the bus has taken, on its way to one queue.
+/// An event that the bus accepted, for one queue.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QueuedEvent {
     /// The queue's name in the template.
@@ -31,7 +31,7 @@ pub(crate) struct QueuedEvent {
     pub(crate) event: Value,
 }
 
-/// Why a line gives no event.
+/// Why a line is not a valid event.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineError {
     #[error("the line does not fit its checksum")]
@@ -42,12 +42,12 @@ pub(crate) enum LineError {
     Json(#[from] Unreadable),
     #[error("the record's kind is unknown")]
     Kind,
-    /// The parser's own words are left out: they show what it holds.
+    /// Without the parser's message, which may contain data of the record.
     #[error("the record has an unknown shape")]
     Shape,
 }
 
-/// The line of an event, its end included.
+/// The line of an event, with the line end.
 pub(super) fn line_of(queued: &QueuedEvent) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Fields<'a> {
@@ -63,7 +63,7 @@ pub(super) fn line_of(queued: &QueuedEvent) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The event in a line, whether or not its end is there: what fits its checksum is whole.
+/// The event in a line, with or without the line end: the checksum proves that it is complete.
 pub(super) fn event_in(line: &[u8]) -> Result<QueuedEvent, LineError> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let (head, text) = line.split_at_checked(HEAD_BYTES).ok_or(LineError::Checksum)?;
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_or_changed_line_is_known_by_its_checksum() {
+    fn the_checksum_detects_a_torn_or_changed_line() {
         let whole = line_of(&event()).unwrap();
         for end in 0..whole.len() - 1 {
             assert!(matches!(event_in(&whole[..end]), Err(LineError::Checksum)), "cut at {end}");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_anything_else_is_no_event() {
+    fn other_lines_are_refused() {
         for text in [
             "",
             "{",

@@ -1,6 +1,6 @@
 //! The journal's files: numbered segments, appended to at one end and deleted at the other, and what was set aside.
 //!
-//! All of it blocks: callers are on a thread for that.
+//! Blocking: to be called on a blocking thread.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{LINE_BYTES, LineError, QueuedEvent, event_in};
 
-/// What one reading gives at most: bounded memory.
+/// The most bytes of one read: bounded memory.
 const CHUNK_LINES: usize = 100;
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
@@ -21,11 +21,11 @@ pub(super) struct Folder(PathBuf);
 /// Some lines of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// The events: the queue of each, and where its line stands.
+    /// The events: the queue of each, and the place of its line.
     pub(super) events: Vec<(String, Line)>,
     /// Lines that are no event, and why.
     pub(super) unreadable: Vec<(Vec<u8>, LineError)>,
-    /// Bytes at the end that were never completely written, so that no caller was answered that they are safe.
+    /// The bytes of an incomplete last line, whose caller got no answer.
     pub(super) torn: usize,
     /// Where the next chunk begins.
     pub(super) next: u64,
@@ -33,7 +33,7 @@ pub(super) struct Chunk {
     pub(super) is_last: bool,
 }
 
-/// Where a line stands in its segment.
+/// The place of a line in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) at: u64,
@@ -41,7 +41,7 @@ pub(super) struct Line {
 }
 
 impl Folder {
-    /// Makes the folder if there is none. Only its owner may enter: it holds reports.
+    /// Creates the folder if absent. Only its owner has access: it contains reports.
     pub(super) fn make(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         if let Some(parent) = path.parent() {
@@ -50,8 +50,8 @@ impl Folder {
         Ok(Self(path.to_owned()))
     }
 
-    /// The numbers of the segments that are there, and the bytes of all files. A segment that holds nothing is deleted.
-    pub(super) fn look(&self) -> io::Result<(BTreeSet<u64>, u64)> {
+    /// The numbers of the segments that are there, and the bytes of all files. An empty segment is deleted.
+    pub(super) fn scan(&self) -> io::Result<(BTreeSet<u64>, u64)> {
         let (mut numbers, mut bytes) = (BTreeSet::new(), 0);
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
@@ -66,14 +66,14 @@ impl Folder {
         Ok((numbers, bytes))
     }
 
-    /// A new segment. The folder is synced, so that its name is as safe as what it will hold.
+    /// Creates a segment. The folder is synced, so that its name survives a crash, too.
     pub(super) fn create(&self, number: u64) -> io::Result<File> {
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.segment(number))?;
         sync(&self.0)?;
         Ok(file)
     }
 
-    /// Deletes a segment; how many bytes it had. One that comes back after a crash is delivered again, which is harmless.
+    /// Deletes a segment; returns its bytes. Not synced: after a crash it may be delivered again, which is idempotent.
     pub(super) fn delete(&self, number: u64) -> io::Result<u64> {
         let path = self.segment(number);
         let bytes = fs::metadata(&path)?.len();
@@ -116,7 +116,7 @@ impl Folder {
         lines.iter().map(read).collect()
     }
 
-    /// Keeps lines for an operator that no function takes; how many bytes that makes. Returns when they are safe.
+    /// Sets lines aside for an operator; returns their bytes. Returns when they are synced.
     pub(super) fn set_aside(&self, lines: &[String]) -> io::Result<u64> {
         let path = self.refused();
         let is_new = !path.exists();
@@ -141,7 +141,7 @@ impl Folder {
 }
 
 impl Chunk {
-    /// The line that stands where the next one was to begin.
+    /// Adds the next line.
     fn take(&mut self, line: Vec<u8>) {
         match event_in(&line) {
             Ok(event) => self.events.push((event.queue, Line { at: self.next, bytes: line.len() })),

@@ -1,5 +1,4 @@
-//! How many events of which segment wait for their function, and how many bytes the folder holds: known to the writer and
-//! the bus.
+//! The number of waiting events of each segment, and the bytes of the folder; shared by the writer and the bus.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +8,7 @@ pub(super) struct State(Mutex<Files>);
 
 #[derive(Debug, Default)]
 struct Files {
-    /// How many events of a segment are known and not delivered.
+    /// The undelivered events of each segment.
     undelivered: BTreeMap<u64, usize>,
     /// Of everything in the folder.
     bytes: u64,
@@ -25,25 +24,25 @@ impl State {
         self.files().bytes
     }
 
-    /// So many bytes came.
+    /// Adds bytes.
     pub(super) fn grew(&self, bytes: u64) {
         self.files().bytes += bytes;
     }
 
-    /// So many bytes are gone.
+    /// Subtracts bytes.
     pub(super) fn shrank(&self, bytes: u64) {
         let mut files = self.files();
         files.bytes = files.bytes.saturating_sub(bytes);
     }
 
-    /// So many events of this segment wait.
+    /// Adds waiting events of this segment.
     pub(super) fn waits(&self, number: u64, events: usize) {
         if events > 0 {
             *self.files().undelivered.entry(number).or_default() += events;
         }
     }
 
-    /// So many events of this segment are delivered; whether those were the last that are known.
+    /// Subtracts delivered events of this segment; whether none is left.
     pub(super) fn delivered(&self, number: u64, events: usize) -> bool {
         let mut files = self.files();
         let left = files.undelivered.get(&number).copied().unwrap_or(0).saturating_sub(events);

@@ -1,4 +1,4 @@
-//! Appends to the journal. Callers that wait at the same time share one write and one `fsync`.
+//! Appends to the journal in batches: concurrent callers share one write and one `fsync` (group commit).
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::segments::Folder;
 use super::{JournalError, Limits, State};
 
-/// So many commands are taken together.
+/// The most commands in a batch.
 const GROUP: usize = 256;
 
-/// What the writer is asked for.
+/// A command to the writer.
 pub(super) enum Command {
-    /// Append these lines, and answer when they are safe.
+    /// Append these lines, and answer when they are synced.
     Append(Append),
     /// Every event of this segment is delivered: it may be deleted.
     Tidy(u64),
@@ -28,14 +28,14 @@ pub(super) struct Append {
     pub(super) done: oneshot::Sender<Result<Place, JournalError>>,
 }
 
-/// A segment, and a byte of it.
+/// A segment, and an offset in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) segment: u64,
     pub(super) at: u64,
 }
 
-/// The end of the journal that grows.
+/// The open segment.
 pub(super) struct Writer {
     folder: Folder,
     limits: Limits,
@@ -51,7 +51,7 @@ struct Open {
 }
 
 impl Writer {
-    /// A writer whose first segment has this number.
+    /// A writer that begins with this segment number.
     pub(super) fn new(folder: Folder, limits: Limits, state: Arc<State>, next_number: u64) -> Self {
         Self { folder, limits, state, next_number, open: None }
     }
@@ -105,7 +105,7 @@ impl Writer {
         }
     }
 
-    /// Appends to the open segment. After a failure it is not known what its end holds, so it is never written again.
+    /// Appends to the open segment. After a failure its end is undefined, so it is never written again.
     fn append(&mut self, appends: &[Append]) -> io::Result<Place> {
         let lines = appends.iter().map(|append| append.lines.as_slice()).collect::<Vec<_>>().concat();
         let mut open = match self.open.take() {
@@ -123,7 +123,7 @@ impl Writer {
                 Ok(place)
             }
             Err(error) => {
-                // A torn end is known as such when it is read; cutting it off only saves the space.
+                // A reader recognises a torn end; truncating it only saves space.
                 let _ = open.file.set_len(open.bytes);
                 self.tidy(open.number);
                 Err(error)
@@ -133,13 +133,13 @@ impl Writer {
 
     fn create(&mut self) -> io::Result<Open> {
         let number = self.next_number;
-        // Used up even when this fails: what is there now must not be overwritten.
+        // Used up even when this fails: an existing file must not be overwritten.
         self.next_number += 1;
         Ok(Open { number, file: self.folder.create(number)?, bytes: 0 })
     }
 
-    /// Deletes a segment without events that wait; the open one is emptied and used again. That is not synced: what comes
-    /// back after a crash is delivered again, which is harmless.
+    /// Deletes a segment without waiting events; the open one is truncated and reused. Not synced: after a crash its events may
+    /// be delivered again, which is idempotent.
     fn tidy(&mut self, number: u64) {
         if !self.state.is_over(number) {
             return;
@@ -150,13 +150,13 @@ impl Writer {
         };
         match freed {
             Ok(bytes) => self.state.shrank(bytes),
-            // What could not be deleted is found at the next start.
+            // The next start retries the deletion.
             Err(error) => tracing::warn!(number, %error, "segment {number} of the journal can't be deleted: {error}"),
         }
     }
 }
 
 fn answer(append: Append, result: Result<Place, JournalError>) {
-    // A caller that is gone does not wait: the event is delivered all the same.
+    // The caller may have given up: the event is delivered all the same.
     let _ = append.done.send(result);
 }

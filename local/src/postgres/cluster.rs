@@ -1,7 +1,7 @@
 //! The cluster on disk: made once with `initdb`, checked at every start.
 //!
 //! Invariant: `data` is a whole cluster or not there. `initdb` works in `data.new`, which is
-//! renamed when it is done, so one that was killed is discarded and begun again.
+//! renamed when it is done, so the result of a killed one is discarded.
 
 use std::fs;
 use std::io;
@@ -30,8 +30,8 @@ pub(crate) async fn ensure(home: &Home, binaries: &Binaries, durable: bool) -> R
     }
 }
 
-/// Moves what is at `data` but is no whole cluster out of the way. Nothing we wrote can look
-/// like that, so it is kept (the latest one) rather than deleted.
+/// Moves an incomplete cluster at `data` aside. It was not written by us, so the latest one is
+/// kept rather than deleted.
 fn set_aside(data: &Path) -> Result<()> {
     if fs::symlink_metadata(data).is_err() || fs::remove_dir(data).is_ok() {
         return Ok(());
@@ -62,7 +62,7 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-/// Removes what killed starts have left; what can't be removed yet does no harm.
+/// Removes the leftovers of killed starts; those that can't be removed yet are harmless.
 fn remove_drafts(drafts: &Path) {
     if let Err(error) = remove(drafts) {
         tracing::warn!("an unfinished database stays for now: {error:#}");
@@ -108,7 +108,7 @@ async fn create(home: &Home, binaries: &Binaries, durable: bool) -> Result<()> {
     }
     fs::rename(&draft, &data).with_context(|| format!("renaming {}", draft.display()))?;
     remove_drafts(&drafts);
-    // Some mounted file systems do not sync directories; initdb shrugs at that, too.
+    // Some mounted file systems do not sync directories; initdb ignores that, too.
     if let Err(error) = fs::File::open(home.dir()).and_then(|dir| dir.sync_all()) {
         tracing::debug!(dir = %home.dir().display(), "not synced: {error}");
     }

@@ -1,10 +1,10 @@
-//! The server's own directory, `DATA_DIR/postgres`: where it lies, who holds it, what is in it.
+//! The server's own directory, `DATA_DIR/postgres`: its place, its lock, its files.
 //!
 //! It holds `data` (the cluster), `password`, `port`, `server.log` and `lock`. Under root, when
 //! the server's user cannot get into the data directory, it lies elsewhere and
 //! `DATA_DIR/postgres` is a symlink to it.
 //!
-//! Invariants: one process at a time holds a home (a file lock, which the system releases when
+//! Invariants: one process at a time locks a home (a file lock, which the system releases when
 //! that process dies); root writes here only through files it opened without following links,
 //! since the directory belongs to an unprivileged user.
 
@@ -22,15 +22,15 @@ use uuid::Uuid;
 use super::EmbeddedError;
 use super::reach::{self, Account, Outside};
 
-/// How long a start waits for another holder, which may be on its way out.
+/// How long a start waits for another process's lock, which may be stopping.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 /// A log larger than this is emptied.
 const LOG_LIMIT: u64 = 10 * 1024 * 1024;
-/// How much of the log's end an error looks at, and how many lines it shows.
+/// How much of the log's end an error reads, and how many lines it shows.
 const TAIL_BYTES: u64 = 16 * 1024;
 const TAIL_LINES: usize = 12;
 /// Ports to pick from: below the ranges that Linux and macOS take for outgoing connections, so
-/// that no client can be sitting on the port while the server is restarted.
+/// that no client can take the port while the server is restarted.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// The server's directory, locked.
@@ -42,7 +42,7 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Finds or makes the home of `data_dir` (a canonical path) and takes hold of it.
+    /// Finds or creates the home of `data_dir` (a canonical path) and locks it.
     pub(crate) fn open(data_dir: &Path, account: Account, outside: &Outside) -> Result<Self> {
         let place = place(data_dir, account, outside)?;
         account.private_dir(&place)?;
@@ -86,7 +86,7 @@ impl Home {
         Ok(password)
     }
 
-    /// The port of last time when it is free, or else another one.
+    /// The previous port if it is free, or else another one.
     pub(crate) fn port(&self) -> Result<u16> {
         let known = read(&self.dir.join("port"))?.and_then(|text| text.trim().parse().ok());
         match known.filter(|port| is_free(*port)) {
@@ -141,7 +141,7 @@ impl Home {
         read().unwrap_or_else(|error| format!("(its log cannot be read: {error})"))
     }
 
-    /// Where the server writes what it has to say.
+    /// The server's log file.
     pub(crate) fn log_path(&self) -> PathBuf {
         self.dir.join("server.log")
     }

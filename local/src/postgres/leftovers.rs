@@ -1,9 +1,8 @@
 //! Server processes that a killed run left behind: found, recognised and ended.
 //!
-//! A postmaster outlives the stack that was killed over its head, and backends outlive a
-//! postmaster that was. Every process of a server bears the server's name (`cluster_name`) in
-//! its command line, which all users may read; `/proc/PID/cwd`, which would say as much, is
-//! closed to root itself in a common container.
+//! A postmaster survives a killed stack, and backends survive a killed postmaster. Every process
+//! of a server has the server's name (`cluster_name`) in its command line, which all users may
+//! read; `/proc/PID/cwd` may be unreadable even for root in a container.
 //!
 //! Invariant: a process is signalled only while its command line says that it is this server's;
 //! a process number alone, which the system may have given to another program, is no proof.
@@ -18,7 +17,7 @@ use uuid::Uuid;
 
 use super::home::read;
 
-/// How often the process list is looked at while something is being waited for.
+/// The poll interval of the process list.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A process of a server.
@@ -28,22 +27,22 @@ struct Member {
     postmaster: bool,
 }
 
-/// The name that the processes of the server on `data` (a canonical path) bear.
+/// The name of the processes of the server on `data` (a canonical path).
 pub(crate) fn server_name(data: &Path) -> String {
     let path = data.as_os_str().as_encoded_bytes();
     let hash = Uuid::new_v5(&Uuid::NAMESPACE_URL, path).simple().to_string();
     format!("watchkeeper-{hash}")
 }
 
-/// Ends what is still running of the server on `data`, and removes its lock file when that
-/// names a process which is none of it (Postgres itself would refuse to start).
+/// Ends the remaining processes of the server on `data`, and removes its lock file when that
+/// names another program's process (Postgres itself would refuse to start).
 pub(crate) async fn clear(data: &Path) -> Result<()> {
     let name = server_name(data);
     if members(&name).await?.iter().any(|member| member.postmaster) {
         tracing::warn!(data = %data.display(), "stopping a database server left by a killed run");
         end(&name, Signal::SIGINT, Duration::from_secs(5)).await?;
     }
-    // Backends without a postmaster leave by themselves, mostly at once.
+    // Backends without a postmaster end by themselves, mostly at once.
     let rest = [
         (None, Duration::from_millis(300)),
         (Some(Signal::SIGQUIT), Duration::from_secs(2)),
@@ -86,7 +85,7 @@ async fn wait_gone(name: &str, signal: Option<Signal>, patience: Duration) -> Re
     }
 }
 
-/// Sends a signal; that the process is gone is as good.
+/// Sends a signal; a process that has ended is no error.
 pub(crate) fn send(pid: i32, signal: Signal) -> Result<()> {
     match kill(Pid::from_raw(pid), signal) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
@@ -94,9 +93,9 @@ pub(crate) fn send(pid: i32, signal: Signal) -> Result<()> {
     }
 }
 
-/// Removes a lock file at which Postgres would give up: an empty one, of a postmaster killed
-/// while it wrote it, and one whose process lives but is another program, or is dead and not yet
-/// collected by its parent. One whose process is gone is left to Postgres, which looks deeper.
+/// Removes a stale lock file with which Postgres would refuse to start: an empty one, of a
+/// postmaster killed while writing it, and one whose process is another program or a zombie. One
+/// whose process is gone is left to Postgres, which checks more.
 async fn drop_foreign_lock(data: &Path) -> Result<()> {
     let path = data.join("postmaster.pid");
     let Some(lock) = read(&path)? else {

@@ -2,8 +2,8 @@
 //!
 //! The stack needs a real Postgres without asking a user to install one. Its programs come
 //! from a Python wheel; this module makes a cluster in the data directory, runs the server as a
-//! child process (as `nobody` under root, which Postgres refuses), restarts it when it dies and
-//! ends it with the stack.
+//! child process (under root as an unprivileged user: Postgres refuses root), restarts it
+//! when it dies and ends it with the stack.
 //!
 //! Invariants: the server listens on 127.0.0.1 alone and asks for a password; its URL stays the
 //! same from [`EmbeddedPostgres::start`] to [`EmbeddedPostgres::stop`]; nothing is written to a
@@ -36,7 +36,7 @@ use home::Home;
 use reach::{Account, Outside};
 use server::Server;
 
-/// The target of what is logged about the stack's database, embedded or not, that people should see however severe it is.
+/// The log target of the stack's database, embedded or not: shown to the operator at every level.
 pub const LOG_TARGET: &str = "watchkeeper::database";
 
 /// The superuser's name.
@@ -121,7 +121,7 @@ pub struct EmbeddedPostgres {
 
 impl EmbeddedPostgres {
     /// Makes the cluster if there is none, ends what a killed run left behind, starts the server,
-    /// waits until it answers, creates the database if it is absent, and has the server watched.
+    /// waits until it answers, creates the database if it is absent, and supervises the server.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl EmbeddedPostgres {
             .context("preparing the embedded Postgres")??;
         leftovers::clear(&server.home.data()).await?;
         cluster::ensure(&server.home, &server.binaries, server.durable).await?;
-        if let Err(error) = bring_up(&mut server).await {
+        if let Err(error) = start_server(&mut server).await {
             if let Err(also) = server.stop().await {
                 tracing::warn!("{also:#}");
             }
@@ -161,7 +161,7 @@ impl EmbeddedPostgres {
         self.address.url(database)
     }
 
-    /// The server's main process: of the latest start, when it is just being restarted.
+    /// The server's main process: of the latest start, while it is being restarted.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.load(Ordering::Relaxed)
@@ -174,9 +174,9 @@ impl EmbeddedPostgres {
     /// When the server cannot be ended even by force.
     pub async fn stop(self) -> Result<()> {
         if self.stop.send(()).is_err() {
-            tracing::warn!("the watcher of the embedded Postgres has ended before its time");
+            tracing::warn!("the supervisor of the embedded Postgres ended too early");
         }
-        self.task.await.context("the watcher of the embedded Postgres failed")?
+        self.task.await.context("the supervisor of the embedded Postgres failed")?
     }
 }
 
@@ -190,7 +190,7 @@ impl std::fmt::Debug for EmbeddedPostgres {
     }
 }
 
-/// All that is done on disk before anything runs.
+/// Prepares the directories before anything runs.
 fn prepare(config: &EmbeddedConfig) -> Result<Server> {
     if config.max_connections == 0 {
         bail!("max_connections of the embedded Postgres is 0: at least 1 is needed");
@@ -219,8 +219,8 @@ fn make_data_dir(path: &Path) -> Result<PathBuf> {
         .with_context(|| format!("creating the data directory {}", path.display()))
 }
 
-/// Starts the server on a port that proves to be free, and sees to its database.
-async fn bring_up(server: &mut Server) -> Result<()> {
+/// Starts the server on a free port, and creates its database if it is absent.
+async fn start_server(server: &mut Server) -> Result<()> {
     server.address.port = server.home.port()?;
     for attempt in 1.. {
         match server.launch(START_PATIENCE).await {

@@ -1,10 +1,10 @@
-//! Who the server runs as, and which places that user can get into.
+//! The account that the server runs as, and the directories that it can access.
 //!
-//! Postgres refuses to run as root, so under root it runs as `nobody`, who can see neither a
-//! 0700 directory nor anything below one. This module answers "can that user get there?" and
-//! offers places outside the data directory for what must lie elsewhere.
+//! Postgres refuses to run as root, so under root it runs as an unprivileged user, who can
+//! access neither a 0700 directory nor anything below one. This module checks that access and
+//! picks directories outside the data directory where it is missing.
 //!
-//! Invariants: nothing is created in, and no ownership is changed through, a symlink; a place
+//! Invariants: nothing is created in, and no ownership is changed through, a symlink; a directory
 //! that belongs to neither root nor the server's user is refused.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -17,21 +17,21 @@ use nix::fcntl::OFlag;
 use nix::unistd::{AccessFlags, Uid, User, access, getegid, geteuid};
 use tokio::process::Command;
 
-/// The number `nobody` has where the user database does not name it.
-const NOBODY: u32 = 65534;
+/// The uid and gid of the unprivileged user where the user database does not name it.
+const UNPRIVILEGED: u32 = 65534;
 
 /// The user the server's programs run as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Account {
     uid: u32,
     gid: u32,
-    /// Whether this is another user than ours, which only root can arrange.
+    /// Whether this is another user than this process's; only root can switch.
     switch: bool,
 }
 
 impl Account {
-    /// Ourselves; for root, the owner of the server's directory `home` when it has one, so that
-    /// a server set up by a user stays theirs under `sudo`, and otherwise `nobody`.
+    /// This process's user. For root: the owner of the server's directory `home` if it exists, so
+    /// that a user's server stays theirs under `sudo`, and otherwise the unprivileged user.
     pub(crate) fn for_home(home: &Path) -> Self {
         let uid = geteuid();
         if !uid.is_root() {
@@ -41,7 +41,7 @@ impl Account {
             Ok(found) if found.uid() != 0 => {
                 Self::other(User::from_uid(Uid::from_raw(found.uid())), found.uid(), found.gid())
             }
-            _ => Self::other(User::from_name("nobody"), NOBODY, NOBODY),
+            _ => Self::other(User::from_name("nobody"), UNPRIVILEGED, UNPRIVILEGED),
         }
     }
 
@@ -53,7 +53,7 @@ impl Account {
         Self { uid, gid, switch: true }
     }
 
-    /// Whether the server runs as another user than ours.
+    /// Whether the server runs as another user than this process's.
     pub(crate) fn switches(self) -> bool {
         self.switch
     }
@@ -86,7 +86,7 @@ impl Account {
     }
 
     /// The first of `path` and its ancestors, from the root down, that this user cannot enter.
-    /// `path` is canonical. Only asked about another user: our own access is found by use.
+    /// `path` is canonical. Only another user is checked: for ours, the access itself fails.
     pub(crate) fn obstacle(self, path: &Path) -> Result<Option<PathBuf>> {
         if !self.switch {
             return Ok(None);
@@ -148,8 +148,8 @@ fn open_dir(path: &Path, mode: u32) -> Result<File> {
         .with_context(|| format!("opening {} as a directory of our own", path.display()))
 }
 
-/// Places outside the data directory, for root only: what `nobody` must reach goes there when
-/// it lies, say, below `/root`.
+/// Directories outside the data directory, for root only: used when the unprivileged user cannot
+/// access the data directory, for example below `/root`.
 #[derive(Debug, Clone)]
 pub(crate) struct Outside {
     shared: PathBuf,

@@ -20,7 +20,7 @@ use super::client::Address;
 use super::home::{self, Home};
 use super::leftovers::{self, send};
 
-/// How often a starting server is looked at.
+/// The poll interval of a starting server.
 const POLL: Duration = Duration::from_millis(20);
 /// How the server is asked to end, and for how long each time: fast (sessions are cut off),
 /// immediate (the next start recovers), by force.
@@ -147,7 +147,7 @@ impl Server {
                 self.child = None;
                 return Ok(());
             }
-            tracing::warn!(%signal, "Postgres has not ended; asking harder");
+            tracing::warn!(%signal, "Postgres has not ended; sending the next signal");
         }
         bail!("Postgres (process {}) does not end: stop it", self.pid.load(Ordering::Relaxed))
     }

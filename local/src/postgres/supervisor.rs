@@ -1,7 +1,7 @@
-//! Keeps the server running: when it dies unasked it is started again, on the same port.
+//! Supervises the server: when it dies it is restarted with a back-off, on the same port.
 //!
-//! Invariant: the task ends only when it is asked to (or its handle is dropped), and then it
-//! takes the server with it.
+//! Invariant: the task ends only when it is stopped (or its handle is dropped), and then the
+//! server ends too.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use tokio::sync::oneshot;
 use super::LOG_TARGET;
 use super::server::Server;
 
-/// The pause before the first attempt to start a dead server again, and the longest one.
+/// The first and the longest back-off of a restart.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long a restarted server may take to recover and answer.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often the log's size is looked at.
+/// The interval of the log's size check.
 const LOG_CHECK: Duration = Duration::from_secs(60);
 
-/// Watches `server` until `stop` says so.
+/// Supervises `server` until `stop`.
 pub(crate) async fn supervise(mut server: Server, mut stop: oneshot::Receiver<()>) -> Result<()> {
     loop {
         tokio::select! {

@@ -125,7 +125,7 @@ async fn others_are_served_while_more_clients_hang_than_there_are_places() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_worked_on_is_answered_whoever_wants_its_place() {
+async fn a_request_in_progress_is_answered_although_others_wait_for_its_connection() {
     let server = Server::start(Limits { connections: 2, header: LONG, transfer: SHORT }).await;
     let request = "GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let mut working = Vec::new();

@@ -1,5 +1,5 @@
-//! The events of bus `watchkeeper`: one struct per event, in the past tense, complete whoever caused it, the same for those
-//! who publish and those who read.
+//! The events of bus `watchkeeper`: one struct per event, in the past tense, complete for every cause, the same for
+//! publishers and consumers.
 //!
 //! The statement that makes an event true inserts it into `event_outbox`: its type, its subject, its instant, and what only
 //! that moment knows. [`complete`] joins the subject when the event is published. On the bus the detail carries `version`

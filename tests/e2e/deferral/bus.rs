@@ -1,4 +1,4 @@
-//! The bus as the place of deferral, and the whole way: bus, queue, `replay`, incident.
+//! Deferral to the bus, and the whole path: bus, queue, `replay`, incident.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,12 +29,12 @@ pub(crate) fn client(endpoint: &str) -> Client {
     Client::from_conf(config.build())
 }
 
-/// A deferral to the bus behind this address, which a busy machine may take its time for.
+/// A deferral to the bus at this address, with a deadline that is enough on a busy machine.
 fn deferral(endpoint: &str) -> BusDeferral {
     deferral_within(endpoint, Duration::from_secs(30), Duration::from_secs(30))
 }
 
-/// A deferral that waits this long the first time, and this long from then on.
+/// A deferral with these deadlines for the first request and the later ones.
 fn deferral_within(endpoint: &str, first: Duration, later: Duration) -> BusDeferral {
     BusDeferral::with_patience(Bus::with_client("watchkeeper", client(endpoint)), first, later)
 }
@@ -47,7 +47,7 @@ pub(crate) async fn moto() -> Moto {
     moto
 }
 
-/// The messages that wait in the queue, as Lambda hands them to `replay`.
+/// The messages in the queue, in the form in which Lambda delivers them to `replay`.
 pub(crate) async fn waiting(moto: &Moto) -> Value {
     let messages = moto.messages("deferred").await;
     let text = |message: &Value, name: &str| message[name].as_str().unwrap().to_owned();
@@ -61,7 +61,7 @@ pub(crate) async fn replay(database: &Database) -> Lambda {
 }
 
 #[tokio::test]
-async fn a_deferred_report_comes_back_through_the_queue_and_counts_once() {
+async fn a_deferred_report_is_replayed_from_the_queue_and_counts_once() {
     let (database, moto) = (Database::migrated().await, moto().await);
     let (small, large) = (report("data loss"), report(&"a large one ".repeat(80_000)));
     deferral(moto.url()).defer(&[small.clone().into(), large.clone().into()]).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_replayed_report_keeps_everything_that_a_stored_one_has() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_an_event_is_not_deferred() {
+async fn a_record_that_is_too_large_for_an_event_is_not_deferred() {
     let moto = moto().await;
     // Ids in hexadecimal digits: half of it is left when it is packed.
     let noise: String = (0..20_000).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
@@ -107,7 +107,7 @@ async fn what_does_not_fit_an_event_is_not_deferred() {
     assert_eq!(moto.messages("deferred").await.len(), 0);
 }
 
-/// A bus that answers every request like this.
+/// A bus that gives every request this answer.
 async fn bus(answer: Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -127,7 +127,7 @@ async fn a_bus_that_is_down_hangs_or_fails_is_reported() {
         (bus(json!({"FailedEntryCount": 0, "Entries": []})).await, "another number"),
         (bus(json!("nonsense")).await, "refused"),
     ] {
-        // Where one hangs, this is how long it is waited for.
+        // The deadline for one that hangs.
         let patience = if reason == "did not answer in time" { 100 } else { 30_000 };
         let patience = Duration::from_millis(patience);
         let error = deferral_within(&endpoint, patience, patience).defer(&[report("boom").into()]).await.unwrap_err();
@@ -150,7 +150,7 @@ async fn a_bus_that_has_answered_before_gets_less_time() {
     };
     let router = Router::new().route("/", post(handler));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    // The first time would be waited for longer than any test runs.
+    // The first deadline is longer than any test runs.
     let deferral = deferral_within(&endpoint, Duration::from_hours(1), Duration::from_millis(50));
     deferral.defer(&[report("first").into()]).await.unwrap();
     assert!(deferral.defer(&[report("second").into()]).await.is_err());

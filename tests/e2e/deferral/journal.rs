@@ -1,4 +1,4 @@
-//! Deferral on the local bus: what waits in its journal survives whatever ends its writer, and is stored exactly once.
+//! Deferral to the local bus: records in its journal survive stops and crashes, and are stored exactly once.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -42,12 +42,12 @@ impl Place {
         segments
     }
 
-    /// How many bytes wait.
+    /// The bytes of the waiting records.
     fn bytes(&self) -> u64 {
         self.segments().iter().map(|segment| fs::metadata(segment).map_or(0, |it| it.len())).sum()
     }
 
-    /// What was set aside.
+    /// The lines that were set aside.
     fn refused(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.journal().join("refused.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -63,7 +63,7 @@ impl Place {
         Waiting { deferral: BusDeferral::with_patience(Bus::over(bus.clone()), patience, patience), bus }
     }
 
-    /// Delivers to `replay` on this intake what waits, until nothing does.
+    /// Delivers the waiting records to `replay` on this intake, until none is left.
     async fn replayed(&self, waiting: &Waiting, intake: &Intake) -> Delivery {
         let delivery = waiting.serve(intake);
         self.until_empty().await;
@@ -79,7 +79,7 @@ impl Place {
     }
 }
 
-/// Reads nothing: these tests publish no other events.
+/// A consumer of nothing: these tests publish no other events.
 struct Unused;
 
 impl Consumer for Unused {
@@ -108,14 +108,14 @@ impl Waiting {
 }
 
 #[tokio::test]
-async fn what_is_deferred_waits_for_its_owner_only_and_is_stored_when_the_database_is_back() {
+async fn deferred_records_are_private_files_and_are_stored_when_the_database_is_available_again() {
     let (place, database) = (Place::new(), Database::migrated().await);
     let waiting = place.open();
     waiting.defer(&[report("one").into(), report("two").into()]).await;
     waiting.defer(&[report("three").into()]).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&place.journal()), mode(&place.segments()[0])), (0o700, 0o600));
-    // The database is unavailable: nothing is lost, and nothing is given up.
+    // While the database is unavailable nothing is lost or given up.
     let before = place.bytes();
     waiting.serve(&intake_without_database()).stop().await;
     assert_eq!(place.bytes(), before);
@@ -140,7 +140,7 @@ async fn an_event_torn_at_any_byte_is_dropped_and_none_before_it_is_lost() {
     drop(waiting);
     let bytes = fs::read(&segment).unwrap();
     let intake = intake(&database);
-    // Its last byte is the line's end: without that it is whole all the same.
+    // Its last byte is the line end: without that it is still complete.
     for end in (whole..bytes.len()).step_by(61).chain([bytes.len() - 2, bytes.len() - 1]) {
         fs::write(&segment, &bytes[..end]).unwrap();
         place.replayed(&place.open(), &intake).await.stop().await;
@@ -152,7 +152,7 @@ async fn an_event_torn_at_any_byte_is_dropped_and_none_before_it_is_lost() {
 }
 
 #[tokio::test]
-async fn after_a_torn_end_a_new_run_appends_to_a_file_of_its_own() {
+async fn after_a_torn_end_a_new_run_appends_to_a_new_segment() {
     let (place, database) = (Place::new(), Database::migrated().await);
     let waiting = place.open();
     waiting.defer(&[report("before").into()]).await;
@@ -169,7 +169,7 @@ async fn after_a_torn_end_a_new_run_appends_to_a_file_of_its_own() {
 }
 
 #[tokio::test]
-async fn poison_is_set_aside_and_holds_up_nothing() {
+async fn poison_is_set_aside_and_does_not_block_others() {
     let (place, database) = (Place::new(), Database::migrated().await);
     let waiting = place.open();
     for report in [report("before"), poison(), report("after")] {
@@ -198,7 +198,7 @@ async fn poison_is_set_aside_and_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn a_thousand_reports_are_stored_once_even_when_a_crash_comes_between_storing_and_deleting() {
+async fn a_thousand_reports_are_stored_once_even_after_a_crash_between_storing_and_deleting() {
     let (place, database) = (Place::new(), Database::migrated().await);
     let limits = Limits { segment_bytes: 100_000, ..Limits::default() };
     let waiting = Arc::new(place.open_within(limits));
@@ -230,7 +230,7 @@ async fn a_thousand_reports_are_stored_once_even_when_a_crash_comes_between_stor
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_cut_off_goes_on_where_it_stood() {
+async fn an_aborted_delivery_continues_after_the_restart() {
     let (place, database) = (Place::new(), Database::migrated().await);
     let intake = intake(&database);
     let waiting = place.open();
@@ -238,7 +238,7 @@ async fn a_delivery_that_is_cut_off_goes_on_where_it_stood() {
         waiting.defer(&[report(&format!("number {number}")).into()]).await;
     }
     for _ in 0..3 {
-        // Dropping ends it where it stands.
+        // Dropping aborts it.
         let delivery = waiting.serve(&intake);
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(delivery);
@@ -250,7 +250,7 @@ async fn a_delivery_that_is_cut_off_goes_on_where_it_stood() {
 }
 
 #[tokio::test]
-async fn a_full_journal_takes_nothing_until_its_events_are_delivered() {
+async fn a_full_journal_refuses_events_until_others_are_delivered() {
     let (place, database) = (Place::new(), Database::migrated().await);
     let limits = Limits { total_bytes: 3_000, ..Limits::default() };
     let waiting = place.open_within(limits);
@@ -274,7 +274,7 @@ async fn a_full_journal_takes_nothing_until_its_events_are_delivered() {
 }
 
 #[tokio::test]
-async fn a_journal_that_can_not_be_written_says_so_and_works_again_afterwards() {
+async fn a_failed_write_of_the_journal_is_an_error_and_a_later_one_succeeds() {
     let (place, database) = (Place::new(), Database::migrated().await);
     let waiting = place.open();
     let elsewhere = place.0.path().join("elsewhere");
@@ -288,7 +288,7 @@ async fn a_journal_that_can_not_be_written_says_so_and_works_again_afterwards() 
 }
 
 #[tokio::test]
-async fn a_stack_stores_at_its_start_what_the_last_run_has_left() {
+async fn a_stack_stores_the_records_of_the_last_run_at_its_start() {
     let (place, database) = (Place::new(), Database::migrated().await);
     place.open().defer(&[report("left").into()]).await;
     let stack = TestStack::builder().journal(&place.journal()).start(database).await;
@@ -298,7 +298,7 @@ async fn a_stack_stores_at_its_start_what_the_last_run_has_left() {
 }
 
 #[tokio::test]
-async fn a_stack_stores_what_an_earlier_version_has_left_in_lines_of_its_own() {
+async fn a_stack_stores_the_records_of_an_earlier_version_s_format() {
     let (place, database) = (Place::new(), Database::migrated().await);
     fs::create_dir(place.journal()).unwrap();
     let line = |message: &str| {
@@ -313,10 +313,10 @@ async fn a_stack_stores_what_an_earlier_version_has_left_in_lines_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_stack_that_stops_while_its_database_says_nothing_keeps_what_waits() {
+async fn a_stack_that_stops_while_its_database_hangs_keeps_the_waiting_records() {
     let place = Place::new();
     place.open().defer(&[report("kept").into()]).await;
-    // Takes connections and never answers.
+    // Accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgresql://u:p@{}/x?sslmode=disable", silent.local_addr().unwrap());
     let builder = TestStack::builder().journal(&place.journal()).database_url(url);

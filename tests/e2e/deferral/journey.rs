@@ -12,7 +12,7 @@ use super::occurrences;
 const ROUTE: &str = "/api/autonomous/error";
 const NOWHERE: &str = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
 
-/// `report-error` with this database, and a bus behind this address; a stuck one of them gets this many milliseconds.
+/// `report-error` with this database, a bus at this address, and this deadline in milliseconds for both.
 async fn report_error(database: &str, bus: &str, budget_ms: &str) -> Lambda {
     let variables = [
         ("STORE_BUDGET_MS", budget_ms),
@@ -33,7 +33,7 @@ fn error(message: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_report_that_meets_no_database_is_deferred_and_stored_later() {
+async fn a_report_without_a_database_is_deferred_and_stored_later() {
     let (database, moto) = (Database::migrated().await, moto().await);
     let function = report_error(NOWHERE, moto.url(), "5000").await;
     let (status, answer) = function.request("POST", ROUTE, Some(&error("data loss")), false).await;
@@ -46,17 +46,17 @@ async fn a_report_that_meets_no_database_is_deferred_and_stored_later() {
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_is_given_up_and_nothing_counts_twice() {
+async fn a_database_that_hangs_exceeds_the_deadline_and_nothing_counts_twice() {
     let (database, moto) = (Database::migrated().await, moto().await);
     let function = report_error(&database.url(), moto.url(), "3000").await;
-    // The first login may take longer than a report may wait for it.
+    // The first login may exceed the deadline of a report.
     while function.request("POST", ROUTE, Some(&error("warm up")), false).await.0 != 200 {}
     let other = database.client();
     other.batch_execute("BEGIN; LOCK TABLE inbound_deliveries IN EXCLUSIVE MODE").await.unwrap();
     let (status, answer) = function.request("POST", ROUTE, Some(&error("boom")), false).await;
     assert_eq!(status, 202, "{answer}");
     other.batch_execute("COMMIT").await.unwrap();
-    // What was given up may have been carried out by now, or not.
+    // The statement that exceeded the deadline may have been committed or not.
     let batch = waiting(&moto).await;
     for _ in 0..2 {
         replay(&database).await.invoke(batch.clone()).await.unwrap();

@@ -1,4 +1,4 @@
-//! The local stack and a database that is there, but takes nothing in time.
+//! The local stack with a database that exceeds every deadline.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use tempfile::TempDir;
 
 async fn stack() -> (TempDir, TestStack) {
     let folder = tempfile::tempdir().unwrap();
-    // What is stuck is waited for as long as this.
+    // The deadline of a stuck statement.
     let builder = TestStack::builder().journal(&folder.path().join("journal")).store_budget(Duration::from_secs(3));
     let stack = builder.start(Database::migrated().await).await;
     (folder, stack)
 }
 
-/// Sends so many reports at once; what each was answered.
+/// Sends reports concurrently; the status of each.
 async fn report_at_once(stack: &TestStack, number: u32) -> Vec<u16> {
     let sent: Vec<_> = (0..number)
         .map(|_| {
@@ -33,7 +33,7 @@ const ALL_STORED: &str = "
     SELECT coalesce(sum(occurrences), 0) + (SELECT coalesce(sum(occurrences), 0) FROM incident_occurrences) = ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_every_connection_is_stuck_reports_wait_in_the_journal_and_count_once() {
+async fn while_every_connection_is_stuck_reports_are_deferred_to_the_journal_and_count_once() {
     let (_folder, stack) = stack().await;
     stack.report_ok(json!({"error": {"message": "boom"}})).await;
     stack.database.execute("BEGIN; LOCK TABLE inbound_deliveries").await;
@@ -45,7 +45,7 @@ async fn while_every_connection_is_stuck_reports_wait_in_the_journal_and_count_o
 }
 
 #[tokio::test]
-async fn what_the_server_itself_can_not_do_is_no_reason_to_lose_a_report() {
+async fn a_report_is_not_lost_when_the_server_itself_fails() {
     let (_folder, stack) = stack().await;
     stack
         .database

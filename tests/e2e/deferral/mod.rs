@@ -1,4 +1,4 @@
-//! While the database is unavailable reports wait in a safe place, and come back: each exactly once.
+//! While the database is unavailable reports are deferred durably and replayed: each exactly once.
 
 mod bus;
 mod journal;
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use shared::model::{DeliveryKey, Report};
 use shared::publish::{BusConfig, Publisher};
 
-/// A report of this message, as a caller's that gave it a key.
+/// A report with this message, with the idempotency key of a caller.
 pub(crate) fn report(message: &str) -> Report {
     let key = DeliveryKey::named("api", message.as_bytes());
     Report::new(key, "api", message.to_owned(), Utc::now()).storable()
 }
 
-/// A report that no database takes: its key holds what Postgres refuses.
+/// A report that Postgres refuses, because of a NUL in its key.
 pub(crate) fn poison() -> Report {
     let mut report = serde_json::to_value(report("poison")).unwrap();
     report["delivery_key"]["text"] = json!("api:\0");
@@ -69,7 +69,7 @@ pub(crate) fn batch(messages: &[(&str, String)]) -> Value {
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
-/// The ids of the messages that a function wants again.
+/// The ids of the failed messages, which the queue retries.
 pub(crate) fn failed(answer: &Value) -> Vec<&str> {
     let failures = answer["batchItemFailures"].as_array().unwrap();
     failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap()).collect()

@@ -1,4 +1,4 @@
-//! What is no report is deferred like one: steps of Sentry's, check-ins, heartbeats. None of them is sent again.
+//! Deferral of Sentry's steps, check-ins and heartbeats: their senders do not retry them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ async fn job(database: &Database) {
 /// A stack with a journal, whose database holds a job.
 async fn stack() -> (TempDir, TestStack) {
     let folder = tempfile::tempdir().unwrap();
-    // What is stuck is waited for as long as this.
+    // The deadline of a stuck statement.
     let budget = Duration::from_secs(3);
     let builder =
         TestStack::builder().sentry_secret(SECRET).journal(&folder.path().join("journal")).store_budget(budget);
@@ -79,7 +79,7 @@ async fn check_in(stack: &TestStack, project: i64) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_database_is_stuck_all_that_is_not_sent_again_waits_in_the_journal() {
+async fn while_the_database_is_stuck_steps_check_ins_and_heartbeats_are_deferred_to_the_journal() {
     let (_folder, stack) = stack().await;
     let project = stack.application("shop", None, Limits::default()).await;
     assert_eq!(deliver(&stack, "issue", issue("created", "unresolved", 1)).await.status, 200);
@@ -108,7 +108,7 @@ async fn while_the_database_is_stuck_all_that_is_not_sent_again_waits_in_the_jou
 }
 
 #[tokio::test]
-async fn without_a_place_to_wait_a_step_and_a_heartbeat_are_refused() {
+async fn without_deferral_a_step_and_a_heartbeat_are_refused() {
     let builder = TestStack::builder().sentry_secret(SECRET).database_url(NOWHERE.to_owned());
     let stack = builder.start(Database::empty().await).await;
     assert_eq!(deliver(&stack, "issue", issue("resolved", "resolved", 1)).await.status, 503);
@@ -116,7 +116,7 @@ async fn without_a_place_to_wait_a_step_and_a_heartbeat_are_refused() {
 }
 
 #[tokio::test]
-async fn made_up_tokens_fill_no_journal_while_they_can_not_be_looked_up() {
+async fn the_deferral_of_unverified_tokens_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let builder = TestStack::builder().journal(&folder.path().join("journal")).database_url(NOWHERE.to_owned());
     let stack = builder.start(Database::empty().await).await;
@@ -185,7 +185,7 @@ async fn invoke(function: &Lambda, resource: &str, body: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_step_is_taken_after_the_report_that_came_before_it_in_whatever_order_messages_come() {
+async fn a_step_is_taken_after_its_earlier_report_in_any_order_of_the_messages() {
     let [report, step] = report_and_step().await;
     let (together, apart) = (Database::migrated().await, Database::migrated().await);
     let (first, second) = (message(std::slice::from_ref(&report)), message(std::slice::from_ref(&step)));
@@ -205,7 +205,7 @@ async fn a_step_is_taken_after_the_report_that_came_before_it_in_whatever_order_
 }
 
 #[tokio::test]
-async fn a_step_whose_incident_is_never_known_waits_for_its_report_and_is_kept_in_the_end() {
+async fn a_step_without_a_known_incident_is_retried_and_is_kept_in_the_end() {
     let [_, Deferred::Step(mut step)] = report_and_step().await else { panic!("a step") };
     let database = Database::migrated().await;
     let function = replay(&database).await;
@@ -218,7 +218,7 @@ async fn a_step_whose_incident_is_never_known_waits_for_its_report_and_is_kept_i
 }
 
 #[tokio::test]
-async fn a_metric_alert_s_step_brings_its_report_along() {
+async fn a_metric_alert_s_step_is_deferred_with_its_report() {
     let fixture = include_str!("../../../functions/sentry-webhook/fixtures/metric-alert-critical.json");
     let mut alert: Value = serde_json::from_str(fixture).unwrap();
     let detected = Utc::now() - TimeDelta::minutes(1);
@@ -241,7 +241,7 @@ async fn a_metric_alert_s_step_brings_its_report_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_step_of_a_report_that_is_deferred_does_not_wait_for_the_database_again() {
+async fn the_step_of_a_deferred_report_does_not_wait_for_a_second_deadline() {
     let (_folder, stack) = stack().await;
     // A report needs this table, a step does not.
     stack.database.execute("BEGIN; LOCK TABLE incident_samples IN ACCESS EXCLUSIVE MODE").await;
@@ -256,7 +256,7 @@ async fn the_step_of_a_report_that_is_deferred_does_not_wait_for_the_database_ag
 }
 
 #[tokio::test]
-async fn on_lambda_a_heartbeat_waits_on_the_bus_and_a_later_one_holds() {
+async fn on_lambda_a_heartbeat_is_deferred_to_the_bus_and_a_later_one_wins() {
     let (database, moto) = (Database::migrated().await, moto().await);
     job(&database).await;
     let variables = [
@@ -276,7 +276,7 @@ async fn on_lambda_a_heartbeat_waits_on_the_bus_and_a_later_one_holds() {
     let replay = replay(&database).await;
     replay.invoke(messages.clone()).await.unwrap();
     assert_eq!(database.count("service_heartbeats WHERE failed").await, 1);
-    // The job has reported again before the message comes a second time.
+    // A later heartbeat is stored before the message is delivered again.
     let (store, hash, later) =
         (database.store(), &token().hash(), &Beat { at: Utc::now(), failed: false, message: None });
     store.run(|client| async move { heartbeats::beat(&client, hash, later).await }).await.unwrap();
@@ -285,7 +285,7 @@ async fn on_lambda_a_heartbeat_waits_on_the_bus_and_a_later_one_holds() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_with_an_unknown_token_is_over_once_the_database_answers() {
+async fn a_deferred_heartbeat_with_an_unknown_token_is_dropped() {
     let database = Database::migrated().await;
     let beat = Beat { at: Utc::now(), failed: false, message: None };
     let record = Deferred::Beat(DeferredBeat { token_hash: "unknown".to_owned(), beat });

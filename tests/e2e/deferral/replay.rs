@@ -1,4 +1,4 @@
-//! `replay`: batches of the queue, as Lambda hands them over.
+//! `replay`: batches of the queue, in Lambda's form.
 
 use harness::Database;
 use harness::lambda::Lambda;
@@ -49,7 +49,7 @@ async fn a_poison_message_fails_alone_and_the_rest_of_its_batch_is_stored() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_unavailable_every_message_comes_again() {
+async fn while_the_database_is_unavailable_every_message_is_retried() {
     let database = Database::migrated().await;
     let nowhere = "postgresql://agent:nothing@127.0.0.1:9/none?sslmode=disable";
     let without = Lambda::start("replay", &[("DATABASE_URL", nowhere)]).await;
@@ -66,7 +66,7 @@ async fn while_the_database_is_unavailable_every_message_comes_again() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_migrated_yet_is_waited_for() {
+async fn records_wait_for_a_database_that_is_not_migrated_yet() {
     let database = Database::empty().await;
     let replay = replay(&database).await;
     let messages = [("1", event(&[report("boom")]))];
@@ -77,7 +77,7 @@ async fn a_database_that_is_not_migrated_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_back_within_the_invocation_costs_no_message_its_turn() {
+async fn a_database_that_recovers_within_the_invocation_fails_no_message() {
     let database = Database::migrated().await;
     let replay = replay(&database).await;
     database.execute("ALTER TABLE inbound_deliveries RENAME TO elsewhere").await;
@@ -94,7 +94,7 @@ async fn a_database_that_is_back_within_the_invocation_costs_no_message_its_turn
 }
 
 #[tokio::test]
-async fn a_key_that_was_used_for_another_error_loses_neither() {
+async fn a_reused_key_of_another_error_loses_neither_report() {
     let database = Database::migrated().await;
     let with_key = |message: &str| Report { delivery_key: DeliveryKey::named("api", b"same"), ..report(message) };
     let messages = [("1", event(&[with_key("first")])), ("2", event(&[with_key("second")]))];
@@ -109,7 +109,7 @@ async fn a_key_that_was_used_for_another_error_loses_neither() {
 #[tokio::test]
 async fn a_report_that_was_stored_before_it_was_deferred_counts_once() {
     let database = Database::migrated().await;
-    // Its commit was done, but its answer came too late.
+    // It was committed, but the answer exceeded the deadline.
     super::intake(&database).record(report("late")).await.unwrap();
     let answer = replay(&database).await.invoke(batch(&[("1", event(&[report("late")]))])).await.unwrap();
     assert_eq!(answer, json!({"batchItemFailures": []}));
@@ -117,7 +117,7 @@ async fn a_report_that_was_stored_before_it_was_deferred_counts_once() {
 }
 
 #[tokio::test]
-async fn an_empty_batch_and_hundreds_of_reports_are_fine() {
+async fn an_empty_batch_and_hundreds_of_reports_are_stored() {
     let database = Database::migrated().await;
     let replay = replay(&database).await;
     assert_eq!(replay.invoke(json!({"Records": []})).await.unwrap(), json!({"batchItemFailures": []}));

@@ -1,4 +1,4 @@
-//! Deliveries while channels are slow, full, broken or unavailable.
+//! Deliveries while channels are slow, rate-limited, failing or unavailable.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
@@ -9,7 +9,7 @@ use super::inbox::{Inbox, Reply};
 use super::{Notifier, app, batch, named, of_incident, webhook};
 
 #[tokio::test]
-async fn a_full_channel_is_asked_again_when_it_wants_to_be() {
+async fn a_rate_limited_channel_is_retried_at_its_retry_after() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     inbox.answer(&[Reply::Later(120)]);
@@ -25,7 +25,7 @@ async fn a_full_channel_is_asked_again_when_it_wants_to_be() {
 }
 
 #[tokio::test]
-async fn no_channel_is_left_alone_for_more_than_a_quarter_of_an_hour() {
+async fn a_retry_after_is_capped_at_a_quarter_of_an_hour() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     inbox.answer(&[Reply::Later(86_400)]);
@@ -35,7 +35,7 @@ async fn no_channel_is_left_alone_for_more_than_a_quarter_of_an_hour() {
 }
 
 #[tokio::test]
-async fn an_end_that_was_not_taken_is_sent_again_like_a_beginning() {
+async fn a_refused_resolved_notification_is_retried_too() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     inbox.answer(&[Reply::Status(503)]);
@@ -52,7 +52,7 @@ async fn an_end_that_was_not_taken_is_sent_again_like_a_beginning() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_listed_and_can_be_sent_again() {
+async fn a_refused_notification_is_listed_and_can_be_replayed() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     inbox.answer(&[Reply::Status(400)]);
@@ -79,7 +79,7 @@ async fn what_is_refused_is_listed_and_can_be_sent_again() {
 }
 
 #[tokio::test]
-async fn killed_between_sending_and_recording_it_comes_again_as_the_same() {
+async fn a_crash_between_sending_and_recording_retries_with_the_same_id() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     inbox.always(Some(Reply::Hang));
@@ -100,9 +100,9 @@ async fn killed_between_sending_and_recording_it_comes_again_as_the_same() {
 }
 
 #[tokio::test]
-async fn a_channel_that_was_unavailable_for_an_hour_gets_everything_in_order() {
+async fn after_an_hour_of_outage_a_channel_gets_everything_in_order() {
     let inbox = Inbox::open().await;
-    // Nobody listens there.
+    // Connections there are refused.
     let notifier = Notifier::with(&[
         ("NOTIFY_WEBHOOK_URL", "http://127.0.0.1:1/".to_owned()),
         ("NOTIFY_WEBHOOK_SECRET", super::WEBHOOK_SECRET.to_owned()),
@@ -144,7 +144,7 @@ async fn after_three_days_a_message_is_given_up() {
 }
 
 #[tokio::test]
-async fn one_receiver_that_hangs_delays_no_other() {
+async fn a_receiver_that_hangs_does_not_delay_others() {
     let inbox = Inbox::open().await;
     let slow = Inbox::open().await;
     slow.always(Some(Reply::Hang));

@@ -1,4 +1,4 @@
-//! Escalations: an incident is not acknowledged, or healing gives up.
+//! Escalations: an incident is not acknowledged in time, or healing gave up.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -53,13 +53,13 @@ async fn a_step_is_notified_unless_the_incident_is_acknowledged() {
     assert_eq!(inbox.got()[1].body["data"]["remark"], "Not acknowledged: step 1 of \"on-call\".");
     notifier.acknowledge("INC-1").await;
     notifier.receive(&[step(&notifier, 2).await]).await;
-    // Both know, so both are notified of the acknowledgement and of the end.
+    // Both receivers were notified, so both get the acknowledgement and the end.
     assert_eq!(inbox.got().len(), 4);
     let ended: String = notifier.database.value("SELECT ended_by FROM escalations WHERE ended_at IS NOT NULL").await;
     assert_eq!(ended, "ana");
     notifier.resolve("INC-1").await;
     assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
-    // What comes back begins anew.
+    // A reopened incident starts from the first step.
     notifier.reopen("INC-1").await;
     assert_eq!(
         notifier.database.count("escalations WHERE ended_at IS NULL AND next_step = 0 AND next_at > now()").await,
@@ -73,11 +73,11 @@ async fn a_step_is_notified_unless_the_incident_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_step_that_comes_after_the_acknowledgement_was_stored_is_ignored() {
+async fn a_step_after_the_stored_acknowledgement_is_ignored() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
-    // The event of it is still on its way.
+    // The event of the acknowledgement is not delivered yet.
     notifier.set("INC-1", "status = 'acknowledged'").await;
     notifier.receive(&[step(&notifier, 1).await]).await;
     assert_eq!(inbox.kinds(), "firing");
@@ -104,7 +104,7 @@ async fn a_playbook_is_notified_from_its_third_attempt_on() {
     notifier.receive(&[healed(4, "gave_up")]).await;
     assert_eq!(inbox.kinds(), "firing heal escalated");
     assert_eq!(inbox.got()[2].path, "/SENIOR");
-    // It helped in the end: the chat is notified of that, also where the incident is over by then.
+    // It succeeded in the end: the chat is notified, also if the incident is resolved by then.
     notifier.resolve("INC-1").await;
     notifier.receive(&[healed(5, "succeeded")]).await;
     assert_eq!(notifier.database.count("notifications WHERE kind = 'resolved' AND status = 'sent'").await, 2);
@@ -129,7 +129,7 @@ async fn a_silence_mutes_an_escalation() {
 }
 
 #[tokio::test]
-async fn a_silence_made_after_the_first_message_keeps_the_step_for_later() {
+async fn a_silence_after_the_first_notification_postpones_the_step() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -151,7 +151,7 @@ async fn a_silence_made_after_the_first_message_keeps_the_step_for_later() {
 }
 
 #[tokio::test]
-async fn a_parent_that_went_down_after_the_first_message_keeps_the_step_for_later() {
+async fn a_parent_that_fails_after_the_first_notification_postpones_the_step() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier
@@ -179,7 +179,7 @@ async fn a_late_step_of_an_escalation_that_has_ended_or_restarted_is_ignored() {
     notifier.open("INC-1", "HIGH").await;
     let late = step(&notifier, 1).await;
     notifier.acknowledge("INC-1").await;
-    // The event of the reopening is still on its way.
+    // The event of the reopening is not delivered yet.
     notifier.set("INC-1", "status = 'detected', handled_by = NULL, reopened_at = now()").await;
     notifier.receive(std::slice::from_ref(&late)).await;
     assert_eq!(inbox.kinds(), "firing acknowledged");
@@ -204,14 +204,14 @@ async fn an_escalation_restarts_where_a_problem_is_reopened_before_its_end_was_n
     notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing escalated", "they know of it");
     assert_eq!(notifier.database.count(again).await, 1);
-    // One that was climbed to its end does not begin again by itself.
+    // An escalation that took its last step does not restart by itself.
     notifier.database.execute("UPDATE escalations SET next_step = 2, next_at = NULL").await;
     notifier.receive(&[super::of_incident("IncidentReopened", "INC-1")]).await;
     assert_eq!(notifier.database.count("escalations WHERE next_step = 2 AND next_at IS NULL").await, 1);
 }
 
 #[tokio::test]
-async fn what_joins_an_acknowledged_group_starts_its_escalation_when_it_is_notified() {
+async fn a_new_member_of_an_acknowledged_group_starts_its_escalation_when_notified() {
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier

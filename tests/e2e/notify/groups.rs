@@ -1,4 +1,4 @@
-//! What is notified together, and when.
+//! Groups: what is notified together, and when.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn route(more: Value) -> Value {
 }
 
 #[tokio::test]
-async fn problems_that_have_something_in_common_are_notified_together() {
+async fn problems_with_the_same_group_labels_are_notified_together() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier
@@ -30,7 +30,7 @@ async fn problems_that_have_something_in_common_are_notified_together() {
     assert_eq!(inbox.kinds(), "firing");
     let data = &inbox.got()[0].body["data"];
     assert_eq!((data["problems"].as_array().unwrap().len(), &data["group"]), (3, &json!("application shop")));
-    // Another joins: that waits for the interval. One that ended before it was notified is never notified.
+    // A new member waits for the interval. A member that ended before is never notified.
     notifier.open("INC-4", "CRITICAL").await;
     notifier.open("INC-5", "CRITICAL").await;
     notifier.resolve("INC-5").await;
@@ -42,7 +42,7 @@ async fn problems_that_have_something_in_common_are_notified_together() {
     notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing firing");
     assert_eq!(inbox.got()[1].title(), "It broke: INC-4", "the worst comes first");
-    // The one that is over meanwhile is named with it: nothing else would.
+    // The member that is resolved meanwhile is named with it: nothing else would.
     let data = inbox.got()[1].body["data"].clone();
     assert_eq!(data["problems"].as_array().unwrap().len(), 4);
     assert_eq!(
@@ -50,7 +50,7 @@ async fn problems_that_have_something_in_common_are_notified_together() {
         (&json!("It broke: INC-1"), &json!("resolved"))
     );
     assert_eq!(data["remark"], "1 of 4 are over");
-    // The end of all is notified at once.
+    // The end of all members is notified at once.
     for id in ["INC-2", "INC-3", "INC-4"] {
         notifier.resolve(id).await;
     }
@@ -77,7 +77,7 @@ async fn the_end_of_some_is_notified_with_the_interval() {
 }
 
 #[tokio::test]
-async fn what_fired_and_ended_while_it_waited_is_not_notified() {
+async fn a_problem_that_ends_while_its_group_waits_is_not_notified() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.route(route(json!({"group_wait_seconds": 30}))).await;
@@ -88,7 +88,7 @@ async fn what_fired_and_ended_while_it_waited_is_not_notified() {
 }
 
 #[tokio::test]
-async fn it_is_repeated_until_it_is_acknowledged() {
+async fn a_notification_is_repeated_until_it_is_acknowledged() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.route(route(json!({"repeat_interval_seconds": 3600}))).await;
@@ -107,7 +107,7 @@ async fn it_is_repeated_until_it_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_route_that_has_changed_notifies_no_receiver_twice() {
+async fn a_changed_route_notifies_no_receiver_twice() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "LOW").await;
@@ -118,7 +118,7 @@ async fn a_route_that_has_changed_notifies_no_receiver_twice() {
 }
 
 #[tokio::test]
-async fn what_is_reopened_while_acknowledged_and_ends_at_once_is_still_notified_as_over() {
+async fn an_acknowledged_incident_that_reopens_and_ends_is_notified_as_resolved() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.route(route(json!({"group_interval_seconds": 300}))).await;
@@ -132,7 +132,7 @@ async fn what_is_reopened_while_acknowledged_and_ends_at_once_is_still_notified_
 }
 
 #[tokio::test]
-async fn what_is_reopened_while_acknowledged_is_notified_once() {
+async fn an_acknowledged_incident_that_reopens_is_notified_once() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.route(route(json!({"group_interval_seconds": 300}))).await;
@@ -149,7 +149,7 @@ async fn what_is_reopened_while_acknowledged_is_notified_once() {
 }
 
 #[tokio::test]
-async fn a_message_about_some_of_a_group_says_that_it_leaves_others_out() {
+async fn a_notification_about_a_part_of_a_group_says_that_it_omits_others() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.route(route(json!({"group_by": ["application"], "group_interval_seconds": 0}))).await;
@@ -168,7 +168,7 @@ async fn a_message_about_some_of_a_group_says_that_it_leaves_others_out() {
 }
 
 #[tokio::test]
-async fn a_group_that_cannot_be_evaluated_blocks_no_other() {
+async fn a_group_that_cannot_be_evaluated_does_not_block_others() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.route(route(json!({"group_wait_seconds": 30}))).await;

@@ -1,4 +1,4 @@
-//! A receiver of messages: a real HTTP server that remembers what it got, and answers as configured.
+//! A receiver: a real HTTP server that records its requests, and answers as configured.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-/// What came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Got {
     pub(crate) path: String,
@@ -79,22 +79,22 @@ impl Inbox {
         format!("{}{path}", self.address)
     }
 
-    /// The next requests are answered so, in this order; those after them with 200.
+    /// Answers the next requests in this order; those after them with 200.
     pub(crate) fn answer(&self, replies: &[Reply]) {
         self.inner.next.lock().unwrap().extend(replies);
     }
 
-    /// All requests are answered so, until the next call.
+    /// Answers all requests like this, until the next call.
     pub(crate) fn always(&self, reply: Option<Reply>) {
         *self.inner.always.lock().unwrap() = reply;
     }
 
-    /// All that came, taken or not.
+    /// All requests, accepted or not.
     pub(crate) fn got(&self) -> Vec<Got> {
         self.inner.got.lock().unwrap().clone()
     }
 
-    /// The kinds of what came, as one text.
+    /// The kinds of the requests, as one text.
     pub(crate) fn kinds(&self) -> String {
         self.got().iter().map(Got::kind).collect::<Vec<_>>().join(" ")
     }
@@ -103,7 +103,7 @@ impl Inbox {
         self.inner.got.lock().unwrap().clear();
     }
 
-    /// Waits until so many came.
+    /// Waits for this number of requests.
     pub(crate) async fn wait_for(&self, count: usize) {
         let began = Instant::now();
         while self.got().len() < count {

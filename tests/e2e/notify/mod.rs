@@ -1,4 +1,4 @@
-//! Notifying people: what becomes of events in the database, and what receivers get over real HTTP.
+//! `notify` on a real database: what events store, and what receivers get over real HTTP.
 
 mod certificates;
 mod counts;
@@ -29,7 +29,7 @@ use inbox::Inbox;
 
 const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// `notify` on a database of its own, with these ways to people.
+/// `notify` on its own database, with these channels.
 pub(crate) struct Notifier {
     pub(crate) database: Database,
     pub(crate) app: App,
@@ -101,7 +101,7 @@ impl Notifier {
         self.receive(&[of_incident("IncidentOpened", id)]).await;
     }
 
-    /// These events come, and all of them are taken.
+    /// Receives these events, all successfully.
     pub(crate) async fn receive(&self, events: &[Value]) {
         let response = notify::handle(&self.app, batch(events)).await;
         assert_eq!(failures(&response), [] as [&str; 0]);
@@ -112,7 +112,7 @@ impl Notifier {
         notify::sweep(&self.app, now).await.unwrap();
     }
 
-    /// So much time passes: whatever was decided was decided that long ago.
+    /// Simulates the passing of time: moves all stored times into the past.
     pub(crate) async fn pass(&self, seconds: u32) {
         let ago = |columns: &[&str]| -> String {
             let set = |it: &&str| format!("{it} = {it} - interval '{seconds} seconds'");
@@ -136,7 +136,7 @@ impl Notifier {
     }
 }
 
-/// A function of its own on this database.
+/// An App of the function on this database.
 pub(crate) fn app(database: &Database, variables: &[(&str, String)]) -> App {
     let variables: BTreeMap<String, String> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();

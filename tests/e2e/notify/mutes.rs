@@ -1,4 +1,4 @@
-//! Silences, and services that others need.
+//! Mutes: silences, and parent services that are down.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
@@ -19,7 +19,7 @@ pub(super) async fn silence(notifier: &Notifier, minutes: f64) {
 }
 
 #[tokio::test]
-async fn what_fires_in_a_silence_is_notified_after_it_if_it_still_fires() {
+async fn a_problem_in_a_silence_is_notified_after_it_if_it_still_fires() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     silence(&notifier, 10.0).await;
@@ -35,7 +35,7 @@ async fn what_fires_in_a_silence_is_notified_after_it_if_it_still_fires() {
 }
 
 #[tokio::test]
-async fn what_fired_and_ended_in_a_silence_is_one_summary() {
+async fn problems_that_fired_and_ended_in_a_silence_are_one_summary() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     silence(&notifier, 10.0).await;
@@ -56,7 +56,7 @@ async fn what_fired_and_ended_in_a_silence_is_one_summary() {
 }
 
 #[tokio::test]
-async fn an_end_within_a_silence_is_notified_after_it_to_those_who_knew() {
+async fn an_end_within_a_silence_is_notified_after_it_to_receivers_of_the_beginning() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -88,7 +88,7 @@ async fn while_a_parent_is_down_its_children_are_muted() {
         .await;
     notifier.receive(&[of_incident("IncidentOpened", "INC-1"), of_incident("IncidentOpened", "INC-2")]).await;
     assert_eq!(inbox.kinds(), "");
-    // One ends while the parent is down: that is not notified. The other is still there when it is up again.
+    // One ends while the parent is down: that is not notified. The other still fires after the parent's recovery.
     notifier.resolve("INC-2").await;
     notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "");
@@ -102,7 +102,7 @@ async fn while_a_parent_is_down_its_children_are_muted() {
 }
 
 #[tokio::test]
-async fn what_a_parent_has_muted_is_notified_only_if_it_does_not_recover_with_it() {
+async fn a_problem_that_a_parent_muted_is_notified_only_if_it_outlasts_the_parent_s_outage() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier
@@ -131,7 +131,7 @@ async fn what_a_parent_has_muted_is_notified_only_if_it_does_not_recover_with_it
 }
 
 #[tokio::test]
-async fn each_of_several_that_a_silence_muted_is_notified() {
+async fn each_of_several_muted_problems_is_notified() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier
@@ -171,7 +171,7 @@ async fn the_ends_of_several_in_a_silence_are_notified_together_after_it() {
     for id in ["INC-1", "INC-2", "INC-3"] {
         notifier.resolve(id).await;
     }
-    // The silence does not match the third: its end is notified, as the end of a part.
+    // The silence does not match the third: its end is notified, as of a part of the group.
     notifier.sweep(Utc::now()).await;
     assert_eq!(inbox.kinds(), "firing firing firing repeat");
     let part = inbox.got()[3].body["data"].clone();
@@ -191,7 +191,7 @@ async fn the_ends_of_several_in_a_silence_are_notified_together_after_it() {
 }
 
 #[tokio::test]
-async fn what_fired_in_a_silence_is_news_in_each_of_its_groups() {
+async fn a_problem_that_fired_in_a_silence_is_notified_in_each_of_its_groups() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
@@ -223,7 +223,7 @@ async fn an_acknowledged_incident_that_is_reopened_in_a_silence_is_notified_afte
     notifier.resolve("INC-1").await;
     notifier.reopen("INC-1").await;
     notifier.sweep(Utc::now() + TimeDelta::minutes(11)).await;
-    // PagerDuty's come in between.
+    // PagerDuty's are in between.
     let kinds = inbox.kinds();
     assert_eq!(kinds.split_whitespace().collect::<Vec<_>>(), ["firing", "acknowledged", "firing"]);
     assert_eq!(notifier.database.count("notifications WHERE kind IN ('repeat', 'escalated')").await, 0);
@@ -234,7 +234,7 @@ async fn a_severity_raised_in_a_silence_adds_receivers_after_it() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
-    // Email would get it, too; here the webhook is the receiver of the lower severity.
+    // Without the webhook as the receiver of the lower severity, email would get it, too.
     notifier
         .route(json!({"routes": [
             {"name": "bad", "match": {"severity": ["CRITICAL"]}, "channels": ["pagerduty"], "continue": true},
@@ -279,7 +279,7 @@ async fn a_reopening_with_a_higher_severity_in_a_silence_adds_receivers_after_it
 }
 
 #[tokio::test]
-async fn a_silence_that_is_made_while_a_group_waits_holds_for_all_of_it() {
+async fn a_silence_that_starts_while_a_group_waits_mutes_all_of_it() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier
@@ -301,7 +301,7 @@ async fn a_silence_that_is_made_while_a_group_waits_holds_for_all_of_it() {
 }
 
 #[tokio::test]
-async fn where_only_text_messages_go_what_a_silence_hid_is_one() {
+async fn a_summary_of_a_silence_is_one_text_message() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&[
         ("TWILIO_ACCOUNT_SID", "AC1".to_owned()),

@@ -1,4 +1,4 @@
-//! What came in, by hour.
+//! Intake counters, by hour.
 
 use shared::store::retention;
 

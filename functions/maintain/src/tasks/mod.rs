@@ -1,4 +1,4 @@
-//! What is deleted: one file per task.
+//! The tasks, one file each: which rows are deleted.
 
 mod check_ins;
 mod daily_rollups;
@@ -28,7 +28,7 @@ pub(crate) struct Task {
     pub(crate) rows: Rows,
 }
 
-/// In the order in which each has its turn.
+/// In the order of their turns.
 pub(crate) const ALL: [Task; 15] = [
     health_checks::TASK,
     monitoring_checks::TASK,

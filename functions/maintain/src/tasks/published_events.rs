@@ -1,4 +1,4 @@
-//! Events that are on the bus. What is not published stays, however old.
+//! Published events. An unpublished event stays, however old.
 
 use shared::store::retention;
 

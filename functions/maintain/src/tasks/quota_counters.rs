@@ -1,4 +1,4 @@
-//! What applications sent, by window of a quota.
+//! Quota counters of applications, by window.
 
 use shared::store::retention;
 

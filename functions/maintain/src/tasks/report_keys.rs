@@ -1,4 +1,4 @@
-//! Delivery keys of reports that no sender sends again.
+//! Delivery keys of reports that no sender retries any more.
 
 use shared::store::retention;
 

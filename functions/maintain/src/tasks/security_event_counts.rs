@@ -1,4 +1,5 @@
-//! What bounds those requests. A count is read for an hour; a request that is noted late counts in its own time.
+//! The counters that bound `security_events`. A counter is read for an hour; a refusal that is stored late counts in its own
+//! hour.
 
 use chrono::TimeDelta;
 use shared::store::retention;

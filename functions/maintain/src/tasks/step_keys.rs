@@ -1,4 +1,4 @@
-//! Delivery keys of steps that no sender sends again.
+//! Delivery keys of steps that no sender retries any more.
 
 use shared::store::retention;
 

@@ -30,9 +30,9 @@ pub struct Fact {
 pub enum Mood {
     /// Something is wrong.
     Firing(Severity),
-    /// Somebody is on it.
+    /// A person works on it.
     Acknowledged,
-    /// It is over.
+    /// It is resolved.
     Resolved,
     /// Something to know.
     Neutral,

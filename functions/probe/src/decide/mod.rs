@@ -54,7 +54,7 @@ pub struct Around {
 
 impl Around {
     /// Why new alerts are suppressed; none = they are not.
-    fn held_by(&self) -> Option<String> {
+    fn suppressed_by(&self) -> Option<String> {
         match &self.parents {
             _ if self.maintenance => Some("maintenance".to_owned()),
             Parents::Fine => None,
@@ -102,15 +102,15 @@ pub struct Decision {
     /// Whether the state changed.
     pub changed: bool,
     /// Why new alerts are suppressed: `maintenance`, `parent NAME`, or `parents` (one of them may be down).
-    pub held_by: Option<String>,
+    pub suppressed_by: Option<String>,
 }
 
 /// Decides what a verdict changes.
 #[must_use]
 pub fn decide(before: &Standing, policy: &AlertPolicy, verdict: Verdict, around: &Around) -> Decision {
-    let held_by = around.held_by();
+    let suppressed_by = around.suppressed_by();
     let mut after = counted(before, verdict);
-    flapping::note(&mut after, verdict, held_by.is_some());
+    flapping::note(&mut after, verdict, suppressed_by.is_some());
     after.state = state(before, &after, policy, verdict);
     after.failing_since = match (verdict, after.state) {
         (Verdict::Failed, _) => before.failing_since.or(Some(around.at)),
@@ -123,7 +123,7 @@ pub fn decide(before: &Standing, policy: &AlertPolicy, verdict: Verdict, around:
     }
 
     let down = after.state == ServiceState::Down;
-    let opens = down && after.consecutive_failures >= failures_needed(policy) && held_by.is_none();
+    let opens = down && after.consecutive_failures >= failures_needed(policy) && suppressed_by.is_none();
     let outage = match (before.down_alerted_at, down) {
         (None, _) if opens => Outage::Opens,
         (None, _) => Outage::None,
@@ -138,7 +138,7 @@ pub fn decide(before: &Standing, policy: &AlertPolicy, verdict: Verdict, around:
 
     let begins = after.state == ServiceState::Degraded
         && after.consecutive_degraded >= degraded_needed(policy)
-        && held_by.is_none();
+        && suppressed_by.is_none();
     let degraded_alert = match (before.degraded_alerted_at, after.state) {
         (None, _) if begins => DegradedAlert::Begins,
         (None, _) => DegradedAlert::None,
@@ -150,7 +150,7 @@ pub fn decide(before: &Standing, policy: &AlertPolicy, verdict: Verdict, around:
         DegradedAlert::Lasts => before.degraded_alerted_at,
         DegradedAlert::None | DegradedAlert::Ends => None,
     };
-    Decision { after, outage, degraded_alert, changed, held_by }
+    Decision { after, outage, degraded_alert, changed, suppressed_by }
 }
 
 /// The standing with this run counted; its state is unchanged.

@@ -111,7 +111,7 @@ proptest! {
                 let needed = policy.failure_threshold.max(2) as usize;
                 prop_assert!(in_a_row(so_far, |run| run.verdict == Verdict::Degraded) >= needed);
             }
-            prop_assert_eq!(decision.held_by.is_some(), run.suppressed());
+            prop_assert_eq!(decision.suppressed_by.is_some(), run.suppressed());
         }
     }
 

@@ -209,7 +209,7 @@ fn the_reason_of_the_suppression_is_named() {
         (around(false, Parents::Pending), Some("parents")),
     ] {
         let decision = decide(&Standing::NEW, &AlertPolicy::default(), Verdict::Failed, &around);
-        assert_eq!(decision.held_by.as_deref(), expected);
+        assert_eq!(decision.suppressed_by.as_deref(), expected);
         assert_eq!(decision.outage == Outage::Opens, expected.is_none());
         assert!(decision.changed);
         assert_eq!(decision.after.state_changed_at, Some(minute(0)));

@@ -1,9 +1,9 @@
 -- The escalations whose next step is due, each decided by its problems as they are now, not as notify last evaluated them:
--- - one is unacknowledged and not muted: the step is taken, the next one waits for its time. It comes no sooner after this one
---   than the policy says, however late this one is;
--- - only muted ones: it is tried again in a minute;
--- - none: the escalation ends, and names who did that.
--- Two sweeps at the same time get different escalations.
+-- - one is unacknowledged and not muted: the step is taken. The next step keeps the policy's interval after this one, also
+--   when this one is late;
+-- - only muted ones: a retry in a minute;
+-- - none: the escalation ends, with the assignee or the status as the reason.
+-- SKIP LOCKED: concurrent sweeps get different escalations.
 WITH due AS (
     SELECT group_key, policy, steps, next_step, started_at
     FROM public.escalations
@@ -70,7 +70,7 @@ moved AS (
     JOIN standing ON standing.group_key = due.group_key
     WHERE escalation.group_key = due.group_key
 ),
-told AS (
+events AS (
     INSERT INTO public.event_outbox (id, detail_type, detail, created_at)
     SELECT
         id,
@@ -82,4 +82,4 @@ told AS (
     FROM fired
     RETURNING id
 )
-SELECT (SELECT count(*) FROM due) AS looked, ARRAY(SELECT id FROM told) AS told
+SELECT (SELECT count(*) FROM due) AS due, ARRAY(SELECT id FROM events) AS events

@@ -33,7 +33,7 @@ fn needs_update(
     repeat: TimeDelta,
     now: DateTime<Utc>,
 ) -> bool {
-    // If we haven't notified about the alert group before, notify right away unless we only have resolved alerts.
+    // If we haven't notified about the alert group before, notify at once unless we only have resolved alerts.
     let Some(entry) = entry else { return !firing.is_empty() };
     if !firing.is_subset(&entry.firing) {
         return true;
