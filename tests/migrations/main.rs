@@ -2,7 +2,7 @@
 //! statement may wait for a lock for a second, and none may fail.
 //!
 //! Not in `make test`, since filling takes minutes: `make test-migrations`.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that shows what it measures")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -126,7 +126,11 @@ async fn each_later_migration_locks_nothing_for_a_second_while_errors_and_checks
     };
     let (applied, longest) = tokio::join!(migrate, longest_wait(&database, &stopped));
     for (task, sql) in traffic.into_iter().zip(TRAFFIC) {
-        println!("{} times beside it: {}", task.await.unwrap(), sql.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
+        println!(
+            "{} times beside it: {}",
+            task.await.unwrap(),
+            sql.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+        );
     }
     println!("the longest wait for a lock was {longest:.3} s");
     assert_eq!(applied, pending);

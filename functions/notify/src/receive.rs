@@ -55,7 +55,12 @@ pub async fn receive(app: &App, batch: SqsEvent) -> SqsBatchResponse {
 }
 
 /// Evaluates several events at a time; returns the ids of those that failed or were not reached in time.
-async fn evaluate_all(app: &App, rules: Arc<Rules>, events: Vec<(String, ReceivedEvent)>, now: DateTime<Utc>) -> Vec<String> {
+async fn evaluate_all(
+    app: &App,
+    rules: Arc<Rules>,
+    events: Vec<(String, ReceivedEvent)>,
+    now: DateTime<Utc>,
+) -> Vec<String> {
     let mut failed: BTreeSet<String> = events.iter().map(|(id, _)| id.clone()).collect();
     let mut evaluations: JoinSet<Option<String>> = JoinSet::new();
     // A task that does not return its id has failed, for whatever reason.
@@ -88,7 +93,12 @@ async fn evaluate_all(app: &App, rules: Arc<Rules>, events: Vec<(String, Receive
     failed.into_iter().collect()
 }
 
-async fn evaluate_event(app: &App, rules: &Rules, received: &ReceivedEvent, now: DateTime<Utc>) -> Result<(), StoreError> {
+async fn evaluate_event(
+    app: &App,
+    rules: &Rules,
+    received: &ReceivedEvent,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let id = received.id;
     let of = |incident: &IncidentSubject| Some(Subject::Incident(incident.incident_id.clone()));
     let (subject, trigger) = match &received.event {

@@ -7,8 +7,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    AlertAcknowledged, AlertEscalated, AlertRaised, AlertResolved, AlertSubject, Escalation, EscalationStep, Event, HealFinished,
-    HealOutcome, IncidentAcknowledged, IncidentOpened, IncidentReopened, IncidentResolved, IncidentSubject,
+    AlertAcknowledged, AlertEscalated, AlertRaised, AlertResolved, AlertSubject, Escalation, EscalationStep, Event,
+    HealFinished, HealOutcome, IncidentAcknowledged, IncidentOpened, IncidentReopened, IncidentResolved,
+    IncidentSubject,
 };
 
 /// A row of the outbox, with its subject.

@@ -37,14 +37,26 @@ fn each_sample_is_read_and_written_as_it_is() {
 fn an_event_of_the_version_before_is_read_by_its_subject() {
     let id = "01939b1e-0000-7000-8000-000000000008";
     for (name, detail) in [
-        ("IncidentResolved", json!({"incident_id": "INC-1", "application": "shop", "environment": "test",
-            "resolved_at": "2026-11-24T00:00:00Z"})),
-        ("AlertRaised", json!({"alert_id": id, "service": "shop", "environment": "test", "alert_type": "service_down",
-            "severity": "HIGH", "message": "m"})),
-        ("AlertResolved", json!({"alert_id": id, "service": "shop", "environment": "test",
-            "resolved_at": "2026-11-24T00:00:00Z"})),
-        ("AlertEscalated", json!({"reason": "severity", "incident_id": "INC-1", "application": "shop",
-            "environment": "test", "severity": "HIGH", "escalated_at": "2026-11-24T00:00:00Z"})),
+        (
+            "IncidentResolved",
+            json!({"incident_id": "INC-1", "application": "shop", "environment": "test",
+            "resolved_at": "2026-11-24T00:00:00Z"}),
+        ),
+        (
+            "AlertRaised",
+            json!({"alert_id": id, "service": "shop", "environment": "test", "alert_type": "service_down",
+            "severity": "HIGH", "message": "m"}),
+        ),
+        (
+            "AlertResolved",
+            json!({"alert_id": id, "service": "shop", "environment": "test",
+            "resolved_at": "2026-11-24T00:00:00Z"}),
+        ),
+        (
+            "AlertEscalated",
+            json!({"reason": "severity", "incident_id": "INC-1", "application": "shop",
+            "environment": "test", "severity": "HIGH", "escalated_at": "2026-11-24T00:00:00Z"}),
+        ),
     ] {
         let mut message = json!({"detail-type": name, "detail": detail});
         message["detail"]["version"] = json!(1);
