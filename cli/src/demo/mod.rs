@@ -154,7 +154,7 @@ impl Demo<'_> {
     async fn round(&self) -> anyhow::Result<(ServiceState, Option<String>)> {
         let report = probe::check_now(self.stack.probe(), Duration::ZERO, &|_, _| {}).await?;
         if let Some(switch) = report.stopped_by {
-            anyhow::bail!("the demo can't probe: {switch} says so");
+            anyhow::bail!("the demo can't check its service: stopped by {switch}");
         }
         let checked = report
             .checked

@@ -34,7 +34,7 @@ impl FeedLine {
         let time = now.with_timezone(&Local).format("%H:%M:%S");
         let line = one_line(&format!("{time}  {:12}  {}", self.word, self.text));
         let chars = if self.repeats { ERROR_CHARS } else { usize::from(width.max(40)) };
-        // The ellipsis takes the last place.
+        // Room for the ellipsis.
         if line.chars().count() > chars { shortened(&line, chars - 1) } else { line }
     }
 }
