@@ -32,7 +32,7 @@ impl Remote {
     pub fn new(url: ServerUrl, token: Option<SecretString>) -> anyhow::Result<Self> {
         if token.is_some() && !url.takes_tokens() {
             return Err(Misuse(format!(
-                "{url} is not encrypted, and a token would cross the network in the clear: use https://, or unset the token"
+                "{url} is not encrypted, and a token would be sent unencrypted: use https://, or unset the token"
             ))
             .into());
         }

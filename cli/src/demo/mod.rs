@@ -1,7 +1,7 @@
 //! `watchkeeper start --demo`: reports errors, checks a demo service through an outage, prints the incidents, and ends.
 //!
-//! Errors are sent over HTTP; the demo service is checked while it is healthy, while it fails, and after it recovers. The
-//! exit code is 0 if the outage's incident was opened and resolved.
+//! Errors are sent over HTTP; the demo service is checked while it is healthy, while it fails, and after it recovers.
+//! The exit code is 0 if the outage's incident was opened and resolved.
 
 mod target;
 

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_errors_say_what_why_and_from_where() {
+    fn refusals_and_errors_have_reason_and_source() {
         let refused = of_refusal("wrong_key", "203.0.113.7", "the error API");
         assert_eq!(refused.text, "wrong key from 203.0.113.7: the error API");
         assert_eq!(of_refusal("bad_signature", "", "x").text, "bad signature from an unknown address: x");

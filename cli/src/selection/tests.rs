@@ -182,7 +182,7 @@ fn token(variables: &[(&str, &str)], folder: &Path, purpose: Purpose) -> Result<
 }
 
 #[test]
-fn tokens_of_the_stack_here_stay_here_and_none_crosses_a_network_in_the_clear() {
+fn tokens_of_the_stack_here_stay_here_and_none_is_sent_unencrypted() {
     let folder = running();
     let here = |variables: &[(&str, &str)], purpose| token(variables, folder.path(), purpose).unwrap();
     let some = |text: &str| Some(text.to_owned());

@@ -182,8 +182,10 @@ fn table<'a>(document: &'a DeTable<'a>, key: &str, problems: &mut Problems<'_>) 
 fn read_services<'a>(document: &'a DeTable<'a>, layers: &Layers<'a>, problems: &mut Problems<'a>) -> Vec<Placed> {
     let Some(value) = get(document, "services") else {
         if !routing::is_there(document) {
-            problems
-                .note(0, "there is no service: [[services]] begins one (a file may also have [[routes]] or [[escalations]] only)");
+            problems.note(
+                0,
+                "there is no service: [[services]] begins one ([[routes]] or [[escalations]] are enough, too)",
+            );
         }
         return Vec::new();
     };

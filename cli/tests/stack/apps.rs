@@ -75,7 +75,7 @@ async fn quotas_are_set_when_they_are_named_and_stay_otherwise() {
 }
 
 #[tokio::test]
-async fn the_list_shows_who_sent_what() {
+async fn the_list_shows_the_events_and_limits_of_each_application() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let page = ["page", "--browser", "--origin", "https://Shop.example.com/", "--origin", "*.example.org"];
@@ -115,7 +115,7 @@ async fn the_list_shows_who_sent_what() {
 }
 
 #[tokio::test]
-async fn what_was_just_sent_is_listed_without_another_event() {
+async fn recent_events_are_listed_at_once() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let added = stack.command(&["apps", "add", "shop", "--json"]).await.with_code(0).json();

@@ -26,7 +26,7 @@ pub(crate) fn watchkeeper<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command
 }
 
 /// Clears the environment of a command, and kills it with the test. The database has a longer deadline than in
-/// production: on a busy machine reports would be deferred, which only tests of outages want ([`Start::production_budget`]).
+/// production: on a busy machine reports would be deferred, for which there is [`Start::production_budget`].
 pub(crate) fn clear(command: &mut Command) -> &mut Command {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("STORE_BUDGET_MS", "5000");
     command.stdin(Stdio::null()).kill_on_drop(true)
