@@ -1,8 +1,8 @@
 //! The live feed of a running stack: one line per event, on standard output.
 //!
 //! It is a `tracing` layer: the local bus and [`shared::security`] log events under targets of their own (hidden
-//! elsewhere), the stack logs about its database ([`LOG_TARGET`]), and all errors are shown. A thread of its own prints,
-//! so that a terminal that does not read blocks nothing. The output is rate-limited: excess lines are counted.
+//! elsewhere), the stack logs about its database ([`LOG_TARGET`]), and all errors are shown. A thread of its own
+//! prints, so that a terminal that does not read blocks nothing. The output is rate-limited: excess lines are counted.
 //!
 //! Steps: `line` (pure: formats and filters) → `throttle` (pure: rate limit) → the printing thread.
 

@@ -32,7 +32,7 @@ impl Remote {
     pub fn new(url: ServerUrl, token: Option<SecretString>) -> anyhow::Result<Self> {
         if token.is_some() && !url.takes_tokens() {
             return Err(Misuse(format!(
-                "{url} is not encrypted, and a token would cross the network in the clear: use https://, or unset the token"
+                "{url} is not encrypted, and a token would be sent unencrypted: use https://, or unset the token"
             ))
             .into());
         }
@@ -117,7 +117,7 @@ impl Remote {
         let status = response.status();
         if status.is_redirection() {
             bail!(
-                "{} answered {status}: it sends its callers to {}; set WATCHKEEPER_URL to where it listens",
+                "{} answered {status}: it redirects to {}; set WATCHKEEPER_URL to where it listens",
                 self.url,
                 location(&response)
             );
@@ -125,7 +125,7 @@ impl Remote {
         let body: Option<Value> = response.json().await.ok();
         match body {
             Some(body) if status.is_success() => Ok(body),
-            None if status.is_success() => bail!("what answers at {} is no Watchkeeper{hint}", self.url),
+            None if status.is_success() => bail!("the server at {} is no Watchkeeper{hint}", self.url),
             body => {
                 let message = body.as_ref().and_then(|body| body["error"]["message"].as_str());
                 bail!("{} answered {status}: {}", self.url, message.unwrap_or("no reason given"));

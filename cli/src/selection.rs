@@ -1,8 +1,8 @@
 //! Which Watchkeeper a command talks to: one rule for all of them.
 //!
-//! `WATCHKEEPER_URL` names its server, `DATABASE_URL` (else `DIRECT_URL`) its database. The default is the stack that runs
-//! in the data directory; a variable that names this stack counts as not set. Parts of two Watchkeepers are never mixed:
-//! a command that would need both is refused, with what to set or unset.
+//! `WATCHKEEPER_URL` names its server, `DATABASE_URL` (else `DIRECT_URL`) its database. The default is the stack that
+//! runs in the data directory; a variable that names this stack counts as not set. Parts of two Watchkeepers are never
+//! mixed: a command that would need both is refused, with what to set or unset.
 //!
 //! Invariants: the stack's own tokens are sent to its own address only; no token crosses a network unencrypted.
 

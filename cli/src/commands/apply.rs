@@ -73,7 +73,7 @@ pub(super) async fn run(apply: &Apply, global: &Global, config: &Config) -> anyh
 fn read_file(path: &Path, prune: bool) -> anyhow::Result<(ServicesFile, FileName)> {
     let file = services_file::read(path)?;
     if prune && !file.has_name(path) {
-        anyhow::bail!("--prune needs to know which file {} is: say name = \"…\" at its top", path.display());
+        anyhow::bail!("--prune needs the name of the file {}: set name = \"…\" at its top", path.display());
     }
     let name = file.name(path)?;
     Ok((file, name))

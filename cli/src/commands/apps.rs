@@ -104,7 +104,7 @@ async fn add(wanted: &AddApp, store: &Store, keys: &Keys, global: &Global) -> an
             (stored.clone(), Some(before.unwrap_or(stored)))
         }
         (NameOrNumber::Number(_), Some(_)) => {
-            return Ok(misused("an application's number says which one it is: leave --environment out"));
+            return Ok(misused("an application's number is unique: leave --environment out"));
         }
     };
     if global.json {
@@ -120,7 +120,7 @@ async fn add(wanted: &AddApp, store: &Store, keys: &Keys, global: &Global) -> an
 
 /// Prints what was added or changed.
 fn print_added(stored: &StoredApplication, before: Option<&StoredApplication>) {
-    let what = if before.is_none() { "added" } else { "was there already" };
+    let what = if before.is_none() { "added" } else { "already exists" };
     let name = one_line(&titled(&stored.application));
     say(format_args!("{name} {what} as application {}.", stored.application.number));
     match before {
@@ -237,7 +237,7 @@ async fn rotate_key(
     global: &Global,
 ) -> anyhow::Result<ExitCode> {
     let number = stored.application.number;
-    let next = stored.key_version.0.checked_add(1).map(KeyVersion).context("this application has had all its keys")?;
+    let next = stored.key_version.0.checked_add(1).map(KeyVersion).context("this application has used all its keys")?;
     let now = Utc::now();
     let rotated = store
         .run(|client| async move { applications::raise_key_version(&client, number, next, now).await })
@@ -322,7 +322,7 @@ fn which_of(candidates: &[StoredApplication]) -> String {
         .iter()
         .map(|stored| format!("{} {}", stored.application.number, titled(&stored.application)))
         .collect();
-    format!("which one? Name its --environment or its number: {}", each.join(", "))
+    format!("ambiguous: name its --environment or its number: {}", each.join(", "))
 }
 
 fn titled(application: &Application) -> String {

@@ -45,7 +45,7 @@ pub(super) async fn run(global: &Global, config: Config) -> anyhow::Result<ExitC
     if global.json {
         say(as_json(&report));
     } else if let Some(switch) = &report.stopped_by {
-        say(format_args!("Nothing was checked: {switch} says so."));
+        say(format_args!("Nothing was checked: stopped by {switch}."));
     } else if report.configured == 0 {
         say("No services are configured: add some with `watchkeeper apply FILE.toml`.");
     } else {
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, config: Config) -> anyhow::Result<ExitC
         if missed > 0 {
             let waited = humantime::format_duration(PATIENCE);
             say(format_args!(
-                "Not checked: {}, which another round did not leave for {waited}.",
+                "Not checked: {}, claimed by another round for more than {waited}.",
                 counted(missed, "service")
             ));
         }

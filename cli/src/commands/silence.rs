@@ -28,7 +28,7 @@ pub(super) async fn run(silence: &Silence, global: &Global, config: &Config) -> 
         && !wanted.all
         && matchers(wanted).is_empty()
     {
-        return Ok(misused("which problems? Name an --application, --service or the like, or say --all"));
+        return Ok(misused("no matcher: name an --application, --service or the like, or pass --all"));
     }
     // Silences are read with the admin token, too.
     let server = Target::of(config, &global.data_dir)?.server(Purpose::Change)?;

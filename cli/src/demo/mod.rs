@@ -1,7 +1,7 @@
 //! `watchkeeper start --demo`: reports errors, checks a demo service through an outage, prints the incidents, and ends.
 //!
-//! Errors are sent over HTTP; the demo service is checked while it is healthy, while it fails, and after it recovers. The
-//! exit code is 0 if the outage's incident was opened and resolved.
+//! Errors are sent over HTTP; the demo service is checked while it is healthy, while it fails, and after it recovers.
+//! The exit code is 0 if the outage's incident was opened and resolved.
 
 mod target;
 
@@ -154,7 +154,7 @@ impl Demo<'_> {
     async fn round(&self) -> anyhow::Result<(ServiceState, Option<String>)> {
         let report = probe::check_now(self.stack.probe(), Duration::ZERO, &|_, _| {}).await?;
         if let Some(switch) = report.stopped_by {
-            anyhow::bail!("the demo can't probe: {switch} says so");
+            anyhow::bail!("the demo can't check its service: stopped by {switch}");
         }
         let checked = report
             .checked

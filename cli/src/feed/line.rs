@@ -34,7 +34,7 @@ impl FeedLine {
         let time = now.with_timezone(&Local).format("%H:%M:%S");
         let line = one_line(&format!("{time}  {:12}  {}", self.word, self.text));
         let chars = if self.repeats { ERROR_CHARS } else { usize::from(width.max(40)) };
-        // The ellipsis takes the last place.
+        // Room for the ellipsis.
         if line.chars().count() > chars { shortened(&line, chars - 1) } else { line }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_errors_say_what_why_and_from_where() {
+    fn refusals_and_errors_have_reason_and_source() {
         let refused = of_refusal("wrong_key", "203.0.113.7", "the error API");
         assert_eq!(refused.text, "wrong key from 203.0.113.7: the error API");
         assert_eq!(of_refusal("bad_signature", "", "x").text, "bad signature from an unknown address: x");

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_shows_ten_lines_and_the_next_one_says_how_many_more_there_were() {
+    fn ten_lines_are_shown_in_a_second_and_the_rest_is_counted() {
         let begun = Instant::now();
         let mut throttle = Throttle::new(begun);
         let shown = (0..500).filter(|_| throttle.admits()).count();

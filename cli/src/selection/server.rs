@@ -66,7 +66,7 @@ impl ServerUrl {
             return Err(is_not_one());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(refuse("must not hold a user or a password: WATCHKEEPER_TOKEN is for the token"));
+            return Err(refuse("must not contain a user or a password: set the token with WATCHKEEPER_TOKEN"));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refuse("must end with its path: a ? or # has no meaning there"));

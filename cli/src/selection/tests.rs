@@ -104,7 +104,7 @@ fn a_command_uses_one_watchkeeper_or_none() {
         (&[database, ("WATCHKEEPER_URL", LOCAL_URL)], ["!WATCHKEEPER_URL names the stack in"; 3]),
         (&[("DATABASE_URL", "nonsense")], ["!DATABASE_URL can't be used"; 3]),
         (&[("WATCHKEEPER_URL", "ftp://x/")], ["!WATCHKEEPER_URL must be an address"; 3]),
-        (&[("WATCHKEEPER_URL", "https://ann:s3cret@x/")], ["!WATCHKEEPER_URL must not hold a user"; 3]),
+        (&[("WATCHKEEPER_URL", "https://ann:s3cret@x/")], ["!WATCHKEEPER_URL must not contain a user"; 3]),
     ] {
         for (found, expected) in found(variables, folder.path()).iter().zip(expected) {
             assert!(found.starts_with(expected), "{variables:?}: {found} is not {expected}");
@@ -182,7 +182,7 @@ fn token(variables: &[(&str, &str)], folder: &Path, purpose: Purpose) -> Result<
 }
 
 #[test]
-fn tokens_of_the_stack_here_stay_here_and_none_crosses_a_network_in_the_clear() {
+fn tokens_of_the_stack_here_stay_here_and_none_is_sent_unencrypted() {
     let folder = running();
     let here = |variables: &[(&str, &str)], purpose| token(variables, folder.path(), purpose).unwrap();
     let some = |text: &str| Some(text.to_owned());

@@ -129,9 +129,7 @@ fn http(fields: &mut Fields<'_, '_>, check: &mut CheckSettings) {
         secrets::in_body(&body).or_else(|why| wrong(value, why)).map(|()| body)
     });
     if fields.has("expected_status") && fields.has("expected_statuses") {
-        fields
-            .problems
-            .note(fields.place("expected_statuses"), "expected_status is there already: one of them is enough");
+        fields.problems.note(fields.place("expected_statuses"), "expected_status is set already: use one of them");
     }
     // The entry's own setting wins over the other one of the defaults.
     let key = if fields.has("expected_status") || fields.find("expected_statuses").is_none() {

@@ -84,7 +84,7 @@ impl ServicesFile {
         match &self.name {
             Some(name) => Ok(name.clone()),
             None => FileName::parse(&path.file_stem().unwrap_or_default().to_string_lossy())
-                .map_err(|why| anyhow::anyhow!("{}: its name {why}: say name = \"…\" at its top", path.display())),
+                .map_err(|why| anyhow::anyhow!("{}: its name {why}: set name = \"…\" at its top", path.display())),
         }
     }
 
@@ -182,8 +182,10 @@ fn table<'a>(document: &'a DeTable<'a>, key: &str, problems: &mut Problems<'_>) 
 fn read_services<'a>(document: &'a DeTable<'a>, layers: &Layers<'a>, problems: &mut Problems<'a>) -> Vec<Placed> {
     let Some(value) = get(document, "services") else {
         if !routing::is_there(document) {
-            problems
-                .note(0, "there is no service: [[services]] begins one ([[routes]] or [[escalations]] would do, too)");
+            problems.note(
+                0,
+                "there is no service: [[services]] begins one ([[routes]] or [[escalations]] are enough, too)",
+            );
         }
         return Vec::new();
     };
@@ -217,7 +219,7 @@ fn refuse_duplicates(services: &[Placed], problems: &mut Problems<'_>) {
     for Placed { spec, line, .. } in services {
         if let Some(first) = seen.insert((&spec.name, &spec.environment), *line) {
             let (name, environment) = (&spec.name, &spec.environment);
-            let what = format!("service \"{name}\" of environment \"{environment}\" stands in line {first} already");
+            let what = format!("service \"{name}\" of environment \"{environment}\" is already in line {first}");
             problems.note_line(*line, what);
         }
     }

@@ -60,7 +60,7 @@ fn for_each<'a>(
         if let Some(name) = get(own, "name").and_then(|name| name.get_ref().as_str()) {
             let line = problems.line(place);
             if let Some(first) = seen.insert(name.to_owned(), line) {
-                problems.note(place, format_args!("name: \"{name}\" stands in line {first} already"));
+                problems.note(place, format_args!("name: \"{name}\" is already in line {first}"));
             }
         }
     }
@@ -84,7 +84,7 @@ pub(super) fn receivers(value: &Value<'_>) -> Read<Vec<Receiver>> {
     let read = list(value, receiver)?;
     for receiver in &read {
         if seen.contains(&receiver) {
-            return wrong(value, format!("\"{receiver}\" stands there twice"));
+            return wrong(value, format!("\"{receiver}\" is listed twice"));
         }
         seen.push(receiver);
     }

@@ -211,7 +211,7 @@ mod tests {
         FileName::parse(name).unwrap()
     }
 
-    /// The changes of the file `mine`, which owns what is stored.
+    /// The changes of the file `mine`, which owns the stored routing.
     fn changes(wanted: Option<&Routing>, stored: &Routing, others: Others) -> RoutingChanges {
         RoutingChanges::of(&file("mine"), wanted, stored, Some(&file("mine")), others)
     }

@@ -104,7 +104,7 @@ const ROUTE: [(&str, &str); 33] = [
     ("match = { severity = [\"x\"], category = [\"y\"] }", "match: category: must be one of"),
     ("name = 7", "duplicate key"),
     ("[routes.match]\nservices = [\"a\"]", "match: \"services\" is nothing to match by, did you mean \"service\"?"),
-    ("[[routes]]\nname = \"all\"\nchannels = []", "name: \"all\" stands in line 2 already"),
+    ("[[routes]]\nname = \"all\"\nchannels = []", "name: \"all\" is already in line 2"),
 ];
 
 #[test]
@@ -130,7 +130,7 @@ fn each_invalid_receiver_is_refused_with_a_reason() {
         ("\"email:ops\"", "\"ops\" is not an e-mail address"),
         ("\"sms:0151\"", "\"0151\" is not a telephone number"),
         ("\"webhook:https://example.com\"", "is not the end of a variable's name"),
-        ("\"slack\", \"slack:default\"", "\"slack\" stands there twice"),
+        ("\"slack\", \"slack:default\"", "\"slack\" is listed twice"),
         ("7", "must be text"),
     ] {
         let text = format!("[[routes]]\nname = \"all\"\nchannels = [{receiver}]\n");
@@ -180,7 +180,7 @@ fn each_wrong_escalation_is_refused_with_its_line_and_reason() {
             step("after = 60\nchannels = [\"sms\"]\n[[escalations.steps]]\nafter = 60\nchannels = [\"sms\"]"),
             "line 7: after: each step comes after the one before it",
         ),
-        (format!("{0}{0}", step("after = 60\nchannels = [\"sms\"]")), "line 7: name: \"a\" stands in line 2 already"),
+        (format!("{0}{0}", step("after = 60\nchannels = [\"sms\"]")), "line 7: name: \"a\" is already in line 2"),
     ] {
         let refusal = parse(&text).unwrap_err().to_string();
         assert!(refusal.contains(expected), "{text}\n→ {refusal}");

@@ -26,7 +26,7 @@ pub(super) fn in_address(address: &str) -> Result<(), String> {
     let Ok(url) = Url::parse(address) else { return Ok(()) };
     let query_leaks = url.query_pairs().any(|(name, value)| has_secret(&format!("{name}={value}")));
     if !url.username().is_empty() || url.password().is_some() || query_leaks {
-        return Err("an address must hold no secret: send it in a header".to_owned());
+        return Err("an address must not contain a secret: send it in a header".to_owned());
     }
     Ok(())
 }

@@ -123,11 +123,11 @@ fn all_problems_of_a_file_are_reported_at_once_in_order() {
 }
 
 #[test]
-fn a_name_stands_once_in_an_environment_whatever_it_was_expanded_from() {
+fn a_name_is_unique_in_an_environment_also_after_expansion() {
     let text = "[[services]]\nname = \"a (x)\"\nurl = \"http://x\"\n[[services]]\nname = \"a\"\nurls = [\"http://x\"]\n\
                 [[services]]\nname = \"a (x)\"\nenvironment = \"test\"\nurl = \"http://x\"\n";
     let refusal = parse(text).unwrap_err().to_string();
-    assert_eq!(refusal, "  line 4: service \"a (x)\" of environment \"production\" stands in line 1 already");
+    assert_eq!(refusal, "  line 4: service \"a (x)\" of environment \"production\" is already in line 1");
 }
 
 #[test]

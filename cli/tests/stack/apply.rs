@@ -184,7 +184,7 @@ async fn supabase() -> String {
         let status = match (request.method().as_str(), request.uri().path(), has_key) {
             (_, _, false) => 401,
             ("GET", "/auth/v1/health" | "/storage/v1/status", _) => 200,
-            // PostgREST's own word for a table that is not there.
+            // PostgREST's answer for a table that does not exist.
             ("GET", "/rest/v1/watchkeeper", _) => 404,
             ("OPTIONS", "/functions/v1/pay", _) => 204,
             _ => 500,

@@ -42,7 +42,7 @@ async fn an_application_gets_a_dsn_and_the_same_again() {
     let dsn = first.stdout.lines().last().unwrap();
     assert_eq!((read(&stack, dsn).1, version(&stack, dsn)), (1, Some(1)));
     let again = stack.command(&["apps", "add", "shop"]).await.with_code(0);
-    assert!(again.stdout.contains("was there already") && again.stdout.lines().last() == Some(dsn), "{again:?}");
+    assert!(again.stdout.contains("already exists") && again.stdout.lines().last() == Some(dsn), "{again:?}");
     let as_json = stack.command(&["apps", "add", "shop", "--json"]).await.with_code(0).json();
     let quotas = json!({"burst": 5000, "hour": 20000, "month": null});
     let expected = json!({
@@ -64,7 +64,7 @@ async fn quotas_are_set_when_they_are_named_and_stay_otherwise() {
     assert_eq!(second["quotas"], json!({"burst": 5, "hour": 0, "month": 100}));
     for named in [&["shop"][..], &["1"], &["shop", "--environment", "test"]] {
         let third = stack.command(&[&["apps", "add"], named, &["--burst", "7"]].concat()).await.with_code(0).stdout;
-        let expected = "shop (test) was there already as application 1.\n\
+        let expected = "shop (test) already exists as application 1.\n\
             \x20 burst       at most 5 events in five minutes → at most 7 events in five minutes\n";
         assert!(third.starts_with(expected), "{third}");
         assert_eq!(third.lines().count(), 3, "{third}");
@@ -75,7 +75,7 @@ async fn quotas_are_set_when_they_are_named_and_stay_otherwise() {
 }
 
 #[tokio::test]
-async fn the_list_shows_who_sent_what() {
+async fn the_list_shows_the_events_and_limits_of_each_application() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let page = ["page", "--browser", "--origin", "https://Shop.example.com/", "--origin", "*.example.org"];
@@ -115,7 +115,7 @@ async fn the_list_shows_who_sent_what() {
 }
 
 #[tokio::test]
-async fn what_was_just_sent_is_listed_without_another_event() {
+async fn recent_events_are_listed_at_once() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let added = stack.command(&["apps", "add", "shop", "--json"]).await.with_code(0).json();

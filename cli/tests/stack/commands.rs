@@ -275,7 +275,7 @@ async fn status_is_unhealthy_while_a_service_is_down() {
 }
 
 #[tokio::test]
-async fn check_says_which_switch_stops_it() {
+async fn check_names_the_switch_that_stops_it() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let target = Target::start(Behaviour::Status(200)).await;

@@ -28,7 +28,7 @@ async fn the_demo_ends_by_itself_with_the_table_of_incidents_and_can_be_shown_ag
 async fn the_demo_as_json_prints_nothing_else() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let start = Start::on(&scratch).variable("DATABASE_URL", &database.url());
-    // As `make demo ARGS="--data-dir …"` does: of what is given twice, the last one counts.
+    // As `make demo ARGS="--data-dir …"` does: the last one of a repeated option wins.
     let other = scratch.path().join("other");
     let start = start.argument("--data-dir").argument(other.to_str().unwrap());
     let ended = start.argument("--demo").argument("--json").run().await.with_code(0);

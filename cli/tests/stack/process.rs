@@ -15,10 +15,10 @@ use harness::scratch::{Process, Scratch, processes};
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_watchkeeper");
 
-/// How long a start may take before its test has failed.
+/// The timeout of a start.
 const START: Duration = Duration::from_secs(30);
 
-/// The binary with these arguments and nothing of our environment but the path.
+/// The binary with these arguments and no environment but the path.
 pub(crate) fn watchkeeper<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command {
     let mut command = Command::new(PROGRAM);
     clear(command.args(arguments));
@@ -26,7 +26,7 @@ pub(crate) fn watchkeeper<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Command
 }
 
 /// Clears the environment of a command, and kills it with the test. The database has a longer deadline than in
-/// production: on a busy machine reports would be deferred, which only tests of outages want ([`Start::production_budget`]).
+/// production: on a busy machine reports would be deferred, for which there is [`Start::production_budget`].
 pub(crate) fn clear(command: &mut Command) -> &mut Command {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("STORE_BUDGET_MS", "5000");
     command.stdin(Stdio::null()).kill_on_drop(true)
@@ -106,7 +106,7 @@ impl Start {
         Self { data_dir: data_dir.to_owned(), output, command }
     }
 
-    /// With so many file descriptors at most. To be said before any variable.
+    /// With at most this many file descriptors. Call it before any variable is set.
     pub(crate) fn descriptors(mut self, count: usize) -> Self {
         let mut limited = Command::new("sh");
         limited.args(["-c", &format!("ulimit -n {count}; exec \"$@\""), "sh", PROGRAM]);
@@ -177,7 +177,7 @@ fn client() -> reqwest::Client {
 }
 
 impl Stack {
-    /// Waits until it says that it serves.
+    /// Waits until it prints that it serves.
     pub(crate) async fn until_ready(&mut self) {
         eventually("the stack serves", START, async || {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -263,7 +263,7 @@ impl Stack {
         assert_eq!(status, 200, "{body}");
     }
 
-    /// How many reports the incident of this title stands for.
+    /// The occurrences of the incident of this title.
     pub(crate) async fn occurrences_of(&self, title: &str) -> i64 {
         let (status, page) = self.get("/api/incidents?limit=200").await;
         assert_eq!(status, 200, "{page}");

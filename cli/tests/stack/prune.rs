@@ -76,7 +76,7 @@ async fn a_service_that_moves_between_files_causes_a_warning() {
     let scratch = Scratch::new();
     let (stack, database) = stack(&scratch).await;
     let one = file(&scratch, "one.toml", &["a", "both"], "");
-    // Its name stands in it: paths may change.
+    // Its name is set in the file: paths may change.
     let two = file(&scratch, "services.toml", &["both"], "name = \"two\"");
     apply(&stack, &one, &[]).await.with_code(0);
     let taken = apply(&stack, &two, &["--prune"]).await.with_code(0);
@@ -119,7 +119,7 @@ async fn another_file_of_the_same_name_may_not_prune_until_it_has_one_of_its_own
     let replacing = file(&scratch, "mail/services.toml", &["d"], "name = \"mail\"");
     apply(&stack, &replacing, &["--prune", "--yes"]).await.with_code(0);
     assert_eq!(services(&database).await, "a:services b:services d:mail");
-    // Without pruning nothing is lost: a file whose only service is renamed is applied.
+    // Without --prune nothing is removed: a file whose only service is renamed is applied.
     let kept = apply(&stack, &file(&scratch, "mail/services.toml", &["e"], "name = \"mail\""), &[]).await.with_code(0);
     assert!(kept.stderr.contains("another file named `mail`"), "{kept:?}");
     assert_eq!(services(&database).await, "a:services b:services d:mail e:mail");
@@ -137,7 +137,7 @@ async fn a_pipe_needs_a_name_to_prune() {
     piped(&file(&scratch, "one.toml", &["a"], ""), &[]).await.with_code(0);
     let other = file(&scratch, "other.toml", &["b"], "");
     let refused = piped(&other, &["--prune", "--yes"]).await.with_code(2);
-    assert!(refused.stderr.contains("say name = \"…\" at its top"), "{refused:?}");
+    assert!(refused.stderr.contains("set name = \"…\" at its top"), "{refused:?}");
     piped(&other, &[]).await.with_code(0);
     assert_eq!(services(&database).await, "a:stdin b:stdin");
     piped(&file(&scratch, "other.toml", &["b"], "name = \"b\""), &["--prune"]).await.with_code(0);

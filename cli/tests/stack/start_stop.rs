@@ -162,7 +162,7 @@ async fn start_twice() -> (Duration, Duration) {
 }
 
 #[tokio::test]
-async fn a_start_says_what_it_does_in_a_few_readable_lines() {
+async fn a_start_prints_a_short_readable_banner() {
     let (scratch, database) = (Scratch::new(), Database::empty().await);
     let mut stack = Start::on(&scratch).variable("DATABASE_URL", &database.url()).ready().await;
     let (url, password) = (stack.url(), stack.password());

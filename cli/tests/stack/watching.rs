@@ -191,7 +191,7 @@ async fn the_env_file_is_complete_before_the_stack_is_ready() {
     let (scratch, database) = (Scratch::new(), Database::migrated().await);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let start = Start::on(&scratch).variable("DATABASE_URL", &database.url()).variable("PORT", &port);
-    // The last one counts: the usual start says a port, too.
+    // The last one wins: the usual start passes a port, too.
     let stack = start.argument("--port").argument(&port).spawn();
     let ready = format!("http://127.0.0.1:{port}/ready");
     eventually("it is ready", SOON, async || stack.client.get(&ready).send().await.ok()).await;

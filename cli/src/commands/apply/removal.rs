@@ -30,8 +30,8 @@ pub(super) fn notice_another(
     }
     let path = apply.file.display();
     let warning = format!(
-        "another file named `{name}` was applied to this database: nothing of it stands in {path}; give this file a \
-         `name = …` of its own, or say --yes if it replaces that one"
+        "another file named `{name}` was applied to this database: {path} contains none of it; give this file a \
+         `name = …` of its own, or pass --yes if it replaces that one"
     );
     if apply.dry_run || !apply.prune {
         note(warning);
@@ -40,13 +40,13 @@ pub(super) fn notice_another(
     Err(Misuse(format!("{warning}. Nothing was changed")))
 }
 
-/// Whether something came from a file of this name, and none of it stands in this one.
+/// Whether something came from a file of this name, and none of it is in this one.
 fn is_another(file: &ServicesFile, name: &FileName, stored: &Stored) -> bool {
     let specs = file.specs();
     let own = stored.services.iter().filter(|it| it.origin == Origin::File && it.file.as_ref() == Some(name));
-    let stands =
+    let is_in_file =
         |own: &ServiceSpec| specs.iter().any(|spec| (&spec.name, &spec.environment) == (&own.name, &own.environment));
-    let mut own: Vec<bool> = own.map(|it| stands(&it.spec)).collect();
+    let mut own: Vec<bool> = own.map(|it| is_in_file(&it.spec)).collect();
     if stored.routing_file.as_ref() == Some(name) {
         let wanted = file.routing.clone().unwrap_or_default();
         let (routes, policies) = (&stored.routing.routes, &stored.routing.escalations);
@@ -84,7 +84,7 @@ impl Removal {
         }
         if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
             return Err(Misuse(format!(
-                "this would remove {list}; nothing was changed: say --yes to remove that without being asked"
+                "this would remove {list}; nothing was changed: pass --yes to remove that without a question"
             ))
             .into());
         }
