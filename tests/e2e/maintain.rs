@@ -12,7 +12,7 @@ use serde_json::json;
 struct Aged {
     task: &'static str,
     table: &'static str,
-    /// After so many days they go.
+    /// The days after which they are deleted.
     days: i64,
     /// Columns and values of a row that is `$age` old; `n` numbers the rows.
     insert: &'static str,
@@ -111,7 +111,7 @@ const AGED: [Aged; 14] = [
 ];
 
 impl Aged {
-    /// Stores so many rows that are older than they are kept, and three that are not.
+    /// Stores this number of expired rows, and three that are not expired.
     async fn store(&self, database: &Database, old: u32) {
         let Self { table, insert, days, .. } = self;
         for (count, hours) in [(old, days * 24 + 2), (3, days * 24 - 2)] {
@@ -143,18 +143,18 @@ async fn each_task_deletes_what_is_old_in_batches_and_keeps_the_rest_and_a_secon
 }
 
 #[tokio::test]
-async fn two_runs_at_once_share_the_work() {
+async fn two_concurrent_runs_share_the_work() {
     let database = Database::migrated().await;
     AGED[0].store(&database, 5_000).await;
     let (one, two) = tokio::join!(run(&database), run(&database));
     let deleted = [one, two].iter().filter_map(|run| run.deleted.get(AGED[0].task).copied()).sum::<u64>();
-    // What one had locked when the other had nothing left is the next run's.
+    // Rows that one had locked when the other ended are left to the next run.
     let last = run(&database).await.deleted.get(AGED[0].task).copied().unwrap_or(0);
     assert_eq!((deleted + last, database.count(AGED[0].table).await), (5_000, 3));
 }
 
 #[tokio::test]
-async fn a_run_without_time_deletes_nothing_and_the_next_one_goes_on() {
+async fn a_run_past_its_deadline_deletes_nothing_and_the_next_one_continues() {
     let database = Database::migrated().await;
     AGED[0].store(&database, 10).await;
     let late = handle(&App::new(database.store()), Utc::now(), Instant::now()).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_run_without_time_deletes_nothing_and_the_next_one_goes_on() {
 }
 
 #[tokio::test]
-async fn a_task_that_fails_is_an_error_and_stops_no_other() {
+async fn a_failed_task_is_an_error_and_does_not_stop_the_others() {
     let database = Database::migrated().await;
     for aged in &AGED {
         aged.store(&database, 1).await;
@@ -179,7 +179,7 @@ async fn a_task_that_fails_is_an_error_and_stops_no_other() {
 }
 
 #[tokio::test]
-async fn operators_decide_how_long_rows_are_kept_and_what_is_invalid_changes_nothing() {
+async fn operators_configure_retention_and_invalid_settings_are_ignored() {
     let database = Database::migrated().await;
     for aged in [&AGED[1], &AGED[4]] {
         aged.store(&database, 0).await;
@@ -221,7 +221,7 @@ async fn an_event_that_is_not_published_stays_however_old() {
 }
 
 #[tokio::test]
-async fn groups_go_when_all_of_their_members_are_resolved_for_long_and_notifications_with_them() {
+async fn groups_whose_members_are_long_resolved_are_deleted_with_their_notifications() {
     let database = Database::migrated().await;
     let silence = |days: i32| {
         format!(
@@ -273,7 +273,7 @@ async fn groups_go_when_all_of_their_members_are_resolved_for_long_and_notificat
 }
 
 #[tokio::test]
-async fn a_delivery_key_is_kept_for_as_long_as_its_report_may_be_sent_again() {
+async fn a_delivery_key_is_kept_for_as_long_as_its_report_may_be_retried() {
     let stack = TestStack::start().await;
     for key in ["old", "young"] {
         let request = stack.request("POST", "/api/autonomous/error").header("idempotency-key", key);

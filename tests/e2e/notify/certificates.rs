@@ -1,4 +1,4 @@
-//! Certificates that `notify` gets by their names.
+//! Certificates that `notify` reads by the name of their parameter.
 
 use chrono::Utc;
 use harness::Database;
@@ -45,7 +45,7 @@ async fn a_certificate_is_read_by_its_parameter_s_name() {
 #[tokio::test]
 async fn a_parameter_that_is_not_there_is_named_with_what_to_do() {
     let moto = Moto::start().await;
-    // moto loads SSM when it is first asked for it, which takes longer than a function waits.
+    // moto loads SSM with the first request, which takes longer than a function waits.
     moto.parameter("/another", CERTIFICATE).await;
     let named = environment(aws(&moto), &[("SMTP_CA_PARAMETER", "/nowhere")]);
     let error = format!("{:#}", with_certificates(named, Utc::now()).await.err().unwrap());

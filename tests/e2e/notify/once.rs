@@ -6,7 +6,7 @@ use super::inbox::Inbox;
 use super::{Notifier, app, batch, event, failures, of_incident, webhook};
 
 #[tokio::test]
-async fn an_incident_is_one_message_and_its_end_one_more() {
+async fn an_incident_is_one_notification_and_its_end_another() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -22,7 +22,7 @@ async fn an_incident_is_one_message_and_its_end_one_more() {
 }
 
 #[tokio::test]
-async fn a_hundred_equal_events_at_once_are_one_message() {
+async fn a_hundred_concurrent_equal_events_are_one_notification() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;
@@ -41,7 +41,7 @@ async fn a_hundred_equal_events_at_once_are_one_message() {
 }
 
 #[tokio::test]
-async fn two_notify_at_once_notify_nothing_twice() {
+async fn two_concurrent_runs_notify_nothing_twice() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     let other = app(&notifier.database, &webhook(&inbox));
@@ -71,7 +71,7 @@ async fn two_notify_at_once_notify_nothing_twice() {
 async fn events_out_of_order_notify_nothing_wrong() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
-    // It was over before it was evaluated: neither is notified.
+    // It was resolved before it was evaluated: neither event is notified.
     notifier.incident("INC-1", "HIGH").await;
     let opened = of_incident("IncidentOpened", "INC-1");
     notifier.resolve("INC-1").await;
@@ -86,7 +86,7 @@ async fn events_out_of_order_notify_nothing_wrong() {
 }
 
 #[tokio::test]
-async fn what_is_reopened_is_notified_again() {
+async fn a_reopened_incident_is_notified_again() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -119,7 +119,7 @@ async fn a_failed_check_is_notified_once_when_its_alert_is_announced() {
     notifier.receive(&[raised, of_incident("IncidentOpened", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "firing");
     assert_eq!(inbox.got()[0].body["data"]["problems"][0]["service"], "api");
-    // Both of its ends are one.
+    // The ends of the alert and of the incident are one notification.
     notifier.database.execute("UPDATE alert_events SET status = 'resolved', resolved_at = now()").await;
     notifier.set("INC-1", "status = 'resolved', resolved_at = now()").await;
     let over = event("AlertResolved", json!({"alert_id": alert}));
@@ -148,7 +148,7 @@ async fn an_alert_without_an_incident_is_notified_too() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_dropped_and_what_the_database_is_not_there_for_comes_again() {
+async fn an_unreadable_event_is_dropped_and_without_a_database_events_are_retried() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;
@@ -162,7 +162,7 @@ async fn what_cannot_be_read_is_dropped_and_what_the_database_is_not_there_for_c
 }
 
 #[tokio::test]
-async fn a_redelivered_event_notifies_what_is_true_by_then() {
+async fn a_redelivered_event_notifies_the_current_state() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;

@@ -1,4 +1,4 @@
-//! The order of messages, and what it says of those that still wait.
+//! The order of notifications, and its effect on those that still wait.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::who::{pagerduty, sms};
 use super::{Notifier, event, webhook};
 
 /// All receivers are paused for an hour.
-async fn hold(notifier: &Notifier) {
+async fn pause_all(notifier: &Notifier) {
     notifier.database.execute("UPDATE notification_receivers SET paused_until = now() + interval '1 hour'").await;
 }
 
@@ -19,11 +19,11 @@ async fn after_an_hour(notifier: &Notifier) {
 }
 
 #[tokio::test]
-async fn an_end_comes_after_its_beginning_whatever_the_clocks_say() {
+async fn an_end_is_sent_after_its_beginning_despite_clock_skew() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.sweep(Utc::now()).await;
-    hold(&notifier).await;
+    pause_all(&notifier).await;
     notifier.open("INC-1", "HIGH").await;
     // The first process had a clock that is ahead of the next one's.
     notifier.database.execute("UPDATE notifications SET created_at = created_at + interval '1 minute'").await;
@@ -38,7 +38,7 @@ async fn a_page_that_is_acknowledged_before_it_was_sent_is_skipped() {
     let variables: Vec<_> = sms(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
     notifier.sweep(Utc::now()).await;
-    hold(&notifier).await;
+    pause_all(&notifier).await;
     notifier.open("INC-1", "CRITICAL").await;
     notifier.acknowledge("INC-1").await;
     after_an_hour(&notifier).await;
@@ -51,7 +51,7 @@ async fn a_page_is_sent_while_some_of_its_group_is_unacknowledged() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&sms(&inbox)).await;
     notifier.sweep(Utc::now()).await;
-    hold(&notifier).await;
+    pause_all(&notifier).await;
     notifier.open("INC-1", "CRITICAL").await;
     notifier.acknowledge("INC-1").await;
     notifier.incident("INC-2", "CRITICAL").await;
@@ -77,14 +77,14 @@ async fn a_raised_severity_of_an_acknowledged_incident_pages_no_one() {
 }
 
 #[tokio::test]
-async fn a_message_goes_on_where_the_newest_one_is() {
+async fn a_message_updates_the_newest_one_of_its_group() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
     notifier.acknowledge("INC-1").await;
-    // The first was deleted there: the second is a new one.
+    // The first was deleted in the channel: the second is a new message.
     notifier.database.execute("UPDATE notifications SET remote = jsonb_build_object('ts', kind)").await;
-    hold(&notifier).await;
+    pause_all(&notifier).await;
     notifier.resolve("INC-1").await;
     let receiver = &Receiver::parse("webhook").unwrap();
     let waiting = notifier

@@ -9,7 +9,7 @@ use super::mutes::silence;
 use super::who::pagerduty;
 use super::{Notifier, webhook};
 
-/// What was asked for there, in its order.
+/// The requested actions, in order.
 fn actions(inbox: &Inbox) -> String {
     let got = inbox.got();
     let actions = got.iter().filter_map(|got| got.body["event_action"].as_str());
@@ -26,7 +26,7 @@ async fn grouped(inbox: &Inbox, more: Value) -> Notifier {
 }
 
 #[tokio::test]
-async fn what_joins_an_acknowledged_group_pages_again() {
+async fn a_new_member_of_an_acknowledged_group_pages_again() {
     let inbox = Inbox::open().await;
     let notifier = grouped(&inbox, json!({})).await;
     notifier.open("INC-1", "HIGH").await;
@@ -34,7 +34,7 @@ async fn what_joins_an_acknowledged_group_pages_again() {
     assert_eq!(actions(&inbox), "trigger acknowledge");
     notifier.open("INC-2", "CRITICAL").await;
     assert_eq!(actions(&inbox), "trigger acknowledge resolve trigger");
-    // It is not acknowledged: one more only joins.
+    // Unacknowledged: another member is only added.
     notifier.open("INC-3", "CRITICAL").await;
     assert_eq!(actions(&inbox), "trigger acknowledge resolve trigger trigger");
     for id in ["INC-1", "INC-2", "INC-3"] {
@@ -45,7 +45,7 @@ async fn what_joins_an_acknowledged_group_pages_again() {
 }
 
 #[tokio::test]
-async fn when_only_acknowledged_problems_are_left_the_page_ends() {
+async fn a_page_ends_when_only_acknowledged_problems_are_left() {
     let inbox = Inbox::open().await;
     let notifier = grouped(&inbox, json!({})).await;
     notifier.open("INC-1", "HIGH").await;
@@ -59,7 +59,7 @@ async fn when_only_acknowledged_problems_are_left_the_page_ends() {
 }
 
 #[tokio::test]
-async fn what_ends_in_a_silence_ends_there_at_once_and_pages_again_if_it_is_back() {
+async fn an_end_in_a_silence_resolves_the_page_at_once_and_a_reopening_pages_again() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
@@ -78,7 +78,7 @@ async fn what_ends_in_a_silence_ends_there_at_once_and_pages_again_if_it_is_back
 }
 
 #[tokio::test]
-async fn what_is_reopened_in_a_silence_pages_also_without_other_receivers() {
+async fn a_reopening_in_a_silence_pages_also_without_other_receivers() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&pagerduty(&inbox)).await;
     notifier.open("INC-1", "HIGH").await;
@@ -93,7 +93,7 @@ async fn what_is_reopened_in_a_silence_pages_also_without_other_receivers() {
 }
 
 #[tokio::test]
-async fn what_is_deleted_ends_there() {
+async fn a_deleted_incident_resolves_its_page() {
     let inbox = Inbox::open().await;
     let notifier = grouped(&inbox, json!({})).await;
     notifier.open("INC-1", "HIGH").await;
@@ -106,7 +106,7 @@ async fn what_is_deleted_ends_there() {
 }
 
 #[tokio::test]
-async fn a_failed_heal_run_pages_only_about_what_was_notified() {
+async fn a_failed_heal_run_pages_only_about_a_notified_incident() {
     let inbox = Inbox::open().await;
     let notifier = grouped(&inbox, json!({"group_wait_seconds": 30})).await;
     notifier.open("INC-1", "HIGH").await;

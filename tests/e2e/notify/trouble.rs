@@ -1,4 +1,4 @@
-//! One thing that goes wrong, or is too much, holds up nothing else.
+//! Isolation of failures and bursts: one does not block the rest.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::who::sms;
 use super::{Notifier, batch, failures, named, of_incident, webhook};
 
 #[tokio::test]
-async fn what_goes_wrong_at_one_receiver_stops_no_other_in_between() {
+async fn a_failure_at_one_receiver_does_not_stop_the_others() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(named(&inbox, "BAD")).collect();
     let notifier = Notifier::with(&variables).await;
@@ -31,7 +31,7 @@ async fn what_goes_wrong_at_one_receiver_stops_no_other_in_between() {
     assert_eq!(inbox.got().len(), 20);
 }
 
-/// No notification to this receiver can be stored, from now on.
+/// From now on storing a notification to this receiver fails.
 async fn refuse(notifier: &Notifier, recipient: &str) {
     let refuse = format!(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken'; END $$;
@@ -55,7 +55,7 @@ async fn of_two_routes(inbox: &Inbox) -> Notifier {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_between_two_groups_loses_neither() {
+async fn a_failure_between_two_groups_loses_neither() {
     let inbox = Inbox::open().await;
     let notifier = of_two_routes(&inbox).await;
     let opened = [of_incident("IncidentOpened", "INC-1")];
@@ -97,7 +97,7 @@ async fn an_end_whose_event_was_missed_is_notified_after_some_minutes() {
 }
 
 #[tokio::test]
-async fn what_a_defect_keeps_from_being_notified_is_retried() {
+async fn a_notification_that_a_defect_prevents_is_retried() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.open("INC-1", "HIGH").await;
@@ -113,11 +113,11 @@ async fn what_a_defect_keeps_from_being_notified_is_retried() {
 }
 
 #[tokio::test]
-async fn a_short_outage_of_the_database_sends_nothing_back_to_the_queue() {
+async fn a_short_outage_of_the_database_fails_no_message_of_the_queue() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;
-    // What sequences count is not taken back with the transaction: only the first two times fail.
+    // Sequences are not rolled back with the transaction: only the first two attempts fail.
     let fail_twice = "ALTER TABLE system_config RENAME TO kept;
         CREATE SEQUENCE tries;
         CREATE FUNCTION try() RETURNS bool LANGUAGE plpgsql AS $$
@@ -135,7 +135,7 @@ async fn a_short_outage_of_the_database_sends_nothing_back_to_the_queue() {
 }
 
 #[tokio::test]
-async fn however_many_groups_are_due_one_sweep_notifies_them() {
+async fn one_sweep_notifies_all_due_groups() {
     const COUNT: usize = 250;
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
@@ -154,7 +154,7 @@ async fn however_many_groups_are_due_one_sweep_notifies_them() {
 }
 
 #[tokio::test]
-async fn a_digest_takes_no_more_than_one_statement_can() {
+async fn a_digest_is_bounded_by_one_statement() {
     let chat = Inbox::open().await;
     let notifier = Notifier::with(&[("SLACK_WEBHOOK_URL", chat.url("/slack"))]).await;
     notifier.open("INC-0", "LOW").await;
@@ -173,7 +173,7 @@ async fn a_digest_takes_no_more_than_one_statement_can() {
 }
 
 #[tokio::test]
-async fn several_recipients_at_once_get_no_more_text_messages_than_a_day_may_have() {
+async fn concurrent_recipients_share_the_daily_limit_of_text_messages() {
     let inbox = Inbox::open().await;
     let mut variables: Vec<_> = sms(&inbox).into_iter().filter(|(name, _)| *name != "SMS_TO").collect();
     let numbers: Vec<_> = (1..=8).map(|nth| format!("+491511234567{nth}")).collect();

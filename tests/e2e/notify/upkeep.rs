@@ -1,4 +1,4 @@
-//! What is kept, and for how long.
+//! Receivers, e-mail tracking and the order of stored notifications.
 
 use chrono::{TimeDelta, Utc};
 
@@ -6,7 +6,7 @@ use super::inbox::Inbox;
 use super::{Notifier, app, batch, named, of_incident, webhook};
 
 #[tokio::test]
-async fn who_is_configured_is_noted_and_who_no_longer_is_too() {
+async fn configured_and_removed_receivers_are_recorded() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::to(&inbox).await;
     notifier.sweep(Utc::now()).await;
@@ -18,7 +18,7 @@ async fn who_is_configured_is_noted_and_who_no_longer_is_too() {
 }
 
 #[tokio::test]
-async fn of_an_e_mail_its_tracking_begins_when_it_is_sent() {
+async fn the_tracking_of_an_e_mail_begins_when_it_is_sent() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&[
         ("SENDGRID_API_KEY", "key".to_owned()),
@@ -66,7 +66,7 @@ async fn messages_of_one_group_to_one_receiver_keep_their_order_with_two_senders
     let notifier = Notifier::with(&variables).await;
     let other = app(&notifier.database, &variables);
     notifier.route(serde_json::json!({"routes": [{"name": "all", "channels": ["webhook", "webhook:B"]}]})).await;
-    // All is decided while all receivers are paused.
+    // Everything is decided while all receivers are paused.
     let receivers = "INSERT INTO notification_receivers (channel, recipient, paused_until)
         VALUES ('webhook', 'default', now() + interval '1 hour'), ('webhook', 'B', now() + interval '1 hour')";
     notifier.database.execute(receivers).await;

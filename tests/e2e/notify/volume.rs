@@ -1,4 +1,4 @@
-//! Many at once: each is sent, or named in a digest, and none twice.
+//! Bursts: each notification is sent or named in a digest, and none twice.
 
 #![expect(clippy::print_stderr, reason = "what was measured")]
 
@@ -23,7 +23,7 @@ async fn storm(notifier: &Notifier, count: usize) -> Vec<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn what_is_too_much_for_a_channel_becomes_one_digest() {
+async fn notifications_beyond_the_rate_limit_become_one_digest() {
     let (inbox, chat) = (Inbox::open().await, Inbox::open().await);
     let mut variables = webhook(&inbox).to_vec();
     variables.push(("SLACK_WEBHOOK_URL", chat.url("/slack")));

@@ -1,4 +1,4 @@
-//! Whom it reaches.
+//! Routes: which receivers are notified.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ pub(super) fn pagerduty(inbox: &Inbox) -> [(&'static str, String); 2] {
 }
 
 #[tokio::test]
-async fn without_routes_the_severity_decides_who_is_woken() {
+async fn without_routes_the_severity_decides_who_is_paged() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(sms(&inbox)).chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
@@ -89,7 +89,7 @@ async fn routes_lead_to_receivers_and_each_is_notified_once() {
 }
 
 #[tokio::test]
-async fn a_raised_severity_is_notified_to_receivers_that_do_not_know() {
+async fn a_raised_severity_notifies_further_receivers() {
     let inbox = Inbox::open().await;
     let variables: Vec<_> = webhook(&inbox).into_iter().chain(pagerduty(&inbox)).collect();
     let notifier = Notifier::with(&variables).await;
@@ -107,7 +107,7 @@ async fn a_raised_severity_is_notified_to_receivers_that_do_not_know() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_over_before_it_was_sent_is_skipped() {
+async fn a_page_of_an_incident_that_ended_before_it_was_sent_is_skipped() {
     let inbox = Inbox::open().await;
     let notifier = Notifier::with(&sms(&inbox)).await;
     notifier.open("INC-0", "CRITICAL").await;
@@ -120,7 +120,7 @@ async fn a_page_that_is_over_before_it_was_sent_is_skipped() {
 }
 
 #[tokio::test]
-async fn no_more_text_messages_go_out_than_a_day_may_have() {
+async fn the_daily_limit_of_text_messages_is_enforced() {
     let inbox = Inbox::open().await;
     let mut variables = sms(&inbox).to_vec();
     variables.push(("SMS_DAILY_LIMIT", "2".to_owned()));
