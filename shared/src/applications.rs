@@ -1,4 +1,4 @@
-//! The applications that may report with a DSN, and how much each may send.
+//! The applications that may report with a DSN, and their quotas: the rate limit of what each may send.
 //!
 //! [`Directory::admit`] enforces quotas (rate limits) from what this process read at most 10 s ago and has counted
 //! since (`ledger`, pure), so that an event costs no query: counts are flushed in batches, and each flush returns the

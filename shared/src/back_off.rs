@@ -1,11 +1,11 @@
-//! The growing wait before a retry.
+//! The back-off (exponential, with equal jitter): the growing wait before a retry.
 //!
 //! Users: `publish` (events that the bus refused), `notify` (deliveries that failed).
 
 use std::time::Duration;
 
-/// The wait after so many doublings of the first one, with equal jitter: between half and all of it, so that many do not come
-/// back at once. `random` is between 0 and 1.
+/// The wait after so many doublings of the first one, with equal jitter: between half and all of it, so that many do not retry
+/// at once. `random` is between 0 and 1.
 #[must_use]
 pub fn equal_jitter(first: Duration, doublings: u32, longest: Duration, random: f64) -> Duration {
     let whole = first.saturating_mul(1 << doublings.min(16)).min(longest);

@@ -1,4 +1,4 @@
-//! `maintain`: retention. Deletes rows by age; no other function does.
+//! `maintain`: retention. Purges rows by age; no other function does.
 //!
 //! - Trigger: EventBridge schedule, each ten minutes ([`is_due`]). Without parameters.
 //! - Guarantees: a run deletes in batches of [`BATCH`] rows, in turn for each task, and begins none after its deadline; the

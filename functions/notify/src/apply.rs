@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::membership::GroupRef;
 use crate::notification::{Notification, NotificationKind};
-use crate::pagerduty;
+use crate::pagerduty_state;
 use crate::plan::{About, Change, EscalationChange, Key, MemberChange, Plan, Planned, Snapshot};
 use crate::problem;
 use crate::routing::{Settings, dedup_key};
@@ -92,7 +92,7 @@ impl<'a> LockedGroup<'a> {
         if let Some(unused) = unused {
             return Ok(*unused);
         }
-        let ids = [event_id, pagerduty::event_id(event_id, self.key)];
+        let ids = [event_id, pagerduty_state::event_id(event_id, self.key)];
         let is_used = groups::has_notified(self.transaction, self.key, &ids).await?;
         Ok(*unused.insert(if is_used { uuid_at(now) } else { event_id }))
     }
@@ -116,8 +116,8 @@ impl<'a> LockedGroup<'a> {
         };
         let content = serde_json::to_value(&notification).map_err(StoreError::internal)?;
         let dedup_key = dedup_key(self.key);
-        let (pages, others) = pagerduty::split(receivers);
-        for (receivers, event_id) in [(others, event_id), (pages, pagerduty::event_id(event_id, self.key))] {
+        let (pages, others) = pagerduty_state::split(receivers);
+        for (receivers, event_id) in [(others, event_id), (pages, pagerduty_state::event_id(event_id, self.key))] {
             let new = NewNotification {
                 id: None,
                 event_id,

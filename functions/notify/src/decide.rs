@@ -9,7 +9,7 @@ use shared::store::notifications::members::{Counts, Member, Named, Notified};
 
 use self::schedule::{Clock, Next, Step};
 use crate::notification::{NotificationKind, ProblemState};
-use crate::pagerduty::{self, Action, Incident};
+use crate::pagerduty_state::{self, Action, Incident};
 use crate::plan::{About, Change, EscalationChange, Key, MemberChange, Plan, Planned, Snapshot, Trigger, Update};
 use crate::routing::{Settings, expanded};
 use crate::rules::Rules;
@@ -213,12 +213,12 @@ impl<'a> Planner<'a> {
         };
         let (mut resolved, mut acknowledged) = (Vec::new(), Vec::new());
         let is_notified = |receiver: &Receiver| {
-            let (pages, _) = pagerduty::split(vec![receiver.clone()]);
+            let (pages, _) = pagerduty_state::split(vec![receiver.clone()]);
             if pages.is_empty() {
                 return may_page || !receiver.channel().traits().pages;
             }
             let incident = Incident::of(receiver, &known, &self.snapshot.acknowledged_pages);
-            let actions = pagerduty::actions(incident, step, counts);
+            let actions = pagerduty_state::actions(incident, step, counts);
             for other in actions.iter().filter(|it| Some(**it) != action) {
                 match other {
                     Action::Resolve => resolved.push(receiver.clone()),
@@ -237,7 +237,7 @@ impl<'a> Planner<'a> {
 
     /// Resolves the group's incidents at `PagerDuty`.
     fn close_pages(&mut self, named: Named) {
-        let (pages, others) = pagerduty::split(std::mem::take(&mut self.plan.progress.receivers));
+        let (pages, others) = pagerduty_state::split(std::mem::take(&mut self.plan.progress.receivers));
         self.notify_about(NotificationKind::Resolved, About::Pages(named), pages, Key::New);
         self.plan.progress.receivers = others;
     }

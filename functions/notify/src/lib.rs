@@ -10,7 +10,7 @@
 //! The pipeline: `receive` (an event to what to evaluate) → `evaluate` (locks the groups, loads a snapshot) → `decide` (a pure
 //! function from the snapshot to a plan) → `apply` (writes the plan) → `deliver`. Beside events, `sweep` evaluates what is due,
 //! `step` and `heal` notify of escalation steps and heal runs, `summary` of silences that have ended. Pure: `decide`,
-//! `pagerduty`, `routing`, `muting`, `problem`, `limits`.
+//! `pagerduty_state`, `routing`, `muting`, `problem`, `limits`.
 
 pub mod app;
 mod apply;
@@ -23,7 +23,7 @@ mod limits;
 mod membership;
 mod muting;
 pub mod notification;
-mod pagerduty;
+mod pagerduty_state;
 pub mod parameters;
 mod plan;
 mod problem;

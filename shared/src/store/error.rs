@@ -76,6 +76,7 @@ impl From<tokio_postgres::Error> for StoreError {
             // 08 connection, 53 resources, 55 not now, 57 operator intervention, 58 system, 25 read-only, 28 login, 3D no
             // database; XX internal: what Supavisor says when the server behind it is gone
             Some("08" | "53" | "55" | "57" | "58" | "25" | "28" | "3D" | "XX") => Self::Unavailable(Box::new(error)),
+            // Serialization failures and deadlocks: the transaction is retried.
             Some("40") => Self::Conflict(error),
             Some("23") if violates(&error, &Self::CONFLICT_INDEXES) => Self::Conflict(error),
             Some("22" | "54") => Self::Data(error),

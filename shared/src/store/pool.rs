@@ -1,4 +1,5 @@
-//! The pool: built once per process, connects at first use, replaces what has died.
+//! The connection pool: built once per process, connects at first use, replaces dead connections. Retries statements and
+//! transactions after a conflict (a deadlock, say) until their deadline.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -272,7 +272,7 @@ proptest! {
         let sms = sms::text(&delivery.notification);
         assert_shown_as_it_is(&sms, false);
         assert!(units(&sms) <= 320, "{sms}");
-        let event = pagerduty::event(crate::pagerduty::Action::Trigger, &"key".into(), &delivery);
+        let event = pagerduty::event(crate::pagerduty_state::Action::Trigger, &"key".into(), &delivery);
         assert_plain(&event["payload"], false);
         assert!(units(event["payload"]["summary"].as_str().unwrap()) <= 1_024);
         assert!(units(event["dedup_key"].as_str().unwrap()) <= 510 && event.to_string().len() <= 512_000);

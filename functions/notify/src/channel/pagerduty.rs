@@ -15,7 +15,7 @@ use super::text::line;
 use super::wording::{self, Fact};
 use super::{Delivery, SendError, Sent};
 use crate::notification::{Notification, Problem};
-use crate::pagerduty::{self, Action};
+use crate::pagerduty_state::{self, Action};
 
 /// PagerDuty's limits.
 const SUMMARY: usize = 1_024;
@@ -32,7 +32,7 @@ pub(super) async fn send(
     delivery: &Delivery,
     now: DateTime<Utc>,
 ) -> Result<Sent, SendError> {
-    let Some(action) = pagerduty::action(&delivery.notification) else { return Ok(Sent::default()) };
+    let Some(action) = pagerduty_state::action(&delivery.notification) else { return Ok(Sent::default()) };
     let address = api.under("/v2/enqueue");
     let body = bounded(event(action, key, delivery));
     let taken = http.take("PagerDuty", &address, http.post(&address).json(&body), now).await;

@@ -12,7 +12,7 @@ use crate::App;
 use crate::apply::first_problem;
 use crate::limits::Bucket;
 use crate::notification::{Notification, NotificationKind};
-use crate::pagerduty;
+use crate::pagerduty_state;
 use crate::routing::dedup_key;
 
 /// As many at a time.
@@ -171,7 +171,8 @@ fn pointless(channel: Channel, message: &QueuedNotification) -> Option<&'static 
             Some("acknowledged before it was sent")
         }
         NotificationKind::Resolved | NotificationKind::Acknowledged if !message.was_notified => {
-            (!pagerduty::may_be_open(channel, message.was_tried)).then_some("the receiver was not notified before")
+            (!pagerduty_state::may_be_open(channel, message.was_tried))
+                .then_some("the receiver was not notified before")
         }
         _ => None,
     }

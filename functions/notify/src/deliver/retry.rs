@@ -1,4 +1,4 @@
-//! When a delivery that failed is retried, and how long its receiver is paused. Pure.
+//! The back-off of a failed delivery: when it is retried, and how long its receiver is paused. Pure.
 
 use std::time::Duration;
 
