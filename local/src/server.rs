@@ -92,7 +92,12 @@ pub fn raise_descriptor_limit() -> u64 {
 }
 
 /// Serves until it is stopped, then completes the running requests.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    mut stopped: watch::Receiver<bool>,
+) {
     let places = Arc::new(Places::new(limits.connections));
     let mut connections = JoinSet::new();
     let mut refusals = Refusals::default();
