@@ -89,7 +89,7 @@ impl Journal {
     /// The most callers that wait for the next batch; further ones block.
     const WAITING: usize = 1_024;
 
-    /// Opens the journal in this folder, which is created if absent. [`Self::find_left`] returns the events of an earlier run.
+    /// Opens the journal in this folder, which is created if absent. Events of an earlier run wait in it.
     ///
     /// # Errors
     /// When the folder can't be used.
