@@ -213,7 +213,7 @@ async fn an_event_that_is_always_refused_backs_off_is_shown_and_does_not_block_o
     assert_eq!(ready.status, 200);
     assert_eq!((&ready.body["outbox"]["waiting"], &ready.body["outbox"]["failing"]), (&json!(1), &json!(1)));
     assert_eq!(ready.body["outbox"]["last_error"], "InternalFailure", "an unauthenticated client gets the code only");
-    assert!(ready.body["warnings"].to_string().contains("1 event is not taken"), "{}", ready.body);
+    assert!(ready.body["warnings"].to_string().contains("1 event is refused by the bus"), "{}", ready.body);
     assert!(ready.body["outbox_lag_seconds"].as_f64().unwrap() > 59.0);
     let status = stack.get("/status").await.body;
     assert_eq!(status["outbox"]["last_error"], "InternalFailure: no");
