@@ -1,9 +1,9 @@
-//! The local stack's HTTP server: hyper's connections, with the limits that `axum::serve` has no setting for. Clients that
-//! send or read slowly are given up, and however many there are, the others are served: there are fewer places than file
-//! descriptors, and where all are taken, the connection that has waited longest makes room.
+//! The local stack's HTTP server: hyper's connections, with timeouts and a connection limit, which `axum::serve` lacks. Slow
+//! clients are disconnected and can't starve the others: there are fewer places than file descriptors, and when all are taken,
+//! the connection that has waited longest is closed.
 //!
-//! A connection *waits* while it is idle, sends a request or reads an answer: its client holds it up, and it may be closed. It
-//! does not while its request is worked on.
+//! A connection *waits* for its client while it is idle, receives a request or sends an answer: then it may be closed. It is
+//! never closed while its request is processed.
 
 mod places;
 #[cfg(test)]
@@ -35,39 +35,39 @@ use tower::ServiceExt as _;
 
 use places::{Place, Places};
 
-/// What a connection may hold of an unfinished header, in bytes.
+/// The buffer of a connection, which bounds a header, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The server makes a pause of this length when no descriptor is left.
+/// The pause after a failed accept, when no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// That no descriptor is left is said once in this time.
+/// Failed accepts are logged at most once in this time.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// What a client may take.
+/// The limits of the server's connections.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     /// Connections at a time.
     pub(crate) connections: usize,
-    /// How long a request's header may take; an idle connection is closed after it, too.
+    /// The timeout of a request's header, and of an idle connection.
     pub(crate) header: Duration,
-    /// How long a body may take to arrive, or an answer to be read.
+    /// The timeout of a body to arrive, or of an answer to be read.
     pub(crate) transfer: Duration,
 }
 
-impl Limits {
-    /// More connections would be of no use, and each may hold [`BUFFER_BYTES`].
+impl ConnectionLimits {
+    /// The upper bound: each connection may use [`BUFFER_BYTES`].
     const MOST_CONNECTIONS: u64 = 1_024;
-    /// Fewer would be no server.
+    /// The lower bound.
     const FEWEST_CONNECTIONS: u64 = 16;
 
-    /// Those of this process: half of the descriptors are left to the database, the probe, and files.
+    /// The limits for this process: half of the file descriptors are left to the database, the probe, and files.
     pub(crate) fn of_process() -> Self {
         let connections = (descriptors() / 2).clamp(Self::FEWEST_CONNECTIONS, Self::MOST_CONNECTIONS);
         Self {
             connections: usize::try_from(connections).unwrap_or(usize::MAX),
             header: Duration::from_secs(5),
-            // Longer than the 15 s that a route waits for a body: that is answered with 408.
+            // Longer than a route's 15 s deadline for a body, which is answered with 408.
             transfer: Duration::from_secs(30),
         }
     }
@@ -75,12 +75,12 @@ impl Limits {
 
 /// How many file descriptors this process may have.
 fn descriptors() -> u64 {
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(Limits::FEWEST_CONNECTIONS, |(soft, _)| soft)
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(ConnectionLimits::FEWEST_CONNECTIONS, |(soft, _)| soft)
 }
 
 /// Lets this process have as many file descriptors as its hard limit allows. Returns how many it may have.
 pub fn raise_descriptor_limit() -> u64 {
-    /// More are not needed, and some programs that are started from here close each possible one of them.
+    /// More are not needed, and some child programs close each possible one of them.
     const ENOUGH: u64 = 65_536;
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard.min(ENOUGH)
@@ -91,8 +91,13 @@ pub fn raise_descriptor_limit() -> u64 {
     descriptors()
 }
 
-/// Serves until it is stopped, and then until the last request is answered.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, mut stopped: watch::Receiver<bool>) {
+/// Serves until it is stopped, then completes the running requests.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    mut stopped: watch::Receiver<bool>,
+) {
     let places = Arc::new(Places::new(limits.connections));
     let mut connections = JoinSet::new();
     let mut refusals = Refusals::default();
@@ -135,7 +140,7 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// Whether it is this machine that fails, not one client. Says so, but not each time.
+    /// Whether this machine fails, not one client. Logs it, with a rate limit.
     fn are_of_this_machine(&mut self, error: &std::io::Error) -> bool {
         let errno = error.raw_os_error().map(Errno::from_raw);
         if matches!(errno, Some(Errno::ECONNABORTED | Errno::ECONNRESET | Errno::EINTR | Errno::EPROTO)) {
@@ -158,16 +163,16 @@ impl Refusals {
     }
 }
 
-/// Answers the requests of one connection, until its client hangs up, it makes room, or the server stops.
+/// Serves one connection, until its client closes it, its place is needed, or the server stops.
 async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     place: Arc<Place>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // Costs speed only.
+    // A failure only costs speed.
     let _ = stream.set_nodelay(true);
     let closed = place.closed();
     let service = service_fn(|request| answer(request, peer, router.clone(), Arc::clone(&place)));
@@ -206,7 +211,7 @@ async fn answer(
         place.wait(Instant::now())
     }
     let mut request = request.map(|body| Body::new(Sent { body, place: Arc::clone(&place) }));
-    // For those who want to know where it comes from.
+    // For handlers that need the client's address.
     request.extensions_mut().insert(ConnectInfo(peer));
     let answer = router.oneshot(request).await;
     place.wait(Instant::now());
@@ -214,11 +219,11 @@ async fn answer(
 }
 
 async fn until_true(stopped: &mut watch::Receiver<bool>) {
-    // An error means that the stack is gone, which is a stop too.
+    // An error means that the stack was dropped, which is a stop too.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// A request's body. When the last of it has arrived, it is not the client any more who holds the connection up.
+/// A request's body. When it is complete, the connection no longer waits for its client.
 struct Sent {
     body: Incoming,
     place: Arc<Place>,

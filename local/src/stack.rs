@@ -1,6 +1,6 @@
 //! The local stack: every HTTP function's own router on one port, the schedules, and the bus with its journal, in one process.
 //!
-//! A later function joins here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
+//! A new function is added here: an HTTP one by merging its router in `routes`, a scheduled one in `scheduler`.
 //! Invariant: what runs here is the library code that the Lambdas run; only the edges differ.
 
 use std::collections::BTreeMap;
@@ -34,40 +34,40 @@ use tokio::task::JoinHandle;
 use crate::bus::{Consumer, Delivery, LocalBus};
 use crate::journal::Journal;
 use crate::scheduler;
-use crate::server::{self, Limits};
+use crate::server::{self, ConnectionLimits};
 use notify::app::NotifyConfig;
 use pagerduty_events::app::PagerDutyConfig;
 
-/// What a stack is made of.
+/// The configuration of a stack.
 #[derive(Debug, Clone)]
 pub struct StackConfig {
     /// A migrated database.
     pub database: DatabaseConfig,
     /// Who may call.
     pub access: AccessConfig,
-    /// Where events are published: a bus of AWS's where it is named, else the local one, if there is a journal.
+    /// The bus: of AWS if it is named, else the local one, if there is a journal.
     pub bus: BusConfig,
-    /// The folder of the bus's journal, where events wait for their functions, and what is deferred for the database; none =
-    /// there is no local bus: while the database is unavailable reports are refused, and events stay in the outbox.
+    /// The folder of the bus's journal: events for the functions, and deferred records. None = no local bus: while the database
+    /// is unavailable reports are refused, and events stay in the outbox.
     pub journal: Option<PathBuf>,
-    /// How reports are taken in.
+    /// The intake of reports.
     pub intake: IntakeConfig,
-    /// What is known of Sentry.
+    /// The Sentry integration.
     pub sentry: SentryConfig,
-    /// What DSN keys are made with.
+    /// The secret of DSN keys.
     pub dsn_secret: DsnSecret,
-    /// What the probe needs.
+    /// The probe.
     pub probe: ProbeConfig,
-    /// The ways to people.
+    /// The notification channels.
     pub notify: NotifyConfig,
-    /// What vendors sign with that report what people did there.
+    /// The secrets that vendors sign their webhooks with.
     pub vendors: VendorsConfig,
-    /// Whether the minute's tick is fired.
+    /// The schedules that run.
     pub ticks: Ticks,
 }
 
-/// Who may call: the keys that are configured. No client reads or changes anything without one; without one, programs of this
-/// machine report errors.
+/// The keys of callers. Reading and changing is closed without its key; without `INGEST_API_KEY` programs of this machine may
+/// report errors.
 #[derive(Debug, Clone, Default)]
 pub struct AccessConfig {
     /// `INGEST_API_KEY`: may report errors.
@@ -76,7 +76,7 @@ pub struct AccessConfig {
     pub read_token: Option<SecretString>,
     /// `ADMIN_TOKEN`: may change it.
     pub admin_token: Option<SecretString>,
-    /// `TRUSTED_PROXIES`: say where requests come from.
+    /// `TRUSTED_PROXIES`: their headers name the client's address.
     pub trusted_proxies: TrustedProxies,
 }
 
@@ -91,7 +91,7 @@ impl AccessConfig {
         }
     }
 
-    /// Warns where one token does the work of two: then a client that may report or read may change things, too.
+    /// Warns of a shared token: a client that may report or read could change things, too.
     fn warn_of_equal_tokens(&self) {
         let tokens = [&self.ingest_key, &self.read_token, &self.admin_token]
             .map(|token| token.as_ref().map(ExposeSecret::expose_secret));
@@ -104,12 +104,12 @@ impl AccessConfig {
     }
 }
 
-/// What vendors sign with. Each way in is closed without it.
+/// The secrets that vendors sign their webhooks with. Each route is closed without its secret.
 #[derive(Debug, Clone, Default)]
 pub struct VendorsConfig {
     /// `SLACK_SIGNING_SECRET`.
     pub slack: Option<SecretString>,
-    /// What is known of PagerDuty.
+    /// PagerDuty's secret and API.
     pub pagerduty: PagerDutyConfig,
     /// `SENDGRID_WEBHOOK_PUBLIC_KEY`.
     pub sendgrid: Option<String>,
@@ -127,18 +127,18 @@ impl VendorsConfig {
     }
 }
 
-/// Who starts a probe round.
+/// Which schedules run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ticks {
     /// The wall clock, on each minute.
     EachMinute,
     /// Only the caller of [`Stack::probe`]'s App.
     None,
-    /// Nor is anything swept each second: only requests touch the database.
+    /// As [`Self::None`], and without the sweeps of each second: only requests use the database.
     NoneAndNoSweeps,
 }
 
-/// What the functions of a stack have in common: one of each, since they count and remember.
+/// The shared dependencies of the functions: one of each, because they have counters and caches.
 struct Common {
     store: Store,
     publisher: Publisher,
@@ -150,7 +150,7 @@ struct Common {
 }
 
 impl Common {
-    /// Writes down what was counted: the process is about to end.
+    /// Flushes the counters: the process is about to end.
     async fn flush(&self) {
         tokio::join!(self.directory.flush(), self.counters.flush(), self.watch.flush());
     }
@@ -180,7 +180,7 @@ pub async fn listen(port: u16) -> anyhow::Result<TcpListener> {
 }
 
 impl Stack {
-    /// A request that is still being answered when the stack stops gets this long.
+    /// The time budget of running requests when the stack stops.
     const LAST_REQUESTS: Duration = Duration::from_millis(1_200);
 
     /// Starts the stack on a reserved port.
@@ -217,11 +217,11 @@ impl Stack {
         if config.ticks != Ticks::NoneAndNoSweeps
             && let Err(error) = notify::register_receivers(&notify, Utc::now()).await
         {
-            tracing::debug!(error = %chain(error.as_ref()), "the first sweep says which channels there are");
+            tracing::debug!(error = %chain(error.as_ref()), "the first sweep registers the receivers");
         }
         let (stop, stopped) = watch::channel(false);
         config.access.warn_of_equal_tokens();
-        let server = tokio::spawn(server::serve(listener, router, Limits::of_process(), stopped.clone()));
+        let server = tokio::spawn(server::serve(listener, router, ConnectionLimits::of_process(), stopped.clone()));
         let dispatch = dispatch::App::new(common.store.clone(), common.publisher.clone());
         let delivery = local_bus.map(|bus| bus.serve(&consumers(&notify, &dispatch, &replay))).transpose()?;
         let sweeps = (config.ticks != Ticks::NoneAndNoSweeps).then(|| {
@@ -251,25 +251,25 @@ impl Stack {
         PublicKey::of(&self.common.dsn_secret, project, version).dsn(&self.url(), project)
     }
 
-    /// The probe of this stack, for a round out of turn.
+    /// The probe of this stack, for an unscheduled round.
     #[must_use]
     pub fn probe(&self) -> &probe::App {
         &self.probe
     }
 
-    /// Stops taking requests, lets the last ones end, and returns within about a second.
+    /// Accepts no more requests, waits for the running ones, and returns within about a second.
     pub async fn stop(self) {
         // Fails only when everything has ended already.
         let _ = self.stop.send(true);
         if let Some(scheduler) = self.scheduler {
-            // A round that is cut off leaves its claims, which end by themselves.
+            // An aborted round leaves its claims, which expire.
             scheduler.abort();
         }
         if let Some(sweeps) = self.sweeps {
             sweeps.abort();
         }
         let server = self.server.abort_handle();
-        // Messages on their way get the same time.
+        // Notifications that are being sent have the same budget.
         let (served, ()) = tokio::join!(
             tokio::time::timeout(Self::LAST_REQUESTS, self.server),
             self.notify.stop_sending(Self::LAST_REQUESTS)
@@ -278,7 +278,7 @@ impl Stack {
             tracing::warn!("a request was still running and was cut off");
             server.abort();
         }
-        // After the last request: that too may have been deferred.
+        // After the last request, which may defer a report, too.
         if let Some(delivery) = self.delivery {
             delivery.stop().await;
         }
@@ -286,7 +286,7 @@ impl Stack {
     }
 }
 
-/// Publishes on the bus that is named, else on the local one.
+/// Publishes to the named bus, else to the local one.
 fn publisher(store: &Store, config: BusConfig, local: Option<&LocalBus>) -> Publisher {
     match local {
         Some(local) if config.event_bus_name.is_none() => {
@@ -296,7 +296,7 @@ fn publisher(store: &Store, config: BusConfig, local: Option<&LocalBus>) -> Publ
     }
 }
 
-/// The local bus as the place of deferral. It has no deadline of its own: it answers when the disk has what it was given.
+/// Deferral to the local bus. The bus has no deadline of its own: it answers after the `fsync`.
 fn deferral_to(bus: &LocalBus) -> BusDeferral {
     const PATIENCE: Duration = Duration::from_secs(10);
     BusDeferral::with_patience(Bus::over(bus.clone()), PATIENCE, PATIENCE)

@@ -141,7 +141,7 @@ async fn a_reopened_incident_has_no_end() {
 }
 
 #[tokio::test]
-async fn the_same_delivery_counts_once_and_the_first_answer_is_found_again() {
+async fn the_same_delivery_counts_once_and_its_first_answer_is_found() {
     let database = with_incident("detected").await;
     let step = step("1");
     assert!(changed(&database, Change::Resolve, &step).await);
@@ -235,7 +235,7 @@ async fn a_deferred_resolution_does_not_close_an_incident_with_later_occurrences
 }
 
 #[tokio::test]
-async fn of_several_incidents_the_right_ones_are_touched() {
+async fn a_step_touches_all_open_incidents_or_the_newest_resolved_one() {
     let database = Database::migrated().await;
     let [boom, bang] = ["boom", "bang"].map(|message| Fingerprint::of_error(None, message));
     for (id, fingerprint, status, minute) in
@@ -257,7 +257,7 @@ async fn of_several_incidents_the_right_ones_are_touched() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_known_the_delivery_is_kept_or_left_to_others() {
+async fn a_step_without_an_incident_is_stored_only_with_keep_unknown() {
     let database = Database::migrated().await;
     let left = Step { keep_unknown: false, ..step("1") };
     assert_eq!(take(&database, Change::Reopen, &left).await, None);
@@ -272,7 +272,7 @@ async fn where_nothing_is_known_the_delivery_is_kept_or_left_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_steps_at_once_change_it_once_each_way() {
+async fn a_hundred_concurrent_steps_change_the_incident_once() {
     let database = with_incident("detected").await;
     let mut tasks = JoinSet::new();
     for number in 0..100 {
@@ -290,9 +290,9 @@ async fn a_hundred_steps_at_once_change_it_once_each_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reopening_that_meets_a_new_incident_leaves_one_open() {
+async fn a_reopening_that_conflicts_with_a_new_incident_leaves_one_open() {
     let database = with_incident("resolved").await;
-    // Another one is about to be opened: the reopening waits for it at the index of open incidents.
+    // A concurrent transaction opens another one: the reopening waits for it at the index of open incidents.
     database.execute("BEGIN").await;
     insert(&database, "INC-2", "sentry:4711", "detected", at(30)).await;
     let store = database.store();
@@ -303,7 +303,7 @@ async fn a_reopening_that_meets_a_new_incident_leaves_one_open() {
     let waiting =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while database.value::<i64>(waiting).await == 0 {
-        // Within a transaction the first look at the others would stay.
+        // Within a transaction the statistics are a snapshot.
         database.execute("SELECT pg_stat_clear_snapshot()").await;
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! The write of the error journey, in batches and by several writers at once: every report counts exactly once.
+//! `record_reports`, in batches and by concurrent writers: every report counts exactly once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::batch::{REOPEN_WITHIN, fold, noon, report, report_at, rows, write};
 
-/// The same numbers on every run.
+/// Pseudo-random numbers, the same on every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -56,7 +56,7 @@ async fn eight_writers_over_the_same_fifty_errors_lose_nothing_and_count_nothing
         let mut numbers = Numbers(writer as u64);
         let mut batches = Vec::new();
         for batch in 0..BATCHES {
-            // Each error twice, so that a batch also meets itself.
+            // Each error twice, so that a batch also has duplicates.
             let mut reports: Vec<ClassifiedReport> = (0..100)
                 .map(|position| {
                     let message = message(position % 50);
@@ -108,9 +108,9 @@ async fn eight_writers_over_the_same_fifty_errors_lose_nothing_and_count_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writers_never_wait_for_each_other_in_a_circle() {
+async fn concurrent_writers_do_not_deadlock() {
     let database = Database::migrated().await;
-    // A batch is written in no time: slowed down, the writers are sure to be at it together.
+    // Slowed down, so that the writers overlap.
     database
         .execute(
             "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
@@ -138,7 +138,7 @@ async fn writers_never_wait_for_each_other_in_a_circle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_delivered_by_eight_at_once_and_then_again_counts_once() {
+async fn a_batch_of_eight_concurrent_writers_and_its_retry_count_once() {
     let database = Database::migrated().await;
     let batch: Vec<ClassifiedReport> =
         (0..100).map(|number| report(&format!("{number}"), &message(number % 50), Severity::High)).collect();
@@ -148,7 +148,7 @@ async fn a_batch_delivered_by_eight_at_once_and_then_again_counts_once() {
             let (store, mut batch) = (database.store(), batch.clone());
             Numbers(writer).shuffle(&mut batch);
             for report in &mut batch {
-                // A sender's second attempt is classified anew.
+                // A sender's retry is classified again.
                 report.action_id = Uuid::new_v4();
                 report.incident_id = report.report.candidate_incident_id();
                 report.event_id = Uuid::new_v4();
@@ -164,7 +164,7 @@ async fn a_batch_delivered_by_eight_at_once_and_then_again_counts_once() {
 }
 
 #[tokio::test]
-async fn a_batch_that_holds_one_delivery_twice_counts_it_once() {
+async fn a_duplicate_delivery_in_a_batch_counts_once() {
     let database = Database::migrated().await;
     let batch = [
         report("same", "disk full", Severity::Low),
@@ -179,7 +179,7 @@ async fn a_batch_that_holds_one_delivery_twice_counts_it_once() {
 }
 
 #[tokio::test]
-async fn several_reports_of_one_new_error_open_one_incident_as_bad_as_the_worst() {
+async fn several_reports_of_one_new_error_open_one_incident_with_the_highest_severity() {
     let database = Database::migrated().await;
     let severities = [Severity::Low, Severity::Critical, Severity::Medium];
     let batch = [0, 1, 2].map(|number: i32| {
@@ -214,7 +214,7 @@ async fn an_event_has_the_severity_of_its_incident() {
 }
 
 #[tokio::test]
-async fn a_later_report_makes_an_incident_worse_and_never_better() {
+async fn a_later_report_raises_the_severity_and_never_lowers_it() {
     let database = Database::migrated().await;
     let store = database.store();
     for (key, severity, expected) in [
@@ -236,7 +236,7 @@ async fn a_later_report_makes_an_incident_worse_and_never_better() {
 }
 
 #[tokio::test]
-async fn a_report_that_arrives_late_does_not_turn_the_clock_back() {
+async fn a_late_report_does_not_lower_last_seen_at() {
     let database = Database::migrated().await;
     let store = database.store();
     write(&store, &[report("1", "disk full", Severity::Low)]).await;
@@ -246,7 +246,7 @@ async fn a_report_that_arrives_late_does_not_turn_the_clock_back() {
 }
 
 #[tokio::test]
-async fn an_error_that_comes_back_after_its_incident_was_resolved_opens_another() {
+async fn an_error_after_its_incident_was_resolved_opens_another() {
     let database = Database::migrated().await;
     let store = database.store();
     write(&store, &[report("1", "disk full", Severity::Low)]).await;
@@ -258,12 +258,12 @@ async fn an_error_that_comes_back_after_its_incident_was_resolved_opens_another(
 }
 
 #[tokio::test]
-async fn a_delivery_that_came_before_is_answered_as_the_first_time() {
+async fn a_retried_delivery_gets_its_first_answer() {
     let database = Database::migrated().await;
     let store = database.store();
     let first = report("1", "disk full", Severity::Low);
     let receipts = write(&store, std::slice::from_ref(&first)).await;
-    // Worse by now, and over: neither changes the answer.
+    // A raised severity and a resolution do not change the answer.
     write(&store, &[report("2", "disk full", Severity::Critical)]).await;
     database.execute("UPDATE incidents SET status = 'resolved'").await;
     let again = rows(&store, std::slice::from_ref(&first)).await;
@@ -276,7 +276,7 @@ async fn a_delivery_that_came_before_is_answered_as_the_first_time() {
 }
 
 #[tokio::test]
-async fn a_batch_with_one_report_that_does_not_fit_writes_nothing() {
+async fn a_batch_with_one_invalid_report_writes_nothing() {
     let database = Database::migrated().await;
     let store = database.store();
     let mut too_long = report("2", "too long", Severity::Low);
@@ -291,7 +291,7 @@ async fn a_batch_with_one_report_that_does_not_fit_writes_nothing() {
 }
 
 #[tokio::test]
-async fn an_empty_batch_is_nothing_to_write() {
+async fn an_empty_batch_writes_nothing() {
     let database = Database::migrated().await;
     assert_eq!(write(&database.store(), &[]).await, []);
 }

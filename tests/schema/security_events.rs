@@ -1,4 +1,4 @@
-//! `security_events` under a scan: its rows are bounded, a burst opens one incident, old rows go.
+//! `security_events` under a scan: its rows are bounded, and a burst opens one incident.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -24,7 +24,7 @@ async fn refused(database: &Database) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kind_has_so_many_rows_an_hour_however_many_processes_add_to_them_and_every_refusal_counts() {
+async fn the_rows_of_a_kind_are_bounded_per_hour_across_processes_and_every_refusal_counts() {
     let database = Database::migrated().await;
     let mut processes = tokio::task::JoinSet::new();
     for process in 0..8 {
@@ -48,7 +48,7 @@ async fn a_kind_has_so_many_rows_an_hour_however_many_processes_add_to_them_and_
 }
 
 #[tokio::test]
-async fn a_batch_that_is_sent_again_adds_nothing_even_if_others_came_in_between() {
+async fn a_retried_batch_is_idempotent_even_if_others_came_in_between() {
     let database = Database::migrated().await;
     let (store, batch) = (database.store(), Uuid::new_v4());
     let rows = scan("wrong_key", 0..70, 5);
@@ -66,7 +66,7 @@ async fn a_batch_that_is_sent_again_adds_nothing_even_if_others_came_in_between(
 const INCIDENTS: &str = "incidents WHERE category = 'security' AND application = 'watchkeeper'";
 
 #[tokio::test]
-async fn a_burst_opens_one_incident_which_its_rows_name_and_what_follows_is_an_occurrence() {
+async fn a_burst_opens_one_incident_and_later_refusals_are_occurrences() {
     let database = Database::migrated().await;
     let store = database.store();
     // 25 and 25 within ten minutes, on both sides of a full ten minutes.
@@ -104,11 +104,11 @@ async fn a_burst_opens_one_incident_which_its_rows_name_and_what_follows_is_an_o
     }
     assert_eq!((database.count("incidents").await, database.count(opened).await), (1, 1));
     let counted: i64 = database.value("SELECT occurrences FROM incidents").await;
-    assert_eq!(counted, 50 + 29 * 100, "those that opened it, and all that followed");
+    assert_eq!(counted, 50 + 29 * 100, "the burst, and all later refusals");
 }
 
 #[tokio::test]
-async fn an_incident_of_refusals_that_was_resolved_is_not_opened_again_within_the_hour() {
+async fn no_second_incident_of_refusals_opens_within_an_hour_of_its_resolution() {
     let database = Database::migrated().await;
     let store = database.store();
     refuse(&store, Uuid::new_v4(), &scan("wrong_key", 0..60, 5)).await;
@@ -125,7 +125,7 @@ async fn an_incident_of_refusals_that_was_resolved_is_not_opened_again_within_th
 }
 
 #[tokio::test]
-async fn many_old_deliveries_are_noted_and_no_burst() {
+async fn many_old_deliveries_are_recorded_and_are_no_burst() {
     let database = Database::migrated().await;
     refuse(&database.store(), Uuid::new_v4(), &scan("old_delivery", 0..60, 5)).await;
     assert_eq!((refused(&database).await, database.count("incidents").await), (60, 0));
@@ -134,7 +134,7 @@ async fn many_old_deliveries_are_noted_and_no_burst() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_is_seen_across_processes_that_each_refuse_a_little() {
+async fn a_burst_is_detected_across_processes() {
     let database = Database::migrated().await;
     let mut processes = tokio::task::JoinSet::new();
     for process in 0..10 {

@@ -33,14 +33,14 @@ use writer::{Append, Command, Place, Writer};
 
 /// The size limits of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct JournalLimits {
     /// Of all files together; beyond that events are refused.
     pub total_bytes: u64,
     /// Of a segment; after that a new one is begun.
     pub segment_bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for JournalLimits {
     fn default() -> Self {
         Self { total_bytes: 1024 * 1024 * 1024, segment_bytes: 8 * 1024 * 1024 }
     }
@@ -89,19 +89,19 @@ impl Journal {
     /// The most callers that wait for the next batch; further ones block.
     const WAITING: usize = 1_024;
 
-    /// Opens the journal in this folder, which is created if absent. [`Self::find_left`] returns the events of an earlier run.
+    /// Opens the journal in this folder, which is created if absent. Events of an earlier run wait in it.
     ///
     /// # Errors
     /// When the folder can't be used.
     pub fn open(folder: &Path) -> anyhow::Result<Arc<Self>> {
-        Self::open_within(folder, Limits::default())
+        Self::open_within(folder, JournalLimits::default())
     }
 
     /// The same, with other limits.
     ///
     /// # Errors
     /// When the folder can't be used.
-    pub fn open_within(folder: &Path, limits: Limits) -> anyhow::Result<Arc<Self>> {
+    pub fn open_within(folder: &Path, limits: JournalLimits) -> anyhow::Result<Arc<Self>> {
         let problem = || format!("open the journal {}", folder.display());
         let folder = Folder::make(folder).with_context(problem)?;
         let (left, bytes) = folder.scan().with_context(problem)?;

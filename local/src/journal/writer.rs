@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::segments::Folder;
-use super::{JournalError, Limits, State};
+use super::{JournalError, JournalLimits, State};
 
 /// The most commands in a batch.
 const GROUP: usize = 256;
@@ -38,7 +38,7 @@ pub(super) struct Place {
 /// The open segment.
 pub(super) struct Writer {
     folder: Folder,
-    limits: Limits,
+    limits: JournalLimits,
     state: Arc<State>,
     next_number: u64,
     open: Option<Open>,
@@ -52,7 +52,7 @@ struct Open {
 
 impl Writer {
     /// A writer that begins with this segment number.
-    pub(super) fn new(folder: Folder, limits: Limits, state: Arc<State>, next_number: u64) -> Self {
+    pub(super) fn new(folder: Folder, limits: JournalLimits, state: Arc<State>, next_number: u64) -> Self {
         Self { folder, limits, state, next_number, open: None }
     }
 

@@ -1,4 +1,4 @@
-//! The places that connections have, and which of them wait for their clients.
+//! The connection limit: a bounded number of places, and which connections wait for their clients.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,16 +11,16 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 pub(super) struct Places {
     free: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
-    /// That one begins to wait where none did.
+    /// Notified when a first connection begins to wait.
     begun: Notify,
 }
 
-/// The connections that wait, in the order in which they began to.
+/// The waiting connections, the longest waiting first.
 #[derive(Debug, Default)]
 struct Waiting {
     by_turn: BTreeMap<u64, (Instant, Arc<Notify>)>,
     next_turn: u64,
-    /// Those that were asked to close, and have not yet.
+    /// Connections that were asked to close, and are not closed yet.
     closing: usize,
 }
 
@@ -35,12 +35,12 @@ impl Waiting {
 }
 
 impl Places {
-    /// So many places.
+    /// A limit of `count` places.
     pub(super) fn new(count: usize) -> Self {
         Self { free: Arc::new(Semaphore::new(count)), waiting: Mutex::default(), begun: Notify::new() }
     }
 
-    /// A place. Where none is free, the connection that has waited longest gives up its own; where none waits, this waits.
+    /// Takes a place. If none is free, the connection that has waited longest is closed; if none waits, this waits.
     pub(super) async fn take(self: &Arc<Self>) -> Place {
         loop {
             let begun = self.begun.notified();
@@ -53,7 +53,7 @@ impl Places {
                         places: Arc::clone(self),
                         turn: Mutex::default(),
                         close: Arc::default(),
-                        // An error would mean that there are no places any more; they are never closed.
+                        // An error would mean that the semaphore is closed; it never is.
                         _permit: permit.ok(),
                     };
                     place.wait(Instant::now());
@@ -64,7 +64,7 @@ impl Places {
         }
     }
 
-    /// Closes the connection that has waited longest, if any does and no other is about to make room.
+    /// Closes the connection that has waited longest, unless another one is closing.
     pub(super) fn make_room(&self) {
         let mut waiting = self.waiting();
         if waiting.closing == 0 {
@@ -72,7 +72,7 @@ impl Places {
         }
     }
 
-    /// Closes all that have waited for so long.
+    /// Closes all connections that have waited for this long.
     pub(super) fn close_waiting_for(&self, limit: Duration, now: Instant) {
         let mut waiting = self.waiting();
         let is_overdue = |since: &Instant| now.saturating_duration_since(*since) >= limit;
@@ -90,7 +90,7 @@ impl Places {
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
-    /// Since when it waits; still there when it was asked to close.
+    /// Its turn while it waits; kept when it was asked to close.
     turn: Mutex<Option<u64>>,
     close: Arc<Notify>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -102,7 +102,7 @@ impl Place {
         Arc::clone(&self.close)
     }
 
-    /// From now on it waits for its client.
+    /// The connection begins to wait for its client.
     pub(super) fn wait(&self, now: Instant) {
         let mut turn = self.turn();
         let mut waiting = self.places.waiting();
@@ -118,7 +118,7 @@ impl Place {
         *turn = Some(next);
     }
 
-    /// From now on its client waits for it.
+    /// The connection begins to process a request.
     pub(super) fn work(&self) {
         let mut turn = self.turn();
         if turn.is_some_and(|turn| self.places.waiting().by_turn.remove(&turn).is_some()) {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_waited_longest_makes_room() {
+    async fn the_longest_waiting_connection_is_closed() {
         let places = Arc::new(Places::new(2));
         let (first, second) = (take(&places).await, take(&places).await);
         first.work();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_worked_on_is_not_closed_and_the_next_to_wait_is() {
+    async fn a_connection_is_closed_only_when_it_waits() {
         let places = Arc::new(Places::new(1));
         let only = take(&places).await;
         only.work();
@@ -179,7 +179,7 @@ mod tests {
         only.wait(Instant::now());
         assert!(tokio::time::timeout(Duration::from_millis(1), next.as_mut()).await.is_err());
         assert!(is_closed(&only).await);
-        // What it does now changes nothing: it was asked to close.
+        // Without effect: it was asked to close already.
         only.work();
         only.wait(Instant::now());
         drop(only);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_too_long_is_closed() {
+    async fn a_connection_that_waits_too_long_is_closed() {
         let places = Arc::new(Places::new(3));
         let (old, new, busy) = (take(&places).await, take(&places).await, take(&places).await);
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! Clients that are slow, silent or many, on real sockets.
+//! Slow, silent and many clients, on real sockets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::{Limits, serve};
+use super::{ConnectionLimits, serve};
 
-/// What has not happened by then never will.
+/// The deadline of every expectation.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than a test takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -27,12 +27,12 @@ struct Server {
     task: JoinHandle<()>,
     /// Lets one request to `/slow` be answered.
     slow: Arc<Notify>,
-    /// One is being answered.
+    /// A request to `/slow` is in progress.
     began: Arc<Notify>,
 }
 
 impl Server {
-    async fn start(limits: Limits) -> Self {
+    async fn start(limits: ConnectionLimits) -> Self {
         let (slow, began) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let waiting = (Arc::clone(&slow), Arc::clone(&began));
         let router = Router::new()
@@ -53,7 +53,7 @@ impl Server {
         Self { address, stop, task, slow, began }
     }
 
-    /// A connection on which this was sent.
+    /// A connection on which these bytes were sent.
     async fn sent(&self, bytes: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
@@ -67,22 +67,22 @@ impl Server {
     }
 }
 
-/// What is read until the server hangs up.
+/// Reads until the server closes the connection.
 async fn until_closed(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await;
-    // A client that is cut off in the middle gets a reset.
+    // A client that is disconnected in the middle gets a reset.
     drop(read.expect("the connection should be closed"));
     String::from_utf8(text).unwrap()
 }
 
 #[tokio::test]
-async fn headers_that_do_not_end_are_given_up_however_they_begin() {
-    let server = Server::start(Limits { connections: 100, header: SHORT, transfer: LONG }).await;
+async fn incomplete_headers_time_out() {
+    let server = Server::start(ConnectionLimits { connections: 100, header: SHORT, transfer: LONG }).await;
     for begun in ["", "P", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\nX-a: "] {
         assert_eq!(until_closed(&mut server.sent(begun).await).await, "", "{begun:?}");
     }
-    // HTTP/2 is not spoken: its preface is refused.
+    // HTTP/2 is not supported: its preface is refused.
     let answer = until_closed(&mut server.sent("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await).await;
     assert!(!answer.contains(" 200 "), "{answer}");
     let mut idle = server.sent("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -90,8 +90,8 @@ async fn headers_that_do_not_end_are_given_up_however_they_begin() {
 }
 
 #[tokio::test]
-async fn a_header_that_trickles_does_not_gain_time() {
-    let server = Server::start(Limits { connections: 100, header: SHORT, transfer: LONG }).await;
+async fn a_slow_header_does_not_extend_its_timeout() {
+    let server = Server::start(ConnectionLimits { connections: 100, header: SHORT, transfer: LONG }).await;
     let stream = server.sent("GET / HTTP/1.1\r\nX-a: ").await;
     let (mut reader, mut writer) = stream.into_split();
     let trickle = tokio::spawn(async move {
@@ -107,8 +107,8 @@ async fn a_header_that_trickles_does_not_gain_time() {
 }
 
 #[tokio::test]
-async fn others_are_served_while_more_clients_hang_than_there_are_places() {
-    let server = Server::start(Limits { connections: 8, header: LONG, transfer: LONG }).await;
+async fn others_are_served_although_more_clients_hang_than_there_are_places() {
+    let server = Server::start(ConnectionLimits { connections: 8, header: LONG, transfer: LONG }).await;
     let body = "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{";
     let large = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
     let idle = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -126,7 +126,7 @@ async fn others_are_served_while_more_clients_hang_than_there_are_places() {
 
 #[tokio::test]
 async fn a_request_in_progress_is_answered_although_others_wait_for_its_connection() {
-    let server = Server::start(Limits { connections: 2, header: LONG, transfer: SHORT }).await;
+    let server = Server::start(ConnectionLimits { connections: 2, header: LONG, transfer: SHORT }).await;
     let request = "GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let mut working = Vec::new();
     for _ in 0..2 {
@@ -137,7 +137,7 @@ async fn a_request_in_progress_is_answered_although_others_wait_for_its_connecti
     for _ in 0..20 {
         hanging.push(server.sent("GET / HT").await);
     }
-    // Longer than a client may take.
+    // Longer than the timeout of a client.
     tokio::time::sleep(SHORT * 3).await;
     for stream in &mut working {
         server.slow.notify_one();
@@ -147,14 +147,14 @@ async fn a_request_in_progress_is_answered_although_others_wait_for_its_connecti
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_read_and_a_body_that_does_not_end_are_given_up() {
-    let server = Server::start(Limits { connections: 100, header: LONG, transfer: SHORT }).await;
+async fn an_unread_answer_and_an_incomplete_body_time_out() {
+    let server = Server::start(ConnectionLimits { connections: 100, header: LONG, transfer: SHORT }).await;
     for begun in [
         "GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
         "POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
     ] {
         let mut stream = server.sent(begun).await;
-        // What a closed connection is sent is answered with a reset.
+        // A closed connection answers further bytes with a reset.
         let until_reset = async {
             while stream.write_all(b"\r\n").await.is_ok() {
                 tokio::time::sleep(SHORT / 10).await;
@@ -166,7 +166,7 @@ async fn an_answer_that_is_not_read_and_a_body_that_does_not_end_are_given_up() 
 
 #[tokio::test]
 async fn a_stop_waits_for_the_last_answer_and_accepts_no_connection() {
-    let server = Server::start(Limits { connections: 100, header: LONG, transfer: LONG }).await;
+    let server = Server::start(ConnectionLimits { connections: 100, header: LONG, transfer: LONG }).await;
     let mut idle = server.sent("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let mut answer = [0; 15];
     idle.read_exact(&mut answer).await.unwrap();

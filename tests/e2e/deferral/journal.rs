@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use aws_lambda_events::sqs::SqsEvent;
 use harness::{Database, TestStack};
 use local::bus::{Consumer, Delivery, LocalBus, NotTaken};
-use local::journal::{Journal, Limits};
+use local::journal::{Journal, JournalLimits};
 use serde_json::{Value, json};
 use shared::bus::Bus;
 use shared::defer::bus::BusDeferral;
@@ -54,10 +54,10 @@ impl Place {
     }
 
     fn open(&self) -> Waiting {
-        self.open_within(Limits::default())
+        self.open_within(JournalLimits::default())
     }
 
-    fn open_within(&self, limits: Limits) -> Waiting {
+    fn open_within(&self, limits: JournalLimits) -> Waiting {
         let bus = LocalBus::new(Journal::open_within(&self.journal(), limits).unwrap()).unwrap();
         let patience = Duration::from_secs(30);
         Waiting { deferral: BusDeferral::with_patience(Bus::over(bus.clone()), patience, patience), bus }
@@ -200,7 +200,7 @@ async fn poison_is_set_aside_and_does_not_block_others() {
 #[tokio::test]
 async fn a_thousand_reports_are_stored_once_even_after_a_crash_between_storing_and_deleting() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let limits = Limits { segment_bytes: 100_000, ..Limits::default() };
+    let limits = JournalLimits { segment_bytes: 100_000, ..JournalLimits::default() };
     let waiting = Arc::new(place.open_within(limits));
     let reports: Vec<Deferred> = (0..1_000).map(|number| report(&format!("number {number}")).into()).collect();
     for some in reports.chunks(200) {
@@ -252,7 +252,7 @@ async fn an_aborted_delivery_continues_after_the_restart() {
 #[tokio::test]
 async fn a_full_journal_refuses_events_until_others_are_delivered() {
     let (place, database) = (Place::new(), Database::migrated().await);
-    let limits = Limits { total_bytes: 3_000, ..Limits::default() };
+    let limits = JournalLimits { total_bytes: 3_000, ..JournalLimits::default() };
     let waiting = place.open_within(limits);
     let mut taken = 0;
     let error = loop {

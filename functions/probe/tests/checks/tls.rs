@@ -58,7 +58,7 @@ async fn an_untrusted_certificate_is_reported_and_its_expiry_is_known() {
     for (identity, words, until) in [
         (expired, "has expired", 2021),
         (other_name, "not for this name", 2040),
-        (self_signed, "not trusted", 2040),
+        (self_signed, "issuer is not trusted", 2040),
         (other_authority, "BadSignature", 2040),
     ] {
         let server = TlsServer::start(identity).await;

@@ -9,8 +9,7 @@ use crate::model::EscalationPolicy;
 use crate::store::StoreError;
 use crate::store::row::column;
 
-/// Starts a group's escalation. A running one goes on, unless it `restarts`: people were notified of the end of what it was
-/// about.
+/// Starts a group's escalation. A running one continues, unless it `restarts`: the end of its problems was notified.
 ///
 /// # Errors
 /// Any store error.
@@ -43,7 +42,7 @@ pub async fn start(
     Ok(())
 }
 
-/// Ends a group's escalation: everything in it is acknowledged or over.
+/// Ends a group's escalation: everything in it is acknowledged or resolved.
 ///
 /// # Errors
 /// Any store error.
@@ -61,8 +60,8 @@ pub async fn end(
     Ok(())
 }
 
-/// Restarts a group's escalation if it has ended: a problem was reopened, or is open still. A running one, and one that has
-/// taken its last step, is left as it is.
+/// Restarts a group's escalation if it has ended: a problem was reopened, or is still open. A running one, and one that has
+/// taken its last step, is unchanged.
 ///
 /// # Errors
 /// Any store error.
@@ -94,7 +93,7 @@ pub async fn has_reached(transaction: &Transaction<'_>, group_key: &str, step: u
     rows.first().map_or(Ok(false), |row| column(row, "reached"))
 }
 
-/// Takes back a step that was not notified because all that is unacknowledged is muted: `dispatch` tries it again then.
+/// Postpones a step that was not notified because everything unacknowledged is muted: `dispatch` retries it then.
 ///
 /// # Errors
 /// Any store error.

@@ -19,26 +19,26 @@ use crate::store::{Client, StoreError};
 pub struct Group {
     /// How it is notified: written by `notify`, read by nothing else.
     pub settings: Value,
-    /// How far it is.
+    /// Its progress.
     pub progress: Progress,
 }
 
 /// What was notified of a group, and when it is evaluated again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// When the first problem came that people don't know of.
+    /// When its first problem was added that was not notified yet.
     pub first_seen_at: DateTime<Utc>,
-    /// When people were notified last.
+    /// When it was notified last.
     pub last_notified_at: Option<DateTime<Utc>>,
     /// When it is evaluated again.
     pub due_at: Option<DateTime<Utc>>,
-    /// The receivers that know of something in it that is not over.
+    /// The receivers that were notified of an open problem in it.
     pub receivers: Vec<Receiver>,
 }
 
 const GROUP: &str = "settings, first_seen_at, last_told_at, due_at, told";
 
-/// Takes the lock of a group, which is created if there is none; these settings hold from now on.
+/// Takes the lock of a group, which is created if absent, and stores these settings.
 ///
 /// # Errors
 /// Any store error.
@@ -92,7 +92,7 @@ pub async fn list_of_subject(client: &Client, subject: &Subject) -> Result<Vec<S
     rows.iter().map(|row| column(row, "group_key")).collect()
 }
 
-/// The groups that are due, those first that have waited longest.
+/// The due groups, the longest waiting first.
 ///
 /// # Errors
 /// Any store error.

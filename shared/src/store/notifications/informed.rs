@@ -1,4 +1,4 @@
-//! Which receivers know of a problem, by any of its groups. In a transaction that holds the lock of one of them.
+//! Which receivers were notified of a problem, by any of its groups. In a transaction that has locked one of the groups.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -13,7 +13,7 @@ use crate::store::row::column;
 pub struct Informed {
     /// Which receiver.
     pub receiver: Receiver,
-    /// Whether by a group that was notified before now.
+    /// Whether one of the groups was notified before now.
     pub is_earlier: bool,
 }
 

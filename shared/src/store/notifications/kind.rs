@@ -12,13 +12,13 @@ pub enum NotificationKind {
     Repeat,
     /// It was acknowledged.
     Acknowledged,
-    /// It is over.
+    /// It has ended.
     Resolved,
     /// It was not acknowledged in time, or its severity was raised: these receivers are added.
     Escalated,
     /// A playbook has run.
     Heal,
-    /// What began and ended in a silence.
+    /// The problems that began and ended in a silence.
     Summary,
     /// One notification in place of many that exceeded a rate limit.
     Digest,
@@ -37,7 +37,7 @@ impl NotificationKind {
         Self::Digest,
     ];
 
-    /// Whether it reports an open problem, so that it is pointless once that is over.
+    /// Whether it reports an open problem, so that it is obsolete once that has ended.
     #[must_use]
     pub fn is_alarm(self) -> bool {
         matches!(self, Self::Firing | Self::Repeat | Self::Escalated | Self::Heal)

@@ -12,7 +12,7 @@ use crate::store::{Client, StoreError};
 /// Which notifications.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only those that failed for good.
+    /// Only those that failed permanently.
     pub failed: bool,
 }
 
@@ -21,7 +21,7 @@ pub struct Filter {
 pub struct Listed {
     /// Which.
     pub id: Uuid,
-    /// What happened.
+    /// Its event.
     pub event_id: Uuid,
     /// Over which channel.
     pub channel: String,
@@ -31,9 +31,9 @@ pub struct Listed {
     pub kind: String,
     /// What is notified together.
     pub group_key: String,
-    /// What the channel knows the problem by.
+    /// The channel's key of the problem.
     pub dedup_key: String,
-    /// Where it stands.
+    /// Its status.
     pub status: String,
     /// How often it was sent.
     pub attempts: i32,
@@ -58,7 +58,7 @@ pub struct Listed {
 pub enum Replay {
     /// It is sent with the next sweep.
     Queued,
-    /// It was waiting to be sent anyhow; now it is due.
+    /// It was waiting for its delivery; now it is due.
     Waiting,
     /// There is no such notification.
     Unknown,
@@ -84,7 +84,7 @@ pub async fn list(client: &Client, filter: &Filter, limit: u16) -> Result<Vec<Li
     rows.iter().map(listed_of).collect()
 }
 
-/// Sends a notification again, whatever its status; one that waits is due now. Its receiver is not paused any more.
+/// Sends a notification again, whatever its status; a waiting one is due now. Its receiver is no longer paused.
 ///
 /// # Errors
 /// Any store error.
@@ -102,7 +102,7 @@ pub async fn replay(client: &Client, id: Uuid, now: DateTime<Utc>) -> Result<Rep
             FROM known
             WHERE message.id = known.id AND known.status <> 'sending'
         ),
-        woken AS (
+        resumed AS (
             UPDATE public.notification_receivers AS receiver
             SET paused_until = NULL
             FROM known

@@ -1,7 +1,7 @@
-//! `notification_members`: the problems of a group, and what people know of each.
+//! `notification_members`: the problems of a group, and the state of each that was notified.
 //!
-//! Everything here runs in a transaction that holds the group's lock ([`super::groups`]). A member whose end was notified, or
-//! that ended before anyone was notified of it, has no row any more.
+//! Everything here runs in a transaction that has locked the group ([`super::groups`]). A member is deleted when its end was
+//! notified, or when it ended before its first notification.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -15,15 +15,15 @@ use crate::model::{IncidentStatus, Labels, Receiver, Subject};
 use crate::store::StoreError;
 use crate::store::row::{column, word};
 
-/// Where a problem stands.
+/// The state of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProblemState {
-    /// No person has reacted yet.
+    /// Open and unacknowledged.
     Firing,
     /// A person works on it.
     Acknowledged,
-    /// Over.
+    /// It has ended.
     Resolved,
 }
 
@@ -63,36 +63,36 @@ impl From<IncidentStatus> for ProblemState {
 pub struct Member {
     /// Which problem.
     pub subject: Subject,
-    /// Where it stands.
+    /// Its current state.
     pub state: ProblemState,
-    /// The state that people were notified of.
+    /// The state that was notified last.
     pub notified: Option<ProblemState>,
     /// Why notifications of it are suppressed.
     pub muted_by: Option<Mute>,
-    /// What silences match; none: the row can't be read.
+    /// What silences match; none: the row can't be parsed.
     pub labels: Option<Labels>,
     /// What a notification says of it.
     pub problem: Value,
     /// When it began, or was reopened.
     pub fired_at: DateTime<Utc>,
-    /// People think that it is acknowledged, but it has ended since and was reopened.
+    /// Notified as acknowledged, but it has ended since and was reopened.
     pub renewed: bool,
 }
 
 impl Member {
-    /// Whether it is not over.
+    /// Whether it is open.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.state != ProblemState::Resolved
     }
 
-    /// Whether it can be deleted: it is over, people don't know of it, and no summary waits for it.
+    /// Whether it can be deleted: it has ended, was not notified as open, and no summary needs it.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         !self.is_active() && !self.is_known() && self.muted_by.is_none()
     }
 
-    /// Whether people think that it is not over.
+    /// Whether it was notified as open.
     #[must_use]
     pub fn is_known(&self) -> bool {
         matches!(self.notified, Some(ProblemState::Firing | ProblemState::Acknowledged))
@@ -102,32 +102,32 @@ impl Member {
 /// How many problems of a group are in which state. Muted ones are counted by the last two only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Not over.
+    /// Open.
     pub active: i64,
-    /// Not over, and not acknowledged.
+    /// Open and unacknowledged.
     pub unacknowledged: i64,
-    /// Not over, and people don't know that, or think that it is still acknowledged.
+    /// Open, but not notified as open, or reopened since it was notified as acknowledged.
     pub new: i64,
-    /// People think that it is not over.
+    /// Notified as open.
     pub known: i64,
-    /// People think that it is not over, but it is.
+    /// Ended, but notified as open.
     pub ended: i64,
-    /// Acknowledged, and people don't know that.
+    /// Acknowledged, but notified as firing.
     pub taken: i64,
-    /// Muted, not over, and people know.
+    /// Muted, open, and notified as open.
     pub muted_known: i64,
-    /// Muted, over, and people think that it is not.
+    /// Muted, ended, but notified as open.
     pub muted_ended: i64,
 }
 
 impl Counts {
-    /// Whether people think that something is not over.
+    /// Whether a member was notified as open.
     #[must_use]
     pub fn is_known(self) -> bool {
         self.known + self.muted_known + self.muted_ended > 0
     }
 
-    /// All that is not over, or that people think is not over.
+    /// The members that are open, or were notified as open.
     #[must_use]
     pub fn total(self) -> i64 {
         self.active + self.ended + self.muted_known + self.muted_ended
@@ -160,27 +160,27 @@ pub struct Counted {
     pub acknowledged_pages: Vec<Receiver>,
 }
 
-/// What people were notified of, as far as it changes what they know.
+/// Which changes a notification reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notified {
-    /// Everything.
+    /// All changes.
     All,
-    /// Only that some of it is acknowledged.
+    /// Only acknowledgements.
     Acknowledgements,
 }
 
 /// Which problems a notification names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
-    /// Those that are not over, the new ones first.
+    /// The open ones, the new ones first.
     Active,
-    /// Those that are over, and those that are not.
+    /// The open ones and the ended ones.
     Changed,
-    /// Those that were acknowledged.
+    /// The acknowledged ones.
     Taken,
-    /// Those that are over.
+    /// The ended ones.
     Ended,
-    /// Those that are over, while a mute keeps people from knowing.
+    /// The ended ones whose notification a mute suppresses.
     EndedMuted,
 }
 
@@ -242,7 +242,7 @@ pub async fn upsert(
     Ok(())
 }
 
-/// Deletes a problem of a group: its incident is deleted, or it is over and people don't know of it.
+/// Deletes a problem of a group: its incident is deleted, or it has ended and was not notified as open.
 ///
 /// # Errors
 /// Any store error.
@@ -280,7 +280,7 @@ pub async fn count(
     Ok(Counted { counts, acknowledged_pages: acknowledged_pages.collect() })
 }
 
-/// The problems of a group that a notification names, at most so many, and how many there are. The new and the most severe
+/// The problems of a group that a notification names, at most `limit`, and their total number. The new and the most severe
 /// come first.
 ///
 /// # Errors
@@ -314,7 +314,7 @@ pub async fn list(
     Ok((rows.iter().map(member_of).collect::<Result<_, _>>()?, total))
 }
 
-/// Marks the problems of a group as notified; those that are over and not muted are deleted.
+/// Marks the problems of a group as notified; ended ones that are not muted are deleted.
 ///
 /// # Errors
 /// Any store error.

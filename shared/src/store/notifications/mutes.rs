@@ -1,5 +1,5 @@
-//! Mutes: why notifications of a problem are suppressed, and which mutes have ended. What still fires then is notified; what
-//! also ended is summarised once.
+//! Mutes: why notifications of a problem are suppressed, and which mutes have ended. A problem that still fires then is notified;
+//! those that have ended are summarised once.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::model::{Labels, Subject};
 use crate::store::row::column;
 use crate::store::{Client, StoreError};
 
-/// The problems that a parent has muted stay muted for this long after its outage: their next check may find them healthy.
+/// The problems that a parent has muted stay muted for this long after its outage: they may recover with their next check.
 pub const RECOVERY: TimeDelta = TimeDelta::minutes(2);
 
 /// Why notifications of a problem are suppressed. Its text is what `notification_members.muted_by` holds.
@@ -22,12 +22,12 @@ pub const RECOVERY: TimeDelta = TimeDelta::minutes(2);
 pub enum Mute {
     /// This silence matches it.
     Silence(Uuid),
-    /// This service is down, which it needs.
+    /// This parent service is down.
     Parent(String),
 }
 
 impl Mute {
-    /// As stored; nothing else is any.
+    /// Parses the stored form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
@@ -63,12 +63,12 @@ pub struct EndedMember {
 pub struct EndedSilence {
     /// Which.
     pub id: Uuid,
-    /// Who made it, and why; none: it is deleted.
+    /// Its author and comment; none: it is deleted.
     pub reason: Option<String>,
 }
 
-/// The mutes that have ended by $1: of a parent, when its last outage ended before $2. Each is checked once, however many
-/// problems it mutes.
+/// The mutes that have ended by $1: of a parent, when its last outage ended before $2. Each is checked once for all of its
+/// problems.
 const ENDED: &str = "
     WITH muted AS MATERIALIZED (
         SELECT DISTINCT muted_by, CASE WHEN muted_by LIKE 'parent:%' THEN environment END AS environment
@@ -91,8 +91,8 @@ const ENDED: &str = "
         END
     )";
 
-/// The problems whose mute has ended and that are notified one by one: they still fire, or people think so. Each with its
-/// group.
+/// The problems whose mute has ended and that are notified one by one: they still fire, or were notified as open. Each with
+/// its group.
 ///
 /// # Errors
 /// Any store error.
@@ -118,7 +118,7 @@ pub async fn list_ended(
     rows.iter().map(|row| Ok((column(row, "group_key")?, column(row, "subject")?))).collect()
 }
 
-/// The silences that have ended and in which something began and ended.
+/// The ended silences in which a problem began and ended.
 ///
 /// # Errors
 /// Any store error.
@@ -144,7 +144,7 @@ pub async fn list_ended_silences(client: &Client, now: DateTime<Utc>) -> Result<
     rows.iter().map(|row| Ok(EndedSilence { id: column(row, "id")?, reason: column(row, "reason")? })).collect()
 }
 
-/// What began and ended in this silence, with its row locks.
+/// Locks and returns the problems that began and ended in this silence.
 ///
 /// # Errors
 /// Any store error.
@@ -171,7 +171,7 @@ pub async fn lock_ended_members(transaction: &Transaction<'_>, silence: Uuid) ->
         .collect()
 }
 
-/// Deletes what was summarised; what another silence matches by now waits for the end of that one.
+/// Deletes the summarised problems; those that another silence matches by now are moved to it.
 ///
 /// # Errors
 /// Any store error.
@@ -203,7 +203,7 @@ pub async fn settle_ended_members(
     Ok(())
 }
 
-/// The problems of a group that are neither over nor muted, with what silences match. What can't be read is left out.
+/// The open problems of a group that are not muted, with what silences match. Unreadable rows are omitted.
 ///
 /// # Errors
 /// Any store error.

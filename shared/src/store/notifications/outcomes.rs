@@ -1,4 +1,4 @@
-//! The result of an attempt to send: written right after it, for the notification and for its receiver.
+//! The result of a delivery attempt: stored right after it, for the notification and for its receiver.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -29,9 +29,9 @@ pub struct Refusal<'a> {
     pub error: &'a str,
     /// The HTTP status, where there was one.
     pub status: Option<u16>,
-    /// When it is sent again; none = never.
+    /// When it is retried; none = never.
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// What it says about the receiver.
+    /// The effect on the receiver.
     pub health: Health,
 }
 
@@ -45,7 +45,7 @@ pub async fn mark_sent(
     status: Option<u16>,
     remote: Option<&Value>,
 ) -> Result<(), StoreError> {
-    // Also if another run has claimed it meanwhile: it was sent.
+    // Also if another run has claimed it meanwhile: it was delivered.
     let sql = "
         WITH message AS (
             UPDATE public.notifications

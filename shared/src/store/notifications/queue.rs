@@ -19,13 +19,13 @@ use crate::store::row::{column, word};
 pub struct NewNotification<'a> {
     /// Its own id, where it goes to one receiver and the caller needs it.
     pub id: Option<Uuid>,
-    /// What happened. With the receiver it is the notification's key.
+    /// Its event. With the receiver it is the idempotency key.
     pub event_id: Uuid,
     /// Why it is sent.
     pub kind: NotificationKind,
     /// What is notified together.
     pub group_key: &'a str,
-    /// What channels know the problem by.
+    /// The channels' key of the problem.
     pub dedup_key: &'a str,
     /// What it says: written and read by `notify` only.
     pub content: &'a Value,
@@ -36,7 +36,7 @@ pub struct NewNotification<'a> {
 /// The first problem that a notification names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FirstProblem<'a> {
-    /// Where it stands.
+    /// Its state.
     pub state: ProblemState,
     /// How severe it is.
     pub severity: Severity,
@@ -53,7 +53,7 @@ pub struct QueuedNotification {
     pub id: Uuid,
     /// Why it is sent.
     pub kind: NotificationKind,
-    /// What channels know the problem by.
+    /// The channels' key of the problem.
     pub dedup_key: String,
     /// What it says.
     pub content: Value,
@@ -216,7 +216,7 @@ pub async fn gather(
             UPDATE public.notifications
             SET status = 'digested', digest_id = $3, claimed_by = NULL, claimed_until = NULL
             WHERE id IN (
-                -- Also what was refused and waits to be sent again: it would come behind its own end.
+                -- Also those that wait for a retry: they would be sent after their own end.
                 SELECT id FROM public.notifications
                 WHERE channel = $1 AND recipient = $2 AND status = 'pending'
                     AND kind <> 'digest' AND replayed_at IS NULL
@@ -252,8 +252,8 @@ pub async fn gather(
     Ok((rows.iter().map(|row| column(row, "content")).collect::<Result<_, _>>()?, total))
 }
 
-/// How many text messages were sent in the day of this instant (UTC), or are being sent. No other transaction counts them until
-/// this one ends: recipients are claimed one by one, and the limit of the day is one for all.
+/// How many text messages were sent in the day of this instant (UTC), or are being sent. The advisory lock excludes other
+/// transactions until this one ends: recipients are claimed one by one, but share the daily limit.
 ///
 /// # Errors
 /// Any store error.

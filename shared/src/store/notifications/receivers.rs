@@ -8,14 +8,14 @@ use crate::model::Receiver;
 use crate::store::row::column;
 use crate::store::{Client, StoreError};
 
-/// What a failed attempt says about its receiver.
+/// The effect of a failed attempt on its receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// Nothing: the notification was refused, and others may not be.
+    /// None: only this notification was refused.
     Unaffected,
-    /// It can't be reached, which may be this notification's fault.
+    /// It counts as failing: the attempt failed, perhaps because of this notification.
     Failing,
-    /// Nothing is sent to it until then.
+    /// Back-off or rate limit: nothing is sent to it until then.
     Paused {
         /// Until when.
         until: DateTime<Utc>,
@@ -53,12 +53,12 @@ pub async fn list_due(client: &Client, now: DateTime<Utc>) -> Result<Vec<Receive
         LIMIT 1000";
     let rows = client.query_typed(sql, &[(&now, Type::TIMESTAMPTZ)]).await?;
     let texts: Vec<&str> = rows.iter().map(|row| column(row, "receiver")).collect::<Result<_, _>>()?;
-    // A row of a spelling that is not valid any more does not block the others.
+    // An invalid row of an earlier version does not block the others.
     Ok(texts.into_iter().filter_map(|text| Receiver::parse(text).ok()).collect())
 }
 
-/// Takes a receiver's lock; none: it is paused. The lock is kept only while claiming: waiting for it is short, and what is due
-/// when this returns is found by one of the two.
+/// Takes a receiver's lock; none: it is paused. The lock is kept only while claiming, so the wait is short, and one of two
+/// concurrent runs claims what is due.
 ///
 /// # Errors
 /// Any store error.

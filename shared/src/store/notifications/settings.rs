@@ -19,7 +19,7 @@ pub struct NotificationSettings {
     pub routing: Option<Value>,
     /// [`NOTIFICATION_EMAIL`].
     pub notification_email: Option<String>,
-    /// The silences in force.
+    /// The active silences.
     pub silences: Vec<Silence>,
 }
 
@@ -29,7 +29,7 @@ pub struct NotificationSettings {
 /// Any store error.
 pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<NotificationSettings, StoreError> {
     let config = "SELECT key::text AS key, value FROM public.system_config WHERE key IN ($1, $2)";
-    let holding = "
+    let active = "
         SELECT id, matchers, starts_at, ends_at, author, comment, created_at
         FROM public.silences
         WHERE ends_at > $1 AND starts_at <= $1
@@ -37,7 +37,7 @@ pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<Notifi
         LIMIT 1000";
     let keys = [(&Routing::KEY as _, Type::TEXT), (&NOTIFICATION_EMAIL as _, Type::TEXT)];
     let at = [(&now as _, Type::TIMESTAMPTZ)];
-    let (config, holding) = tokio::try_join!(client.query_typed(config, &keys), client.query_typed(holding, &at))?;
+    let (config, active) = tokio::try_join!(client.query_typed(config, &keys), client.query_typed(active, &at))?;
     let mut found = NotificationSettings::default();
     for row in config {
         let value: Value = column(&row, "value")?;
@@ -49,13 +49,13 @@ pub async fn find_settings(client: &Client, now: DateTime<Utc>) -> Result<Notifi
             _ => found.routing = Some(value),
         }
     }
-    for row in holding {
+    for row in active {
         let id: Uuid = column(&row, "id")?;
         let matchers = match serde_json::from_value(column(&row, "matchers")?) {
             Ok(matchers) => matchers,
-            // A row that was not written by us: it must not silence everything.
+            // An invalid row must not silence everything.
             Err(error) => {
-                tracing::error!(silence.id = %id, %error, "silence {id} can't be read, and mutes nothing");
+                tracing::error!(silence.id = %id, %error, "silence {id} can't be parsed, and mutes nothing");
                 continue;
             }
         };

@@ -1,5 +1,5 @@
-//! Problems whose incident or alert has changed since they were evaluated. In a transaction that holds the lock of their group,
-//! but for [`list_missed`], which finds those of all groups.
+//! Problems whose incident or alert has changed since they were evaluated. In a transaction that has locked their group,
+//! except [`list_missed`], which finds those of all groups.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -9,7 +9,7 @@ use super::members::{MEMBER, Member, member_of};
 use crate::store::row::column;
 use crate::store::{Client, StoreError};
 
-/// The problems of a group whose incident or alert has another state; at most so many.
+/// The problems of a group whose incident or alert has another state; at most `limit`.
 ///
 /// # Errors
 /// Any store error.
@@ -37,7 +37,7 @@ pub async fn list_stale(
 }
 
 /// The problems of all groups whose incident or alert has another state since before this instant, or is deleted: an event was
-/// missed. Each with its group; at most so many.
+/// missed. Each with its group; at most `limit`.
 ///
 /// # Errors
 /// Any store error.

@@ -14,7 +14,7 @@ use crate::store::{Client, StoreError};
 /// A subject as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Present {
-    /// Of its row: another one means that it has changed.
+    /// The version of its row: it differs after every change.
     pub version: String,
     /// Detected, acknowledged or resolved.
     pub status: IncidentStatus,
@@ -24,7 +24,7 @@ pub struct Present {
     pub title: String,
     /// What routes and silences match.
     pub labels: Labels,
-    /// The services that it needs.
+    /// The parents of its service.
     pub parents: Parents,
     /// The error's own words.
     pub message: Option<String>,
@@ -38,13 +38,13 @@ pub struct Present {
     pub occurrences: i64,
     /// How many users met it.
     pub users: i64,
-    /// Who has acknowledged or resolved it.
+    /// The person who acknowledged or resolved it.
     pub handled_by: Option<String>,
-    /// What healing tried, oldest first.
+    /// The heal steps that were tried, oldest first.
     pub tried: Vec<String>,
 }
 
-/// The services that a problem's service needs.
+/// The services that a problem's service depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parents {
     /// Those that are down, by name.
@@ -79,8 +79,8 @@ pub async fn find(client: &Client, subject: &Subject) -> Result<Option<Present>,
     rows.first().map(|row| present_of(row, subject)).transpose()
 }
 
-/// As [`find`], under the lock of its group. What was found before is still true if its row has not changed since, which
-/// costs a tenth to find out.
+/// As [`find`], under the lock of its group. If its row has not changed since `before`, that is returned, at a tenth of the
+/// cost.
 ///
 /// # Errors
 /// Any store error.

@@ -1,7 +1,7 @@
 -- The notifications of a receiver ($1 channel, $2 recipient) that may be sent now ($3), at most $4 urgent and $4 ordinary ones:
 -- of one group only the first, so that its notifications arrive in order. Urgent ones come first; each part reads its own
 -- index, which ends with the limit. `seq` is the order, not a clock. `earlier` and `was_notified` reach back to the last end:
--- what was before it is another outage.
+-- earlier ones belong to another outage.
 WITH urgent AS (
     SELECT message.*
     FROM public.notifications AS message
