@@ -144,7 +144,7 @@ check: machete deny $(AWS_TOOLS) ## Check formatting, lints, links and words of 
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cargo test --quiet -p harness --test template -- docs:: words::
 	cargo machete
-	cargo deny check --config .config/deny.toml --hide-inclusion-graph licenses bans sources
+	cargo deny --config .config/deny.toml check --hide-inclusion-graph licenses bans sources
 	@test -z "$$(cargo tree --workspace --edges normal,build --invert ring 2>/dev/null)" || { echo "ring is compiled in: there should be one TLS stack"; exit 1; }
 	$(AWS_TOOL)/cfn-lint template.yaml
 	$(AWS_TOOL)/sam validate --lint --template-file template.yaml

@@ -109,7 +109,7 @@ async fn an_alert_of_an_incident_changes_the_incident_and_a_standalone_alert_its
     let published: Vec<&str> = events.iter().map(|(what, _)| what.as_str()).collect();
     assert_eq!(published, ["IncidentAcknowledged", "AlertAcknowledged", "AlertResolved"]);
     for (_, detail) in &events[1..] {
-        assert_eq!(detail, &json!({"alert_id": alone}));
+        assert_eq!(detail["alert_id"], json!(alone));
     }
     let audit = audit(&stack.database).await;
     assert_eq!(audit[1], ("alert_acknowledged".to_owned(), "Acknowledged by bob".to_owned()));

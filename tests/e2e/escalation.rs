@@ -67,7 +67,8 @@ async fn each_step_is_taken_once_at_its_time() {
     assert!((at - start - minutes(5)).abs() < TimeDelta::milliseconds(1), "{at}");
     assert_eq!(
         detail,
-        json!({"reason": "unacknowledged", "group_key": "g", "policy": "on call", "step": 1, "receivers": ["sms"]})
+        json!({"version": 1, "id": detail["id"], "reason": "unacknowledged", "group_key": "g", "policy": "on call",
+            "step": 1, "receivers": ["sms"]})
     );
     assert_eq!(escalate(&database, start + minutes(15)).await, 1);
     assert_eq!(escalate(&database, start + minutes(30)).await, 1);

@@ -98,7 +98,7 @@ async fn a_resolved_incident_records_who_resolved_it_and_how_long_it_took() {
     let event: Value = database.value("SELECT to_jsonb(e) FROM event_outbox e").await;
     assert_eq!(
         (&event["detail_type"], &event["detail"]),
-        (&json!("IncidentResolved"), &json!({"incident_id": "INC-1"}))
+        (&json!("IncidentResolved"), &json!({"version": 1, "id": event["id"], "incident_id": "INC-1"}))
     );
     let events = published(&database).await;
     let Event::IncidentResolved(resolved) = &events[0].event else { panic!("{events:?}") };

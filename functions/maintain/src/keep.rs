@@ -107,14 +107,14 @@ impl KeepTimes {
         let mut days = BTreeMap::new();
         for (key, value) in values {
             let Some(setting) = ALL.iter().find(|setting| setting.key == key) else { continue };
-            let bounds = setting.least..=MOST_DAYS;
-            match value.get("value").and_then(Value::as_i64).filter(|days| bounds.contains(days)) {
+            let number = value.get("value").and_then(Value::as_f64).map(|days| (days as i64).min(MOST_DAYS));
+            match number.filter(|days| *days >= setting.least) {
                 Some(valid) => {
                     days.insert(setting.key, valid);
                 }
                 None => tracing::warn!(
                     key,
-                    "{key} in system_config is not {{\"value\": DAYS}} with {} to {MOST_DAYS} days: {} days apply",
+                    "{key} in system_config is not {{\"value\": DAYS}} with at least {} days: {} days apply",
                     setting.least,
                     setting.default
                 ),
@@ -151,9 +151,10 @@ mod tests {
             (&CHECKS, json!({"value": 10_000}), 10_000),
             (&CHECKS, json!({"value": 0}), 30),
             (&CHECKS, json!({"value": -1}), 30),
-            (&CHECKS, json!({"value": 10_001}), 30),
+            (&CHECKS, json!({"value": 36_500}), 10_000),
             (&CHECKS, json!({"value": "7"}), 30),
-            (&CHECKS, json!({"value": 1.5}), 30),
+            (&CHECKS, json!({"value": 400.5}), 400),
+            (&CHECKS, json!({"value": 0.5}), 30),
             (&CHECKS, json!({"days": 7}), 30),
             (&CHECKS, json!(7), 30),
             (&CHECKS, Value::Null, 30),

@@ -98,24 +98,41 @@ impl Worker {
     /// Delivers a batch; whether a message of it is retried.
     async fn deliver(&self, batch: Vec<Message>) -> bool {
         let places: Vec<_> = batch.iter().map(|message| &message.kept).collect();
-        let events = match self.journal.read(&places).await {
-            Ok(events) => events,
-            Err(error) => {
-                tracing::error!(%error, "the journal can't be read; its events are retried: {error}");
-                return self.retry_all(batch, Failure::Named).await;
-            }
-        };
         let mut readable = Vec::new();
-        for (message, event) in batch.into_iter().zip(events) {
-            match event {
-                Ok(event) => readable.push((message, event)),
-                Err(error) => self.set_aside(&message, &Value::Null, &chain(&error)).await,
+        match self.journal.read(&places).await {
+            Ok(events) => {
+                for (message, event) in batch.into_iter().zip(events) {
+                    match event {
+                        Ok(event) => readable.push((message, event)),
+                        Err(error) => self.set_aside(&message, &Value::Null, &chain(&error)).await,
+                    }
+                }
+            }
+            // A file of these can't be read: the others are delivered.
+            Err(_) => {
+                for message in batch {
+                    if let Some(event) = self.read_one(&message).await {
+                        readable.push((message, event));
+                    }
+                }
             }
         }
         match self.hand_over(&readable).await {
             Some(not_taken) => self.settle(readable, &not_taken).await,
             None => self.retry_all(readable.into_iter().map(|(message, _)| message).collect(), Failure::Silent).await,
         }
+    }
+
+    /// The event of a message; if its file can't be read, it stays there until the next start.
+    async fn read_one(&self, message: &Message) -> Option<Value> {
+        let read = self.journal.read(&[&message.kept]).await;
+        let event = read.map(|events| events.into_iter().next().and_then(Result::ok));
+        if let Err(error) = &event {
+            let segment = message.kept.segment;
+            tracing::error!(segment, %error, "an event stays in segment {segment} of the journal, which can't be read: {error}");
+            self.queue.taken(1);
+        }
+        event.ok().flatten()
     }
 
     async fn settle(&self, batch: Vec<(Message, Value)>, not_taken: &NotTaken) -> bool {
@@ -142,8 +159,7 @@ impl Worker {
         let has_failed = !batch.is_empty();
         for message in batch {
             if let Next::Over(message) = self.queue.retry(message, failure) {
-                let events = self.journal.read(&[&message.kept]).await;
-                let event = events.ok().and_then(|events| events.into_iter().next()?.ok()).unwrap_or_default();
+                let Some(event) = self.read_one(&message).await else { continue };
                 self.set_aside(&message, &event, &format!("{} did not take it", self.queue.settings.function)).await;
             }
         }

@@ -70,6 +70,9 @@ pub(super) enum Next {
     Over(Message),
 }
 
+/// A batch ends with the message that exceeds this.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 impl Queue {
     pub(super) fn new(settings: template::Queue, keeps_order: bool) -> Self {
         let (opened, waiting, arrived) = (Instant::now(), Mutex::default(), Notify::new());
@@ -159,8 +162,8 @@ impl Queue {
 
 impl Waiting {
     fn pop(&mut self, limit: usize, now: Instant) -> Vec<Message> {
-        let mut batch: Vec<Message> = Vec::new();
-        while batch.len() < limit {
+        let (mut batch, mut bytes): (Vec<Message>, _) = (Vec::new(), 0);
+        while batch.len() < limit && bytes < BATCH_BYTES {
             let Some(first) = self.messages.first_entry() else { break };
             let is_alone = first.get().is_suspect;
             if first.key().0 > now || (is_alone && !batch.is_empty()) {
@@ -168,6 +171,7 @@ impl Waiting {
             }
             let mut message = first.remove();
             message.receives += 1;
+            bytes += message.kept.bytes();
             batch.push(message);
             if is_alone {
                 break;

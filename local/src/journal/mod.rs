@@ -68,6 +68,11 @@ impl Kept {
     pub(crate) fn position(&self) -> (u64, u64) {
         (self.segment, self.line.at)
     }
+
+    /// The length of its line.
+    pub(crate) fn bytes(&self) -> usize {
+        self.line.bytes
+    }
 }
 
 /// Why the journal refuses events.
@@ -170,9 +175,10 @@ impl Journal {
             match self.find_in(segment, &mut hand_on).await {
                 Ok(()) if self.state.is_over(segment) => self.tidy(segment).await,
                 Ok(()) => {}
-                // An unreadable file does not block the others.
+                // An unreadable file does not block the others, and stays for the next start.
                 Err(error) => {
-                    tracing::error!(segment, %error, "segment {segment} of the journal can't be read: {error}")
+                    self.state.waits(segment, 1);
+                    tracing::error!(segment, %error, "segment {segment} of the journal can't be read: {error}");
                 }
             }
         }

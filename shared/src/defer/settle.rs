@@ -13,7 +13,7 @@ use std::time::Instant;
 use chrono::{TimeDelta, Utc};
 
 use super::{Deferred, DeferredStep};
-use crate::intake::{Intake, IntakeError};
+use crate::intake::{BATCH_BYTES, Intake, IntakeError, report_size};
 use crate::model::{DeliveryKey, Report};
 use crate::store::lifecycle::{self, Arrival, Change, Earlier, Step, Taken};
 use crate::store::reports::{MAX_BATCH, Receipt};
@@ -87,12 +87,21 @@ fn runs(records: &[Deferred], mut places: Vec<usize>) -> Vec<Vec<usize>> {
         let record = &records[*place];
         (!is_ordered(record), is_ordered(record).then(|| record.received_at()))
     });
-    let is_report = |place: usize| matches!(records[place], Deferred::Report(_));
-    let mut runs: Vec<Vec<usize>> = Vec::new();
+    let bytes_of = |place: usize| match &records[place] {
+        Deferred::Report(report) => Some(report_size(report)),
+        _ => None,
+    };
+    let (mut runs, mut bytes): (Vec<Vec<usize>>, _) = (Vec::new(), 0);
     for place in places {
-        match runs.last_mut() {
-            Some(run) if is_report(place) && is_report(run[0]) && run.len() < MAX_BATCH => run.push(place),
-            _ => runs.push(vec![place]),
+        match (runs.last_mut(), bytes_of(place)) {
+            (Some(run), Some(more)) if bytes_of(run[0]).is_some() && run.len() < MAX_BATCH && bytes < BATCH_BYTES => {
+                run.push(place);
+                bytes += more;
+            }
+            (_, more) => {
+                runs.push(vec![place]);
+                bytes = more.unwrap_or_default();
+            }
         }
     }
     runs
@@ -187,5 +196,21 @@ impl From<Result<(), IntakeError>> for Settled {
             Err(error) if error.is_transient() => Self::Later(Some(error)),
             Err(error) => Self::Refused(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_reports_ends_at_a_bounded_size() {
+        let report = |place: usize| {
+            let key = DeliveryKey::named("api", place.to_string().as_bytes());
+            Deferred::from(Report::new(key, "api", "x".repeat(BATCH_BYTES / 2 + 1), Utc::now()))
+        };
+        let records: Vec<Deferred> = (0..5).map(report).collect();
+        let lengths: Vec<usize> = runs(&records, (0..5).collect()).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [2, 2, 1]);
     }
 }

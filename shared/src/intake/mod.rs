@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 pub use self::config::IntakeConfig;
 use self::queue::Queue;
+pub(crate) use self::queue::{BATCH_BYTES, size as report_size};
 use self::settings::Settings;
 use self::writer::Writer;
 use crate::classify::Classifier;

@@ -27,12 +27,13 @@ struct Waiting {
     answer: oneshot::Sender<Result<Receipt, IntakeError>>,
 }
 
+/// A batch ends with the report that exceeds this, so that a statement fits the connection's buffers.
+pub(crate) const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
 impl Queue {
     const WRITERS: usize = 2;
     /// The capacity of the queue; further callers wait for a place, within their budget.
     const PLACES: usize = 256;
-    /// A batch ends with the report that exceeds this, so that a statement fits the connection's buffers.
-    const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
     pub(super) fn start(writer: &Writer, settings: &Settings) -> Self {
         let (waiting, reports) = mpsc::channel(Self::PLACES);
@@ -100,7 +101,7 @@ async fn next_batch(reports: &Mutex<mpsc::Receiver<Waiting>>) -> Option<Vec<Wait
     tokio::task::yield_now().await;
     let mut bytes = size(&first.classified.report);
     let mut batch = vec![first];
-    while batch.len() < MAX_BATCH && bytes < Queue::BATCH_BYTES {
+    while batch.len() < MAX_BATCH && bytes < BATCH_BYTES {
         let Ok(next) = reports.try_recv() else { break };
         bytes += size(&next.classified.report);
         batch.push(next);
@@ -109,7 +110,7 @@ async fn next_batch(reports: &Mutex<mpsc::Receiver<Waiting>>) -> Option<Vec<Wait
 }
 
 /// The approximate size of a report in a statement.
-fn size(report: &Report) -> usize {
+pub(crate) fn size(report: &Report) -> usize {
     let context: usize = report.context.iter().map(|(key, value)| key.len() + value_size(value)).sum();
     report.message.len() + report.stack.as_ref().map_or(0, String::len) + context
 }

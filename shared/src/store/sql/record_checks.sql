@@ -156,12 +156,16 @@ raised AS (
 alerted AS (
     INSERT INTO public.alert_events (
         id, service_name, environment, alert_type, status, message, details, incident_id, created_at, announce_at,
-        announced_at
+        announced_at, announcement
     )
     SELECT
         (alert ->> 'id')::uuid, name, environment, alert_type, 'active', alert ->> 'message', details, stored_id,
         checked_at, (alert ->> 'announce_at')::timestamptz,
-        CASE WHEN (alert ->> 'announce_at')::timestamptz <= checked_at THEN checked_at END
+        CASE WHEN (alert ->> 'announce_at')::timestamptz <= checked_at THEN checked_at END,
+        -- Read only by the release before, which may run beside this one.
+        CASE WHEN (alert ->> 'announce_at')::timestamptz > checked_at THEN jsonb_build_object(
+            'id', gen_random_uuid(), 'detail_type', 'AlertRaised', 'detail', jsonb_build_object('alert_id', alert ->> 'id')
+        ) END
     FROM raised
     ORDER BY name COLLATE "C", environment COLLATE "C", alert_type COLLATE "C"
     ON CONFLICT (service_name, environment, alert_type) WHERE status <> 'resolved' DO NOTHING
