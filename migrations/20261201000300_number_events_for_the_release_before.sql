@@ -1,4 +1,4 @@
--- What: a row of the outbox has `version` and `id` in its detail, whoever inserts it.
+-- What: a row of the outbox has `version` and `id` in its detail, whichever statement inserts it.
 -- Why: the release before publishes the detail as it stands, and its consumers need both. Its functions may run beside the new
 -- ones during a deployment, after a rollback, or in another region. A later release drops this trigger.
 
