@@ -64,7 +64,7 @@ const FILL: [(&str, &str); 6] = [
 /// What stores and reads while the migrations run, over and over.
 const TRAFFIC: [&str; 6] = [
     "INSERT INTO incidents (incident_id, title, severity, category, application, environment, fingerprint, error_message)
-    SELECT 'INC-T-' || gen_random_uuid()::text, 't', 'HIGH', 'backend', 'shop', 'production', gen_random_uuid()::text, 'm'",
+    SELECT 'INC-T-' || substr(gen_random_uuid()::text, 1, 18), 't', 'HIGH', 'backend', 'shop', 'production', gen_random_uuid()::text, 'm'",
     "UPDATE incidents SET occurrences = occurrences + 1, last_seen_at = now() WHERE incident_id = 'INC-100'",
     "INSERT INTO event_outbox (id, detail_type, detail, created_at)
     VALUES (gen_random_uuid(), 'IncidentOpened', '{\"incident_id\": \"INC-100\"}', now())",
