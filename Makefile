@@ -94,7 +94,7 @@ test-migrations: prerequisites $(POSTGRES) nextest ## Run the newest migrations 
 	$(TARGET)/with-postgres cargo nextest run -p harness --test migrations --ignore-default-filter --no-capture $(ARGS)
 
 # The commit before the newest migration, or another one.
-BEFORE ?= $(shell git rev-list -1 HEAD -- migrations)^
+BEFORE ?= $(shell git log -1 --format=%H --diff-filter=A -- migrations)^
 .PHONY: test-before
 test-before: prerequisites $(POSTGRES) $(MOTO) $(AIOSMTPD) nextest ## Run the end-to-end tests of the commit before the newest migration on this schema (BEFORE=REF)
 	cargo build --workspace --bins

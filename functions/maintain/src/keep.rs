@@ -1,7 +1,7 @@
 //! How long rows are kept. Pure.
 //!
-//! Operators decide in `system_config`, as `{"value": DAYS}`. A value that is no whole number of days, or out of its
-//! bounds, is ignored with a warning: the default applies.
+//! Operators decide in `system_config`, as `{"value": DAYS}`. Days are whole, and at most 10,000. A value below
+//! its bound, or that is no number, is ignored with a warning: the default applies.
 //!
 //! | Key | Days | At least | What |
 //! |---|---|---|---|

@@ -2,6 +2,7 @@
 //! an earlier run are delivered first.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -108,6 +109,10 @@ impl Worker {
                     }
                 }
             }
+            Err(error) if !is_permanent(&error) => {
+                tracing::error!(%error, "the journal can't be read; its events are retried: {error}");
+                return self.retry_all(batch, Failure::Named).await;
+            }
             // A file of these can't be read: the others are delivered.
             Err(_) => {
                 for message in batch {
@@ -123,16 +128,19 @@ impl Worker {
         }
     }
 
-    /// The event of a message; if its file can't be read, it stays there until the next start.
+    /// The event of a message. If its file can't be read, it stays there until the next start; a damaged line is set aside.
     async fn read_one(&self, message: &Message) -> Option<Value> {
-        let read = self.journal.read(&[&message.kept]).await;
-        let event = read.map(|events| events.into_iter().next().and_then(Result::ok));
-        if let Err(error) = &event {
-            let segment = message.kept.segment;
-            tracing::error!(segment, %error, "an event stays in segment {segment} of the journal, which can't be read: {error}");
-            self.queue.taken(1);
+        match self.journal.read(&[&message.kept]).await.map(|events| events.into_iter().next()) {
+            Ok(Some(Ok(event))) => return Some(event),
+            Ok(Some(Err(error))) => self.set_aside(message, &Value::Null, &chain(&error)).await,
+            Ok(None) => self.queue.left(1),
+            Err(error) => {
+                let segment = message.kept.segment;
+                tracing::error!(segment, %error, "an event stays in segment {segment} of the journal, which can't be read: {error}");
+                self.queue.left(1);
+            }
         }
-        event.ok().flatten()
+        None
     }
 
     async fn settle(&self, batch: Vec<(Message, Value)>, not_taken: &NotTaken) -> bool {
@@ -197,6 +205,12 @@ impl Worker {
         let is_valid = not_taken.again.iter().chain(&not_taken.refused).all(is_known);
         is_valid.then_some(not_taken)
     }
+}
+
+/// Whether a file of the journal is lost or damaged; anything else may pass.
+fn is_permanent(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, PermissionDenied, UnexpectedEof};
+    matches!(error.kind(), NotFound | PermissionDenied | UnexpectedEof | InvalidData)
 }
 
 #[cfg(test)]

@@ -143,7 +143,13 @@ impl LocalBus {
         };
         self.0.journal.find_left(hand_on).await;
         for kept in without_queue {
-            let event = self.0.journal.read(&[&kept]).await.ok().and_then(|events| events.into_iter().next()?.ok());
+            let event = match self.0.journal.read(&[&kept]).await {
+                Ok(events) => events.into_iter().next().and_then(Result::ok),
+                Err(error) => {
+                    tracing::error!(%error, "an event stays in the journal, which can't be read: {error}");
+                    continue;
+                }
+            };
             // Of a run whose template had another queue.
             self.0.journal.refuse(&kept, &event.unwrap_or_default(), "there is no such queue any more").await;
         }

@@ -114,6 +114,12 @@ impl Queue {
         }
     }
 
+    /// Counts messages that stay in the journal for the next start.
+    pub(super) fn left(&self, messages: usize) {
+        let mut waiting = self.waiting();
+        waiting.untaken = waiting.untaken.saturating_sub(messages);
+    }
+
     /// Whether nothing waited before.
     fn insert(&self, message: Message, due: Instant, new: usize) -> bool {
         let mut waiting = self.waiting();

@@ -63,7 +63,8 @@ pub struct Recorded {
     pub event: Option<Uuid>,
 }
 
-/// Writes up to 100 reports: one statement, one round trip, one commit (see the function in `migrations/`). Idempotent:
+/// Writes up to 100 reports: one statement, one round trip, one commit (the function `record_reports`, as
+/// `migrations/20261130010000_bound_public_dsns.sql` defines it). Idempotent:
 /// a known delivery counts nothing. A report of an incident that was resolved less than `reopen_within` ago reopens it.
 /// An application's row bounds the severity of the reports of its DSN. Returns one row for each delivery key,
 /// unordered.

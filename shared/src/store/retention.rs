@@ -1,5 +1,6 @@
 //! Which rows may be deleted when they are old enough, and the one statement that deletes them: a batch at a time, oldest
-//! first, through an index on their time. Two at once share the work: each skips what the other has locked.
+//! first, through an index on their time (published events have none, since it would be the largest of the outbox: any old
+//! ones are deleted). Two at once share the work: each skips what the other has locked.
 //!
 //! Users: `maintain`.
 
@@ -21,6 +22,8 @@ pub struct Rows {
     time: &'static str,
     /// Which rows may go at all; `$1` is the instant before which they are old enough.
     condition: &'static str,
+    /// Whether an index is on the time.
+    has_index: bool,
 }
 
 /// `service_health_checks`.
@@ -46,7 +49,7 @@ pub const REPORT_KEYS: Rows = Rows::some("inbound_deliveries", "received_at", "c
 /// `inbound_deliveries` of steps.
 pub const STEP_KEYS: Rows = Rows::some("inbound_deliveries", "received_at", "content_hash IS NULL");
 /// `event_outbox`, of what is published.
-pub const PUBLISHED_EVENTS: Rows = Rows::some("event_outbox", "published_at", "published_at IS NOT NULL");
+pub const PUBLISHED_EVENTS: Rows = Rows::some("event_outbox", "published_at", "published_at IS NOT NULL").without_index();
 /// `silences` that mute no member any more.
 pub const SILENCES: Rows = Rows::some(
     "silences",
@@ -83,7 +86,12 @@ impl Rows {
     }
 
     const fn some(table: &'static str, time: &'static str, condition: &'static str) -> Self {
-        Self { table, time, condition }
+        Self { table, time, condition, has_index: true }
+    }
+
+    /// Without an index on their time: any old rows, so that the scan ends with the batch.
+    const fn without_index(self) -> Self {
+        Self { has_index: false, ..self }
     }
 
     /// Deletes up to [`BATCH`] rows that are older than this instant; returns how many. Fewer than a batch: none is left
@@ -92,13 +100,14 @@ impl Rows {
     /// # Errors
     /// Any store error.
     pub async fn delete_older_than(&self, client: &Client, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        let Self { table, time, condition } = self;
+        let Self { table, time, condition, has_index } = self;
+        let order = if *has_index { format!("ORDER BY {time}") } else { String::new() };
         // By their places: a row that was changed since it was found has another one, and stays.
         let sql = format!(
             "DELETE FROM public.{table} WHERE ctid = ANY (ARRAY(
                 SELECT ctid FROM public.{table}
                 WHERE {time} < $1 AND {condition}
-                ORDER BY {time}
+                {order}
                 LIMIT {BATCH}
                 FOR UPDATE SKIP LOCKED
             ))"
@@ -112,7 +121,12 @@ impl Rows {
 /// # Errors
 /// Any store error.
 pub async fn find_settings(client: &Client, keys: &[&str]) -> Result<Vec<(String, Value)>, StoreError> {
-    let sql = "SELECT key::text AS key, value FROM public.system_config WHERE key = ANY ($1)";
+    // As text: a number that JSON allows and Rust has no type for is an invalid setting, and no error of all.
+    let sql = "SELECT key::text AS key, value::text AS value FROM public.system_config WHERE key = ANY ($1)";
     let rows = client.query_typed(sql, &[(&keys, Type::TEXT_ARRAY)]).await?;
-    rows.iter().map(|row| Ok((column(row, "key")?, column(row, "value")?))).collect()
+    let setting = |row| {
+        let text: Option<String> = column(row, "value")?;
+        Ok((column(row, "key")?, text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()))
+    };
+    rows.iter().map(setting).collect()
 }
