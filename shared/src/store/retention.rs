@@ -49,7 +49,8 @@ pub const REPORT_KEYS: Rows = Rows::some("inbound_deliveries", "received_at", "c
 /// `inbound_deliveries` of steps.
 pub const STEP_KEYS: Rows = Rows::some("inbound_deliveries", "received_at", "content_hash IS NULL");
 /// `event_outbox`, of what is published.
-pub const PUBLISHED_EVENTS: Rows = Rows::some("event_outbox", "published_at", "published_at IS NOT NULL").without_index();
+pub const PUBLISHED_EVENTS: Rows =
+    Rows::some("event_outbox", "published_at", "published_at IS NOT NULL").without_index();
 /// `silences` that mute no member any more.
 pub const SILENCES: Rows = Rows::some(
     "silences",
