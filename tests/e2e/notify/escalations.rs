@@ -237,7 +237,9 @@ async fn where_healing_gave_up_before_the_first_notification_all_receivers_are_n
     let inbox = Inbox::open().await;
     let notifier = with_escalation(&inbox).await;
     notifier.incident("INC-1", "HIGH").await;
-    notifier.receive(&[healed(4, "gave_up"), super::of_incident("IncidentOpened", "INC-1")]).await;
+    // One after the other: the events of a batch are evaluated concurrently.
+    notifier.receive(&[healed(4, "gave_up")]).await;
+    notifier.receive(&[super::of_incident("IncidentOpened", "INC-1")]).await;
     assert_eq!(inbox.kinds(), "escalated escalated");
     let mut paths: Vec<_> = inbox.got().into_iter().map(|got| got.path).collect();
     paths.sort();
