@@ -1,6 +1,7 @@
 //! The back-off (exponential, with equal jitter): the growing wait before a retry.
 //!
-//! Users: `publish` (events that the bus refused), `notify` (deliveries that failed).
+//! Users: `publish` (events that the bus refused), `notify` (deliveries that failed), `local` (messages that
+//! failed).
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsMessage;
 use serde_json::Value;
+use shared::back_off::equal_jitter;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -98,10 +99,9 @@ impl Queue {
             return Next::Over(message);
         }
         message.is_suspect |= failure == Failure::Silent;
-        let wait = FIRST_WAIT.saturating_mul(1 << message.receives.saturating_sub(1).min(10)).min(LONGEST_WAIT);
-        // Jitter, between a half and all of it: messages that failed together are not retried together.
-        let spread = f64::from(message.id.as_bytes()[0]) / 510.0;
-        self.insert(message, now + wait.mul_f64(0.5 + spread), 0);
+        let random = f64::from(message.id.as_bytes()[0]) / 255.0;
+        let wait = equal_jitter(FIRST_WAIT, message.receives.saturating_sub(1), LONGEST_WAIT, random);
+        self.insert(message, now + wait, 0);
         Next::Waits
     }
 

@@ -181,7 +181,7 @@ impl Event {
     }
 }
 
-/// An event of a program before 0.2, whose details lacked some fields of their subjects: such events may wait in a queue
+/// An event of the release before, whose details lacked some fields of their subjects: such events may wait in a queue
 /// during a deployment. Consumers read the current state by the subject's id.
 fn of_version_before(body: &str) -> Option<Event> {
     let mut message: Value = serde_json::from_str(body).ok()?;
